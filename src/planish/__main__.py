@@ -1,0 +1,3 @@
+from planish.cli import main
+
+main()

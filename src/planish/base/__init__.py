@@ -1,0 +1,1 @@
+"""The ground floor: configuration, chance, ranks, tallies and the few types everyone shares."""

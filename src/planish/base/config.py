@@ -1,0 +1,116 @@
+"""Settings: frozen typed models, read from YAML and changed by `key.sub=value`, that refuse what they do not know.
+
+>>> class Optim(Config):
+...     lr: float = Field(2e-5, gt=0, description="peak learning rate")
+>>> load_config(Optim, overrides=["lr=1e-4"]).lr
+0.0001
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from planish.base.errors import ConfigError
+
+__all__ = ["Config", "Field", "dump_config", "load_config"]
+
+
+class Config(BaseModel):
+    """A component's settings. Every field has a bound or a choice, and one sentence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+C = TypeVar("C", bound=Config)
+Tree = dict[str, Any]
+
+
+def load_config(
+    kind: type[C], file: str | Path | None = None, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None
+) -> C:
+    """Reads `file`, lays `values` and then `overrides` over it, and checks the whole.
+
+    `overrides` are `optim.lr=3e-6`; the right side is read as YAML. A setting that does not exist is named, with the
+    nearest that does.
+    """
+    tree = _read_yaml(Path(file)) if file is not None else {}
+    for key, value in (values or {}).items():
+        _assign(tree, key.split("."), value, key)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"'{override}' is not a setting: write key=value, for example optim.lr=3e-6")
+        _assign(tree, key.split("."), yaml.safe_load(text), override)
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(kind, error, str(file) if file is not None else "the settings")) from None
+
+
+def dump_config(config: Config) -> str:
+    """The resolved settings as YAML, in the order in which they are declared."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read_yaml(path: Path) -> Tree:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: a recipe is a mapping of settings, this is a {type(tree).__name__}")
+    return cast(Tree, tree)
+
+
+def _assign(tree: Tree, keys: list[str], value: Any, shown: str) -> None:
+    for key in keys[:-1]:
+        below = tree.setdefault(key, {})
+        if not isinstance(below, dict):
+            raise ConfigError(f"'{shown}': {key} is a single value, it holds no further settings")
+        tree = cast(Tree, below)
+    tree[keys[-1]] = value
+
+
+def _explain(kind: type[Config], error: ValidationError, source: str) -> str:
+    lines: list[str] = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{source}: unknown setting '{key}'{_nearest(kind, problem['loc'])}")
+        elif problem["type"] == "missing":
+            lines.append(f"{source}: the setting '{key}' is needed and absent")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            at = f"'{key}' is {problem['input']!r}: " if key else ""
+            lines.append(f"{source}: {at}{message}")
+    return "\n".join(lines)
+
+
+def _nearest(kind: type[Config], location: Iterable[int | str]) -> str:
+    *parents, key = [str(part) for part in location]
+    level: type[Config] | None = kind
+    for parent in parents:
+        field = level.model_fields.get(parent) if level is not None else None
+        # A parent can also be a mapping's key or a union's tag: those add no level of their own.
+        level = next(iter(_configs_in(field.annotation)), None) if field is not None else level
+    names = list(level.model_fields) if level is not None else []
+    near = difflib.get_close_matches(key, names, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; there are: {', '.join(names)}" if names else ""
+
+
+def _configs_in(annotation: Any) -> list[type[Config]]:
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return [annotation]
+    return [config for argument in get_args(annotation) for config in _configs_in(argument)]

@@ -1,0 +1,73 @@
+"""Ranks. One process is the default, and every function here then does the obvious thing without a process group."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    return rank() == 0
+
+
+def local_device(asked: str = "auto") -> torch.device:
+    """The device of this rank: `auto` takes this rank's GPU where there is one, else the CPU."""
+    if asked != "auto":
+        return torch.device(asked)
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Joins the other ranks when torchrun started us, and leaves them at the end."""
+    if "RANK" not in os.environ or dist.is_initialized():
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def all_sum(value: float) -> float:
+    """The sum over all ranks, in float64."""
+    if world_size() == 1:
+        return value
+    total = torch.tensor(value, dtype=torch.float64, device=_collective_device())
+    dist.all_reduce(total)
+    return total.item()
+
+
+def all_sum_list(values: list[float]) -> list[float]:
+    """Entry by entry, the sums over all ranks; every rank passes the same number of entries."""
+    if world_size() == 1 or not values:
+        return values
+    totals = torch.tensor(values, dtype=torch.float64, device=_collective_device())
+    dist.all_reduce(totals)
+    return totals.tolist()
+
+
+def barrier() -> None:
+    if world_size() > 1:
+        dist.barrier()
+
+
+def _collective_device() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")

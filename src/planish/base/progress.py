@@ -1,0 +1,64 @@
+"""Progress a person can read: a bar with rate and time left on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+T = TypeVar("T")
+EVERY = 15.0  # seconds between two lines where there is no terminal
+
+
+class Progress:
+    """`Progress("training", 100)`, then `advance(step, "loss 2.1")`, then `close()`."""
+
+    def __init__(self, what: str, total: int | None, done: int = 0) -> None:
+        self._what, self._total, self._start = what, total, done
+        self._began = self._last = time.monotonic()
+        console = Console(file=sys.stderr)
+        self._bar = None
+        if console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+            self._bar = Bar(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console)
+            self._task = self._bar.add_task(what, total=total, completed=done, note="")
+            self._bar.start()
+
+    def advance(self, done: int, note: str = "") -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, note=note)
+            return
+        now = time.monotonic()
+        if now - self._last >= EVERY or done == self._total:
+            self._last = now
+            print(f"{self._what} {done}{self._of()}  {note}{self._left(done, now)}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _of(self) -> str:
+        return f"/{self._total}" if self._total is not None else ""
+
+    def _left(self, done: int, now: float) -> str:
+        if self._total is None or done <= self._start or done == self._total:
+            return ""
+        seconds = (now - self._began) / (done - self._start) * (self._total - done)
+        return f"  {int(seconds) // 60}:{int(seconds) % 60:02d} left"
+
+
+def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    """Passes items on, showing how many went by."""
+    progress = Progress(what, total)
+    try:
+        for done, item in enumerate(items, 1):
+            yield item
+            progress.advance(done)
+    finally:
+        progress.close()

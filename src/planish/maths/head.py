@@ -1,0 +1,150 @@
+"""Log-probabilities from hidden states, without ever holding `[tokens, vocabulary]` logits as a whole.
+
+The output head is the widest product of a small model, and its logits the largest tensor. Both functions here go through
+the positions in chunks. `weighted_nll` knows what its tokens weigh, so it forms the gradient while the chunk's logits are
+at hand; `token_logprobs` does not, and computes them a second time in the backward pass.
+
+Letters: L positions, D hidden width, V vocabulary, C positions of one chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+CHUNK = 256  # positions; 128 to 512 were equally fast on two CPU cores
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How hidden states become logits: `cap * tanh(scale * (h W' + b) / cap)`; `cap` None means no soft-capping."""
+
+    weight_VD: Tensor
+    bias_V: Tensor | None = None
+    scale: float = 1.0
+    cap: float | None = None
+
+    def logits(self, hidden_CD: Tensor) -> Tensor:
+        """Logits [C, V] in at least float32."""
+        logits_CV = torch.nn.functional.linear(hidden_CD, self.weight_VD, self.bias_V)
+        if logits_CV.dtype in (torch.bfloat16, torch.float16):
+            logits_CV = logits_CV.float()
+        if self.scale != 1.0:
+            logits_CV = logits_CV * self.scale
+        return logits_CV if self.cap is None else self.cap * torch.tanh(logits_CV / self.cap)
+
+    def pull_back(self, grad_CV: Tensor, capped_CV: Tensor | None) -> Tensor:
+        """The gradient with respect to `h W' + b`, given that with respect to the logits. May overwrite `grad_CV`."""
+        if self.cap is not None and capped_CV is not None:
+            grad_CV = grad_CV * (1 - (capped_CV / self.cap) ** 2)
+        return grad_CV if self.scale == 1.0 else grad_CV * self.scale
+
+
+def token_logprobs(hidden_LD: Tensor, head: Head, targets_L: Tensor) -> Tensor:
+    """log softmax(logits)[target] at each position, [L], in at least float32."""
+    return cast(Tensor, _TokenLogprobs.apply(hidden_LD, head.weight_VD, head.bias_V, targets_L, head))  # pyright: ignore
+
+
+def weighted_nll(hidden_LD: Tensor, head: Head, targets_L: Tensor, weights_L: Tensor) -> tuple[Tensor, Tensor]:
+    """-sum(weight * log softmax(logits)[target]), a scalar, and the log-probabilities [L], which carry no gradient."""
+    nll, logprobs_L = cast(
+        tuple[Tensor, Tensor],
+        _WeightedNll.apply(hidden_LD, head.weight_VD, head.bias_V, targets_L, weights_L, head),  # pyright: ignore
+    )
+    return nll, logprobs_L
+
+
+def _chunks(length: int) -> Iterator[slice]:
+    return (slice(start, min(start + CHUNK, length)) for start in range(0, length, CHUNK))
+
+
+def _pick(logits_CV: Tensor, targets_C: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of the targets [C], and of everything [C, V]."""
+    everything_CV = torch.log_softmax(logits_CV, dim=-1)
+    return everything_CV.gather(1, targets_C[:, None]).squeeze(1), everything_CV
+
+
+def _grad_logits(everything_CV: Tensor, targets_C: Tensor, upstream_C: Tensor) -> Tensor:
+    """d(upstream . logprobs)/d(logits) = upstream * (one-hot - softmax). Overwrites `everything_CV`."""
+    grad_CV = everything_CV.exp_().mul_(-upstream_C[:, None])
+    return grad_CV.scatter_add_(1, targets_C[:, None], upstream_C[:, None])
+
+
+class _Gradients:
+    """Gradients of hidden states, weight and bias, filled chunk by chunk; None where nobody asks."""
+
+    def __init__(self, needs: tuple[bool, ...], hidden_LD: Tensor, head: Head) -> None:
+        self.hidden_LD = torch.empty_like(hidden_LD) if needs[0] else None
+        self.weight_VD = torch.zeros_like(head.weight_VD) if needs[1] else None
+        self.bias_V = torch.zeros_like(head.bias_V) if needs[2] and head.bias_V is not None else None
+
+    def add(self, part: slice, grad_CV: Tensor, hidden_CD: Tensor, head: Head) -> None:
+        grad_CV = grad_CV.to(hidden_CD.dtype)
+        if self.hidden_LD is not None:
+            self.hidden_LD[part] = grad_CV @ head.weight_VD.to(hidden_CD.dtype)
+        if self.weight_VD is not None:
+            self.weight_VD.addmm_(grad_CV.T.to(self.weight_VD.dtype), hidden_CD.to(self.weight_VD.dtype))
+        if self.bias_V is not None:
+            self.bias_V += grad_CV.sum(0)
+
+
+class _TokenLogprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden_LD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_L: Tensor, head: Head):
+        ctx.save_for_backward(hidden_LD, weight_VD, targets_L)
+        ctx.head = head
+        picked = [_pick(head.logits(hidden_LD[part]), targets_L[part])[0] for part in _chunks(len(targets_L))]
+        return torch.cat(picked) if picked else hidden_LD.new_zeros(0)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor):
+        hidden_LD, _, targets_L = ctx.saved_tensors
+        head: Head = ctx.head
+        gradients = _Gradients(ctx.needs_input_grad, hidden_LD, head)
+        for part in _chunks(len(targets_L)):
+            logits_CV = head.logits(hidden_LD[part])
+            _, everything_CV = _pick(logits_CV, targets_L[part])
+            grad_CV = _grad_logits(everything_CV, targets_L[part], upstream[0][part])
+            gradients.add(part, head.pull_back(grad_CV, logits_CV), hidden_LD[part], head)
+        return gradients.hidden_LD, gradients.weight_VD, gradients.bias_V, None, None
+
+
+class _WeightedNll(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_LD: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        targets_L: Tensor,
+        weights_L: Tensor,
+        head: Head,
+    ):
+        gradients = _Gradients(ctx.needs_input_grad, hidden_LD, head)
+        wanted = any(ctx.needs_input_grad[:3])
+        picked: list[Tensor] = []
+        for part in _chunks(len(targets_L)):
+            logits_CV = head.logits(hidden_LD[part])
+            logprobs_C, everything_CV = _pick(logits_CV, targets_L[part])
+            picked.append(logprobs_C)
+            if wanted:
+                grad_CV = _grad_logits(everything_CV, targets_L[part], -weights_L[part].to(logprobs_C.dtype))
+                gradients.add(part, head.pull_back(grad_CV, logits_CV), hidden_LD[part], head)
+        logprobs_L = torch.cat(picked) if picked else hidden_LD.new_zeros(0)
+        ctx.gradients = gradients
+        ctx.mark_non_differentiable(logprobs_L)
+        return -(weights_L * logprobs_L).sum(), logprobs_L
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor):
+        formed: _Gradients = ctx.gradients
+        scaled = (
+            None if gradient is None else gradient.mul_(upstream[0].to(gradient.dtype))
+            for gradient in (formed.hidden_LD, formed.weight_VD, formed.bias_V)
+        )
+        ctx.gradients = None  # the gradients were scaled in place: a second backward pass would scale them twice
+        return *scaled, None, None, None

@@ -1,0 +1,94 @@
+"""Pretraining: next-token prediction over documents, from fresh weights or from a model that goes on learning.
+
+Documents are packed without crossing each other. With the WSD schedule (Hu et al. 2024) and a second stage of the
+mixture, instruction data is blended into the decay:
+
+    optim: {schedule: wsd, decay_share: 0.1, floor: 0.1}
+    data:
+      stages:
+        - {share: 0.9, weights: {web: 1}}
+        - {share: 0.1, weights: {web: 0.55, alpaca: 0.45}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from planish.base.config import Config, Field
+from planish.base.distributed import barrier, is_main
+from planish.data.formats import import_rows
+from planish.data.rows import Text
+from planish.data.sources import DataConfig
+from planish.data.templates import ChatTemplate, ensure_template
+from planish.data.tokenizer import save_tokenizer, train_tokenizer
+from planish.methods.sft import read_template
+from planish.methods.supervised import Learner, SupervisedConfig, learn
+from planish.models.load import (
+    DtypeName,
+    ModelConfig,
+    build_model,
+    check_vocabulary,
+    compute_dtype,
+    load_model,
+    load_tokenizer,
+)
+from planish.models.lora import add_lora
+from planish.train.run_folder import RunFolder
+
+
+class NewModel(Config):
+    architecture: dict[str, Any] = Field(description="settings of a transformers config: model_type, hidden_size, …")
+    tokenizer: str | None = Field(None, description="folder or hub name of a tokenizer; absent trains one")
+    vocab_size: int = Field(4096, ge=300, description="tokens of a trained tokenizer")
+    dtype: DtypeName = Field("float32", description="type of the weights")
+    save_dtype: DtypeName | None = Field(None, description="type of the saved weights; absent is dtype")
+
+
+class PretrainConfig(SupervisedConfig):
+    model: ModelConfig | NewModel = Field(description="path: a model that goes on learning; architecture: a new one")
+
+
+def pretrain(config: PretrainConfig) -> Path:
+    """Trains on every token of `config.data`'s documents; returns the run's folder, whose `model/` is the result."""
+
+    def bring(run: RunFolder, device: torch.device) -> Learner:
+        model, tokenizer = _new(config, config.model, run, device) if isinstance(config.model, NewModel) else _known(config.model, device)
+        check_vocabulary(model, tokenizer)
+        ensure_template(tokenizer, read_template(config.data.template))
+        template = ChatTemplate(tokenizer, config.data.mask)
+        if isinstance(config.model, NewModel):
+            return Learner(model, tokenizer, template, save_dtype=config.model.save_dtype)
+        adapted = add_lora(model, config.model.lora, config.seed) if config.model.lora else None
+        return Learner(model, tokenizer, template, adapted, compute_dtype(config.model, device), config.model.save_dtype)
+
+    return learn(config, "token_mean", bring)
+
+
+def _known(config: ModelConfig, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    return load_model(config, device), load_tokenizer(config.path, config.trust_remote_code)
+
+
+def _new(
+    config: PretrainConfig, new: NewModel, run: RunFolder, device: torch.device
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Fresh weights, and the named tokenizer or one trained on the documents. The main rank trains it, once for all."""
+    folder = run.path / "tokenizer"
+    if new.tokenizer is None and is_main() and not folder.exists():
+        save_tokenizer(train_tokenizer(_documents(config.data), new.vocab_size), folder)
+    barrier()
+    tokenizer = load_tokenizer(new.tokenizer or folder)
+    special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    model = build_model({**special, **new.architecture}, len(tokenizer), new.dtype, config.seed, device)
+    return model, tokenizer
+
+
+def _documents(config: DataConfig) -> Iterator[str]:
+    for source in config.sources.values():
+        for path in [source.path] if isinstance(source.path, str) else source.path:
+            for row in import_rows(path, source.format).rows:
+                yield row.text if isinstance(row, Text) else "\n".join(message.content for message in row.messages)

@@ -1,0 +1,211 @@
+"""Loading a Hugging Face model and its tokenizer, and saving what became of them.
+
+Only safetensors are read, remote code stays off unless asked for, and a folder whose weights are incomplete, not finite or
+of another shape is refused: transformers would fill the gaps with fresh random weights and a warning.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from planish.base.config import Config, Field
+from planish.base.errors import ModelError
+from planish.base.files import new_folder
+
+DtypeName = Literal["float32", "bfloat16", "float64"]
+
+
+class LoraConfig(Config):
+    rank: int = Field(16, ge=1, description="rank of the update")
+    alpha: float = Field(32, gt=0, description="the update is scaled by alpha / rank")
+    targets: str | tuple[str, ...] = Field("all-linear", description="module names; all-linear is all but the output head")
+
+
+class ModelConfig(Config):
+    path: str = Field(description="a Hugging Face folder, a run of planish, or a hub name")
+    dtype: DtypeName = Field("float32", description="type of the weights and of the optimiser's moments")
+    compute: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="type of the matrix products; auto is bfloat16 on a GPU that has it, else the weights' own"
+    )
+    lora: LoraConfig | None = Field(None, description="train low-rank updates in place of the weights")
+    save_dtype: DtypeName | None = Field(None, description="type of the saved weights; absent is dtype")
+    recompute: bool = Field(False, description="keep no activations inside layers, compute them again: slower, less memory")
+    trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+
+
+def compute_dtype(config: ModelConfig, device: torch.device) -> torch.dtype | None:
+    """What to autocast to, or None to compute in the weights' own type."""
+    if config.compute == "bfloat16":
+        return torch.bfloat16
+    bf16_gpu = config.compute == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if bf16_gpu and config.dtype == "float32" else None
+
+
+def model_folder(path: str | Path) -> str:
+    """A run's `model/`, if `path` is a run; else `path` itself, which may be a hub name."""
+    inner = Path(path) / "model"
+    return str(inner) if (inner / "config.json").exists() else str(path)
+
+
+def load_model(config: ModelConfig, device: torch.device) -> PreTrainedModel:
+    """The model in evaluation mode: planish trains without dropout."""
+    path = model_folder(config.path)
+    _check_folder(path)
+    quiet()
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=getattr(torch, config.dtype),
+            use_safetensors=True,
+            trust_remote_code=config.trust_remote_code,
+            output_loading_info=True,
+        )
+    except SafetensorError as error:
+        raise ModelError(f"{path}: its safetensors cannot be read: {error}. The file is damaged or cut short: fetch it anew") from None
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ModelError(f"{path}: cannot be loaded: {_first_line(error)}") from None
+    model = cast(PreTrainedModel, model).to(device).eval()  # pyright: ignore
+    _check_report(path, report)
+    _check_finite(path, model)
+    if config.recompute:
+        _recompute_layers(model)
+    return model
+
+
+def build_model(settings: dict[str, Any], vocab_size: int, dtype: DtypeName, seed: int, device: torch.device) -> PreTrainedModel:
+    """A model with fresh weights from the settings of its architecture: {"model_type": "llama", "hidden_size": 256, …}."""
+    quiet()
+    rest = {key: value for key, value in settings.items() if key != "model_type"}
+    try:
+        config = AutoConfig.for_model(settings.get("model_type", "llama"), **{"vocab_size": vocab_size, **rest})
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = AutoModelForCausalLM.from_config(config)
+    except (ValueError, TypeError, KeyError, ImportError) as error:
+        raise ModelError(f"model.config: no model can be built from it: {_first_line(error)}") from None
+    return cast(PreTrainedModel, model).to(device=device, dtype=getattr(torch, dtype)).eval()  # pyright: ignore
+
+
+def load_tokenizer(path: str | Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    path = model_folder(path)
+    try:
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: has no tokenizer that can be loaded: {_first_line(error)}") from None
+
+
+def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Every token must have its embedding: a larger vocabulary fails far from its cause."""
+    embeddings = cast(nn.Embedding, model.get_input_embeddings())
+    if len(tokenizer) > embeddings.weight.shape[0]:
+        raise ModelError(
+            f"the tokenizer has {len(tokenizer)} tokens, the model {embeddings.weight.shape[0]} embeddings: they do not belong together"
+        )
+
+
+def context_length(model: PreTrainedModel) -> int | None:
+    """The most tokens that the model was made for, where its config says so."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+
+def save_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    path: Path,
+    stop_token_ids: Sequence[int] = (),
+    dtype: DtypeName | None = None,
+    weights: dict[str, Tensor] | None = None,
+) -> None:
+    """An ordinary Hugging Face folder, complete or not there: weights, config, tokenizer and chat template.
+
+    `stop_token_ids` join those that end a generation, so that any server stops where the model was taught to. `weights`
+    are saved in place of the model's own, as when those are spread over ranks.
+    """
+    state = weights if weights is not None else model.state_dict()
+    if dtype is not None:
+        state = {name: tensor.to(getattr(torch, dtype)) for name, tensor in state.items()}
+    with new_folder(path) as folder:
+        own_attention = model.config._attn_implementation
+        _add_stops(model, stop_token_ids)
+        model.save_pretrained(folder, state_dict=state)
+        tokenizer.save_pretrained(str(folder))
+        if dtype is not None:
+            _set_json(folder / "config.json", "dtype", dtype)
+        model.set_attn_implementation(own_attention)
+
+
+def _add_stops(model: PreTrainedModel, ids: Sequence[int]) -> None:
+    generation = model.generation_config
+    if generation is None or not ids:
+        return
+    before = generation.eos_token_id
+    known = [] if before is None else [before] if isinstance(before, int) else list(before)
+    generation.eos_token_id = list(dict.fromkeys([*ids, *known]))
+
+
+def _set_json(file: Path, key: str, value: Any) -> None:
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**settings, key: value}, indent=2) + "\n", encoding="utf-8")
+
+
+def _check_folder(path: str) -> None:
+    folder = Path(path)
+    if not folder.exists():
+        if path.count("/") > 1 or path.startswith((".", "/")):
+            raise ModelError(f"{path}: there is no such folder")
+        return  # perhaps a name on the hub
+    if not (folder / "config.json").exists():
+        raise ModelError(f"{path}: is no model folder: it has no config.json")
+    if not list(folder.glob("*.safetensors")):
+        pickles = [file.name for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in folder.glob(kind)]
+        if pickles:
+            raise ModelError(
+                f"{path}: its weights are a pickle ({pickles[0]}), which can run any code when loaded. planish reads safetensors "
+                "only: convert it where you trust its source"
+            )
+        raise ModelError(f"{path}: has no weights: no *.safetensors in it")
+
+
+def _check_report(path: str, report: dict[str, Any]) -> None:
+    for key, meaning in (
+        ("missing_keys", "weights are missing and would be random"),
+        ("mismatched_keys", "weights have another shape than the config says"),
+    ):
+        if report.get(key):
+            names = [str(name) for name in sorted(report[key], key=str)]
+            raise ModelError(f"{path}: {meaning}: {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else ""))
+
+
+def _check_finite(path: str, model: PreTrainedModel) -> None:
+    for name, tensor in model.named_parameters():
+        if not bool(tensor.isfinite().all()):
+            count = int((~tensor.isfinite()).sum())
+            raise ModelError(f"{path}: {count} of {tensor.numel()} numbers in {name} are not finite: the weights are damaged")
+
+
+def _recompute_layers(model: PreTrainedModel) -> None:
+    """Activation checkpointing. transformers does it only in training mode, which would bring dropout with it; so the layers
+    alone are put in that mode, and what is inside them is not."""
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    for module in model.modules():
+        if getattr(module, "gradient_checkpointing", False):
+            module.training = True
+
+
+def quiet() -> None:
+    """transformers' own bars and warnings say little that our errors do not say better."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,56 @@
+"""One model over several ranks: FSDP2, summing gradients instead of averaging them, because a step is a sum of examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.fsdp import FSDPModule, fully_shard
+
+from planish.base.distributed import world_size
+from planish.models.forward import CausalLM
+
+
+def shard(policy: CausalLM, device: torch.device) -> CausalLM:
+    """Shards each layer and then the rest. Alone, a rank keeps its model as it is."""
+    if world_size() == 1:
+        return policy
+    mesh = torch.distributed.init_device_mesh(device.type, (world_size(),))
+    for layer in _layers(policy.model):
+        fully_shard(layer, mesh=mesh)
+    fully_shard(policy, mesh=mesh)
+    for module in policy.modules():
+        if isinstance(module, FSDPModule):
+            module.set_gradient_divide_factor(1.0)
+    return policy
+
+
+@contextmanager
+def gathered(policy: CausalLM) -> Iterator[None]:
+    """Within it the model outside its layers is whole on every rank, so that it can be called without the policy around it.
+
+    All ranks must then make the same calls."""
+    if isinstance(policy, FSDPModule):
+        policy.unshard()
+    try:
+        yield
+    finally:
+        if isinstance(policy, FSDPModule):
+            policy.reshard()
+
+
+def whole_weights(policy: CausalLM) -> dict[str, Tensor]:
+    """All weights by the model's own names, on the main rank's CPU; empty on other ranks. Every rank must call it."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    weights: dict[str, Any] = get_model_state_dict(policy, options=options)
+    return {name.removeprefix("model."): tensor for name, tensor in weights.items()}
+
+
+def _layers(model: nn.Module) -> list[nn.Module]:
+    """The repeated blocks: the longest list of modules in the model."""
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    return list(max(lists, key=len)) if lists else []

@@ -1,0 +1,115 @@
+"""Sampling completions with transformers' own generate.
+
+Each prompt's noise comes from (seed, prompt number), so neither its neighbours nor the batch size change a completion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.generation.streamers import BaseStreamer
+
+from planish.base.config import Config, Field
+from planish.base.rng import seed_at
+
+
+class SamplingConfig(Config):
+    max_completion_tokens: int = Field(128, ge=1, description="a completion is cut after this many tokens")
+    temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token each time")
+    top_p: float = Field(1.0, gt=0, le=1, description="sample from the likeliest tokens that hold this much probability")
+    seed: int = Field(0, description="of the noise")
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    text: str
+    num_tokens: int
+    ended: bool  # by the end-of-turn token, rather than by max_completion_tokens
+
+
+def sample(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    config: SamplingConfig,
+    stop_token_id: int,
+    batch: int = 16,
+) -> list[Completion]:
+    """One completion for each prompt of token ids. Greedy prompts share batches of similar length; sampled ones do not."""
+    size = batch if config.temperature == 0 else 1
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    found: dict[int, Completion] = {}
+    with generating(model):
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            rows = _generate(model, [prompts[i] for i in chosen], config, stop_token_id, seed_at(config.seed, "sample", chosen[0]))
+            found.update({i: _completion(tokenizer, row, stop_token_id) for i, row in zip(chosen, rows, strict=True)})
+    return [found[i] for i in range(len(prompts))]
+
+
+def stream(
+    model: PreTrainedModel, prompt: Sequence[int], config: SamplingConfig, stop_token_id: int, streamer: BaseStreamer, turn: int
+) -> list[int]:
+    """One completion, handed to the streamer token by token as it grows."""
+    with generating(model):
+        return _generate(model, [prompt], config, stop_token_id, seed_at(config.seed, "chat", turn), streamer)[0]
+
+
+@contextmanager
+def generating(model: PreTrainedModel) -> Iterator[None]:
+    """Our attention function knows no padding and no cache: while generating, transformers' own stands in."""
+    own = model.config._attn_implementation
+    model.set_attn_implementation("sdpa" if own == "planish" else own)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(own)
+
+
+@torch.no_grad()
+def _generate(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    config: SamplingConfig,
+    stop_token_id: int,
+    seed: int,
+    streamer: BaseStreamer | None = None,
+) -> list[list[int]]:
+    """New tokens of each prompt, the stop token included."""
+    width = max(len(prompt) for prompt in prompts)
+    ids = torch.full((len(prompts), width), stop_token_id)
+    mask = torch.zeros_like(ids)
+    for i, prompt in enumerate(prompts):  # on the left, so that all prompts end together
+        ids[i, width - len(prompt) :] = torch.tensor(prompt)
+        mask[i, width - len(prompt) :] = 1
+    choice: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    if config.temperature > 0:
+        choice = {"do_sample": True, "temperature": config.temperature, "top_p": config.top_p, "top_k": 0}
+    generator: Any = model
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        output = generator.generate(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            max_new_tokens=config.max_completion_tokens,
+            eos_token_id=stop_token_id,
+            pad_token_id=stop_token_id,
+            streamer=streamer,
+            **choice,
+        )
+    return [_until_stop(row, stop_token_id) for row in output[:, width:].tolist()]
+
+
+def _until_stop(tokens: list[int], stop_token_id: int) -> list[int]:
+    return tokens[: tokens.index(stop_token_id) + 1] if stop_token_id in tokens else tokens
+
+
+def _completion(tokenizer: PreTrainedTokenizerBase, tokens: list[int], stop_token_id: int) -> Completion:
+    ended = tokens[-1:] == [stop_token_id]
+    text = cast(str, tokenizer.decode(tokens[:-1] if ended else tokens, skip_special_tokens=True))
+    return Completion(text, len(tokens), ended)

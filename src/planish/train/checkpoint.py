@@ -1,0 +1,187 @@
+"""Checkpoints: torch's distributed checkpoint over safetensors, complete or not there at all.
+
+    runs/sft/checkpoints/step-00000200/
+        shard-00001-….safetensors   each rank's part of the weights and optimiser moments
+        checkpoint.json             step, fingerprint of the data, ranks, threads; size and SHA-256 of every shard
+
+A checkpoint is written to one side, read back and compared with what is in memory, and renamed. No pickle is involved,
+so nothing in the folder can run code. A checkpoint of two ranks continues on one, and the other way round.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.tensor import DTensor
+
+from planish.base.config import Config, Field
+from planish.base.distributed import all_sum, barrier, is_main, rank, world_size
+from planish.base.errors import RunError
+from planish.base.files import put_in_place, write_json
+from planish.train.trainer import Trainer
+
+MANIFEST = "checkpoint.json"
+
+
+class CheckpointConfig(Config):
+    every: int = Field(200, ge=0, description="steps between two checkpoints; 0 writes only the last")
+    keep: int = Field(2, ge=1, description="the newest this many are kept, and the best if select asks for it")
+
+
+@dataclass(slots=True)
+class Checkpoints:
+    """The checkpoints of one run. `best` names a step to keep besides the newest, if there is one."""
+
+    folder: Path
+    trainer: Trainer
+    fingerprint: str
+    config: CheckpointConfig
+    best: Callable[[], int | None] = lambda: None
+
+    def due(self, step: int) -> bool:
+        regular = self.config.every > 0 and step % self.config.every == 0
+        return regular or step == self.trainer.steps or step == self.best()
+
+    def save(self, step: int) -> None:
+        path = self.path(step)
+        if path.exists():
+            return
+        partial = path.with_name(f".{path.name}.partial")
+        if is_main():
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        barrier()
+        state = self.trainer.state()
+        try:
+            _write(state, partial)
+            failure = _difference(state, partial)
+        except OSError as error:
+            failure = str(error)
+        if all_sum(float(failure is not None)):
+            shutil.rmtree(partial, ignore_errors=True)
+            raise RunError(
+                f"{path}: the checkpoint could not be written: {failure or 'another rank failed'}. The run stops here; make room "
+                "or mend the disk, and the same command continues from the last checkpoint"
+            )
+        if is_main():
+            self._finish(partial, path, step)
+        barrier()
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
+
+    def steps(self) -> list[int]:
+        """Steps of the complete checkpoints, oldest first."""
+        return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob("step-*"))
+
+    def resume(self, branch: str | None = None) -> int:
+        """Loads the newest checkpoint and returns its step. A new run returns 0, and begins at `branch` if that is given: a
+        checkpoint of another run, whose step, weights and moments it takes over, but not its data."""
+        steps = self.steps()
+        if steps:
+            self.load(steps[-1])
+            return steps[-1]
+        if branch is not None:
+            self._load(Path(branch), _verified(Path(branch)))
+        return 0
+
+    def load(self, step: int) -> None:
+        path = self.path(step)
+        manifest = _verified(path)
+        if manifest["fingerprint"] != self.fingerprint:
+            raise RunError(
+                f"{path}: written with other data: its fingerprint is {manifest['fingerprint']}, today's is {self.fingerprint}. "
+                "A file, the tokenizer or the chat template changed since. Restore it, or start anew with another out="
+            )
+        self._load(path, manifest)
+
+    def _load(self, path: Path, manifest: dict[str, Any]) -> None:
+        state = self.trainer.state()
+        try:
+            with _quiet():
+                dcp.load(state, storage_reader=HuggingFaceStorageReader(str(path)))
+        except Exception as error:  # DCP raises many kinds; all mean that the tensors do not fit
+            raise RunError(f"{path}: does not fit this model: {error}") from error
+        self.trainer.step = manifest["step"]
+
+    def _finish(self, partial: Path, path: Path, step: int) -> None:
+        shards = {file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in partial.iterdir()}
+        manifest = {
+            "step": step,
+            "fingerprint": self.fingerprint,
+            "ranks": world_size(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "shards": shards,
+        }
+        write_json(partial / MANIFEST, manifest)
+        put_in_place(partial, path)
+        keep = {*self.steps()[-self.config.keep :], self.best()}
+        for old in self.steps():
+            if old not in keep:
+                shutil.rmtree(self.path(old))
+
+
+def _write(state: dict[str, Tensor], folder: Path) -> None:
+    with _quiet():
+        dcp.save(state, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
+
+
+def _difference(state: dict[str, Tensor], folder: Path) -> str | None:
+    """What this rank's shard on disk does not hold as it is in memory, or None."""
+    for file in folder.glob(f"shard-{rank() + 1:05d}-*.safetensors"):
+        with safe_open(str(file), "pt") as shard:
+            for name in shard.keys():  # noqa: SIM118  (safe_open is no mapping)
+                ours = state[name]
+                ours = ours.to_local() if isinstance(ours, DTensor) else ours
+                if not torch.equal(shard.get_tensor(name), ours.detach().cpu()):
+                    return f"{file}: {name} was read back otherwise than written"
+    return None
+
+
+def _verified(path: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint whose files all are what they were when written."""
+    advice = f"Delete {path} to continue from an older checkpoint, or from the start"
+    try:
+        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path / MANIFEST}: not the manifest of a checkpoint: {error}. {advice}") from None
+    for name, expected in manifest["shards"].items():
+        file = path / name
+        size = file.stat().st_size if file.exists() else 0
+        if size != expected["bytes"]:
+            raise RunError(f"{file}: cut short: {size} of {expected['bytes']} bytes. {advice}")
+        if _sha256(file) != expected["sha256"]:
+            raise RunError(f"{file}: its contents changed since it was written. {advice}")
+        try:
+            safe_open(str(file), "pt")
+        except SafetensorError as error:
+            raise RunError(f"{file}: not a safetensors file: {error}. {advice}") from None
+    return manifest
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+class _quiet(warnings.catch_warnings):  # noqa: N801  (used as a statement)
+    """DCP warns of a single process, which is our default, and logs its planning."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.distributed.checkpoint").setLevel(logging.ERROR)

@@ -1,0 +1,93 @@
+"""What a run writes down: a line of metrics a step, evaluations, samples, and the progress a person watches.
+
+The files hold nothing beyond the last checkpoint when a run resumes: lines of later steps are cut off and written again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from planish.base.distributed import is_main
+from planish.base.files import write_text
+from planish.base.progress import Progress
+from planish.train.run_folder import RunFolder
+from planish.train.trackers import Tracker
+
+
+class Record:
+    """Writes on the main rank alone; elsewhere every call does nothing."""
+
+    def __init__(self, run: RunFolder, steps: int, start: int = 0, tracker: Tracker | None = None) -> None:
+        self._run, self._tracker = run, tracker
+        self._progress = Progress("training", steps, start) if is_main() else None
+        self._since = time.perf_counter()
+        if is_main():
+            for path in (run.metrics, run.samples):
+                _cut_after(path, start if start else -1)  # before the first checkpoint nothing is kept
+
+    def write(
+        self, step: int, tokens: float, metrics: Mapping[str, float], grad_norm: float, learning_rate: float
+    ) -> None:
+        """One line for one step; `tokens` is how many it read, on all ranks."""
+        now = time.perf_counter()
+        seconds, self._since = now - self._since, now
+        rate = tokens / seconds
+        self.note(step, {**metrics, "grad_norm": grad_norm, "learning_rate": learning_rate, "tokens": tokens, "seconds": seconds})
+        if self._progress:
+            self._progress.advance(step, f"loss {metrics['loss']:.3f}  {rate:,.0f} tokens/s")
+
+    def note(self, step: int, values: Mapping[str, float]) -> None:
+        """A line of its own, such as an evaluation's."""
+        if is_main():
+            _append(self._run.metrics, [{"step": step, **values}])
+            if self._tracker:
+                self._tracker.log(step, values)
+
+    def samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        if is_main():
+            _append(self._run.samples, [{"step": step, **row} for row in rows])
+
+    def sync(self) -> None:
+        """Flushes the files to the disk, before a checkpoint says that they are saved."""
+        for path in (self._run.metrics, self._run.samples):
+            if is_main() and path.exists():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+
+    def pause(self) -> None:
+        """Leaves the time until now out of the next step's rate: an evaluation is no training."""
+        self._since = time.perf_counter()
+
+    def close(self) -> None:
+        if self._progress:
+            self._progress.close()
+        if self._tracker:
+            self._tracker.close()
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a jsonl file of ours; a last line that a kill cut short is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def _append(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(_as_text(lines))
+
+
+def _as_text(lines: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def _cut_after(path: Path, step: int) -> None:
+    if path.exists():
+        kept = [line for line in read_lines(path) if line["step"] <= step]
+        write_text(path, _as_text(kept))

@@ -1,0 +1,109 @@
+"""A run's folder: its settings, what it recorded, its checkpoints, and the guarantee that they belong together.
+
+    config.yaml      the resolved settings
+    data.json        rows used, dropped and cut, by source
+    metrics.jsonl    one line a step, and one for each evaluation
+    samples.jsonl    completions sampled on the way
+    checkpoints/     see checkpoint.py
+    model/           the result, an ordinary Hugging Face folder
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from planish.base.config import Config, dump_config
+from planish.base.distributed import all_sum, is_main
+from planish.base.errors import RunError
+from planish.base.files import write_text
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    path: Path
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data.json"
+
+
+@contextmanager
+def open_run(path: str | Path, config: Config, free: tuple[str, ...] = ("device",)) -> Iterator[RunFolder]:
+    """Makes the folder, or reopens it if it holds this very run; refuses another run's. One process at a time has it.
+
+    Settings named in `free` may change between two starts, because they do not change the numbers.
+    """
+    run = RunFolder(Path(path))
+    problem, handle = (_claim(run, config, free) if is_main() else (None, None))
+    # All ranks stop together: one that went on alone would wait for the others for ever.
+    if all_sum(float(problem is not None)):
+        raise RunError(problem or "the main rank could not open the run folder")
+    try:
+        yield run
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _claim(run: RunFolder, config: Config, free: tuple[str, ...]) -> tuple[str | None, int | None]:
+    settings = run.path / "config.yaml"
+    try:
+        if run.path.exists() and not run.path.is_dir():
+            return f"{run.path}: is a file; out= names a folder", None
+        run.path.mkdir(parents=True, exist_ok=True)
+        if not settings.exists() and any(entry.name != ".lock" for entry in run.path.iterdir()):
+            return f"{run.path}: holds files, and no config.yaml of a run. Choose an empty folder with out=", None
+        handle = os.open(run.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return f"{run.path}: another process is running in this folder. Wait for it, or choose another out=", None
+        if settings.exists() and (different := _differences(settings, config, free)):
+            os.close(handle)
+            return f"{run.path}: holds another run. {different}. Choose another out=, or give the same settings", None
+        write_text(settings, dump_config(config))
+        return None, handle
+    except OSError as error:
+        return f"{run.path}: cannot be written: {error.strerror or error}. Choose another out=", None
+
+
+def _differences(settings: Path, config: Config, free: tuple[str, ...]) -> str:
+    try:
+        theirs = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    except yaml.YAMLError:
+        return "Its config.yaml is not valid YAML"
+    before, now = (_flat(tree) for tree in (theirs, yaml.safe_load(dump_config(config))))
+    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and key.split(".")[0] not in free]
+    shown = [f"{key} was {before.get(key)!r} and is now {now.get(key)!r}" for key in keys[:5]]
+    return "; ".join(shown) + (f"; and {len(keys) - 5} more" if len(keys) > 5 else "")
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict) or not tree:
+        return {prefix: tree}
+    return {k: v for key, below in tree.items() for k, v in _flat(below, f"{prefix}.{key}" if prefix else str(key)).items()}

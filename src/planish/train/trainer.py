@@ -1,0 +1,106 @@
+"""The optimiser, its schedule and clipping: everything that happens to the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from pydantic import model_validator
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from planish.base.config import Config, Field
+from planish.base.errors import RunError
+from planish.maths.schedule import DecayName, ScheduleName, learning_rate_factor
+
+
+class OptimConfig(Config):
+    lr: float = Field(2e-5, gt=0, description="peak learning rate")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's decay rates of the two moments")
+    eps: float = Field(1e-8, gt=0, description="AdamW's epsilon")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of matrices; vectors have none")
+    clip_grad_norm: float = Field(1.0, gt=0, description="the gradient is scaled down to this norm")
+    schedule: ScheduleName = Field("cosine", description="constant, linear, cosine or wsd")
+    warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps in which the rate rises linearly")
+    floor: float = Field(0.0, ge=0, le=1, description="where the schedule ends, as a share of lr")
+    decay: DecayName = Field("exponential_to_floor", description="wsd: half_life, exponential_to_floor or linear")
+    decay_share: float = Field(0.1, gt=0, le=1, description="wsd: share of the steps that are the decay")
+    half_life: float = Field(5000, gt=0, description="wsd with decay=half_life: steps in which the rate halves")
+
+    @model_validator(mode="after")
+    def _check(self) -> OptimConfig:
+        if self.schedule == "wsd" and self.decay == "exponential_to_floor" and self.floor == 0:
+            raise ValueError("optim.decay=exponential_to_floor never reaches 0: set optim.floor, for example to 0.1")
+        if self.schedule == "wsd" and self.warmup + self.decay_share > 1:
+            raise ValueError("optim.warmup and optim.decay_share add up to more than the whole run")
+        return self
+
+
+class Trainer:
+    """Updates the parameters that require a gradient, and knows which step it is."""
+
+    def __init__(self, module: nn.Module, config: OptimConfig, steps: int) -> None:
+        self.config, self.steps, self.step = config, steps, 0
+        self.parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        if not self.parameters:
+            raise RunError("no weight of the model is trainable")
+        matrices = [p for p in self.parameters.values() if p.ndim > 1]
+        vectors = [p for p in self.parameters.values() if p.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(
+            [group for group in groups if group["params"]], lr=config.lr, betas=config.betas, eps=config.eps, fused=True
+        )
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the step just taken."""
+        config = self.config
+        return config.lr * learning_rate_factor(
+            max(1, self.step),
+            self.steps,
+            schedule=config.schedule,
+            warmup=round(config.warmup * self.steps),
+            floor=config.floor,
+            decay_start=self.steps - max(1, round(config.decay_share * self.steps)),
+            decay=config.decay,
+            half_life=config.half_life,
+        )
+
+    def update(self) -> float:
+        """Clips, takes one optimiser step at this step's rate, forgets the gradients; returns the norm before clipping."""
+        grad_norm = clip_grad_norm(self.parameters.values(), self.config.clip_grad_norm)
+        if not math.isfinite(grad_norm):
+            raise RunError(
+                f"step {self.step + 1}: the gradient's norm is {grad_norm} although the loss is finite. The weights were not "
+                "updated. Lower optim.lr, or compute in float32 (model.compute=float32)"
+            )
+        self.step += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return grad_norm
+
+    def state(self) -> dict[str, Tensor]:
+        """Trained weights and optimiser moments by name: all that a checkpoint holds besides the step."""
+        self._make_moments()
+        tensors: dict[str, Tensor] = {f"weights.{name}": p.detach() for name, p in self.parameters.items()}
+        for name, p in self.parameters.items():
+            for key, moment in self.optimizer.state[p].items():
+                tensors[f"optimizer.{key}.{name}"] = moment
+        return tensors
+
+    def _make_moments(self) -> None:
+        """AdamW makes its moments in its first step; a resumed run needs them before that, to be filled."""
+        for p in self.parameters.values():
+            if not self.optimizer.state[p]:
+                moments = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+                step = torch.zeros((), dtype=torch.float32, device=p.device)
+                self.optimizer.state[p].update({"step": step, **{k: m.detach() for k, m in moments.items()}})
+
+
+def clip_grad_norm(parameters: Iterable[nn.Parameter], limit: float) -> float:
+    """Scales the gradients to a total norm of at most `limit`; returns the norm before, over all ranks."""
+    norm = nn.utils.clip_grad_norm_(parameters, limit, foreach=True)
+    return (norm.full_tensor() if isinstance(norm, DTensor) else norm).item()
