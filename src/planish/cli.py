@@ -1,7 +1,7 @@
 """The command line. Nothing heavy is imported until a command runs, so `--help` answers at once.
 
-    planish sft --model M --data FILE --out RUN        settings by flag
-    planish sft recipes/x.yaml optim.lr=1e-4           settings by recipe, changed by key=value
+planish sft --model M --data FILE --out RUN        settings by flag
+planish sft recipes/x.yaml optim.lr=1e-4           settings by recipe, changed by key=value
 """
 
 from __future__ import annotations
@@ -44,11 +44,15 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         command.add_argument("settings", nargs="*", metavar="RECIPE.yaml | key=value", help="settings, later ones win")
         command.add_argument("--model", help="Hugging Face folder, a run, or a hub name")
-        command.add_argument("--data", action="append", metavar="FILE", help="a file or folder to learn from; may be repeated")
+        command.add_argument(
+            "--data", action="append", metavar="FILE", help="a file or folder to learn from; may be repeated"
+        )
         command.add_argument("--out", help="the run's folder; the same command carries on from what is in it")
         command.set_defaults(run=run)
 
-    chat = commands.add_parser("chat", help="talk to a model", description="Talk to a model. /reset forgets, /quit leaves.")
+    chat = commands.add_parser(
+        "chat", help="talk to a model", description="Talk to a model. /reset forgets, /quit leaves."
+    )
     chat.add_argument("model", help="a run, or a Hugging Face folder")
     chat.add_argument("settings", nargs="*", metavar="key=value", help="temperature=0.7 max_completion_tokens=256 …")
     chat.add_argument("--system", help="a system message to begin with")
@@ -61,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("settings", nargs="*", metavar="key=value", help="temperature=0.7 max_completion_tokens=256 …")
     sample.set_defaults(run=_sample)
 
-    report = commands.add_parser("report", help="make a page of a run: curves, losses by source, answers before and after")
+    report = commands.add_parser(
+        "report", help="make a page of a run: curves, losses by source, answers before and after"
+    )
     report.add_argument("runs", nargs="+", help="run folders")
     report.add_argument("--out", help="the HTML file; default is report.html in the first run")
     report.set_defaults(run=_report)
@@ -102,7 +108,9 @@ def _sample(options: argparse.Namespace) -> None:
     from planish.methods.chat import sample_file
     from planish.rollout.sample import SamplingConfig
 
-    count = sample_file(options.model, options.prompts, Path(options.out), load_config(SamplingConfig, None, options.settings))
+    count = sample_file(
+        options.model, options.prompts, Path(options.out), load_config(SamplingConfig, None, options.settings)
+    )
     print(f"{count} completions in {options.out}")
 
 

@@ -1,7 +1,7 @@
 """Settings: frozen typed models, read from YAML and changed by `key.sub=value`, that refuse what they do not know.
 
 >>> class Optim(Config):
-...     lr: float = Field(2e-5, gt=0, description="peak learning rate")
+...     lr: float = Field(default=2e-5, gt=0, description="peak learning rate")
 >>> load_config(Optim, overrides=["lr=1e-4"]).lr
 0.0001
 """
@@ -32,7 +32,10 @@ Tree = dict[str, Any]
 
 
 def load_config(
-    kind: type[C], file: str | Path | None = None, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None
+    kind: type[C],
+    file: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    values: Mapping[str, Any] | None = None,
 ) -> C:
     """Reads `file`, lays `values` and then `overrides` over it, and checks the whole.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -32,7 +32,7 @@ def local_device(asked: str = "auto") -> torch.device:
 
 
 @contextmanager
-def process_group(device: torch.device) -> Iterator[None]:
+def process_group(device: torch.device) -> Generator[None]:
     """Joins the other ranks when torchrun started us, and leaves them at the end."""
     if "RANK" not in os.environ or dist.is_initialized():
         yield

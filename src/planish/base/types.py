@@ -70,7 +70,9 @@ class Packed:
     def to(self, device: torch.device) -> Packed:
         if self.tokens_T.device == device:
             return self
-        moved = (t.to(device, non_blocking=True) for t in (self.tokens_T, self.positions_T, self.targets_L, self.sequences_L))
+        moved = (
+            t.to(device, non_blocking=True) for t in (self.tokens_T, self.positions_T, self.targets_L, self.sequences_L)
+        )
         tokens, positions, targets, sequences = moved
         return Packed(tokens, positions, self.bounds, targets, sequences, self.names, self.sources)
 

@@ -7,12 +7,11 @@ is lost.
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -24,6 +23,12 @@ from planish.data.templates import ChatTemplate, Encoded
 
 TooLong = Literal["stop", "drop", "cut"]
 BATCH = 500  # rows tokenised at once
+
+
+class Digest(Protocol):
+    """A running hash of hashlib."""
+
+    def update(self, data: memoryview, /) -> None: ...
 
 
 class Examples:
@@ -51,7 +56,7 @@ class Examples:
         mask = np.frombuffer(self._mask, np.bool_)[start:stop]
         return Example(tokens, mask, self.names[i], self.source)
 
-    def update_digest(self, digest: hashlib._Hash) -> None:
+    def update_digest(self, digest: Digest) -> None:
         """Adds every token and mask bit to a running hash."""
         for part in (self._tokens, self._mask, self._offsets):
             digest.update(memoryview(part))
@@ -109,9 +114,10 @@ def _encode_batch(
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> Encoded:
-    """A document: the tokenizer's own beginning, if it has one, the text, and end-of-sequence. All is learnt but token 0."""
-    tokens: list[int] = list(tokenizer(text)["input_ids"])  # pyright: ignore
-    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    """A document: the tokenizer's own beginning if it has one, the text, end-of-sequence. All but token 0 is learnt."""
+    untyped: Any = tokenizer
+    tokens: list[int] = list(untyped(text)["input_ids"])
+    bos, eos = untyped.bos_token_id, untyped.eos_token_id
     if bos is not None and tokens[:2] == [bos, bos]:  # the text brought its own
         tokens = tokens[1:]
     if eos is not None and tokens[-1:] != [eos]:
@@ -134,7 +140,9 @@ def _add_demonstration(encoding: Encoding, row: Row, encoded: Encoded, max_token
         if encoded.loss_mask.any():
             encoding.examples.append(encoded, name)
         else:
-            encoding.dropped.append(Dropped(row.origin, "no token of it is learnt: every assistant turn is left out of the loss"))
+            encoding.dropped.append(
+                Dropped(row.origin, "no token of it is learnt: every assistant turn is left out of the loss")
+            )
         return
     if too_long == "stop":
         raise DataError(
@@ -146,7 +154,9 @@ def _add_demonstration(encoding: Encoding, row: Row, encoded: Encoded, max_token
         return
     shorter = Encoded(encoded.tokens[:max_tokens], encoded.loss_mask[:max_tokens])
     if not shorter.loss_mask.any():
-        encoding.dropped.append(Dropped(row.origin, f"the prompt alone fills max_tokens={max_tokens}: nothing is left to learn"))
+        encoding.dropped.append(
+            Dropped(row.origin, f"the prompt alone fills max_tokens={max_tokens}: nothing is left to learn")
+        )
         return
     encoding.examples.append(shorter, name)
     encoding.cut.append(Dropped(row.origin, f"{length - max_tokens} of {length} tokens cut off at the end"))

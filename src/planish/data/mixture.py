@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -92,7 +93,7 @@ def _cumulative_counts(weights: np.ndarray, length: int) -> np.ndarray:
     ends = [*range(0, length, BLOCK), length]
     drawn = np.zeros(len(weights), np.int64)
     counts = [drawn]
-    for start, end in zip(ends, ends[1:], strict=False):
+    for start, end in pairwise(ends):
         owed = weights * end - drawn
         share = np.maximum(np.floor(owed + 1e-9), 0).astype(np.int64)
         missing = end - start - int(share.sum())

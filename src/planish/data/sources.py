@@ -23,9 +23,11 @@ from planish.data.templates import ChatTemplate, MaskName
 
 class SourceConfig(Config):
     path: str | tuple[str, ...] = Field(description="a file, a folder, several of them, or pypi:package/file")
-    format: str = Field("auto", description="name of the importer; auto recognises it by the fields")
-    weight: float | None = Field(None, gt=0, description="share in the mixture; absent everywhere means one share a row")
-    limit: int | None = Field(None, ge=1, description="use this many rows, drawn by the seed")
+    format: str = Field(default="auto", description="name of the importer; auto recognises it by the fields")
+    weight: float | None = Field(
+        default=None, gt=0, description="share in the mixture; absent everywhere means one share a row"
+    )
+    limit: int | None = Field(default=None, ge=1, description="use this many rows, drawn by the seed")
 
 
 class StageConfig(Config):
@@ -35,21 +37,29 @@ class StageConfig(Config):
 
 class DataConfig(Config):
     sources: dict[str, SourceConfig] = Field(min_length=1, description="by name")
-    stages: tuple[StageConfig, ...] = Field((), description="absent: one stage with the sources' own weights")
-    shares_of: Literal["examples", "tokens"] = Field("examples", description="what the weights are shares of")
-    max_tokens: int | None = Field(None, ge=2, description="longest example; absent is what the model was made for")
-    too_long: TooLong = Field("stop", description="longer rows: stop the run, drop them, or cut their end off")
-    mask: MaskName = Field("assistant", description="learn every assistant turn, the last_turn, or all tokens")
-    template: str | None = Field(None, description="a jinja file to use as chat template; absent is the tokenizer's own")
-    held_out: float = Field(0.05, gt=0, lt=1, description="share of each source's rows kept from training, to measure on")
-    held_out_most: int = Field(200, ge=1, description="at most this many rows of each source are held out")
+    stages: tuple[StageConfig, ...] = Field(default=(), description="absent: one stage with the sources' own weights")
+    shares_of: Literal["examples", "tokens"] = Field(default="examples", description="what the weights are shares of")
+    max_tokens: int | None = Field(
+        default=None, ge=2, description="longest example; absent is what the model was made for"
+    )
+    too_long: TooLong = Field(default="stop", description="longer rows: stop the run, drop them, or cut their end off")
+    mask: MaskName = Field(default="assistant", description="learn every assistant turn, the last_turn, or all tokens")
+    template: str | None = Field(
+        default=None, description="a jinja file to use as chat template; absent is the tokenizer's own"
+    )
+    held_out: float = Field(
+        default=0.05, gt=0, lt=1, description="share of each source's rows kept from training, to measure on"
+    )
+    held_out_most: int = Field(default=200, ge=1, description="at most this many rows of each source are held out")
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
         if "all" in self.sources:
             raise ValueError("a source cannot be called 'all': that is the name of the sum over sources")
         if self.stages and not math.isclose(sum(stage.share for stage in self.stages), 1.0, abs_tol=1e-9):
-            raise ValueError(f"the shares of data.stages add up to {sum(stage.share for stage in self.stages):g}, not to 1")
+            raise ValueError(
+                f"the shares of data.stages add up to {sum(stage.share for stage in self.stages):g}, not to 1"
+            )
         return self
 
 
@@ -85,7 +95,9 @@ def prepare_sources(
     ]
 
 
-def plan_mixture(config: DataConfig, sources: Sequence[Source], examples: int | None, epochs: float, seed: int) -> Mixture:
+def plan_mixture(
+    config: DataConfig, sources: Sequence[Source], examples: int | None, epochs: float, seed: int
+) -> Mixture:
     """The order of the run: `examples` in all, or else `epochs` times as many as there are training rows."""
     sizes = [len(source.training) for source in sources]
     total = examples if examples is not None else round(epochs * sum(sizes))
@@ -145,7 +157,9 @@ def _prepare(
     order = numpy_generator(seed, "held out", name).permutation(len(rows))[: source.limit]
     count = min(config.held_out_most, math.ceil(config.held_out * len(order)))
     if len(order) - count < 1:
-        raise DataError(f"{source.path}: {len(rows)} rows are too few: source '{name}' needs one to train on and one to hold out")
+        raise DataError(
+            f"{source.path}: {len(rows)} rows are too few: source '{name}' needs one to train on and one to hold out"
+        )
     held_out, training = ([rows[i] for i in sorted(part)] for part in (order[:count], order[count:]))
     kept, measured = (
         encode_rows(part, tokenizer, template, max_tokens, config.too_long, number) for part in (training, held_out)
@@ -165,7 +179,9 @@ def _refuse_empty(name: str, kept: Encoding, measured: Encoding) -> None:
     for encoding, what in ((kept, "train on"), (measured, "hold out")):
         if not len(encoding.examples):
             first = encoding.dropped[0]
-            raise ConfigError(f"source '{name}' has no row left to {what}; the first was dropped because: {first.origin}: {first.reason}")
+            raise ConfigError(
+                f"source '{name}' has no row left to {what}; the first was dropped because: {first.origin}: {first.reason}"
+            )
 
 
 def _sizes(examples: Examples) -> dict[str, int]:

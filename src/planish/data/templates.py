@@ -9,7 +9,6 @@ has no end-of-turn token, is refused.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -67,7 +66,9 @@ class ChatTemplate:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, mask: MaskName = "assistant") -> None:
         if not getattr(tokenizer, "is_fast", False):
-            raise ModelError("the tokenizer has no character offsets (it is a slow one): save a tokenizer.json beside the model")
+            raise ModelError(
+                "the tokenizer has no character offsets (it is a slow one): save a tokenizer.json beside the model"
+            )
         self.tokenizer = tokenizer
         self.mask: MaskName = mask
         self._special = _special_tokens(tokenizer)
@@ -90,7 +91,9 @@ class ChatTemplate:
 
     def _tokenize(self, texts: list[str]) -> list[tuple[list[int], list[Span]]]:
         # The template writes every special token itself: adding some here would give a second BOS.
-        batch = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False)
+        batch = self.tokenizer(
+            texts, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False
+        )
         return list(zip(batch["input_ids"], batch["offset_mapping"], strict=True))  # pyright: ignore
 
     def _render(self, messages: Sequence[Message], origin: Origin, prompt: bool = False) -> str:
@@ -130,9 +133,8 @@ class ChatTemplate:
         first, last = (next(c for c in choices if c not in taken) for choices in (_FIRST, _LAST))
         other = [*messages[:turn], Message("assistant", f"{first}words{last}"), *messages[turn + 1 :]]
         other_text = self._render(other, origin)
-        start = len(os.path.commonprefix((text, other_text)))
-        shared = len(os.path.commonprefix((text[start:][::-1], other_text[start:][::-1])))
-        end = len(text) - shared
+        start = _shared_start(text, other_text)
+        end = len(text) - _shared_start(text[start:][::-1], other_text[start:][::-1])
         if text[start:end] not in content:
             raise DataError(
                 f"{origin}: turn {turn + 1}: the chat template turns the assistant's words {content[:40]!r} into "
@@ -181,8 +183,14 @@ class ChatTemplate:
         return max((token for at, token in found if at == place), key=len)
 
 
-def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> set[str]:
-    added: dict[int, Any] = tokenizer.added_tokens_decoder
-    special = {str(token.content) for token in added.values() if token.special} | set(tokenizer.all_special_tokens)
+def _shared_start(one: str, other: str) -> int:
+    """How many characters two texts share from the start."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _special_tokens(tokenizer: Any) -> set[str]:
+    """Tokens that can end a turn: all special ones but the beginning of a sequence."""
+    added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     begins = {tokenizer.bos_token} - {tokenizer.eos_token}
-    return {str(token) for token in special - begins if token}
+    return {str(token) for token in (added | set(tokenizer.all_special_tokens)) - begins if token}

@@ -15,7 +15,9 @@ from planish.models.forward import CausalLM
 
 
 @torch.no_grad()
-def held_out_losses(policy: CausalLM, sources: Mapping[str, Examples], micro_tokens: int, device: torch.device) -> dict[str, float]:
+def held_out_losses(
+    policy: CausalLM, sources: Mapping[str, Examples], micro_tokens: int, device: torch.device
+) -> dict[str, float]:
     """Nats per learnt token for each source, and `all`: the same over the tokens of all sources together."""
     tallies = Tallies()
     for name, examples in sources.items():

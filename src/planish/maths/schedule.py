@@ -34,7 +34,9 @@ def learning_rate_factor(
     if step <= warmup:
         return step / warmup
     if schedule == "wsd":
-        return 1.0 if step <= decay_start else _decayed(step - decay_start, steps - decay_start, decay, half_life, floor)
+        return (
+            1.0 if step <= decay_start else _decayed(step - decay_start, steps - decay_start, decay, half_life, floor)
+        )
     progress = (step - warmup) / max(1, steps - warmup)
     if schedule == "linear":
         return floor + (1 - floor) * (1 - progress)

@@ -48,7 +48,9 @@ def _answer(model: PreTrainedModel, template: ChatTemplate, messages: list[Messa
     prompt = template.encode_prompt(messages)
     limit = context_length(model)
     if limit is not None and len(prompt) + config.max_completion_tokens > limit:
-        raise ModelError(f"the conversation has {len(prompt)} tokens, the model was made for {limit}: /reset begins anew")
+        raise ModelError(
+            f"the conversation has {len(prompt)} tokens, the model was made for {limit}: /reset begins anew"
+        )
     streamer = TextStreamer(template.tokenizer, skip_prompt=True, skip_special_tokens=True)  # pyright: ignore
     tokens = stream(model, prompt, config, template.stop_token_id, streamer, len(messages))
     return str(template.tokenizer.decode(tokens, skip_special_tokens=True))

@@ -43,10 +43,10 @@ from planish.train.run_folder import RunFolder
 
 class NewModel(Config):
     architecture: dict[str, Any] = Field(description="settings of a transformers config: model_type, hidden_size, …")
-    tokenizer: str | None = Field(None, description="folder or hub name of a tokenizer; absent trains one")
-    vocab_size: int = Field(4096, ge=300, description="tokens of a trained tokenizer")
-    dtype: DtypeName = Field("float32", description="type of the weights")
-    save_dtype: DtypeName | None = Field(None, description="type of the saved weights; absent is dtype")
+    tokenizer: str | None = Field(default=None, description="folder or hub name of a tokenizer; absent trains one")
+    vocab_size: int = Field(default=4096, ge=300, description="tokens of a trained tokenizer")
+    dtype: DtypeName = Field(default="float32", description="type of the weights")
+    save_dtype: DtypeName | None = Field(default=None, description="type of the saved weights; absent is dtype")
 
 
 class PretrainConfig(SupervisedConfig):
@@ -57,14 +57,20 @@ def pretrain(config: PretrainConfig) -> Path:
     """Trains on every token of `config.data`'s documents; returns the run's folder, whose `model/` is the result."""
 
     def bring(run: RunFolder, device: torch.device) -> Learner:
-        model, tokenizer = _new(config, config.model, run, device) if isinstance(config.model, NewModel) else _known(config.model, device)
+        model, tokenizer = (
+            _new(config, config.model, run, device)
+            if isinstance(config.model, NewModel)
+            else _known(config.model, device)
+        )
         check_vocabulary(model, tokenizer)
         ensure_template(tokenizer, read_template(config.data.template))
         template = ChatTemplate(tokenizer, config.data.mask)
         if isinstance(config.model, NewModel):
             return Learner(model, tokenizer, template, save_dtype=config.model.save_dtype)
         adapted = add_lora(model, config.model.lora, config.seed) if config.model.lora else None
-        return Learner(model, tokenizer, template, adapted, compute_dtype(config.model, device), config.model.save_dtype)
+        return Learner(
+            model, tokenizer, template, adapted, compute_dtype(config.model, device), config.model.save_dtype
+        )
 
     return learn(config, "token_mean", bring)
 
@@ -82,7 +88,11 @@ def _new(
         save_tokenizer(train_tokenizer(_documents(config.data), new.vocab_size), folder)
     barrier()
     tokenizer = load_tokenizer(new.tokenizer or folder)
-    special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    special = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
     model = build_model({**special, **new.architecture}, len(tokenizer), new.dtype, config.seed, device)
     return model, tokenizer
 

@@ -24,7 +24,7 @@ from planish.train.run_folder import RunFolder
 
 class SftConfig(SupervisedConfig):
     model: ModelConfig = Field(description="the model to fine-tune")
-    reduction: Reduction = Field("token_mean", description="token_mean, seq_mean or seq_sum")
+    reduction: Reduction = Field(default="token_mean", description="token_mean, seq_mean or seq_sum")
 
 
 def sft(config: SftConfig) -> Path:
@@ -37,7 +37,9 @@ def sft(config: SftConfig) -> Path:
         ensure_template(tokenizer, read_template(config.data.template))
         template = ChatTemplate(tokenizer, config.data.mask)
         adapted = add_lora(model, config.model.lora, config.seed) if config.model.lora else None
-        return Learner(model, tokenizer, template, adapted, compute_dtype(config.model, device), config.model.save_dtype)
+        return Learner(
+            model, tokenizer, template, adapted, compute_dtype(config.model, device), config.model.save_dtype
+        )
 
     return learn(config, config.reduction, bring)
 

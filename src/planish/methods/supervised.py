@@ -21,8 +21,8 @@ from planish.base.errors import ConfigError
 from planish.base.files import write_json
 from planish.base.tally import Mean, Metrics
 from planish.base.types import Packed
-from planish.data.sources import DataConfig, Source, mean_tokens, plan_mixture, prepare_sources
 from planish.data.rows import Demonstration
+from planish.data.sources import DataConfig, Source, mean_tokens, plan_mixture, prepare_sources
 from planish.data.templates import ChatTemplate
 from planish.evaluate.likelihood import held_out_losses
 from planish.maths.reductions import Reduction, token_weights, total_weight
@@ -45,20 +45,32 @@ FREE = ("device", "tracker", "checkpoint", "out")  # settings that may change wh
 class SupervisedConfig(Config):
     out: str = Field(description="the run's folder; the same command carries on from what is in it")
     data: DataConfig = Field(description="what to learn from")
-    batch: BatchConfig = Field(BatchConfig(), description="how much makes a step")
-    optim: OptimConfig = Field(OptimConfig(), description="how the weights move")
-    epochs: float = Field(1.0, gt=0, description="passes over the training rows")
-    steps: int | None = Field(None, ge=1, description="instead of epochs: this many steps")
-    branch: str | None = Field(None, description="a checkpoint of another run to go on from: weights, optimiser and step")
-    evaluate_every: int = Field(100, ge=0, description="steps between two measurements on held-out rows; 0 is first and last")
-    sample_every: int = Field(0, ge=0, description="steps between two looks at completions; 0 is first and last")
-    num_samples: int = Field(10, ge=0, description="held-out prompts whose completions are recorded")
-    sampling: SamplingConfig = Field(SamplingConfig(max_completion_tokens=64), description="how they are sampled")
-    select: Literal["last", "best"] = Field("last", description="the model that is saved: last, or best in held-out loss")
-    checkpoint: CheckpointConfig = Field(CheckpointConfig(), description="how often the run is saved")
-    tracker: TrackerName | None = Field(None, description="tensorboard, wandb, trackio or mlflow, beside metrics.jsonl")
-    seed: int = Field(0, ge=0, description="of the order, the held-out rows and fresh weights")
-    device: str = Field("auto", description="cpu, cuda, or auto")
+    batch: BatchConfig = Field(default=BatchConfig(), description="how much makes a step")
+    optim: OptimConfig = Field(default=OptimConfig(), description="how the weights move")
+    epochs: float = Field(default=1.0, gt=0, description="passes over the training rows")
+    steps: int | None = Field(default=None, ge=1, description="instead of epochs: this many steps")
+    branch: str | None = Field(
+        default=None, description="a checkpoint of another run to go on from: weights, optimiser and step"
+    )
+    evaluate_every: int = Field(
+        default=100, ge=0, description="steps between two measurements on held-out rows; 0 is first and last"
+    )
+    sample_every: int = Field(
+        default=0, ge=0, description="steps between two looks at completions; 0 is first and last"
+    )
+    num_samples: int = Field(default=10, ge=0, description="held-out prompts whose completions are recorded")
+    sampling: SamplingConfig = Field(
+        default=SamplingConfig(max_completion_tokens=64), description="how they are sampled"
+    )
+    select: Literal["last", "best"] = Field(
+        default="last", description="the model that is saved: last, or best in held-out loss"
+    )
+    checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="how often the run is saved")
+    tracker: TrackerName | None = Field(
+        default=None, description="tensorboard, wandb, trackio or mlflow, beside metrics.jsonl"
+    )
+    seed: int = Field(default=0, ge=0, description="of the order, the held-out rows and fresh weights")
+    device: str = Field(default="auto", description="cpu, cuda, or auto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,8 @@ class Likelihood:
     """Raises the likelihood of the learnt tokens: -sum(weight * log p(token | tokens before)), as `reduction` weighs them."""
 
     def __init__(self, policy: CausalLM, reduction: Reduction, device: torch.device) -> None:
-        self.policy, self.reduction, self.device = policy, reduction, device
+        self.policy, self.device = policy, device
+        self.reduction: Reduction = reduction
 
     def weight(self, packed: Packed) -> float:
         return total_weight(self.reduction, packed.num_targets_S())
@@ -99,7 +112,11 @@ def learn(config: SupervisedConfig, reduction: Reduction, bring: Callable[[RunFo
         feed = _feed(config, sources)
         trainer = Trainer(policy, config.optim, feed.steps)
         checkpoints = Checkpoints(
-            run.checkpoints, trainer, feed.fingerprint(), config.checkpoint, lambda: best_step(run.metrics, config.select)
+            run.checkpoints,
+            trainer,
+            feed.fingerprint(),
+            config.checkpoint,
+            lambda: best_step(run.metrics, config.select),
         )
         start = checkpoints.resume(config.branch)
         record = Record(run, trainer.steps, start, _tracker(config, run))
@@ -218,7 +235,9 @@ def _held_out_prompts(sources: Sequence[Source], count: int) -> list[tuple[str, 
 
 
 def _tracker(config: SupervisedConfig, run: RunFolder) -> Tracker | None:
-    return make_tracker(config.tracker, run.path, config.model_dump(mode="json")) if config.tracker and is_main() else None
+    return (
+        make_tracker(config.tracker, run.path, config.model_dump(mode="json")) if config.tracker and is_main() else None
+    )
 
 
 def _export(

@@ -7,10 +7,11 @@ registered under our name, so transformers builds none; the model's own code sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ class Plan:
 
     @property
     def lengths(self) -> list[int]:
-        return [stop - start for start, stop in zip(self.bounds, self.bounds[1:], strict=False)]
+        return [stop - start for start, stop in pairwise(self.bounds)]
 
 
 # Most models hand unknown keyword arguments down to attention. For those that do not, the plan is also found here.
@@ -38,12 +39,17 @@ _plan: ContextVar[Plan | None] = ContextVar("plan", default=None)
 
 
 @contextmanager
-def packed_as(plan: Plan) -> Iterator[None]:
+def packed_as(plan: Plan) -> Generator[None]:
     token = _plan.set(plan)
     try:
         yield
     finally:
         _plan.reset(token)
+
+
+def attention_in_use(model: Any) -> str:
+    """The name of the attention function that a transformers model calls now."""
+    return model.config._attn_implementation or "eager"
 
 
 def attention(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -17,7 +18,7 @@ from transformers import PreTrainedModel
 
 from planish.base.types import Packed
 from planish.maths.head import Head, token_logprobs, weighted_nll
-from planish.models.attention import NAME, Plan, packed_as
+from planish.models.attention import NAME, Plan, attention_in_use, packed_as
 
 
 class CausalLM(nn.Module):
@@ -32,7 +33,7 @@ class CausalLM(nn.Module):
         super().__init__()
         self.model = model
         self.compute_dtype = compute_dtype  # autocast to this; None computes in the weights' own type
-        own = model.config._attn_implementation
+        own = attention_in_use(model)
         self.why_not_packed = _why_not_packed(model)
         if self.why_not_packed:
             model.set_attn_implementation(own)
@@ -82,7 +83,7 @@ def _trunk(model: PreTrainedModel, packed: Packed) -> Tensor:
 def _one_by_one(model: PreTrainedModel, packed: Packed) -> Tensor:
     """Log-probabilities of the targets [L], each sequence a forward pass of its own."""
     rows: list[Tensor] = []
-    for start, stop in zip(packed.bounds, packed.bounds[1:], strict=False):
+    for start, stop in pairwise(packed.bounds):
         here = (packed.targets_L >= start) & (packed.targets_L < stop)
         targets = packed.targets_L[here]
         logits = model(input_ids=packed.tokens_T[None, start:stop], use_cache=False).logits[0, targets - 1 - start]

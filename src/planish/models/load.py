@@ -7,39 +7,48 @@ of another shape is refused: transformers would fill the gaps with fresh random 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging as transformers_logging
 
 from planish.base.config import Config, Field
 from planish.base.errors import ModelError
 from planish.base.files import new_folder
+from planish.models.attention import attention_in_use
 
 DtypeName = Literal["float32", "bfloat16", "float64"]
 
 
 class LoraConfig(Config):
-    rank: int = Field(16, ge=1, description="rank of the update")
-    alpha: float = Field(32, gt=0, description="the update is scaled by alpha / rank")
-    targets: str | tuple[str, ...] = Field("all-linear", description="module names; all-linear is all but the output head")
+    rank: int = Field(default=16, ge=1, description="rank of the update")
+    alpha: int = Field(default=32, gt=0, description="the update is scaled by alpha / rank")
+    targets: str | tuple[str, ...] = Field(
+        default="all-linear", description="module names; all-linear is all but the output head"
+    )
 
 
 class ModelConfig(Config):
     path: str = Field(description="a Hugging Face folder, a run of planish, or a hub name")
-    dtype: DtypeName = Field("float32", description="type of the weights and of the optimiser's moments")
+    dtype: DtypeName = Field(default="float32", description="type of the weights and of the optimiser's moments")
     compute: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="type of the matrix products; auto is bfloat16 on a GPU that has it, else the weights' own"
+        default="auto",
+        description="type of the matrix products; auto is bfloat16 on a GPU that has it, else the weights' own",
     )
-    lora: LoraConfig | None = Field(None, description="train low-rank updates in place of the weights")
-    save_dtype: DtypeName | None = Field(None, description="type of the saved weights; absent is dtype")
-    recompute: bool = Field(False, description="keep no activations inside layers, compute them again: slower, less memory")
-    trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+    lora: LoraConfig | None = Field(default=None, description="train low-rank updates in place of the weights")
+    save_dtype: DtypeName | None = Field(default=None, description="type of the saved weights; absent is dtype")
+    recompute: bool = Field(
+        default=False, description="keep no activations inside layers, compute them again: slower, less memory"
+    )
+    trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
 
 
 def compute_dtype(config: ModelConfig, device: torch.device) -> torch.dtype | None:
@@ -62,7 +71,8 @@ def load_model(config: ModelConfig, device: torch.device) -> PreTrainedModel:
     _check_folder(path)
     quiet()
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loader: Any = AutoModelForCausalLM
+        model, report = loader.from_pretrained(
             path,
             dtype=getattr(torch, config.dtype),
             use_safetensors=True,
@@ -70,10 +80,12 @@ def load_model(config: ModelConfig, device: torch.device) -> PreTrainedModel:
             output_loading_info=True,
         )
     except SafetensorError as error:
-        raise ModelError(f"{path}: its safetensors cannot be read: {error}. The file is damaged or cut short: fetch it anew") from None
+        raise ModelError(
+            f"{path}: its safetensors cannot be read: {error}. The file is damaged or cut short: fetch it anew"
+        ) from None
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise ModelError(f"{path}: cannot be loaded: {_first_line(error)}") from None
-    model = cast(PreTrainedModel, model).to(device).eval()  # pyright: ignore
+    model = cast(PreTrainedModel, model.to(device).eval())
     _check_report(path, report)
     _check_finite(path, model)
     if config.recompute:
@@ -81,7 +93,9 @@ def load_model(config: ModelConfig, device: torch.device) -> PreTrainedModel:
     return model
 
 
-def build_model(settings: dict[str, Any], vocab_size: int, dtype: DtypeName, seed: int, device: torch.device) -> PreTrainedModel:
+def build_model(
+    settings: dict[str, Any], vocab_size: int, dtype: DtypeName, seed: int, device: torch.device
+) -> PreTrainedModel:
     """A model with fresh weights from the settings of its architecture: {"model_type": "llama", "hidden_size": 256, …}."""
     quiet()
     rest = {key: value for key, value in settings.items() if key != "model_type"}
@@ -89,10 +103,10 @@ def build_model(settings: dict[str, Any], vocab_size: int, dtype: DtypeName, see
         config = AutoConfig.for_model(settings.get("model_type", "llama"), **{"vocab_size": vocab_size, **rest})
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            model = AutoModelForCausalLM.from_config(config)
+            model: Any = AutoModelForCausalLM.from_config(config)
     except (ValueError, TypeError, KeyError, ImportError) as error:
         raise ModelError(f"model.config: no model can be built from it: {_first_line(error)}") from None
-    return cast(PreTrainedModel, model).to(device=device, dtype=getattr(torch, dtype)).eval()  # pyright: ignore
+    return model.to(device=device, dtype=getattr(torch, dtype)).eval()
 
 
 def load_tokenizer(path: str | Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
@@ -134,7 +148,7 @@ def save_model(
     if dtype is not None:
         state = {name: tensor.to(getattr(torch, dtype)) for name, tensor in state.items()}
     with new_folder(path) as folder:
-        own_attention = model.config._attn_implementation
+        own_attention = attention_in_use(model)
         _add_stops(model, stop_token_ids)
         model.save_pretrained(folder, state_dict=state)
         tokenizer.save_pretrained(str(folder))
@@ -144,7 +158,7 @@ def save_model(
 
 
 def _add_stops(model: PreTrainedModel, ids: Sequence[int]) -> None:
-    generation = model.generation_config
+    generation: Any = model.generation_config
     if generation is None or not ids:
         return
     before = generation.eos_token_id
@@ -182,23 +196,37 @@ def _check_report(path: str, report: dict[str, Any]) -> None:
     ):
         if report.get(key):
             names = [str(name) for name in sorted(report[key], key=str)]
-            raise ModelError(f"{path}: {meaning}: {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else ""))
+            raise ModelError(
+                f"{path}: {meaning}: {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            )
 
 
 def _check_finite(path: str, model: PreTrainedModel) -> None:
     for name, tensor in model.named_parameters():
         if not bool(tensor.isfinite().all()):
             count = int((~tensor.isfinite()).sum())
-            raise ModelError(f"{path}: {count} of {tensor.numel()} numbers in {name} are not finite: the weights are damaged")
+            raise ModelError(
+                f"{path}: {count} of {tensor.numel()} numbers in {name} are not finite: the weights are damaged"
+            )
 
 
 def _recompute_layers(model: PreTrainedModel) -> None:
-    """Activation checkpointing. transformers does it only in training mode, which would bring dropout with it; so the layers
-    alone are put in that mode, and what is inside them is not."""
-    model.gradient_checkpointing_enable({"use_reentrant": False})
-    for module in model.modules():
-        if getattr(module, "gradient_checkpointing", False):
-            module.training = True
+    """Activation checkpointing of every layer. transformers does it only in training mode, which would bring dropout."""
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
+        raise ModelError("model.recompute: transformers does not know where this model's layers begin: leave it off")
+    for layer in layers:
+        layer.forward = _forgetful(layer.forward)
+
+
+def _forgetful(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, whose activations are computed again in the backward pass, under the same attention plan."""
+
+    def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        run = copy_context().run  # the plan may be known by context alone (models/attention.py)
+        return checkpoint(run, forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+
+    return checkpointed
 
 
 def quiet() -> None:

@@ -18,7 +18,9 @@ from planish.models.load import LoraConfig
 def add_lora(model: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
     """Freezes the model and adds updates that start at zero, so the first step's model is the model that was given."""
     targets: Any = config.targets if isinstance(config.targets, str) else list(config.targets)
-    settings = PeftLora(r=config.rank, lora_alpha=config.alpha, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM")  # pyright: ignore
+    settings = PeftLora(
+        r=config.rank, lora_alpha=config.alpha, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM"
+    )  # pyright: ignore
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed)

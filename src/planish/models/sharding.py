@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,7 +30,7 @@ def shard(policy: CausalLM, device: torch.device) -> CausalLM:
 
 
 @contextmanager
-def gathered(policy: CausalLM) -> Iterator[None]:
+def gathered(policy: CausalLM) -> Generator[None]:
     """Within it the model outside its layers is whole on every rank, so that it can be called without the policy around it.
 
     All ranks must then make the same calls."""

@@ -5,7 +5,7 @@ Each prompt's noise comes from (seed, prompt number), so neither its neighbours 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,13 +16,16 @@ from transformers.generation.streamers import BaseStreamer
 
 from planish.base.config import Config, Field
 from planish.base.rng import seed_at
+from planish.models.attention import NAME, attention_in_use
 
 
 class SamplingConfig(Config):
-    max_completion_tokens: int = Field(128, ge=1, description="a completion is cut after this many tokens")
-    temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token each time")
-    top_p: float = Field(1.0, gt=0, le=1, description="sample from the likeliest tokens that hold this much probability")
-    seed: int = Field(0, description="of the noise")
+    max_completion_tokens: int = Field(default=128, ge=1, description="a completion is cut after this many tokens")
+    temperature: float = Field(default=0.0, ge=0, description="0 takes the likeliest token each time")
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="sample from the likeliest tokens that hold this much probability"
+    )
+    seed: int = Field(default=0, description="of the noise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +50,20 @@ def sample(
     with generating(model):
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            rows = _generate(model, [prompts[i] for i in chosen], config, stop_token_id, seed_at(config.seed, "sample", chosen[0]))
+            rows = _generate(
+                model, [prompts[i] for i in chosen], config, stop_token_id, seed_at(config.seed, "sample", chosen[0])
+            )
             found.update({i: _completion(tokenizer, row, stop_token_id) for i, row in zip(chosen, rows, strict=True)})
     return [found[i] for i in range(len(prompts))]
 
 
 def stream(
-    model: PreTrainedModel, prompt: Sequence[int], config: SamplingConfig, stop_token_id: int, streamer: BaseStreamer, turn: int
+    model: PreTrainedModel,
+    prompt: Sequence[int],
+    config: SamplingConfig,
+    stop_token_id: int,
+    streamer: BaseStreamer,
+    turn: int,
 ) -> list[int]:
     """One completion, handed to the streamer token by token as it grows."""
     with generating(model):
@@ -61,10 +71,10 @@ def stream(
 
 
 @contextmanager
-def generating(model: PreTrainedModel) -> Iterator[None]:
+def generating(model: PreTrainedModel) -> Generator[None]:
     """Our attention function knows no padding and no cache: while generating, transformers' own stands in."""
-    own = model.config._attn_implementation
-    model.set_attn_implementation("sdpa" if own == "planish" else own)
+    own = attention_in_use(model)
+    model.set_attn_implementation("sdpa" if own == NAME else own)
     try:
         yield
     finally:

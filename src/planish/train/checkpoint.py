@@ -15,7 +15,8 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,8 @@ MANIFEST = "checkpoint.json"
 
 
 class CheckpointConfig(Config):
-    every: int = Field(200, ge=0, description="steps between two checkpoints; 0 writes only the last")
-    keep: int = Field(2, ge=1, description="the newest this many are kept, and the best if select asks for it")
+    every: int = Field(default=200, ge=0, description="steps between two checkpoints; 0 writes only the last")
+    keep: int = Field(default=2, ge=1, description="the newest this many are kept, and the best if select asks for it")
 
 
 @dataclass(slots=True)
@@ -178,10 +179,10 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-class _quiet(warnings.catch_warnings):  # noqa: N801  (used as a statement)
+@contextmanager
+def _quiet() -> Generator[None]:
     """DCP warns of a single process, which is our default, and logs its planning."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
+    logging.getLogger("torch.distributed.checkpoint").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logging.getLogger("torch.distributed.checkpoint").setLevel(logging.ERROR)
+        yield

@@ -16,10 +16,12 @@ from planish.data.packing import deal
 
 
 class BatchConfig(Config):
-    examples: int = Field(32, ge=1, description="examples of one step")
-    tokens: int | None = Field(None, ge=1, description="instead of examples: about this many tokens a step")
+    examples: int = Field(default=32, ge=1, description="examples of one step")
+    tokens: int | None = Field(default=None, ge=1, description="instead of examples: about this many tokens a step")
     micro_tokens: int = Field(
-        768, ge=1, description="tokens of one forward pass; never changes the numbers. 768 suits a CPU, a GPU wants 16384"
+        default=768,
+        ge=1,
+        description="tokens of one forward pass; never changes the numbers. 768 suits a CPU, a GPU wants 16384",
     )
 
 

@@ -51,9 +51,7 @@ class Every:
             self.visit(step)
 
 
-def train(
-    objective: Objective, feed: Feed, trainer: Trainer, record: Record, visits: Sequence[Visit] = ()
-) -> None:
+def train(objective: Objective, feed: Feed, trainer: Trainer, record: Record, visits: Sequence[Visit] = ()) -> None:
     while trainer.step < trainer.steps:
         micro_batches = feed.micro_batches(trainer.step)  # this rank's share of the step
         weight = all_sum(sum(objective.weight(packed) for packed in micro_batches))  # tokens or pairs, over all ranks
@@ -77,7 +75,9 @@ def _refuse_non_finite(loss: float, losses: list[Tensor], micro_batches: Sequenc
     """Stops before the weights are touched, and names the rows. The mean is the same on every rank, so all stop."""
     if math.isfinite(loss):
         return
-    names = [name for each, packed in zip(losses, micro_batches, strict=True) if not each.isfinite() for name in packed.names]
+    names = [
+        name for each, packed in zip(losses, micro_batches, strict=True) if not each.isfinite() for name in packed.names
+    ]
     shown = "; ".join(names[:12]) + (f"; and {len(names) - 12} more" if len(names) > 12 else "")
     raise RunError(
         f"step {step}: the loss is {loss}, in a micro-batch of these rows: {shown or '(on another rank)'}. The weights were not "

@@ -37,7 +37,10 @@ class Record:
         now = time.perf_counter()
         seconds, self._since = now - self._since, now
         rate = tokens / seconds
-        self.note(step, {**metrics, "grad_norm": grad_norm, "learning_rate": learning_rate, "tokens": tokens, "seconds": seconds})
+        self.note(
+            step,
+            {**metrics, "grad_norm": grad_norm, "learning_rate": learning_rate, "tokens": tokens, "seconds": seconds},
+        )
         if self._progress:
             self._progress.advance(step, f"loss {metrics['loss']:.3f}  {rate:,.0f} tokens/s")
 

@@ -1,18 +1,18 @@
 """A run's folder: its settings, what it recorded, its checkpoints, and the guarantee that they belong together.
 
-    config.yaml      the resolved settings
-    data.json        rows used, dropped and cut, by source
-    metrics.jsonl    one line a step, and one for each evaluation
-    samples.jsonl    completions sampled on the way
-    checkpoints/     see checkpoint.py
-    model/           the result, an ordinary Hugging Face folder
+config.yaml      the resolved settings
+data.json        rows used, dropped and cut, by source
+metrics.jsonl    one line a step, and one for each evaluation
+samples.jsonl    completions sampled on the way
+checkpoints/     see checkpoint.py
+model/           the result, an ordinary Hugging Face folder
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,13 +52,13 @@ class RunFolder:
 
 
 @contextmanager
-def open_run(path: str | Path, config: Config, free: tuple[str, ...] = ("device",)) -> Iterator[RunFolder]:
+def open_run(path: str | Path, config: Config, free: tuple[str, ...] = ("device",)) -> Generator[RunFolder]:
     """Makes the folder, or reopens it if it holds this very run; refuses another run's. One process at a time has it.
 
     Settings named in `free` may change between two starts, because they do not change the numbers.
     """
     run = RunFolder(Path(path))
-    problem, handle = (_claim(run, config, free) if is_main() else (None, None))
+    problem, handle = _claim(run, config, free) if is_main() else (None, None)
     # All ranks stop together: one that went on alone would wait for the others for ever.
     if all_sum(float(problem is not None)):
         raise RunError(problem or "the main rank could not open the run folder")
@@ -106,4 +106,6 @@ def _differences(settings: Path, config: Config, free: tuple[str, ...]) -> str:
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(tree, dict) or not tree:
         return {prefix: tree}
-    return {k: v for key, below in tree.items() for k, v in _flat(below, f"{prefix}.{key}" if prefix else str(key)).items()}
+    return {
+        k: v for key, below in tree.items() for k, v in _flat(below, f"{prefix}.{key}" if prefix else str(key)).items()
+    }

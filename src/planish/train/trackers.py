@@ -21,9 +21,13 @@ class Tracker(Protocol):
 
 def make_tracker(name: TrackerName, run: Path, settings: Mapping[str, Any]) -> Tracker:
     try:
-        return {"tensorboard": _TensorBoard, "wandb": _Wandb, "trackio": _Trackio, "mlflow": _Mlflow}[name](run, settings)
+        return {"tensorboard": _TensorBoard, "wandb": _Wandb, "trackio": _Trackio, "mlflow": _Mlflow}[name](
+            run, settings
+        )
     except ImportError as error:
-        raise ConfigError(f"tracker={name} needs a package that is not installed: pip install 'planish[{name}]' ({error})") from None
+        raise ConfigError(
+            f"tracker={name} needs a package that is not installed: pip install 'planish[{name}]' ({error})"
+        ) from None
 
 
 class _TensorBoard:
@@ -43,7 +47,9 @@ class _Wandb:
 
     def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
         wandb: Any = importlib.import_module("wandb")
-        self._run = wandb.init(project=PROJECT, name=run.name, id=run.name, resume="allow", dir=str(run), config=dict(settings))
+        self._run = wandb.init(
+            project=PROJECT, name=run.name, id=run.name, resume="allow", dir=str(run), config=dict(settings)
+        )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log(dict(values), step=step)

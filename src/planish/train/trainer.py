@@ -16,17 +16,19 @@ from planish.maths.schedule import DecayName, ScheduleName, learning_rate_factor
 
 
 class OptimConfig(Config):
-    lr: float = Field(2e-5, gt=0, description="peak learning rate")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's decay rates of the two moments")
-    eps: float = Field(1e-8, gt=0, description="AdamW's epsilon")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of matrices; vectors have none")
-    clip_grad_norm: float = Field(1.0, gt=0, description="the gradient is scaled down to this norm")
-    schedule: ScheduleName = Field("cosine", description="constant, linear, cosine or wsd")
-    warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps in which the rate rises linearly")
-    floor: float = Field(0.0, ge=0, le=1, description="where the schedule ends, as a share of lr")
-    decay: DecayName = Field("exponential_to_floor", description="wsd: half_life, exponential_to_floor or linear")
-    decay_share: float = Field(0.1, gt=0, le=1, description="wsd: share of the steps that are the decay")
-    half_life: float = Field(5000, gt=0, description="wsd with decay=half_life: steps in which the rate halves")
+    lr: float = Field(default=2e-5, gt=0, description="peak learning rate")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="AdamW's decay rates of the two moments")
+    eps: float = Field(default=1e-8, gt=0, description="AdamW's epsilon")
+    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay of matrices; vectors have none")
+    clip_grad_norm: float = Field(default=1.0, gt=0, description="the gradient is scaled down to this norm")
+    schedule: ScheduleName = Field(default="cosine", description="constant, linear, cosine or wsd")
+    warmup: float = Field(default=0.03, ge=0, lt=1, description="share of the steps in which the rate rises linearly")
+    floor: float = Field(default=0.0, ge=0, le=1, description="where the schedule ends, as a share of lr")
+    decay: DecayName = Field(
+        default="exponential_to_floor", description="wsd: half_life, exponential_to_floor or linear"
+    )
+    decay_share: float = Field(default=0.1, gt=0, le=1, description="wsd: share of the steps that are the decay")
+    half_life: float = Field(default=5000, gt=0, description="wsd with decay=half_life: steps in which the rate halves")
 
     @model_validator(mode="after")
     def _check(self) -> OptimConfig:

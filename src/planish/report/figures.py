@@ -1,0 +1,211 @@
+"""Curves, as plain data for Plotly's JavaScript. Colours are names of CSS variables, filled in where the page is read, so
+the same figure is drawn for a light screen, a dark one and paper."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from itertools import accumulate
+from typing import Any
+
+from planish.report.runs import ALL, Evaluation, Run
+from planish.report.sentences import change_text, count_text, loss_text
+
+NUM_COLOURS = 7
+DASHES = ("solid", "dash", "dot", "dashdot")  # a further round through the colours takes the next
+MOST_POINTS = 3000  # of one curve; longer ones are thinned for the eye, after the mean is taken
+
+Numbers = Sequence[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An entry of a figure's legend."""
+
+    name: str
+    colour: str
+    dash: str = "solid"
+    width: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    title: str
+    traces: list[dict[str, Any]]
+    axis: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def plain(self) -> dict[str, Any]:
+        """What the page's script draws from."""
+        return {"traces": self.traces, "axis": self.axis}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Panels under one legend, with what is to be seen and how it was made."""
+
+    title: str
+    says: str
+    made: str
+    panels: list[Panel]
+    keys: list[Key] = field(default_factory=list[Key])
+
+
+def run_figures(run: Run) -> list[Figure]:
+    """The figures that this run holds enough points for."""
+    figures = [held_out_figure(run)] if len(run.evaluations) > 1 else []
+    return figures + ([training_figure(run), optimiser_figure(run)] if len(run.steps) > 1 else [])
+
+
+def held_out_figure(run: Run) -> Figure:
+    names = [name for name in run.sources if name in run.evaluations[0].losses]
+    keys = [_key(name, i) for i, name in enumerate(names)]
+    if len(names) > 1:
+        keys.append(Key("all sources", "var(--ink)", width=3.5))
+    steps = [each.step for each in run.evaluations]
+    losses = {key.name: [each.losses.get(name) for each in run.evaluations] for key, name in zip(keys, [*names, ALL], strict=False)}
+    return Figure(
+        "Held-out loss",
+        _lowest(run.evaluations) + (_extremes(run, names) if len(names) > 1 else ""),
+        "Mean negative log-likelihood of a learnt token, over "
+        + ", ".join(f"{name}: {_measured_on(run, name)}" for name in names)
+        + ". These rows were kept out of training, and are the same at every step"
+        + ("; “all sources” is the mean over all their tokens." if len(names) > 1 else "."),
+        [
+            Panel("Nats per token", [_curve(key, steps, losses[key.name]) for key in keys], {"tickformat": ".2~f"}),
+            Panel(
+                "Change since the first measurement",
+                [_curve(key, steps, _since_first(losses[key.name]), "%{y:+.3f}") for key in keys],
+                {"tickformat": "+.2~f", "zeroline": True},
+            ),
+        ],
+        keys if len(keys) > 1 else [],
+    )
+
+
+def training_figure(run: Run) -> Figure:
+    steps = [line["step"] for line in run.steps]
+    losses = [line.get("nll", line["loss"]) for line in run.steps]
+    window = max(1, min(50, len(losses) // 10))
+    says = f"The mean of {count_text(window, 'step')} went from {loss_text(_mean(losses[:window]))} at the start"
+    each, mean = Key("each step", "var(--line-0)"), Key(f"mean of the last {window} steps", "var(--line-0)", width=3)
+    every = math.ceil(len(steps) / MOST_POINTS)
+    panel = [_curve(each, steps[::every], losses[::every], opacity=0.35 if window > 1 else 1.0)]
+    if window > 1:
+        panel.append(_curve(mean, steps[::every], running_mean(losses, window)[::every]))
+    return Figure(
+        "Training loss",
+        f"{says} to {loss_text(_mean(losses[-window:]))} at the end.",
+        "Mean negative log-likelihood of a learnt token in the examples of one step"
+        + f" (about {round(run.tokens / len(steps)):,} tokens each), measured before the step's update. Steps hold different"
+        + " examples, so single points scatter." + (f" Every {every}th step is drawn." if every > 1 else ""),
+        [Panel("Nats per token", panel, {"tickformat": ".2~f"})],
+        [Key(each.name, each.colour, width=1.0), mean] if window > 1 else [],
+    )
+
+
+def optimiser_figure(run: Run) -> Figure:
+    every = math.ceil(len(run.steps) / MOST_POINTS)
+    steps = [line["step"] for line in run.steps][::every]
+    rates = [line.get("learning_rate", math.nan) for line in run.steps]
+    norms = [line.get("grad_norm", math.nan) for line in run.steps]
+    optim = run.config.get("optim", {})
+    limit = optim.get("clip_grad_norm", math.inf)
+    peak, clipped = max(range(len(rates)), key=lambda i: rates[i]), sum(norm > limit for norm in norms)
+    colour = Key("", "var(--line-0)", width=1.5)
+    return Figure(
+        "Learning rate and gradient norm",
+        f"The learning rate was highest at step {run.steps[peak]['step']:,}, {rates[peak]:.2g}, and ended at {rates[-1]:.2g}. "
+        f"The gradient's norm was {statistics.median(norms):.2g} in the middle (median) and {max(norms):.2g} at most"
+        + (f"; it was cut down to {limit:g} in {clipped:,} of {len(norms):,} steps." if math.isfinite(limit) else "."),
+        f"One point a step. The schedule is {optim.get('schedule', 'unknown')}; the norm is over all trained weights, before "
+        "clipping.",
+        [
+            Panel("Learning rate", [_curve(colour, steps, rates[::every], "%{y:.3g}")], {"rangemode": "tozero", "exponentformat": "e"}),
+            Panel("Gradient norm", [_curve(colour, steps, norms[::every], "%{y:.3g}")], {"rangemode": "tozero"}),
+        ],
+    )
+
+
+def comparison_figure(runs: Sequence[Run], names: Sequence[str]) -> Figure | None:
+    """Held-out loss over all sources, a curve for each run that has been measured more than once."""
+    curves = [(_key(name, i), run) for i, (name, run) in enumerate(zip(names, runs, strict=True)) if len(run.evaluations) > 1]
+    if not curves:
+        return None
+    lowest = min(curves, key=lambda curve: min(each.all for each in curve[1].evaluations))
+    best = min(lowest[1].evaluations, key=lambda each: each.all)
+    return Figure(
+        "Held-out loss of the runs",
+        f"The lowest was {loss_text(best.all)} nats per token, of {lowest[0].name} at step {best.step:,}.",
+        "Mean negative log-likelihood of a learnt token, over the held-out rows of all sources of a run together.",
+        [
+            Panel(
+                "Nats per token",
+                [_curve(key, [e.step for e in run.evaluations], [e.all for e in run.evaluations]) for key, run in curves],
+                {"tickformat": ".2~f"},
+            )
+        ],
+        [key for key, _ in curves],
+    )
+
+
+def running_mean(values: Sequence[float], window: int) -> list[float]:
+    """Of each value and those before it, `window` in all; fewer at the beginning."""
+    if not all(map(math.isfinite, values)):
+        return [_mean(values[max(0, i + 1 - window) : i + 1]) for i in range(len(values))]
+    sums = [0.0, *accumulate(values)]
+    return [(sums[i] - sums[max(0, i - window)]) / min(i, window) for i in range(1, len(sums))]
+
+
+def _curve(key: Key, steps: Sequence[int], values: Numbers, hover: str = "%{y:.3f}", opacity: float = 1.0) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if len(steps) <= 40 else "lines",
+        "name": escape(key.name),  # Plotly reads names as HTML
+        "x": list(steps),
+        "y": [value if value is not None and math.isfinite(value) else None for value in values],
+        "line": {"color": key.colour, "dash": key.dash, "width": key.width},
+        "marker": {"size": 6},
+        "opacity": opacity,
+        "hovertemplate": hover if key.name else f"{hover}<extra></extra>",
+    }
+
+
+def _key(name: str, number: int) -> Key:
+    return Key(name, f"var(--line-{number % NUM_COLOURS})", DASHES[number // NUM_COLOURS % len(DASHES)])
+
+
+def _since_first(values: Numbers) -> list[float | None]:
+    first = next((value for value in values if value is not None), 0.0)
+    return [None if value is None else value - first for value in values]
+
+
+def _lowest(evaluations: Sequence[Evaluation]) -> str:
+    first, last = evaluations[0], evaluations[-1]
+    best = min(evaluations, key=lambda each: (each.all, each.step))
+    if best is last:
+        return f"Over all sources it was lowest at the last measurement, {loss_text(best.all)} at step {best.step:,}."
+    if best is first:
+        return f"Over all sources it never fell below the {loss_text(first.all)} it began with."
+    return (
+        f"Over all sources it was lowest at step {best.step:,}, {loss_text(best.all)}, and has risen to {loss_text(last.all)} "
+        f"by step {last.step:,}."
+    )
+
+
+def _extremes(run: Run, names: Sequence[str]) -> str:
+    first, last = run.evaluations[0].losses, run.evaluations[-1].losses
+    order = sorted(names, key=lambda name: last.get(name, math.nan) - first[name])
+    shown = [f"{name} {change_text(first[name], last.get(name))}" for name in (order[0], order[-1])]
+    return f" Of the sources, {shown[0]} changed most favourably and {shown[1]} least."
+
+
+def _measured_on(run: Run, source: str) -> str:
+    rows, tokens = run.held_out(source)
+    return f"{count_text(rows, 'row')}, {tokens:,} tokens" if rows else "rows not accounted for"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,139 @@
+"""One self-contained page about a run or several: what changed on held-out rows, how training went, and answers before
+and after. Plotly's JavaScript is inside it, so it opens without a network and can be sent as a file."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from plotly.offline import get_plotlyjs
+
+from planish import __version__
+from planish.base.errors import RunError
+from planish.base.files import write_text
+from planish.report import sentences
+from planish.report.answers import answers, answers_say, folded
+from planish.report.figures import Figure, comparison_figure, run_figures
+from planish.report.runs import ALL, Run, read_run
+
+FEW_ROWS = 30
+MOST_LEFT_OUT = 200  # rows listed of each source and kind; data.json holds them all
+
+Figures = dict[str, Figure]  # by the id of its place on the page
+
+
+def write_page(runs: Sequence[Path], out: Path) -> None:
+    """Writes the page about these run folders to the file `out`."""
+    if not runs:
+        raise RunError("a report is made of at least one run's folder, and none was named")
+    write_text(out, render([read_run(path) for path in runs]))
+
+
+def render(runs: Sequence[Run]) -> str:
+    names = run_names(runs)
+    articles = [_article(run, f"run-{i}", name) for i, (run, name) in enumerate(zip(runs, names, strict=True))]
+    comparison = _comparison(runs, names) if len(runs) > 1 else None
+    figures: Figures = dict(comparison["figures"]) if comparison else {}
+    for article in articles:
+        figures |= article["figures"]
+    return _template().render(
+        title=articles[0]["title"] if len(runs) == 1 else f"{len(runs)} runs side by side",
+        articles=articles,
+        comparison=comparison,
+        panels={place: [panel.plain() for panel in figure.panels] for place, figure in figures.items()},
+        plotly=get_plotlyjs() if figures else "",
+        version=__version__,
+    )
+
+
+def run_names(runs: Sequence[Run]) -> list[str]:
+    """The folders' names, with as much of the path as keeps them apart."""
+    paths = [run.path.resolve() for run in runs]
+    for length in range(1, max(len(path.parts) for path in paths)):
+        names = [str(Path(*path.parts[-length:])) for path in paths]
+        if len(set(names)) == len(set(paths)):
+            return names
+    return [str(path) for path in paths]
+
+
+def command(run: Run) -> str:
+    """Carries on in the run's folder; with another `out=` it does the run again."""
+    return f"planish {run.method} {shlex.quote(str(run.path / 'config.yaml'))}"
+
+
+def _article(run: Run, place: str, name: str) -> dict[str, Any]:
+    """What the template says about one run."""
+    given = answers(run)
+    return {
+        "run": run,
+        "place": place,
+        "name": name,
+        "title": sentences.title(run),
+        "outcome": sentences.outcome(run),
+        "notes": [note for note in (sentences.state(run), sentences.selection(run)) if note],
+        "trained": sentences.trained(run),
+        "losses": [_loss_row(run, source) for source in run.sources],
+        "total": _loss_row(run, ALL),
+        "few": [source for source in run.sources if 0 < run.held_out(source)[0] < FEW_ROWS],
+        "left_out": [each for source in run.sources for each in _left_out(source, run.data.get(source, {}))],
+        "figures": {f"{place}-figure-{i}": figure for i, figure in enumerate(run_figures(run))},
+        "answers": given,
+        "answers_say": answers_say(run, given),
+        "command": command(run),
+    }
+
+
+def _loss_row(run: Run, source: str) -> dict[str, Any]:
+    before = run.before.losses.get(source) if run.before else None
+    after = run.after.losses.get(source) if run.after else None
+    rows, tokens = run.held_out(source)
+    name = "all sources" if source == ALL else source
+    return {"name": name, "rows": rows, "tokens": tokens, "before": before, "after": after, "account": run.data.get(source)}
+
+
+def _left_out(source: str, account: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a source that were dropped, and rows that were cut, with the reasons."""
+    kinds = [(kind, account.get(kind, [])) for kind in ("dropped", "cut")]
+    return [
+        {"source": source, "kind": kind, "num": len(rows), "rows": rows[:MOST_LEFT_OUT], "num_more": len(rows[MOST_LEFT_OUT:])}
+        for kind, rows in kinds
+        if rows
+    ]
+
+
+def _comparison(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
+    """The runs beside each other: where they ended, and in which settings they differ."""
+    flat = [_flat(run.config) for run in runs]
+    keys = [key for key in dict.fromkeys(key for each in flat for key in each) if key != "out"]
+    differing = [key for key in keys if any(each.get(key) != flat[0].get(key) for each in flat)]
+    figure = comparison_figure(runs, names)
+    return {
+        "rows": [_loss_row(run, ALL) for run in runs],
+        "warning": sentences.same_rows(runs),
+        "figures": {"comparison": figure} if figure else {},
+        "settings": [(key, ["–" if each.get(key) is None else each[key] for each in flat]) for key in differing],
+    }
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict) or not tree:
+        return {prefix: tree}
+    return {k: v for key, below in tree.items() for k, v in _flat(below, f"{prefix}.{key}" if prefix else str(key)).items()}
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(
+        loss=sentences.loss_text,
+        perplexity=sentences.perplexity_text,
+        duration=sentences.duration_text,
+        count=sentences.count_text,
+        listed=sentences.listed,
+        folded=folded,
+    )
+    environment.globals["change"] = sentences.change_text
+    return environment.from_string((files("planish.report") / "page.html").read_text(encoding="utf-8"))

@@ -1,0 +1,169 @@
+"""A run's folder, read back: settings, account of the data, measurements and samples. A run may be unfinished, even
+running: whatever it has not written yet is empty here."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from planish.base.errors import RunError
+
+HELD_OUT = "held_out/"
+ALL = "all"  # the sum over sources; no source can have this name
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Held-out losses after `step` steps, in nats per learnt token, by source and for `all`."""
+
+    step: int
+    losses: dict[str, float]
+
+    @property
+    def all(self) -> float:
+        return self.losses.get(ALL, float("nan"))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    path: Path
+    settings: str  # config.yaml, as it stands
+    config: dict[str, Any]
+    data: dict[str, Any]  # data.json: an account of each source
+    steps: list[Line]
+    evaluations: list[Evaluation]
+    samples: list[Line]
+    finished: bool
+
+    @property
+    def sources(self) -> list[str]:
+        return list(self.config["data"]["sources"])
+
+    @property
+    def method(self) -> str:
+        """The command that made it. Of the two, only fine-tuning chooses a reduction."""
+        return "sft" if "reduction" in self.config else "pretrain"
+
+    @property
+    def last_step(self) -> int:
+        seen = [line["step"] for line in (*self.steps, *self.samples)] + [each.step for each in self.evaluations]
+        return max(seen, default=0)
+
+    @property
+    def before(self) -> Evaluation | None:
+        return self.evaluations[0] if self.evaluations else None
+
+    @property
+    def after(self) -> Evaluation | None:
+        """The last measurement, or that of the saved model when the run selects the best. None without a second one."""
+        later = self.evaluations[1:]
+        if not later:
+            return None
+        if self.selects_best:
+            return min(later, key=lambda each: (each.all, each.step))
+        return later[-1]
+
+    @property
+    def selects_best(self) -> bool:
+        return self.finished and self.config.get("select") == "best"
+
+    @property
+    def seconds(self) -> float:
+        """Spent on steps: loading, evaluations, sampling and checkpoints are not in it."""
+        return sum(line.get("seconds", 0.0) for line in self.steps)
+
+    @property
+    def tokens(self) -> int:
+        return round(sum(line.get("tokens", 0) for line in self.steps))
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        rates = [line["tokens"] / line["seconds"] for line in self.steps if line.get("seconds") and "tokens" in line]
+        return statistics.median(rates) if rates else None
+
+    def held_out(self, source: str) -> tuple[int, int]:
+        """Rows and learnt tokens that the loss of `source`, or of `all`, is measured on; zeros while not known."""
+        names = self.sources if source == ALL else [source]
+        accounts = [self.data[name]["held_out"] for name in names if name in self.data]
+        return sum(part["examples"] for part in accounts), sum(part["learnt_tokens"] for part in accounts)
+
+
+def read_run(path: Path) -> Run:
+    if not path.is_dir():
+        found = "is a file" if path.exists() else "there is no such folder"
+        raise RunError(f"{path}: {found}; a report is made of a run's folder, the one named by out=")
+    settings = path / "config.yaml"
+    if not settings.is_file():
+        raise RunError(f"{path}: is not a run's folder: config.yaml is missing. Name the folder given as out=")
+    text = _text(settings)
+    evaluations, steps = _split(_lines(path / "metrics.jsonl"))
+    return Run(
+        path=path,
+        settings=text,
+        config=_config(settings, text),
+        data=_account(path / "data.json"),
+        steps=steps,
+        evaluations=evaluations,
+        samples=_lines(path / "samples.jsonl"),
+        finished=(path / "model" / "config.json").is_file(),
+    )
+
+
+def _split(lines: list[Line]) -> tuple[list[Evaluation], list[Line]]:
+    """Evaluations, and training steps."""
+    measured = [(line["step"], {k.removeprefix(HELD_OUT): v for k, v in line.items() if k.startswith(HELD_OUT)}) for line in lines]
+    evaluations = [Evaluation(step, losses) for step, losses in measured if losses]
+    return evaluations, [line for line in lines if "loss" in line]
+
+
+def _config(path: Path, text: str) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RunError(f"{path}: not valid YAML: {error}") from None
+    data = _mapping(config).get("data")
+    if not _mapping(_mapping(data).get("sources")):
+        raise RunError(f"{path}: holds no data.sources: these are not the settings of `planish sft` or `planish pretrain`")
+    return _mapping(config)
+
+
+def _account(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return _mapping(json.loads(_text(path)))
+    except json.JSONDecodeError as error:
+        raise RunError(f"{path}: not valid JSON: {error}") from None
+
+
+def _lines(path: Path) -> list[Line]:
+    """The whole lines of a jsonl file; a last line without its end is one that a kill cut short, or is being written."""
+    if not path.exists():
+        return []
+    lines: list[Line] = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+        try:
+            lines.append(_mapping(json.loads(line)))
+        except ValueError as error:
+            raise RunError(f"{path}, line {number}: not valid JSON: {error}") from None
+        if "step" not in lines[-1]:
+            raise RunError(f"{path}, line {number}: expected a record with a step, found {line.decode()[:80]}")
+    return lines
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path}: not UTF-8 text: {error}") from None
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return cast(dict[str, Any], value) if isinstance(value, dict) else {}

@@ -1,0 +1,58 @@
+"""A tiny real model folder and tiny real files, made once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+WORDS = "red blue green one two three four five cat dog house tree sun moon sea sky big small old new".split()
+
+
+def tiny_rows(count: int, shift: int = 0) -> list[dict[str, str]]:
+    """Instructions of ragged length whose answers repeat what was asked."""
+    rows = []
+    for i in range(shift, shift + count):
+        words = [WORDS[(i * 7 + k * 3) % len(WORDS)] for k in range(2 + i * i % 9)]
+        rows.append({"instruction": "repeat " + " ".join(words), "input": "", "output": f"{i} " + " ".join(words)})
+    return rows
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Two sources of demonstrations and one of documents."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "first.json").write_text(json.dumps(tiny_rows(40)))
+    (folder / "second.json").write_text(json.dumps(tiny_rows(25, shift=100)))
+    documents = [{"text": " ".join(WORDS[(i * 5 + k * 3) % len(WORDS)] for k in range(3 + i % 30))} for i in range(40)]
+    (folder / "documents.jsonl").write_text("".join(json.dumps(row) + "\n" for row in documents))
+    return {name: str(folder / file) for name, file in (("first", "first.json"), ("second", "second.json"), ("documents", "documents.jsonl"))}
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_data: dict[str, str]) -> Path:
+    """A Llama of 30 thousand parameters with a byte-level tokenizer and ChatML, as an ordinary folder."""
+    import torch
+
+    from planish.data.tokenizer import train_tokenizer
+    from planish.models.load import build_model, save_model
+
+    texts = [word for row in tiny_rows(60) for word in row.values()]
+    tokenizer = train_tokenizer(texts, 400)
+    settings = {
+        "model_type": "llama",
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "tie_word_embeddings": True,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "pad_token_id": 0,
+    }
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_model(build_model(settings, len(tokenizer), "float32", 0, torch.device("cpu")), tokenizer, folder)
+    return folder

@@ -1,0 +1,190 @@
+"""Tiny models, tokenizers and examples, built in memory from their settings: nothing is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+from planish.base.types import Example
+from planish.models.load import quiet
+
+VOCAB_SIZE = 320
+
+# Each kind has what makes it different from the next: see the comments. The sliding windows are shorter than the rows
+# that the tests use. Dropout stays at the model's own default: planish must train without it.
+_SMALL: dict[str, Any] = {
+    "vocab_size": VOCAB_SIZE,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 128,
+    "initializer_range": 0.1,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 2,
+}
+_GROUPED: dict[str, Any] = {"num_key_value_heads": 2}
+_GPT2: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
+
+KINDS: dict[str, dict[str, Any]] = {
+    "llama": _GROUPED,
+    "qwen3": {**_GROUPED, "head_dim": 8},  # norms of queries and keys
+    "gemma2": {  # soft-capping of scores and of logits, every other layer with a window
+        **_GROUPED,
+        "head_dim": 8,
+        "sliding_window": 5,
+        "attn_logit_softcapping": 2.0,
+        "final_logit_softcapping": 3.0,
+    },
+    "gemma3_text": {  # a window and full attention, each with rotary angles of its own
+        **_GROUPED,
+        "head_dim": 8,
+        "sliding_window": 5,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
+    "mistral": {**_GROUPED, "sliding_window": 5},
+    "olmo2": _GROUPED,  # norms after the layers
+    "phi": {"partial_rotary_factor": 0.5},  # a head with bias
+    "gpt2": _GPT2,  # learnt positions
+    "gpt_neox": {},  # queries, keys and values in one matrix
+    "granite": {**_GROUPED, "logits_scaling": 8.0},
+    "cohere": {**_GROUPED, "logit_scale": 0.25},
+    "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32, "dropout": 0.1},  # positions from an offset, dropout in the layer
+    "stablelm": _GROUPED,  # hands nothing down to its attention
+    "nemotron": _GROUPED,
+    "codegen": {**_GPT2, "rotary_dim": 8, "n_ctx": 128},  # knows no attention interface
+}
+# These cannot be packed: each runs a sequence at a time.
+UNPACKABLE: dict[str, dict[str, Any]] = {
+    "bloom": {"n_layer": 2, "n_head": 4},  # positions are a bias on the scores
+    "mamba": {"state_size": 4},  # a recurrence
+    "lfm2": {**_GROUPED, "layer_types": ["conv", "full_attention"]},  # a convolution
+    "gpt_oss": {  # attention sinks
+        **_GROUPED,
+        "head_dim": 8,
+        "num_local_experts": 2,
+        "num_experts_per_tok": 1,
+        "sliding_window": 5,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
+}
+
+
+def tiny_model(kind: str, dtype: torch.dtype = torch.float32, **changes: Any) -> PreTrainedModel:
+    """A model of one kind with random weights, the same at every call, in evaluation mode."""
+    quiet()
+    config = AutoConfig.for_model(kind, **{**_SMALL, **{**KINDS, **UNPACKABLE}[kind], **changes})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config)
+        for parameter in model.parameters():  # biases and norms too, which would begin at 0 and 1
+            parameter.data += 0.02 * torch.randn_like(parameter)
+    return model.to(dtype).eval()
+
+
+def eager(model: PreTrainedModel) -> PreTrainedModel:
+    """The same model with transformers' plain attention: the slow, obvious version."""
+    model.set_attn_implementation("eager")
+    return model
+
+
+def example(tokens: Sequence[int], learnt: Sequence[int] | None = None, name: str = "") -> Example:
+    """An example of which the tokens at the places `learnt` are learnt; None means all but the first."""
+    mask = np.zeros(len(tokens), np.bool_)
+    mask[list(range(1, len(tokens)) if learnt is None else learnt)] = True
+    return Example(np.array(tokens, np.int32), mask, name)
+
+
+def random_examples(lengths: Sequence[int], seed: int = 0, vocab_size: int = VOCAB_SIZE) -> list[Example]:
+    """Examples of random tokens: the first third of each is a prompt, and so is every fifth token after it."""
+    chance = np.random.default_rng(seed)
+    return [
+        example(
+            chance.integers(3, vocab_size, length).tolist(),
+            [t for t in range(max(1, length // 3), length) if t % 5 != 4],
+            f"row {i}",
+        )
+        for i, length in enumerate(lengths)
+    ]
+
+
+def logprobs_one_by_one(model: PreTrainedModel, examples: Sequence[Example]) -> Tensor:
+    """Log-probabilities of the learnt tokens, each example a forward pass of its own and its logits held whole."""
+    found: list[Tensor] = []
+    for one in examples:
+        tokens = torch.from_numpy(one.tokens.astype(np.int64))
+        everything = torch.log_softmax(model(input_ids=tokens[None], use_cache=False).logits[0], -1)
+        found += [everything[t - 1, tokens[t]] for t in np.flatnonzero(one.loss_mask)]
+    return torch.stack(found)
+
+
+def gradients(module: torch.nn.Module) -> dict[str, Tensor]:
+    """The gradients of all parameters that have one, by name; they are then forgotten."""
+    found = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+    module.zero_grad(set_to_none=True)
+    return found
+
+
+def largest_difference(some: dict[str, Tensor], others: dict[str, Tensor]) -> float:
+    """Over all gradients, which must be of the same parameters."""
+    assert some.keys() == others.keys()
+    return max((some[name] - others[name]).abs().max().item() for name in some)
+
+
+# Pairs of texts that become one token. There is no pre-tokenizer that splits words, so a merge applies wherever its
+# texts meet, across the edge of a prompt too.
+MERGES: tuple[tuple[str, str], ...] = (
+    ("\n", "\n"),
+    ("t", "h"),
+    ("th", "e"),
+    (" ", "the"),
+    ("a", "n"),
+    (" ", "an"),
+    ("e", "r"),
+    ("i", "n"),
+    ("in", "g"),
+    (" ", " "),
+    (":", "\n"),
+    (".", "\n"),
+    ("\n", "a"),
+)
+
+
+def tiny_tokenizer(
+    *special: str,
+    template: str | None = None,
+    bos: str | None = None,
+    eos: str | None = None,
+    pad: str | None = None,
+    merges: Sequence[tuple[str, str]] = MERGES,
+    adds_bos: bool = False,
+) -> PreTrainedTokenizerFast:
+    """Byte-level BPE: the special tokens, the 256 bytes and one token for each merge. `adds_bos`: as Llama's does, it puts
+    BOS before any text unless told not to."""
+    bytes_only = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+
+    def spelt(text: str) -> str:
+        return bytes_only.pre_tokenize_str(text)[0][0]
+
+    named = [token for token in (bos, eos, pad) if token is not None]
+    begin = list(dict.fromkeys([*special, *named]))
+    pairs = [(spelt(a), spelt(b)) for a, b in merges]
+    words = [*begin, *sorted(pre_tokenizers.ByteLevel.alphabet()), *(a + b for a, b in pairs)]
+    bpe = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, pairs))
+    bpe.pre_tokenizer = bytes_only
+    bpe.decoder = decoders.ByteLevel()
+    bpe.add_special_tokens(begin)
+    if adds_bos and bos is not None:
+        bpe.post_processor = processors.TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, begin.index(bos))])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, bos_token=bos, eos_token=eos, pad_token=pad, clean_up_tokenization_spaces=False
+    )
+    tokenizer.chat_template = template
+    return tokenizer

@@ -1,0 +1,223 @@
+"""A step is a set of examples: micro-batches, packing, ranks and resume never change losses or gradient norms."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from planish.base.config import dump_config, load_config
+from planish.methods.pretrain import PretrainConfig, pretrain
+from planish.methods.sft import SftConfig, sft
+from planish.train.record import read_lines
+
+STEPS = 6
+
+
+def settings(
+    method: str, model: Path, data: dict[str, str], out: Path, dtype: str = "float64", **changes: Any
+) -> Any:
+    """A run of six steps over two sources in float64, with ragged rows and a clipped gradient."""
+    sources = {"first": data["first"], "second": data["second" if method == "sft" else "documents"]}
+    values = {
+        "model": {"path": str(model), "dtype": dtype},
+        "data": {"sources": {name: {"path": path} for name, path in sources.items()}},
+        "out": str(out),
+        "steps": STEPS,
+        "batch": {"examples": 7, "micro_tokens": 64},
+        "optim": {"lr": 1e-2, "clip_grad_norm": 0.5},
+        "evaluate_every": 2,
+        "num_samples": 1,
+        "sampling": {"max_completion_tokens": 3},
+        "checkpoint": {"every": 2, "keep": 9},
+        **changes,
+    }
+    return load_config(SftConfig if method == "sft" else PretrainConfig, values=values)
+
+
+def numbers(run: Path) -> dict[int, tuple[float, float]]:
+    """Loss and gradient norm by step."""
+    lines = [line for line in read_lines(run / "metrics.jsonl") if "loss" in line]
+    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+    return {line["step"]: (line["loss"], line["grad_norm"]) for line in lines}
+
+
+def held_out(run: Path) -> dict[int, float]:
+    return {line["step"]: line["held_out/all"] for line in read_lines(run / "metrics.jsonl") if "held_out/all" in line}
+
+
+def run(method: str, config: Any) -> Path:
+    return (sft if method == "sft" else pretrain)(config)
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_model: Path, tiny_data: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each method run once, straight through, in one process."""
+    folder = tmp_path_factory.mktemp("reference")
+    return {m: run(m, settings(m, tiny_model, tiny_data, folder / m)) for m in ("sft", "pretrain")}
+
+
+def assert_same(found: Path, expected: Path, tolerance: float = 1e-10, steps: int = STEPS) -> None:
+    ours, theirs = numbers(found), numbers(expected)
+    assert len(ours) == len(theirs) == steps
+    for step in ours:
+        assert ours[step] == pytest.approx(theirs[step], rel=tolerance), f"step {step}"
+    assert held_out(found) == pytest.approx(held_out(expected), rel=tolerance)
+
+
+METHODS = pytest.mark.parametrize("method", ["sft", "pretrain"])
+
+
+@METHODS
+@pytest.mark.parametrize("micro_tokens", [1, 4096])
+def test_micro_batches_do_not_change_losses_or_gradient_norms(
+    method: str, micro_tokens: int, reference: dict[str, Path], tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
+) -> None:
+    batch = {"examples": 7, "micro_tokens": micro_tokens}
+    found = run(method, settings(method, tiny_model, tiny_data, tmp_path / "run", batch=batch))
+    assert_same(found, reference[method])
+
+
+@METHODS
+def test_rows_one_by_one_give_the_numbers_of_packed_rows(
+    method: str,
+    reference: dict[str, Path],
+    tiny_model: Path,
+    tiny_data: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("planish.models.forward._why_not_packed", lambda model: "a test says so")
+    found = run(method, settings(method, tiny_model, tiny_data, tmp_path / "run"))
+    assert_same(found, reference[method], 1e-9)
+
+
+@pytest.mark.parametrize("reduction", ["seq_mean", "seq_sum"])
+def test_the_other_reductions_do_not_depend_on_micro_batches(
+    reduction: str, tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
+) -> None:
+    small, large = (
+        sft(
+            settings(
+                "sft", tiny_model, tiny_data, tmp_path / str(n), reduction=reduction, batch={"examples": 7, "micro_tokens": n}
+            )
+        )
+        for n in (1, 4096)
+    )
+    assert_same(small, large)
+
+
+def command(method: str, recipe: Path, ranks: int) -> list[str]:
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
+    return [sys.executable, *launch, "-m", "planish", method, str(recipe)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+
+
+def finish(method: str, config: Any, recipe: Path, ranks: int) -> None:
+    recipe.write_text(dump_config(config))
+    done = subprocess.run(command(method, recipe, ranks), env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def kill_when(condition: Any, method: str, config: Any, recipe: Path, ranks: int) -> None:
+    """Starts the real command and kills it, with no chance to clean up, as soon as the condition holds."""
+    recipe.write_text(dump_config(config))
+    process = subprocess.Popen(command(method, recipe, ranks), env=environment(), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not condition() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    assert process.poll() is None, "the run ended before it could be killed"
+    process.kill()
+    for rank in processes_of(recipe):  # torchrun gives each rank a session of its own
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(rank, signal.SIGKILL)
+    process.wait()
+    while processes_of(recipe):
+        time.sleep(0.01)
+    time.sleep(1)  # a dying process lets go of its files, our lock among them, after its name is gone
+
+
+def processes_of(recipe: Path) -> list[int]:
+    """Processes whose command line names the recipe."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(recipe).encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
+@METHODS
+def test_two_ranks_give_the_numbers_of_one(
+    method: str, reference: dict[str, Path], tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
+) -> None:
+    config = settings(method, tiny_model, tiny_data, tmp_path / "run")
+    finish(method, config, tmp_path / "recipe.yaml", ranks=2)
+    assert_same(tmp_path / "run", reference[method])
+    ours, theirs = (load_file(path / "model" / "model.safetensors") for path in (tmp_path / "run", reference[method]))
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-9, atol=1e-10)
+
+
+def test_a_checkpoint_of_two_ranks_continues_on_one(
+    tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    straight = sft(settings("sft", tiny_model, tiny_data, tmp_path / "straight", steps=40))
+    config = settings("sft", tiny_model, tiny_data, out, steps=40)
+    kill_when((out / "checkpoints" / "step-00000004").exists, "sft", config, tmp_path / "recipe.yaml", ranks=2)
+    assert json.loads((out / "checkpoints" / "step-00000004" / "checkpoint.json").read_text())["ranks"] == 2
+    sft(config)
+    assert_same(out, straight, steps=40)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_run_killed_again_and_again_is_bit_identical_to_one_that_was_not(
+    ranks: int, tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {"dtype": "float32", "steps": 30, "checkpoint": {"every": 3}}
+    straight = settings("sft", tiny_model, tiny_data, tmp_path / "straight", **changes)
+    finish("sft", straight, tmp_path / "straight.yaml", ranks)
+    killed, out = settings("sft", tiny_model, tiny_data, tmp_path / "killed", **changes), tmp_path / "killed"
+    folder = out / "checkpoints"
+    moments = (
+        lambda: any(folder.glob(".step-*.partial")),  # while the first checkpoint is being written
+        lambda: len(read_lines(out / "metrics.jsonl")) > 12 and (folder / "step-00000009").exists(),
+        lambda: (folder / "step-00000024").exists(),
+    )
+    for moment in moments:
+        kill_when(moment, "sft", killed, tmp_path / "killed.yaml", ranks)
+    finish("sft", killed, tmp_path / "killed.yaml", ranks)
+    lines = [numbers(tmp_path / name) for name in ("straight", "killed")]
+    assert len(lines[0]) == 30
+    assert lines[0] == lines[1]
+    assert held_out(tmp_path / "straight") == held_out(tmp_path / "killed")
+    ours, theirs = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("killed", "straight"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_w3_a_branch_from_a_checkpoint_is_bit_identical_to_the_uninterrupted_run(
+    reference: dict[str, Path], tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
+) -> None:
+    checkpoint = reference["pretrain"] / "checkpoints" / "step-00000004"
+    branch = pretrain(settings("pretrain", tiny_model, tiny_data, tmp_path / "run", branch=str(checkpoint)))
+    lines = [line for line in read_lines(branch / "metrics.jsonl") if "loss" in line]
+    whole = numbers(reference["pretrain"])
+    assert [(line["step"], line["loss"], line["grad_norm"]) for line in lines] == [(s, *whole[s]) for s in (5, 6)]
+    ours, theirs = (load_file(path / "model" / "model.safetensors") for path in (branch, reference["pretrain"]))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
