@@ -26,6 +26,7 @@ def shard(policy: CausalLM, device: torch.device) -> CausalLM:
     for module in policy.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
+            module.set_force_sum_reduction_for_comms(True)  # gloo has no scaled sum
     return policy
 
 

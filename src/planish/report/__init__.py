@@ -1,7 +1,7 @@
 """Pages about runs, for reading in a browser. This floor reads and writes files, and opens without torch.
 
-    runs.py       a run's folder as it was written, finished or not
-    sentences.py  numbers, and what they say, in words
-    figures.py    curves, as plain data for Plotly's JavaScript
-    page.py       one self-contained HTML file, laid out by page.html
+runs.py       a run's folder as it was written, finished or not
+sentences.py  numbers, and what they say, in words
+figures.py    curves, as plain data for Plotly's JavaScript
+page.py       one self-contained HTML file, laid out by page.html
 """

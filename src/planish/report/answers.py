@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from planish.report.runs import Line, Run
 from planish.report.sentences import count_text
 
-FOLD = 700  # characters of a text that are shown before the rest is folded
+SHOWN = (350, 700)  # characters of a reference that are shown, at least and at most; as many as the answers have
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,12 @@ class Answer:
     @property
     def after(self) -> Line | None:
         return self.completions[-1] if len(self.completions) > 1 else None
+
+    @property
+    def fold(self) -> int:
+        """Characters of the reference to show: about as many as stand beside it."""
+        longest = max(len(line["completion"]) for line in self.completions)
+        return min(max(longest, SHOWN[0]), SHOWN[1])
 
 
 def answers(run: Run) -> list[Answer]:
@@ -78,10 +84,10 @@ def _why_none(run: Run) -> str:
     return " yet."
 
 
-def folded(text: str) -> tuple[str, str]:
+def folded(text: str, limit: int) -> tuple[str, str]:
     """The beginning of a text, which is shown, and the rest, which is folded; cut between words where there are any."""
-    if len(text) <= FOLD * 1.3:
+    if len(text) <= limit * 1.3:
         return text, ""
-    end = max(text.rfind(" ", 0, FOLD), text.rfind("\n", 0, FOLD))
-    end = end if end > FOLD // 2 else FOLD
+    end = max(text.rfind(" ", 0, limit), text.rfind("\n", 0, limit))
+    end = end if end > limit // 2 else limit
     return text[:end], text[end:]

@@ -12,11 +12,13 @@ from itertools import accumulate
 from typing import Any
 
 from planish.report.runs import ALL, Evaluation, Run
-from planish.report.sentences import change_text, count_text, loss_text
+from planish.report.sentences import change_text, count_text, loss_text, same_rows
 
 NUM_COLOURS = 7
 DASHES = ("solid", "dash", "dot", "dashdot")  # a further round through the colours takes the next
 MOST_POINTS = 3000  # of one curve; longer ones are thinned for the eye, after the mean is taken
+
+FEWEST_TO_MEAN = 5  # steps; a mean of fewer would only repeat the curve
 
 Numbers = Sequence[float | None]
 
@@ -61,48 +63,56 @@ def run_figures(run: Run) -> list[Figure]:
 
 def held_out_figure(run: Run) -> Figure:
     names = [name for name in run.sources if name in run.evaluations[0].losses]
-    keys = [_key(name, i) for i, name in enumerate(names)]
-    if len(names) > 1:
-        keys.append(Key("all sources", "var(--ink)", width=3.5))
+    several = len(names) > 1
+    keys = {name: _key(name, i) for i, name in enumerate(names)}
+    if several:
+        keys[ALL] = Key("all sources", "var(--ink)", width=3.5)
     steps = [each.step for each in run.evaluations]
-    losses = {key.name: [each.losses.get(name) for each in run.evaluations] for key, name in zip(keys, [*names, ALL], strict=False)}
+    losses = {name: [each.losses.get(name) for each in run.evaluations] for name in keys}
+    panels = [Panel("Nats per token", [_curve(key, steps, losses[name]) for name, key in keys.items()])]
+    if several:
+        changes = [_curve(key, steps, _since_first(losses[name]), "%{y:+.3f}") for name, key in keys.items()]
+        panels.append(Panel("Change since the first measurement", changes, {"zeroline": True}))
+    rows, tokens = run.held_out(ALL)
     return Figure(
-        "Held-out loss",
-        _lowest(run.evaluations) + (_extremes(run, names) if len(names) > 1 else ""),
-        "Mean negative log-likelihood of a learnt token, over "
-        + ", ".join(f"{name}: {_measured_on(run, name)}" for name in names)
-        + ". These rows were kept out of training, and are the same at every step"
-        + ("; “all sources” is the mean over all their tokens." if len(names) > 1 else "."),
-        [
-            Panel("Nats per token", [_curve(key, steps, losses[key.name]) for key in keys], {"tickformat": ".2~f"}),
-            Panel(
-                "Change since the first measurement",
-                [_curve(key, steps, _since_first(losses[key.name]), "%{y:+.3f}") for key in keys],
-                {"tickformat": "+.2~f", "zeroline": True},
-            ),
-        ],
-        keys if len(keys) > 1 else [],
+        "Held-out loss over the run",
+        _lowest(run.evaluations) + (_range(run, names) if several else ""),
+        f"Mean negative log-likelihood of a learnt token, over {count_text(rows, 'row')} ({tokens:,} tokens) that were kept "
+        "out of training; the same at every measurement."
+        + (
+            " The table has the rows of each source; “all sources” is the mean over all their tokens."
+            if several
+            else ""
+        ),
+        panels,
+        list(keys.values()) if several else [],
     )
 
 
 def training_figure(run: Run) -> Figure:
     steps = [line["step"] for line in run.steps]
     losses = [line.get("nll", line["loss"]) for line in run.steps]
-    window = max(1, min(50, len(losses) // 10))
-    says = f"The mean of {count_text(window, 'step')} went from {loss_text(_mean(losses[:window]))} at the start"
-    each, mean = Key("each step", "var(--line-0)"), Key(f"mean of the last {window} steps", "var(--line-0)", width=3)
+    window = min(50, len(losses) // 10)
+    smooth = window >= FEWEST_TO_MEAN
+    if smooth:
+        says = f"went from {loss_text(_mean(losses[:window]))}, the mean of the first {window} steps, to "
+        says += f"{loss_text(_mean(losses[-window:]))}, that of the last {window}"
+    else:
+        says = f"was {loss_text(losses[0])} at the first step and {loss_text(losses[-1])} at the last"
     every = math.ceil(len(steps) / MOST_POINTS)
-    panel = [_curve(each, steps[::every], losses[::every], opacity=0.35 if window > 1 else 1.0)]
-    if window > 1:
-        panel.append(_curve(mean, steps[::every], running_mean(losses, window)[::every]))
+    keys = [Key("each step", "var(--line-0)", width=1.0 if smooth else 2.0)]
+    traces = [_curve(keys[0], steps[::every], losses[::every], opacity=0.5 if smooth else 1.0)]
+    if smooth:
+        keys.append(Key(f"mean of the last {window} steps", "var(--line-0)", width=3.0))
+        traces.append(_curve(keys[1], steps[::every], running_mean(losses, window)[::every]))
     return Figure(
         "Training loss",
-        f"{says} to {loss_text(_mean(losses[-window:]))} at the end.",
-        "Mean negative log-likelihood of a learnt token in the examples of one step"
-        + f" (about {round(run.tokens / len(steps)):,} tokens each), measured before the step's update. Steps hold different"
-        + " examples, so single points scatter." + (f" Every {every}th step is drawn." if every > 1 else ""),
-        [Panel("Nats per token", panel, {"tickformat": ".2~f"})],
-        [Key(each.name, each.colour, width=1.0), mean] if window > 1 else [],
+        f"Loss on the examples learnt from {says}.",
+        f"Mean negative log-likelihood of a learnt token in one step's examples, {round(run.tokens / len(steps)):,} tokens on "
+        "average, before the step's update. Steps hold different examples, so single points scatter."
+        + (f" One point in {every} is drawn." if every > 1 else ""),
+        [Panel("Nats per token", traces)],
+        keys if smooth else [],
     )
 
 
@@ -111,19 +121,28 @@ def optimiser_figure(run: Run) -> Figure:
     steps = [line["step"] for line in run.steps][::every]
     rates = [line.get("learning_rate", math.nan) for line in run.steps]
     norms = [line.get("grad_norm", math.nan) for line in run.steps]
-    optim = run.config.get("optim", {})
+    optim = run.config.get("optim")
     limit = optim.get("clip_grad_norm", math.inf)
     peak, clipped = max(range(len(rates)), key=lambda i: rates[i]), sum(norm > limit for norm in norms)
     colour = Key("", "var(--line-0)", width=1.5)
     return Figure(
         "Learning rate and gradient norm",
-        f"The learning rate was highest at step {run.steps[peak]['step']:,}, {rates[peak]:.2g}, and ended at {rates[-1]:.2g}. "
-        f"The gradient's norm was {statistics.median(norms):.2g} in the middle (median) and {max(norms):.2g} at most"
-        + (f"; it was cut down to {limit:g} in {clipped:,} of {len(norms):,} steps." if math.isfinite(limit) else "."),
+        f"The learning rate was highest at step {run.steps[peak]['step']:,}, {_short(rates[peak])}, and stood at "
+        f"{_short(rates[-1])} at the last. The gradient's norm was {_short(statistics.median(norms))} in the median step and "
+        f"{_short(max(norms))} at most"
+        + (
+            f"; {clipped:,} of {len(norms):,} steps were above {limit:g} and clipped to it."
+            if clipped
+            else "; no step was clipped."
+        ),
         f"One point a step. The schedule is {optim.get('schedule', 'unknown')}; the norm is over all trained weights, before "
         "clipping.",
         [
-            Panel("Learning rate", [_curve(colour, steps, rates[::every], "%{y:.3g}")], {"rangemode": "tozero", "exponentformat": "e"}),
+            Panel(
+                "Learning rate",
+                [_curve(colour, steps, rates[::every], "%{y:.3g}")],
+                {"rangemode": "tozero", "exponentformat": "e"},
+            ),
             Panel("Gradient norm", [_curve(colour, steps, norms[::every], "%{y:.3g}")], {"rangemode": "tozero"}),
         ],
     )
@@ -131,20 +150,25 @@ def optimiser_figure(run: Run) -> Figure:
 
 def comparison_figure(runs: Sequence[Run], names: Sequence[str]) -> Figure | None:
     """Held-out loss over all sources, a curve for each run that has been measured more than once."""
-    curves = [(_key(name, i), run) for i, (name, run) in enumerate(zip(names, runs, strict=True)) if len(run.evaluations) > 1]
+    curves = [
+        (_key(name, i), run) for i, (name, run) in enumerate(zip(names, runs, strict=True)) if len(run.evaluations) > 1
+    ]
     if not curves:
         return None
     lowest = min(curves, key=lambda curve: min(each.all for each in curve[1].evaluations))
     best = min(lowest[1].evaluations, key=lambda each: each.all)
+    says = f"The lowest was {loss_text(best.all)} nats per token, by {lowest[0].name} at step {best.step:,}."
     return Figure(
         "Held-out loss of the runs",
-        f"The lowest was {loss_text(best.all)} nats per token, of {lowest[0].name} at step {best.step:,}.",
+        same_rows(runs) or says,
         "Mean negative log-likelihood of a learnt token, over the held-out rows of all sources of a run together.",
         [
             Panel(
                 "Nats per token",
-                [_curve(key, [e.step for e in run.evaluations], [e.all for e in run.evaluations]) for key, run in curves],
-                {"tickformat": ".2~f"},
+                [
+                    _curve(key, [e.step for e in run.evaluations], [e.all for e in run.evaluations])
+                    for key, run in curves
+                ],
             )
         ],
         [key for key, _ in curves],
@@ -159,7 +183,9 @@ def running_mean(values: Sequence[float], window: int) -> list[float]:
     return [(sums[i] - sums[max(0, i - window)]) / min(i, window) for i in range(1, len(sums))]
 
 
-def _curve(key: Key, steps: Sequence[int], values: Numbers, hover: str = "%{y:.3f}", opacity: float = 1.0) -> dict[str, Any]:
+def _curve(
+    key: Key, steps: Sequence[int], values: Numbers, hover: str = "%{y:.3f}", opacity: float = 1.0
+) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "lines+markers" if len(steps) <= 40 else "lines",
@@ -186,25 +212,24 @@ def _lowest(evaluations: Sequence[Evaluation]) -> str:
     first, last = evaluations[0], evaluations[-1]
     best = min(evaluations, key=lambda each: (each.all, each.step))
     if best is last:
-        return f"Over all sources it was lowest at the last measurement, {loss_text(best.all)} at step {best.step:,}."
+        return f"The lowest loss was the last: {loss_text(best.all)} at step {best.step:,}."
     if best is first:
-        return f"Over all sources it never fell below the {loss_text(first.all)} it began with."
+        return f"The loss never fell below the {loss_text(first.all)} it began with."
     return (
-        f"Over all sources it was lowest at step {best.step:,}, {loss_text(best.all)}, and has risen to {loss_text(last.all)} "
-        f"by step {last.step:,}."
+        f"The loss was lowest at step {best.step:,}, {loss_text(best.all)}, and rose to {loss_text(last.all)} by "
+        f"step {last.step:,}."
     )
 
 
-def _extremes(run: Run, names: Sequence[str]) -> str:
+def _range(run: Run, names: Sequence[str]) -> str:
     first, last = run.evaluations[0].losses, run.evaluations[-1].losses
     order = sorted(names, key=lambda name: last.get(name, math.nan) - first[name])
-    shown = [f"{name} {change_text(first[name], last.get(name))}" for name in (order[0], order[-1])]
-    return f" Of the sources, {shown[0]} changed most favourably and {shown[1]} least."
+    shown = [f"{change_text(first[name], last.get(name))} ({name})" for name in (order[0], order[-1])]
+    return f" By source, the change from the first measurement to the last runs from {shown[0]} to {shown[1]}."
 
 
-def _measured_on(run: Run, source: str) -> str:
-    rows, tokens = run.held_out(source)
-    return f"{count_text(rows, 'row')}, {tokens:,} tokens" if rows else "rows not accounted for"
+def _short(number: float) -> str:
+    return f"{number:.2g}".replace("e-0", "e-")
 
 
 def _mean(values: Sequence[float]) -> float:

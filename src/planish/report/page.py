@@ -61,8 +61,9 @@ def run_names(runs: Sequence[Run]) -> list[str]:
 
 
 def command(run: Run) -> str:
-    """Carries on in the run's folder; with another `out=` it does the run again."""
-    return f"planish {run.method} {shlex.quote(str(run.path / 'config.yaml'))}"
+    """Does the run again, in a new folder."""
+    again = run.path.with_name(f"{run.path.name or 'run'}-again")
+    return shlex.join(["planish", run.method, str(run.path / "config.yaml"), f"out={again}"])
 
 
 def _article(run: Run, place: str, name: str) -> dict[str, Any]:
@@ -92,14 +93,27 @@ def _loss_row(run: Run, source: str) -> dict[str, Any]:
     after = run.after.losses.get(source) if run.after else None
     rows, tokens = run.held_out(source)
     name = "all sources" if source == ALL else source
-    return {"name": name, "rows": rows, "tokens": tokens, "before": before, "after": after, "account": run.data.get(source)}
+    return {
+        "name": name,
+        "rows": rows,
+        "tokens": tokens,
+        "before": before,
+        "after": after,
+        "account": run.data.get(source),
+    }
 
 
 def _left_out(source: str, account: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of a source that were dropped, and rows that were cut, with the reasons."""
     kinds = [(kind, account.get(kind, [])) for kind in ("dropped", "cut")]
     return [
-        {"source": source, "kind": kind, "num": len(rows), "rows": rows[:MOST_LEFT_OUT], "num_more": len(rows[MOST_LEFT_OUT:])}
+        {
+            "source": source,
+            "kind": kind,
+            "num": len(rows),
+            "rows": rows[:MOST_LEFT_OUT],
+            "num_more": len(rows[MOST_LEFT_OUT:]),
+        }
         for kind, rows in kinds
         if rows
     ]
@@ -122,18 +136,23 @@ def _comparison(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(tree, dict) or not tree:
         return {prefix: tree}
-    return {k: v for key, below in tree.items() for k, v in _flat(below, f"{prefix}.{key}" if prefix else str(key)).items()}
+    return {
+        k: v for key, below in tree.items() for k, v in _flat(below, f"{prefix}.{key}" if prefix else str(key)).items()
+    }
 
 
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(
-        loss=sentences.loss_text,
-        perplexity=sentences.perplexity_text,
-        duration=sentences.duration_text,
-        count=sentences.count_text,
-        listed=sentences.listed,
-        folded=folded,
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals["change"] = sentences.change_text
+    filters: dict[str, Any] = {
+        "loss": sentences.loss_text,
+        "perplexity": sentences.perplexity_text,
+        "change": sentences.change_text,
+        "duration": sentences.duration_text,
+        "counted": sentences.count_text,
+        "listed": sentences.listed,
+        "folded": folded,
+    }
+    environment.filters.update(filters)
     return environment.from_string((files("planish.report") / "page.html").read_text(encoding="utf-8"))

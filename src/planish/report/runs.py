@@ -118,7 +118,10 @@ def read_run(path: Path) -> Run:
 
 def _split(lines: list[Line]) -> tuple[list[Evaluation], list[Line]]:
     """Evaluations, and training steps."""
-    measured = [(line["step"], {k.removeprefix(HELD_OUT): v for k, v in line.items() if k.startswith(HELD_OUT)}) for line in lines]
+    measured = [
+        (line["step"], {k.removeprefix(HELD_OUT): v for k, v in line.items() if k.startswith(HELD_OUT)})
+        for line in lines
+    ]
     evaluations = [Evaluation(step, losses) for step, losses in measured if losses]
     return evaluations, [line for line in lines if "loss" in line]
 
@@ -130,7 +133,9 @@ def _config(path: Path, text: str) -> dict[str, Any]:
         raise RunError(f"{path}: not valid YAML: {error}") from None
     data = _mapping(config).get("data")
     if not _mapping(_mapping(data).get("sources")):
-        raise RunError(f"{path}: holds no data.sources: these are not the settings of `planish sft` or `planish pretrain`")
+        raise RunError(
+            f"{path}: holds no data.sources: these are not the settings of `planish sft` or `planish pretrain`"
+        )
     return _mapping(config)
 
 

@@ -27,7 +27,9 @@ def perplexity_text(loss: float | None) -> str:
     if loss is None or not math.isfinite(loss):
         return "–"
     perplexity = math.exp(min(loss, 700.0))
-    return f"{perplexity:,.2f}" if perplexity < 100 else f"{perplexity:,.0f}" if perplexity < 1e6 else f"{perplexity:.1e}"
+    return (
+        f"{perplexity:,.2f}" if perplexity < 100 else f"{perplexity:,.0f}" if perplexity < 1e6 else f"{perplexity:.1e}"
+    )
 
 
 def count_text(number: int, one: str, many: str | None = None) -> str:
@@ -46,7 +48,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def moved(before: float, after: float) -> str:
-    """"fell from 1.98 to 1.61": two decimals for what they show, three for a small change."""
+    """ "fell from 1.98 to 1.61": two decimals for what they show, three for a small change."""
     if not math.isfinite(after):
         return f"was {loss_text(before)} and is no number any more: the training came apart"
     if round(after - before, 3) == 0:
@@ -72,7 +74,11 @@ def model_name(run: Run) -> str:
     path = PurePath(model.get("path", "a model"))
     # A result lies in RUN/model; there the run's name says more. A hub name, owner/name, stays whole.
     path = path.parent if path.name == "model" and path.parent.name else path
-    return path.name if path.is_absolute() or len(path.parts) != 2 or path.parts[0] in {"..", "models", "runs"} else str(path)
+    return (
+        path.name
+        if path.is_absolute() or len(path.parts) != 2 or path.parts[0] in {"..", "models", "runs"}
+        else str(path)
+    )
 
 
 def trained(run: Run) -> str:
@@ -82,9 +88,9 @@ def trained(run: Run) -> str:
     if not run.steps:
         return f"{which} to be trained; no step has been recorded yet."
     there = sum(account["training"]["tokens"] for account in run.data.values())
-    whole = f" ({run.tokens / there:.2g} times the {there:,} in the training rows)" if there else ""
+    whole = f", {run.tokens / there:.2g} times what the training rows hold" if there else ""
     steps = count_text(len(run.steps), "step")
-    return f"{which} trained for {steps} on {run.tokens:,} tokens{whole}, in {duration_text(run.seconds)}."
+    return f"{which} trained for {steps} and {duration_text(run.seconds)}, on {run.tokens:,} tokens{whole}."
 
 
 def state(run: Run) -> str | None:
@@ -124,7 +130,8 @@ def _by_source(changes: dict[str, float]) -> str:
     if len(fell) == len(changes):
         return "it fell in both sources" if len(fell) == 2 else f"it fell in all {len(fell)} sources"
     sentence = f"it fell in {len(fell)} of {len(changes)} sources" if fell else "it fell in none of the sources"
-    return f"{sentence} and rose in {listed(rose)}" if rose else sentence
+    where = listed(rose) if len(rose) <= 3 else str(len(rose))
+    return f"{sentence} and rose in {where}" if rose else sentence
 
 
 def selection(run: Run) -> str | None:
@@ -132,14 +139,16 @@ def selection(run: Run) -> str | None:
     after = run.after
     if not run.selects_best or after is None or after.step == run.evaluations[-1].step:
         return None
-    return f"The saved model is that of step {after.step:,}, the lowest in held-out loss; the run went on to step {run.last_step:,}."
+    return f"The saved model is that of step {after.step:,}, lowest in held-out loss; the run went on to step {run.last_step:,}."
 
 
 def same_rows(runs: Sequence[Run]) -> str | None:
     """A warning where the losses of several runs were measured on different things."""
     rows = [{name: account["held_out"].get("rows") for name, account in run.data.items()} for run in runs]
     if any(each != rows[0] for each in rows):
-        return "These runs were measured on different held-out rows, so their losses cannot be compared with each other."
+        return (
+            "These runs were measured on different held-out rows, so their losses cannot be compared with each other."
+        )
     tokens = {run.held_out(ALL)[1] for run in runs}
     if len(tokens) > 1:
         return (

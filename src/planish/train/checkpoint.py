@@ -26,6 +26,7 @@ import torch.distributed.checkpoint as dcp
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.tensor import DTensor
 
 from planish.base.config import Config, Field
@@ -69,8 +70,8 @@ class Checkpoints:
         try:
             _write(state, partial)
             failure = _difference(state, partial)
-        except OSError as error:
-            failure = str(error)
+        except (OSError, CheckpointException) as error:
+            failure = _cause(error)
         if all_sum(float(failure is not None)):
             shutil.rmtree(partial, ignore_errors=True)
             raise RunError(
@@ -114,8 +115,8 @@ class Checkpoints:
         try:
             with _quiet():
                 dcp.load(state, storage_reader=HuggingFaceStorageReader(str(path)))
-        except Exception as error:  # DCP raises many kinds; all mean that the tensors do not fit
-            raise RunError(f"{path}: does not fit this model: {error}") from error
+        except (CheckpointException, ValueError, RuntimeError) as error:
+            raise RunError(f"{path}: does not fit this model: {_cause(error)}") from None
         self.trainer.step = manifest["step"]
 
     def _finish(self, partial: Path, path: Path, step: int) -> None:
@@ -151,6 +152,13 @@ def _difference(state: dict[str, Tensor], folder: Path) -> str | None:
                 if not torch.equal(shard.get_tensor(name), ours.detach().cpu()):
                     return f"{file}: {name} was read back otherwise than written"
     return None
+
+
+def _cause(error: BaseException) -> str:
+    """DCP wraps what went wrong on each rank; the first of these says it best."""
+    if isinstance(error, CheckpointException) and error.failures:
+        error = next(iter(error.failures.values()))[0]
+    return str(error)
 
 
 def _verified(path: Path) -> dict[str, Any]:

@@ -64,22 +64,25 @@ def train(objective: Objective, feed: Feed, trainer: Trainer, record: Record, vi
             losses.append(loss.detach())
             tallies.add({"loss": Mean(loss.detach(), objective.weight(packed)), **metrics})
         means = tallies.reduce()
-        _refuse_non_finite(means["loss"], losses, micro_batches, trainer.step + 1)
-        grad_norm = trainer.update()  # clip, optimiser, schedule, step += 1
+        grad_norm = trainer.clip()
+        _refuse_non_finite(trainer.step + 1, means["loss"], grad_norm, losses, micro_batches)
+        trainer.update()  # optimiser, schedule, step += 1
         record.write(trainer.step, tokens, means, grad_norm, trainer.learning_rate)
         for visit in visits:
             visit(trainer.step)
 
 
-def _refuse_non_finite(loss: float, losses: list[Tensor], micro_batches: Sequence[Packed], step: int) -> None:
-    """Stops before the weights are touched, and names the rows. The mean is the same on every rank, so all stop."""
-    if math.isfinite(loss):
+def _refuse_non_finite(
+    step: int, loss: float, grad_norm: float, losses: list[Tensor], micro_batches: Sequence[Packed]
+) -> None:
+    """Stops before the weights are touched, and names the rows. Loss and norm are those of all ranks, so all stop."""
+    if math.isfinite(loss) and math.isfinite(grad_norm):
         return
-    names = [
-        name for each, packed in zip(losses, micro_batches, strict=True) if not each.isfinite() for name in packed.names
-    ]
+    named = [packed.names for each, packed in zip(losses, micro_batches, strict=True) if not each.isfinite()]
+    names = [name for group in named or [packed.names for packed in micro_batches] for name in group]
     shown = "; ".join(names[:12]) + (f"; and {len(names) - 12} more" if len(names) > 12 else "")
     raise RunError(
-        f"step {step}: the loss is {loss}, in a micro-batch of these rows: {shown or '(on another rank)'}. The weights were not "
-        "updated. Look at the rows, or lower optim.lr; the run continues from its last checkpoint"
+        f"step {step}: the loss is {loss:g} and the gradient's norm {grad_norm:g}, among these rows: {shown or '(on another rank)'}. "
+        "The weights were not updated. Look at the rows, lower optim.lr, or compute in float32 (model.compute=float32); the "
+        "same command continues from the last checkpoint"
     )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-
 import torch
 from pydantic import model_validator
 from torch import Tensor, nn
@@ -69,20 +66,18 @@ class Trainer:
             half_life=config.half_life,
         )
 
-    def update(self) -> float:
-        """Clips, takes one optimiser step at this step's rate, forgets the gradients; returns the norm before clipping."""
-        grad_norm = clip_grad_norm(self.parameters.values(), self.config.clip_grad_norm)
-        if not math.isfinite(grad_norm):
-            raise RunError(
-                f"step {self.step + 1}: the gradient's norm is {grad_norm} although the loss is finite. The weights were not "
-                "updated. Lower optim.lr, or compute in float32 (model.compute=float32)"
-            )
+    def clip(self) -> float:
+        """Scales the gradients to a norm of at most `clip_grad_norm`; returns the norm before, over all ranks."""
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip_grad_norm, foreach=True)
+        return (norm.full_tensor() if isinstance(norm, DTensor) else norm).item()
+
+    def update(self) -> None:
+        """Takes one optimiser step at this step's rate and forgets the gradients."""
         self.step += 1
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return grad_norm
 
     def state(self) -> dict[str, Tensor]:
         """Trained weights and optimiser moments by name: all that a checkpoint holds besides the step."""
@@ -101,8 +96,3 @@ class Trainer:
                 step = torch.zeros((), dtype=torch.float32, device=p.device)
                 self.optimizer.state[p].update({"step": step, **{k: m.detach() for k, m in moments.items()}})
 
-
-def clip_grad_norm(parameters: Iterable[nn.Parameter], limit: float) -> float:
-    """Scales the gradients to a total norm of at most `limit`; returns the norm before, over all ranks."""
-    norm = nn.utils.clip_grad_norm_(parameters, limit, foreach=True)
-    return (norm.full_tensor() if isinstance(norm, DTensor) else norm).item()
