@@ -4,8 +4,9 @@
     python benchmarks/sft.py --shape 135M --rounds 3 --steps 1
 
 Every system trains the same fresh model in float32 on the same tokenised rows with the same AdamW, in a process of its
-own, through its own public loop. Three of them take turns (A B C A B C ...), so that whatever else the machine does falls
-on all alike; round 0 warms up and is not counted.
+own, through its own public loop. Three of them take turns (A B C A B C ...), so that whatever else the machine does
+falls on all alike; round 0 warms up and is not counted. Beside the ratio of times stands that of processor seconds,
+which other work on the machine disturbs less.
 
     planish     the library as it is: Likelihood, MixtureFeed, Trainer, train()
     trl best    no bf16, no gradient checkpointing, and the fastest of `--splits` (rows per forward pass)
@@ -24,6 +25,7 @@ import multiprocessing
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -73,6 +75,7 @@ class Task:
     batch: BatchConfig
     rounds: int  # with round 0
     steps: int  # of one round
+    threads: int  # 0 leaves it to torch
     folder: Path
     split: int = 0  # TRL: rows of one forward pass
 
@@ -98,11 +101,12 @@ class Gate:
     def wait(self, message: dict[str, float]) -> None:
         self.port.send(message)
         self.port.recv()
-        self.began = time.perf_counter()
+        self.began, self.cpu_began = time.perf_counter(), time.process_time()
 
     def __call__(self, step: int) -> None:
         if step % self.steps == 0:
-            self.wait({"seconds": time.perf_counter() - self.began, "peak": _memory("VmHWM")})
+            seconds, cpu_seconds = time.perf_counter() - self.began, time.process_time() - self.cpu_began
+            self.wait({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak": _memory("VmHWM")})
 
 
 def planish_process(port: Connection, task: Task) -> None:
@@ -115,7 +119,7 @@ def planish_process(port: Connection, task: Task) -> None:
     from planish.train.run_folder import RunFolder
     from planish.train.trainer import OptimConfig, Trainer
 
-    policy = CausalLM(_model(task.shape))
+    policy = CausalLM(_model(task))
     feed = task.feed()
     trainer = Trainer(policy, OptimConfig(schedule="constant", warmup=0.0), feed.steps)
     _save_first_gradients(trainer.optimizer, policy.model, task.folder)
@@ -129,12 +133,13 @@ def planish_process(port: Connection, task: Task) -> None:
 def trl_process(port: Connection, task: Task) -> None:
     import datasets
     from tokenizers import Tokenizer, models
-    from transformers import PreTrainedTokenizerFast, TrainerCallback
+    from transformers import PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
     from planish.train.trainer import OptimConfig
 
-    model, feed, optim = _model(task.shape), task.feed(), OptimConfig()
+    warnings.simplefilter("ignore", FutureWarning)
+    model, feed, optim = _model(task), task.feed(), OptimConfig()
     dataset = datasets.Dataset.from_list(
         [
             {"input_ids": e.tokens.tolist(), "labels": np.where(e.loss_mask, e.tokens, -100).tolist()}
@@ -180,30 +185,37 @@ def trl_process(port: Connection, task: Task) -> None:
         dataset_kwargs={"skip_prepare_dataset": True},
     )
     trainer = SFTTrainer(model, settings, train_dataset=dataset, processing_class=tokenizer, callbacks=[Watch()])
-    trainer.pop_callback("PrinterCallback")
+    trainer.pop_callback(PrinterCallback)
     trainer.train()
     port.send(first)
 
 
+def rows_of(feed: MixtureFeed, start: int, steps: int) -> list[Example]:
+    """All rows of `steps` steps from `start`."""
+    return [row for step in range(start, start + steps) for row in feed.examples(step)]
+
+
 def _trl_order(task: Task, feed: MixtureFeed) -> list[Example]:
-    """The feed's rows in its order; for trl tuned sorted by length, round 0 within each step, later rounds as a whole."""
-    steps = [feed.examples(step) for step in range(feed.steps)]
+    """The feed's rows in its order; for trl tuned longest first, round 0 within each step, later rounds as a whole."""
+    groups = [feed.examples(step) for step in range(feed.steps)]
     if task.system == "trl tuned":
-        groups = [
-            *steps[: task.steps],
-            *(sum(steps[i : i + task.steps], []) for i in range(task.steps, len(steps), task.steps)),
-        ]
-        steps = [sorted(group, key=len, reverse=True) for group in groups]
-    return [example for group in steps for example in group]
+        later = [rows_of(feed, start, task.steps) for start in range(task.steps, feed.steps, task.steps)]
+        groups = [sorted(group, key=len, reverse=True) for group in groups[: task.steps] + later]
+    return [example for group in groups for example in group]
 
 
-def _model(shape: str) -> Any:
+def _model(task: Task) -> Any:
     import torch
 
     from planish.models.load import build_model
 
-    settings = {"model_type": "llama", "tie_word_embeddings": True, "max_position_embeddings": 2048, **SHAPES[shape]}
-    return build_model(settings, settings["vocab_size"], "float32", SEED, torch.device("cpu"))
+    if task.threads:
+        torch.set_num_threads(task.threads)
+    return build_model(_settings(task.shape), SHAPES[task.shape]["vocab_size"], "float32", SEED, torch.device("cpu"))
+
+
+def _settings(shape: str) -> dict[str, Any]:
+    return {"model_type": "llama", "tie_word_embeddings": True, "max_position_embeddings": 2048, **SHAPES[shape]}
 
 
 def _save_first_gradients(optimizer: Any, model: Any, folder: Path) -> None:
@@ -227,6 +239,7 @@ def _memory(field: str) -> float:
 @dataclass
 class Measured:
     seconds: list[float]  # of each counted round
+    cpu_seconds: list[float]
     baseline: float  # bytes after imports and building
     peak: float
     first: dict[str, float]  # loss and gradient norm of step 0
@@ -261,8 +274,9 @@ def take_turns(tasks: Sequence[Task], between: Callable[[], None] = lambda: None
         port.send("go")
         first = port.recv()
         process.join()
-        seconds = [turn[i]["seconds"] for turn in turns[1:]]
-        measured.append(Measured(seconds, baselines[i], turns[-1][i]["peak"], first, task.folder / "gradients"))
+        seconds, cpu_seconds = ([turn[i][key] for turn in turns[1:]] for key in ("seconds", "cpu_seconds"))
+        gradients = task.folder / "gradients"
+        measured.append(Measured(seconds, cpu_seconds, baselines[i], turns[-1][i]["peak"], first, gradients))
     return measured
 
 
@@ -302,7 +316,7 @@ def alpaca(path: Path, vocab_size: int) -> Examples:
 
 
 def invented(vocab_size: int, count: int = 1000) -> Examples:
-    """Random tokens with Alpaca's ragged lengths: log-normal, a prompt of about 30 tokens and an answer of about 130."""
+    """Random tokens of ragged, log-normal lengths like Alpaca's: a prompt of about 30 tokens, an answer of about 130."""
     chance, examples = np.random.default_rng(SEED), Examples()
     for i in range(count):
         prompt, answer = (int(np.clip(chance.lognormal(mean, 0.9), 4, 500)) for mean in (3.3, 4.6))
@@ -312,9 +326,10 @@ def invented(vocab_size: int, count: int = 1000) -> Examples:
 
 
 def flops(shape: str, rows: Sequence[Example]) -> float:
-    """Multiplications and additions of one forward and backward pass over `rows`: 6 for each weight of a linear layer and
-    token, 12 x width for each pair of tokens that causal attention joins in each layer (QK' and AV, three passes), and 6
-    for each weight of the head and learnt token. Not counted: embeddings, norms, rotary, softmax, optimiser, recomputation."""
+    """Multiplications and additions of one forward and backward pass over `rows`: 6 for each weight of a linear layer
+    and token; 12 x width for each pair of tokens that causal attention joins in each layer (QK' and AV, three passes);
+    6 for each weight of the head and learnt token. Not counted: embeddings, norms, rotary, softmax, optimiser, and
+    whatever is computed twice."""
     s = SHAPES[shape]
     width, layers, kv_share = (
         s["hidden_size"],
@@ -373,6 +388,7 @@ def main() -> int:
         "--micro-tokens", type=int, default=BatchConfig().micro_tokens, help="planish's batch.micro_tokens"
     )
     parser.add_argument("--splits", type=int, nargs="+", default=[4, 8, 16], help="TRL's rows of a forward pass to try")
+    parser.add_argument("--threads", type=int, default=0, help="threads of torch; 0 is its own choice")
     parser.add_argument("--data", type=Path, default=DATA, help="an Alpaca file; invented rows where there is none")
     args = parser.parse_args()
     if bad := [split for split in args.splits if args.examples % split]:
@@ -383,7 +399,7 @@ def main() -> int:
     batch = BatchConfig(examples=args.examples, micro_tokens=args.micro_tokens)
     with tempfile.TemporaryDirectory() as folder:
         tasks = [
-            Task(system, args.shape, examples, batch, args.rounds + 1, args.steps, Path(folder) / system)
+            Task(system, args.shape, examples, batch, args.rounds + 1, args.steps, args.threads, Path(folder) / system)
             for system in ("planish", "trl best", "trl tuned")
         ]
         tasks[1:] = [
@@ -391,7 +407,7 @@ def main() -> int:
         ]
         matmul = Matmul()
         measured = take_turns(tasks, matmul)
-        model = _model(args.shape)
+        model = _model(tasks[0])
         differences = [difference(model, measured[0], other) for other in measured[1:]]
     return report(args, tasks, measured, differences, matmul, sum(p.numel() for p in model.parameters()))
 
@@ -405,29 +421,27 @@ def report(
     num_weights: int,
 ) -> int:
     feed, mine = tasks[0].feed(), measured[0]
-    rounds = [
-        [row for step in range(i, i + args.steps) for row in feed.examples(step)]
-        for i in range(args.steps, feed.steps, args.steps)
-    ]
+    rounds = [rows_of(feed, start, args.steps) for start in range(args.steps, feed.steps, args.steps)]
     tokens = [sum(len(row) for row in rows) for rows in rounds]
     learnt = sum(int(row.loss_mask.sum()) for rows in rounds for row in rows)
+    each_row = sum(tokens) / sum(len(rows) for rows in rounds)
     print(f"\npython benchmarks/sft.py {' '.join(sys.argv[1:])}")
     print(
-        f"{args.shape}: {num_weights / 1e6:.1f}M weights, {args.rounds} rounds of {args.steps} steps of {args.examples} rows, "
-        f"{sum(tokens) / sum(len(rows) for rows in rounds):.0f} tokens a row, {learnt / sum(tokens):.0%} of them learnt\n"
+        f"{args.shape}: {num_weights / 1e6:.1f}M weights; {args.rounds} rounds of {args.steps} steps of {args.examples} "
+        f"rows; {each_row:.0f} tokens a row, {learnt / sum(tokens):.0%} of them learnt\n"
     )
-    print(
-        f"{'':24}{'tokens/s':>24}{'planish is faster by':>24}{'peak GB':>10}{'at start':>10}{'planish / it':>14}{'above start':>13}"
-    )
+    print(f"{'':26}{'':24}{'planish is faster by':^38}{'peak memory, GB':^22}{'planish / it':^18}")
+    columns = ("tokens/s", "time", "processor seconds", "peak", "at start", "peak", "above start")
+    print(f"{'':26}" + "".join(f"{c:>{w}}" for c, w in zip(columns, (24, 19, 19, 11, 11, 8, 13), strict=True)))
     for task, each in zip(tasks, measured, strict=True):
         name = task.system + (f" ({task.split} rows a pass)" if task.split else "")
         rate = spread([n / s for n, s in zip(tokens, each.seconds, strict=True)], ",.0f")
-        faster = spread([theirs / ours for ours, theirs in zip(mine.seconds, each.seconds, strict=True)], ".2f")
+        line = f"{name:26}{rate:>24}"
+        for theirs, ours in ((each.seconds, mine.seconds), (each.cpu_seconds, mine.cpu_seconds)):
+            line += f"{spread([t / o for t, o in zip(theirs, ours, strict=True)], '.2f') if task.split else '':>19}"
         grown = (mine.peak - mine.baseline) / (each.peak - each.baseline)
-        others = f"{faster:>24}" if task.split else " " * 24
-        print(
-            f"{name:24}{rate:>24}{others}{each.peak / GB:10.2f}{each.baseline / GB:10.2f}{mine.peak / each.peak:14.2f}{grown:13.2f}"
-        )
+        line += f"{each.peak / GB:11.2f}{each.baseline / GB:11.2f}{mine.peak / each.peak:8.2f}{grown:13.2f}"
+        print(line)
     best, tuned = TARGETS[args.shape]
     print(f"targets: {best}x of trl best, {tuned}x of trl tuned, {MEMORY_TARGET} of its peak memory\n")
 
@@ -441,7 +455,8 @@ def report(
         loss, norm, gradient = each
         wrong |= not max(each) < TOLERANCE
         print(
-            f"step 0 beside {task.system}: loss differs by {loss:.1e}, gradient norm {norm:.1e}, any gradient {gradient:.1e}"
+            f"step 0 beside {task.system}: relative difference of the loss {loss:.1e}, gradient norm {norm:.1e}, "
+            f"worst gradient {gradient:.1e}"
         )
     print(f"MISMATCH: more than {TOLERANCE:.0e}" if wrong else f"all below {TOLERANCE:.0e}")
     return int(wrong)

@@ -157,9 +157,13 @@ def test_bfloat16_products_leave_fused_and_unfused_gradients_alike(kind: str) ->
 
 
 def adapted(kind: str, targets: str | tuple[str, ...] = "all-linear") -> PreTrainedModel:
-    """A model with updates of rank 2 that are not zero."""
     model = tiny_model(kind)
     add_lora(model, LoraConfig(rank=2, alpha=4, targets=targets), seed=0)
+    return model
+
+
+def some_steps_later(model: PreTrainedModel) -> PreTrainedModel:
+    """Updates begin at zero, where a model that left them out would be right: as when they have been trained."""
     chance = torch.Generator().manual_seed(1)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
@@ -167,14 +171,18 @@ def adapted(kind: str, targets: str | tuple[str, ...] = "all-linear") -> PreTrai
     return model
 
 
-@pytest.mark.parametrize("kind", ["llama", "gemma2", "phi", "gpt2", "bloom"])
+@pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt2", "bloom"])
 def test_packed_equals_one_by_one_with_lora(kind: str) -> None:
-    assert_equal_to_one_by_one(CausalLM(adapted(kind)), adapted(kind), 1e-5)
+    policy = CausalLM(adapted(kind))
+    some_steps_later(policy.model)
+    assert_equal_to_one_by_one(policy, some_steps_later(adapted(kind)), 1e-5)
 
 
 def test_an_adapted_head_is_trained() -> None:
-    model = adapted("llama", ("lm_head", "q_proj"))
-    assert_equal_to_one_by_one(CausalLM(model), adapted("llama", ("lm_head", "q_proj")), 1e-5)
+    targets = ("lm_head", "q_proj")
+    policy = CausalLM(adapted("llama", targets))
+    some_steps_later(policy.model)
+    assert_equal_to_one_by_one(policy, some_steps_later(adapted("llama", targets)), 1e-5)
 
 
 def test_lora_begins_as_the_model_that_was_given() -> None:
@@ -262,21 +270,21 @@ def test_s5_packed_and_unpacked_logprobs_differ_by_less_than_rounding() -> None:
 
 @pytest.mark.parametrize("reduction", ["token_mean", "seq_mean", "seq_sum"])
 def test_pain_01_one_by_eight_and_eight_by_one_have_the_same_gradient(reduction: Reduction) -> None:
-    """Rows of 3 to 31 tokens as one micro-batch, as three, and each alone."""
+    """Rows of 3 to 31 tokens, 95 in all, as one micro-batch, as three, and each alone."""
     rows = random_examples([3, 31, 8, 5, 22, 4, 13, 9], seed=5)
     objective = Likelihood(CausalLM(tiny_model("llama", torch.float64)), reduction, CPU)
 
-    def gradient(budget: int, micro_batches: int) -> dict[str, Tensor]:
+    def gradient(budget: int, *sequences: int) -> dict[str, Tensor]:
         dealt = deal(rows, budget)
-        assert len(dealt) == micro_batches
+        assert sorted(packed.num_sequences for packed in dealt if packed.num_targets) == sorted(sequences)
         weight = sum(objective.weight(packed) for packed in dealt)
         for packed in dealt:
             (objective.loss(packed)[0] / weight).backward()
         return gradients(objective.policy.model)
 
-    together = gradient(95, 1)
-    assert largest_difference(gradient(35, 3), together) < 1e-12
-    assert largest_difference(gradient(1, 8), together) < 1e-12
+    together = gradient(95, 8)
+    assert largest_difference(gradient(35, 1, 3, 4), together) < 1e-12
+    assert largest_difference(gradient(1, 1, 1, 1, 1, 1, 1, 1, 1), together) < 1e-12
 
 
 def test_pain_10_a_one_token_answer_is_learnt() -> None:
@@ -288,10 +296,11 @@ def test_pain_10_a_one_token_answer_is_learnt() -> None:
     nll.backward()
     gradient_VD = gradients(model)["lm_head.weight"]
     with torch.no_grad():
-        hidden_TD = eager(model).base_model(input_ids=packed.tokens_T[None]).last_hidden_state[0]
+        model.set_attn_implementation("sdpa")
+        hidden_TD = model.base_model(input_ids=packed.tokens_T[None]).last_hidden_state[0]
         p_V = torch.softmax(model.lm_head(hidden_TD[2]), -1)
     p_V[8] -= 1
-    torch.testing.assert_close(gradient_VD, p_V[:, None] * hidden_TD[2], rtol=0, atol=1e-8)
+    torch.testing.assert_close(gradient_VD, p_V[:, None] * hidden_TD[2], rtol=0, atol=1e-12)
     assert gradient_VD[8].abs().max() > 0.1
 
 

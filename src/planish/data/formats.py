@@ -13,9 +13,26 @@ from functools import partial
 from itertools import chain, groupby
 from math import inf
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from planish.base.errors import DataError
+from planish.data.fields import (
+    as_text,
+    called,
+    cells,
+    child,
+    children,
+    either,
+    fault,
+    fields,
+    has,
+    is_list,
+    is_object,
+    items,
+    optional_number,
+    optional_text,
+    text,
+)
 from planish.data.readers import Record, read
 from planish.data.rows import Demonstration, Dropped, Message, Origin, Role, Row, Rows, Text
 
@@ -40,7 +57,7 @@ OASST_ROLES: dict[str, Role] = {"prompter": "user", "assistant": "assistant"}
 
 def importer(name: str, recognised_by: tuple[str, ...] | Test) -> Callable[[Importer], Importer]:
     """Adds a format to the list. It is recognised by fields a record must have, or by a test of the record's value."""
-    recognises = partial(_has, recognised_by) if isinstance(recognised_by, tuple) else recognised_by
+    recognises = partial(has, recognised_by) if isinstance(recognised_by, tuple) else recognised_by
 
     def register(function: Importer) -> Importer:
         FORMATS[name] = Format(name, function, recognises)
@@ -77,7 +94,7 @@ def stream_rows(path: str | Path, format: str = "auto") -> Iterator[Row | Droppe
 def recognise(record: Record) -> Format:
     """The one format a record fits. None or several is an error, never a guess."""
     value = record.value
-    found = f"the fields {', '.join(value)}" if _is_object(value) else _called(value)
+    found = f"the fields {', '.join(value)}" if is_object(value) else called(value)
     choice = f"Set `format` to one of {', '.join(FORMATS)}."
     if judged := _judged(value):
         raise DataError(
@@ -96,47 +113,35 @@ def recognise(record: Record) -> Format:
 # What a value looks like
 
 
-def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
-
-
-def _is_list(value: object) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
-
-
-def _has(names: tuple[str, ...], value: object) -> bool:
-    return _is_object(value) and all(name in value for name in names)
-
-
 def _judged(value: object) -> str | None:
     """The field that makes this preference data. A label that is not true or false may label anything."""
-    if _is_object(value) and isinstance(value.get("label"), bool):
+    if is_object(value) and isinstance(value.get("label"), bool):
         return "label"
-    return next((name for name in ("chosen", "rejected") if _has((name,), value)), None)
+    return next((name for name in ("chosen", "rejected") if has((name,), value)), None)
 
 
 def _is_tree(value: Any) -> bool:
     """An OpenAssistant tree, or its first message alone."""
-    return _has(("replies",), value["prompt"] if _has(("prompt",), value) else value)
+    return has(("replies",), value["prompt"] if has(("prompt",), value) else value)
 
 
 def _is_prompted(value: object) -> bool:
-    return _has(("prompt", "completion"), value) or _has(("prompt", "response"), value)
+    return has(("prompt", "completion"), value) or has(("prompt", "response"), value)
 
 
 def _is_document(value: object) -> bool:
     """A message has a text as well, but belongs to a conversation."""
-    return isinstance(value, str) or (_has(("text",), value) and not _has(("role",), value))
+    return isinstance(value, str) or (has(("text",), value) and not has(("role",), value))
 
 
 def _are_talks(kind: type | tuple[type, ...], value: object) -> bool:
     """Whether `conversations` starts with a value of this kind: one turn, or a whole conversation."""
-    talks = value.get("conversations") if _is_object(value) else None
-    return _is_list(talks) and isinstance(next(iter(talks), None), kind)
+    talks = value.get("conversations") if is_object(value) else None
+    return is_list(talks) and isinstance(next(iter(talks), None), kind)
 
 
 def _is_chitchat(value: object) -> bool:
-    return _is_object(value) and bool(value) and all(_has(("messages",), talk) for talk in value.values())
+    return is_object(value) and bool(value) and all(has(("messages",), talk) for talk in value.values())
 
 
 # The formats
@@ -196,7 +201,7 @@ def oasst(record: Record) -> Iterator[Row | Dropped]:
     yield row if found else Dropped(record.origin, "no assistant reply that may be followed")
 
 
-@importer("flan_cot", recognised_by=lambda value: _is_list(value) and len(value) == 3)
+@importer("flan_cot", recognised_by=lambda value: is_list(value) and len(value) == 3)
 def flan_cot(record: Record) -> Iterator[Row]:
     r"""Cells input, answer, rationale; the two characters `\n` in them stand for a newline.
 
@@ -314,86 +319,3 @@ def _best(siblings: list[Record]) -> Record | None:
 
 def _may_be_followed(node: Record) -> bool:
     return not fields(node).get("deleted") and fields(node).get("review_result") is not False
-
-
-# Fields: each knows where it stands, so that whatever is wrong with it can be found
-
-
-def fault(record: Record, problem: str) -> DataError:
-    return DataError(
-        f"{record.origin}, field {record.field}: {problem}" if record.field else f"{record.origin}: {problem}"
-    )
-
-
-def fields(record: Record) -> dict[str, Any]:
-    if not _is_object(record.value):
-        raise fault(record, f"found {_called(record.value)}, expected an object with fields.")
-    return record.value
-
-
-def child(record: Record, name: str) -> Record:
-    """One field, which must be there. Columnar files write None where a record has none."""
-    value = fields(record).get(name)
-    inside = Record(value, record.origin, f"{record.field}.{name}" if record.field else name)
-    if value is None:
-        raise fault(inside, f"missing; found the fields {', '.join(fields(record)) or '(none)'}.")
-    return inside
-
-
-def either(record: Record, name: str, other: str) -> Record:
-    return child(record, name if fields(record).get(other) is None else other)
-
-
-def items(record: Record) -> list[Record]:
-    if not _is_list(record.value):
-        raise fault(record, f"found {_called(record.value)}, expected a list.")
-    return [Record(value, record.origin, f"{record.field}[{at}]") for at, value in enumerate(record.value)]
-
-
-def children(record: Record, name: str) -> list[Record]:
-    return items(child(record, name))
-
-
-def cells(record: Record, count: int) -> list[str]:
-    """A list of exactly so many texts."""
-    found = items(record)
-    if len(found) != count:
-        raise fault(record, f"found {len(found)} cells, expected {count}.")
-    return [as_text(cell) for cell in found]
-
-
-def as_text(record: Record, *, blank: bool = False) -> str:
-    """The text exactly as it stands. Only where `blank` is allowed may it be empty or white space."""
-    value = record.value
-    if not isinstance(value, str):
-        raise fault(record, f"found {_called(value)}, expected a text.")
-    if not blank and not value.strip():
-        raise fault(record, "empty, expected some text. Fill it or take the row out.")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:  # JSON can spell half of a character as "\ud83d"; no tokeniser takes it
-            raise fault(record, f"holds half a character at position {error.start}. Mend the text.") from error
-    return value
-
-
-def text(record: Record, name: str) -> str:
-    return as_text(child(record, name))
-
-
-def optional_text(record: Record, name: str) -> str:
-    """A field that may be absent, null or blank, all of which give an empty text."""
-    value = "" if fields(record).get(name) is None else as_text(child(record, name), blank=True)
-    return value if value.strip() else ""
-
-
-def optional_number(record: Record, name: str) -> float | None:
-    value = fields(record).get(name)
-    if value is not None and not isinstance(value, int | float):
-        raise fault(child(record, name), f"found {_called(value)}, expected a number.")
-    return value
-
-
-def _called(value: object) -> str:
-    names = {"str": "a text", "list": "a list", "dict": "an object", "bool": "true or false", "NoneType": "nothing"}
-    return names.get(type(value).__name__, "a number" if isinstance(value, int | float) else type(value).__name__)

@@ -59,6 +59,8 @@ class CausalLM(nn.Module):
 def head_of(model: PreTrainedModel) -> Head:
     """The output head and what the model does to its logits."""
     output: Any = model.get_output_embeddings()
+    if not isinstance(output, nn.Linear):  # LoRA's own layer: its weight alone would leave the update out
+        raise NotImplementedError(f"its output head is a {type(output).__name__} of {type(output).__module__}")
     config = model.config.get_text_config()
     scale = getattr(config, "logit_scale", None) or 1.0  # Cohere multiplies
     scale /= getattr(config, "logits_scaling", None) or 1.0  # Granite divides

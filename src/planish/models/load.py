@@ -120,10 +120,10 @@ def load_tokenizer(path: str | Path, trust_remote_code: bool = False) -> PreTrai
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Every token must have its embedding: a larger vocabulary fails far from its cause."""
-    embeddings = cast(nn.Embedding, model.get_input_embeddings())
-    if len(tokenizer) > embeddings.weight.shape[0]:
+    embeddings = cast(nn.Embedding, model.get_input_embeddings()).weight.shape[0]
+    if len(tokenizer) > embeddings:
         raise ModelError(
-            f"the tokenizer has {len(tokenizer)} tokens, the model {embeddings.weight.shape[0]} embeddings: they do not belong together"
+            f"the tokenizer has {len(tokenizer)} tokens, the model {embeddings} embeddings: they do not belong together"
         )
 
 

@@ -9,6 +9,7 @@ import torch
 from peft import LoraConfig as PeftLora
 from peft import PeftModel, get_peft_model
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from planish.base.errors import ModelError
 from planish.base.files import new_folder
@@ -19,7 +20,13 @@ def add_lora(model: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel
     """Freezes the model and adds updates that start at zero, so the first step's model is the model that was given."""
     targets: Any = config.targets if isinstance(config.targets, str) else list(config.targets)
     settings = PeftLora(
-        r=config.rank, lora_alpha=config.alpha, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM"
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=0.0,
+        target_modules=targets,
+        # GPT-2's weights lie on their side, and peft warns of what it then corrects.
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+        task_type="CAUSAL_LM",
     )  # pyright: ignore
     try:
         with torch.random.fork_rng():

@@ -4,6 +4,7 @@ the same figure is drawn for a light screen, a dark one and paper."""
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 from planish.report.runs import ALL, Evaluation, Run
 from planish.report.sentences import change_text, count_text, loss_text, same_rows
 
-NUM_COLOURS = 7
+NUM_COLOURS = 6  # --line-0 and on, in page.html
 DASHES = ("solid", "dash", "dot", "dashdot")  # a further round through the colours takes the next
 MOST_POINTS = 3000  # of one curve; longer ones are thinned for the eye, after the mean is taken
 
@@ -46,7 +47,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Panels under one legend, with what is to be seen and how it was made."""
+    """Panels under one legend, whose keys are in the order of every panel's traces; what is to be seen, how it was made."""
 
     title: str
     says: str
@@ -121,7 +122,7 @@ def optimiser_figure(run: Run) -> Figure:
     steps = [line["step"] for line in run.steps][::every]
     rates = [line.get("learning_rate", math.nan) for line in run.steps]
     norms = [line.get("grad_norm", math.nan) for line in run.steps]
-    optim = run.config.get("optim")
+    optim = run.config.get("optim", {})
     limit = optim.get("clip_grad_norm", math.inf)
     peak, clipped = max(range(len(rates)), key=lambda i: rates[i]), sum(norm > limit for norm in norms)
     colour = Key("", "var(--line-0)", width=1.5)
@@ -224,12 +225,15 @@ def _lowest(evaluations: Sequence[Evaluation]) -> str:
 def _range(run: Run, names: Sequence[str]) -> str:
     first, last = run.evaluations[0].losses, run.evaluations[-1].losses
     order = sorted(names, key=lambda name: last.get(name, math.nan) - first[name])
-    shown = [f"{change_text(first[name], last.get(name))} ({name})" for name in (order[0], order[-1])]
-    return f" By source, the change from the first measurement to the last runs from {shown[0]} to {shown[1]}."
+    least, most = (f"{change_text(first[name], last.get(name))} ({name})" for name in (order[0], order[-1]))
+    return f" By source, the change from the first measurement to the last runs from {least} to {most}."
 
 
 def _short(number: float) -> str:
-    return f"{number:.2g}".replace("e-0", "e-")
+    """Two digits: 0.41, 12, 2e-4."""
+    if number == 0 or number >= 1e-3 or not math.isfinite(number):
+        return f"{number:.2g}"
+    return re.sub(r"\.0(?=e)|(?<=e-)0", "", f"{number:.1e}")
 
 
 def _mean(values: Sequence[float]) -> float:

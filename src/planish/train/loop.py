@@ -80,9 +80,9 @@ def _refuse_non_finite(
         return
     named = [packed.names for each, packed in zip(losses, micro_batches, strict=True) if not each.isfinite()]
     names = [name for group in named or [packed.names for packed in micro_batches] for name in group]
-    shown = "; ".join(names[:12]) + (f"; and {len(names) - 12} more" if len(names) > 12 else "")
+    shown = "; ".join(names[:12]) + (f"; and {len(names) - 12} more" if len(names) > 12 else "") or "(on another rank)"
     raise RunError(
-        f"step {step}: the loss is {loss:g} and the gradient's norm {grad_norm:g}, among these rows: {shown or '(on another rank)'}. "
+        f"step {step}: the loss is {loss:g} and the gradient's norm {grad_norm:g}, among these rows: {shown}. "
         "The weights were not updated. Look at the rows, lower optim.lr, or compute in float32 (model.compute=float32); the "
         "same command continues from the last checkpoint"
     )

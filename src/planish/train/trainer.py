@@ -95,4 +95,3 @@ class Trainer:
                 moments = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
                 step = torch.zeros((), dtype=torch.float32, device=p.device)
                 self.optimizer.state[p].update({"step": step, **{k: m.detach() for k, m in moments.items()}})
-

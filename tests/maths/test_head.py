@@ -1,0 +1,183 @@
+"""Log-probabilities in chunks, against the obvious version that holds all logits at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from planish.maths.head import CHUNK, Head, token_logprobs, weighted_nll
+
+D, V = 6, 11
+# An empty row, one position, a chunk less one, a chunk, one more, and two chunks and a bit.
+LENGTHS = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 37]
+SHAPES = [
+    pytest.param(False, 1.0, None, id="plain"),
+    pytest.param(True, 1.0, None, id="bias"),
+    pytest.param(False, 0.25, None, id="scale"),
+    pytest.param(False, 1.0, 2.0, id="cap"),
+    pytest.param(True, 0.5, 1.5, id="bias, scale and cap"),
+]
+
+
+def tensors(length: int, bias: bool, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
+    chance = torch.Generator().manual_seed(length)
+    hidden_LD, weight_VD, bias_V = (
+        torch.randn(shape, generator=chance, dtype=torch.float64).to(dtype).requires_grad_()
+        for shape in ((length, D), (V, D), (V,))
+    )
+    targets_L = torch.randint(V, (length,), generator=chance)
+    weights_L = torch.randn(length, generator=chance, dtype=torch.float64)  # of either sign, as advantages are
+    return hidden_LD, weight_VD, bias_V if bias else None, targets_L, weights_L
+
+
+def dense_logprobs(
+    hidden_LD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_L: Tensor, scale: float, cap: float | None
+) -> Tensor:
+    logits_LV = hidden_LD @ weight_VD.T
+    if bias_V is not None:
+        logits_LV = logits_LV + bias_V
+    logits_LV = logits_LV * scale
+    if cap is not None:
+        logits_LV = cap * torch.tanh(logits_LV / cap)
+    return torch.log_softmax(logits_LV, -1)[torch.arange(len(targets_L)), targets_L]
+
+
+def grads(loss: Tensor, *inputs: Tensor | None) -> list[Tensor]:
+    return list(torch.autograd.grad(loss, [each for each in inputs if each is not None]))
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize(("bias", "scale", "cap"), SHAPES)
+def test_token_logprobs_equal_the_dense_ones(length: int, bias: bool, scale: float, cap: float | None) -> None:
+    hidden_LD, weight_VD, bias_V, targets_L, weights_L = tensors(length, bias)
+    found_L = token_logprobs(hidden_LD, Head(weight_VD, bias_V, scale, cap), targets_L)
+    dense_L = dense_logprobs(hidden_LD, weight_VD, bias_V, targets_L, scale, cap)
+    torch.testing.assert_close(found_L, dense_L, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        grads((weights_L * found_L).sum(), hidden_LD, weight_VD, bias_V),
+        grads((weights_L * dense_L).sum(), hidden_LD, weight_VD, bias_V),
+        rtol=0,
+        atol=1e-11,
+    )
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize(("bias", "scale", "cap"), SHAPES)
+def test_weighted_nll_equals_the_dense_one(length: int, bias: bool, scale: float, cap: float | None) -> None:
+    hidden_LD, weight_VD, bias_V, targets_L, weights_L = tensors(length, bias)
+    nll, logprobs_L = weighted_nll(hidden_LD, Head(weight_VD, bias_V, scale, cap), targets_L, weights_L)
+    dense_L = dense_logprobs(hidden_LD, weight_VD, bias_V, targets_L, scale, cap)
+    dense = -(weights_L * dense_L).sum()
+    torch.testing.assert_close(logprobs_L, dense_L.detach(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(nll, dense, rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        grads(0.3 * nll, hidden_LD, weight_VD, bias_V),  # a loss is divided by the step's weight before its backward pass
+        grads(0.3 * dense, hidden_LD, weight_VD, bias_V),
+        rtol=0,
+        atol=1e-11,
+    )
+
+
+@pytest.fixture
+def chunks_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("planish.maths.head.CHUNK", 2)
+
+
+@pytest.mark.usefixtures("chunks_of_two")
+@pytest.mark.parametrize(("bias", "scale", "cap"), SHAPES)
+def test_token_logprobs_pass_gradcheck(bias: bool, scale: float, cap: float | None) -> None:
+    hidden_LD, weight_VD, bias_V, targets_L, _ = tensors(5, bias)
+
+    def function(hidden_LD: Tensor, weight_VD: Tensor, *bias_V: Tensor) -> Tensor:
+        return token_logprobs(hidden_LD, Head(weight_VD, bias_V[0] if bias_V else None, scale, cap), targets_L)
+
+    inputs = [each for each in (hidden_LD, weight_VD, bias_V) if each is not None]
+    assert torch.autograd.gradcheck(function, inputs)
+
+
+@pytest.mark.usefixtures("chunks_of_two")
+@pytest.mark.parametrize(("bias", "scale", "cap"), SHAPES)
+def test_weighted_nll_passes_gradcheck(bias: bool, scale: float, cap: float | None) -> None:
+    hidden_LD, weight_VD, bias_V, targets_L, weights_L = tensors(5, bias)
+
+    def function(hidden_LD: Tensor, weight_VD: Tensor, *bias_V: Tensor) -> Tensor:
+        head = Head(weight_VD, bias_V[0] if bias_V else None, scale, cap)
+        return weighted_nll(hidden_LD, head, targets_L, weights_L)[0]
+
+    inputs = [each for each in (hidden_LD, weight_VD, bias_V) if each is not None]
+    assert torch.autograd.gradcheck(function, inputs)
+
+
+def functions(targets_L: Tensor, weights_L: Tensor) -> list[Callable[[Tensor, Head], Tensor]]:
+    return [
+        lambda hidden_LD, head: -(weights_L * token_logprobs(hidden_LD, head, targets_L)).sum(),
+        lambda hidden_LD, head: weighted_nll(hidden_LD, head, targets_L, weights_L)[0],
+    ]
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["token_logprobs", "weighted_nll"])
+def test_a_frozen_head_still_passes_the_gradient_on(which: int) -> None:
+    """As with LoRA: the head has no gradient of its own, the layers below it do."""
+    hidden_LD, weight_VD, _, targets_L, weights_L = tensors(5, bias=False)
+    loss = functions(targets_L, weights_L)[which](hidden_LD, Head(weight_VD.detach()))
+    dense = -(weights_L * dense_logprobs(hidden_LD, weight_VD, None, targets_L, 1.0, None)).sum()
+    torch.testing.assert_close(grads(loss, hidden_LD), grads(dense, hidden_LD), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["token_logprobs", "weighted_nll"])
+def test_frozen_layers_still_let_the_head_learn(which: int) -> None:
+    hidden_LD, weight_VD, _, targets_L, weights_L = tensors(5, bias=False)
+    loss = functions(targets_L, weights_L)[which](hidden_LD.detach(), Head(weight_VD))
+    dense = -(weights_L * dense_logprobs(hidden_LD, weight_VD, None, targets_L, 1.0, None)).sum()
+    torch.testing.assert_close(grads(loss, weight_VD), grads(dense, weight_VD), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["token_logprobs", "weighted_nll"])
+def test_gradients_have_the_type_of_what_they_belong_to(which: int) -> None:
+    hidden_LD, weight_VD, bias_V, targets_L, weights_L = tensors(5, True, torch.bfloat16)
+    found = grads(functions(targets_L, weights_L)[which](hidden_LD, Head(weight_VD, bias_V)), hidden_LD, weight_VD, bias_V)
+    assert [gradient.dtype for gradient in found] == [torch.bfloat16] * 3
+
+
+@pytest.mark.parametrize("length", [0, 5])
+def test_logprobs_of_a_bfloat16_model_are_float32(length: int) -> None:
+    hidden_LD, weight_VD, _, targets_L, weights_L = tensors(length, False, torch.bfloat16)
+    assert token_logprobs(hidden_LD, Head(weight_VD), targets_L).dtype == torch.float32
+    assert weighted_nll(hidden_LD, Head(weight_VD), targets_L, weights_L)[1].dtype == torch.float32
+
+
+def test_the_logprobs_beside_the_loss_carry_no_gradient() -> None:
+    hidden_LD, weight_VD, _, targets_L, weights_L = tensors(5, bias=False)
+    assert not weighted_nll(hidden_LD, Head(weight_VD), targets_L, weights_L)[1].requires_grad
+
+
+def test_a_certain_answer_costs_nothing_and_an_impossible_one_stays_finite() -> None:
+    """Logits (0, 200): log p = (-200, 0), where the softmax itself underflows."""
+    hidden_LD, weight_VD = torch.tensor([[1.0], [1.0]], requires_grad=True), torch.tensor([[0.0], [200.0]])
+    nll, logprobs_L = weighted_nll(hidden_LD, Head(weight_VD), torch.tensor([1, 0]), torch.ones(2))
+    assert logprobs_L.tolist() == [0.0, -200.0]
+    assert grads(nll, hidden_LD)[0].tolist() == [[0.0], [200.0]]
+
+
+def test_never_more_than_a_chunk_of_logits_is_held() -> None:
+    """The largest tensor of a forward and backward pass over 4 chunks with V = 512 is one chunk's logits."""
+    hidden_LD = torch.randn(4 * CHUNK, D, requires_grad=True)
+    head, targets_L = Head(torch.randn(512, D, requires_grad=True)), torch.zeros(4 * CHUNK, dtype=torch.long)
+
+    class Largest(torch.utils._python_dispatch.TorchDispatchMode):
+        numel = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+            found = function(*args, **(kwargs or {}))
+            for tensor in found if isinstance(found, tuple | list) else [found]:
+                if isinstance(tensor, Tensor):
+                    self.numel = max(self.numel, tensor.numel())
+            return found
+
+    with Largest() as seen:
+        token_logprobs(hidden_LD, head, targets_L).sum().backward()
+        weighted_nll(hidden_LD, head, targets_L, torch.ones(4 * CHUNK))[0].backward()
+    assert seen.numel == CHUNK * 512

@@ -1,0 +1,140 @@
+"""The learning rate at single steps, with the arithmetic in the open."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planish.maths.schedule import DecayName, ScheduleName, learning_rate_factor
+
+PEAK = 3e-4
+
+
+def wsd(step: int, decay: DecayName, **settings: float) -> float:
+    """W = 10 steps of warm-up, stable until T = 80, decay until S = 100."""
+    return PEAK * learning_rate_factor(step, 100, schedule="wsd", warmup=10, decay_start=80, decay=decay, **settings)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [
+        (1, 3e-5),  # 3e-4 * 1/10
+        (5, 1.5e-4),  # 3e-4 * 5/10
+        (10, 3e-4),  # the top of the warm-up
+        (80, 3e-4),  # the last stable step
+        (85, 3e-4 * math.sqrt(0.5)),  # 5 of a half-life of 10 steps: 0.5^(5/10)
+        (90, 1.5e-4),  # one half-life
+        (100, 7.5e-5),  # two
+    ],
+)
+def test_w1_wsd_read_as_a_half_life_from_the_start_of_the_decay(step: int, rate: float) -> None:
+    assert wsd(step, "half_life", half_life=10.0) == pytest.approx(rate, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [
+        (1, 3e-5),
+        (5, 1.5e-4),
+        (10, 3e-4),
+        (80, 3e-4),
+        (85, 3e-4 * math.sqrt(0.1)),  # a quarter of the decay down to 0.01: 0.01^(5/20) = 0.1^(1/2)
+        (90, 3e-5),  # half of it: 0.01^(10/20) = 0.1
+        (100, 3e-6),  # the floor
+    ],
+)
+def test_w1_wsd_read_as_the_length_of_the_decay(step: int, rate: float) -> None:
+    assert wsd(step, "exponential_to_floor", floor=0.01) == pytest.approx(rate, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [
+        (1, 3e-5),
+        (5, 1.5e-4),
+        (10, 3e-4),
+        (80, 3e-4),
+        (85, 2.325e-4),  # 3e-4 * (0.1 + 0.9 * 15/20)
+        (90, 1.65e-4),  # 3e-4 * (0.1 + 0.9 * 10/20)
+        (100, 3e-5),  # 3e-4 * 0.1
+    ],
+)
+def test_w1_wsd_with_a_linear_decay(step: int, rate: float) -> None:
+    assert wsd(step, "linear", floor=0.1) == pytest.approx(rate, abs=1e-12)
+
+
+def test_w1_the_papers_half_life_of_5000_hardly_moves_a_short_decay() -> None:
+    """Why the reading matters: after 20 steps the rate is at 0.5^(20/5000) = 99.7% by one reading, 10% by the other."""
+    assert wsd(100, "half_life") / PEAK == pytest.approx(0.5**0.004, abs=1e-12)
+    assert wsd(100, "exponential_to_floor", floor=0.1) / PEAK == pytest.approx(0.1, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"),
+    [
+        (1, 0.25),  # 1/4 of the warm-up
+        (4, 1.0),
+        (6, 0.775),  # 0.1 + 0.9 * 6/8
+        (8, 0.55),  # 0.1 + 0.9 * 4/8
+        (12, 0.1),  # the last update is at the floor
+    ],
+)
+def test_linear_falls_from_the_peak_to_its_floor(step: int, factor: float) -> None:
+    found = learning_rate_factor(step, 12, schedule="linear", warmup=4, floor=0.1)
+    assert found == pytest.approx(factor, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"),
+    [
+        (1, 0.25),
+        (4, 1.0),
+        (6, 0.1 + 0.45 * (1 + math.sqrt(0.5))),  # a quarter of the half-wave: cos(pi/4)
+        (8, 0.55),  # its middle
+        (12, 0.1),
+    ],
+)
+def test_cosine_falls_from_the_peak_to_its_floor(step: int, factor: float) -> None:
+    found = learning_rate_factor(step, 12, schedule="cosine", warmup=4, floor=0.1)
+    assert found == pytest.approx(factor, abs=1e-12)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_without_a_floor_the_last_step_is_taken_at_zero(schedule: ScheduleName) -> None:
+    assert learning_rate_factor(7, 7, schedule=schedule) == pytest.approx(0.0, abs=1e-15)
+
+
+def test_constant_stays_at_the_peak() -> None:
+    assert [learning_rate_factor(step, 4, warmup=2) for step in (1, 2, 3, 4)] == [0.5, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("step", [0, 11, -1])
+def test_a_step_outside_the_run_is_an_error(step: int) -> None:
+    with pytest.raises(ValueError, match=f"step {step} is not between 1 and 10"):
+        learning_rate_factor(step, 10)
+
+
+@given(
+    schedule=st.sampled_from(["constant", "linear", "cosine", "wsd"]),
+    decay=st.sampled_from(["half_life", "exponential_to_floor", "linear"]),
+    steps=st.integers(1, 400),
+    shares=st.tuples(st.floats(0, 0.9), st.floats(0, 1)),
+    floor=st.floats(0.001, 1),
+)
+def test_the_rate_rises_in_the_warm_up_and_never_again(
+    schedule: ScheduleName, decay: DecayName, steps: int, shares: tuple[float, float], floor: float
+) -> None:
+    warmup = round(shares[0] * steps)
+    start = warmup + round(shares[1] * (steps - 1 - warmup)) if warmup < steps else steps
+    rates = [
+        learning_rate_factor(
+            step, steps, schedule=schedule, warmup=warmup, floor=floor, decay_start=start, decay=decay, half_life=50
+        )
+        for step in range(1, steps + 1)
+    ]
+    assert all(0 < rate <= 1 for rate in rates)
+    assert rates[:warmup] == sorted(rates[:warmup])
+    assert all(a >= b - 1e-12 for a, b in zip(rates[warmup:], rates[warmup + 1 :], strict=False))
