@@ -77,7 +77,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a jsonl file of ours; a last line that a kill cut short is left out."""
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_bytes().split(b"\n")  # as bytes: the cut may fall inside a character
     return [json.loads(line) for line in lines[:-1]]
 
 
