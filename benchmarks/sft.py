@@ -281,13 +281,18 @@ def take_turns(tasks: Sequence[Task], between: Callable[[], None] = lambda: None
 
 
 def fastest_split(task: Task, splits: Sequence[int]) -> int:
-    """The number of rows of one forward pass with which TRL is fastest, tried for one round."""
+    """The number of rows of one forward pass with which TRL is fastest: each is tried for a round, one after the other."""
     if len(splits) == 1:
         return splits[0]
-    tried = [replace(task, split=split, rounds=2, folder=task.folder / f"split{split}") for split in splits]
-    seconds = [measured.seconds[0] for measured in take_turns(tried)]
-    shown = ", ".join(f"{split}: {each:.1f} s" for split, each in zip(splits, seconds, strict=True))
-    print(f"{task.system}, rows of one forward pass and seconds of a round: {shown}", flush=True)
+    seconds = []
+    for split in splits:
+        [tried] = take_turns([replace(task, split=split, rounds=2, folder=task.folder / f"split{split}")])
+        seconds += tried.seconds
+        print(
+            f"{task.system}, {split} rows a pass: a round takes {tried.seconds[0]:.1f} s, {tried.cpu_seconds[0]:.1f} "
+            f"processor seconds and {tried.peak / GB:.1f} GB",
+            flush=True,
+        )
     return splits[seconds.index(min(seconds))]
 
 
@@ -316,7 +321,7 @@ def alpaca(path: Path, vocab_size: int) -> Examples:
 
 
 def invented(vocab_size: int, count: int = 1000) -> Examples:
-    """Random tokens of ragged, log-normal lengths like Alpaca's: a prompt of about 30 tokens, an answer of about 130."""
+    """Random tokens of ragged, log-normal lengths like Alpaca's: a prompt of about 30 and an answer of about 130."""
     chance, examples = np.random.default_rng(SEED), Examples()
     for i in range(count):
         prompt, answer = (int(np.clip(chance.lognormal(mean, 0.9), 4, 500)) for mean in (3.3, 4.6))
@@ -388,6 +393,7 @@ def main() -> int:
         "--micro-tokens", type=int, default=BatchConfig().micro_tokens, help="planish's batch.micro_tokens"
     )
     parser.add_argument("--splits", type=int, nargs="+", default=[4, 8, 16], help="TRL's rows of a forward pass to try")
+    parser.add_argument("--against", choices=("best", "tuned"), nargs="+", default=["best", "tuned"], help="which TRL")
     parser.add_argument("--threads", type=int, default=0, help="threads of torch; 0 is its own choice")
     parser.add_argument("--data", type=Path, default=DATA, help="an Alpaca file; invented rows where there is none")
     args = parser.parse_args()
@@ -400,7 +406,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         tasks = [
             Task(system, args.shape, examples, batch, args.rounds + 1, args.steps, args.threads, Path(folder) / system)
-            for system in ("planish", "trl best", "trl tuned")
+            for system in ("planish", *(f"trl {name}" for name in args.against))
         ]
         tasks[1:] = [
             replace(task, split=fastest_split(task, args.splits), folder=task.folder / "run") for task in tasks[1:]
@@ -427,8 +433,8 @@ def report(
     each_row = sum(tokens) / sum(len(rows) for rows in rounds)
     print(f"\npython benchmarks/sft.py {' '.join(sys.argv[1:])}")
     print(
-        f"{args.shape}: {num_weights / 1e6:.1f}M weights; {args.rounds} rounds of {args.steps} steps of {args.examples} "
-        f"rows; {each_row:.0f} tokens a row, {learnt / sum(tokens):.0%} of them learnt\n"
+        f"{args.shape}: {num_weights / 1e6:.1f}M weights; {args.rounds} rounds of {args.steps} steps "
+        f"of {args.examples} rows; {each_row:.0f} tokens a row, {learnt / sum(tokens):.0%} of them learnt\n"
     )
     print(f"{'':26}{'':24}{'planish is faster by':^38}{'peak memory, GB':^22}{'planish / it':^18}")
     columns = ("tokens/s", "time", "processor seconds", "peak", "at start", "peak", "above start")

@@ -53,7 +53,10 @@ def page() -> str:
     own = [line for line in rows(PretrainConfig) if line not in both]
     new = rows(NewModel, "model.")
     sections = ["## `planish sft`", table(both), "## `planish pretrain`"]
-    sections += ["All of the above but `reduction`. In place of `model.path`, a new model is described by:", table(new + own)]
+    sections += [
+        "All of the above but `reduction`. In place of `model.path`, a new model is described by:",
+        table(new + own),
+    ]
     return HEAD + "\n" + "\n\n".join(sections) + "\n"
 
 

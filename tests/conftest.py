@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # tiny models are no faster on two threads, and tests run side by side
+
 from pathlib import Path
 
 import pytest
 
-WORDS = "red blue green one two three four five cat dog house tree sun moon sea sky big small old new".split()
+WORDS = ["red", "blue", "green", "one", "two", "three", "four", "five", "cat", "dog", "house", "tree", "sun", "moon", "sea"]
 
 
 def tiny_rows(count: int, shift: int = 0) -> list[dict[str, str]]:
@@ -27,12 +31,19 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (folder / "second.json").write_text(json.dumps(tiny_rows(25, shift=100)))
     documents = [{"text": " ".join(WORDS[(i * 5 + k * 3) % len(WORDS)] for k in range(3 + i % 30))} for i in range(40)]
     (folder / "documents.jsonl").write_text("".join(json.dumps(row) + "\n" for row in documents))
-    return {name: str(folder / file) for name, file in (("first", "first.json"), ("second", "second.json"), ("documents", "documents.jsonl"))}
+    return {
+        name: str(folder / file)
+        for name, file in (("first", "first.json"), ("second", "second.json"), ("documents", "documents.jsonl"))
+    }
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_data: dict[str, str]) -> Path:
-    """A Llama of 30 thousand parameters with a byte-level tokenizer and ChatML, as an ordinary folder."""
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("models") / "tiny", 32)
+
+
+def make_model(folder: Path, width: int) -> Path:
+    """A Llama of two layers with a byte-level tokenizer and ChatML, as an ordinary folder; 32 wide, 30 thousand weights."""
     import torch
 
     from planish.data.tokenizer import train_tokenizer
@@ -42,8 +53,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_data: dict[str, st
     tokenizer = train_tokenizer(texts, 400)
     settings = {
         "model_type": "llama",
-        "hidden_size": 32,
-        "intermediate_size": 48,
+        "hidden_size": width,
+        "intermediate_size": width * 3 // 2,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
@@ -53,6 +64,5 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_data: dict[str, st
         "eos_token_id": 0,
         "pad_token_id": 0,
     }
-    folder = tmp_path_factory.mktemp("models") / "tiny"
     save_model(build_model(settings, len(tokenizer), "float32", 0, torch.device("cpu")), tokenizer, folder)
     return folder

@@ -24,7 +24,9 @@ def test_every_setting_is_documented_as_it_is() -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == module.page(), "run python docs/make_settings.py"
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == module.page(), (
+        "run python docs/make_settings.py"
+    )
 
 
 def test_every_format_is_documented() -> None:

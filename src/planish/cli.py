@@ -19,7 +19,14 @@ from planish.base.errors import ConfigError, PlanishError
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; an error that a person can act on is printed without a traceback, and the exit status is 1."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)  # argparse loses key=value that follow a flag
+    if strange := [
+        text for text in rest if text.startswith("-") or "=" not in text or not hasattr(options, "settings")
+    ]:
+        parser.error(f"unknown argument: {strange[0]}")
+    if rest:
+        options.settings = [*options.settings, *rest]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
         options.run(options)

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
 from helpers import (
     KINDS,
     UNPACKABLE,
@@ -19,9 +22,6 @@ from helpers import (
     random_examples,
     tiny_model,
 )
-from torch import Tensor
-from transformers import PreTrainedModel
-
 from planish.base.types import Packed, pack
 from planish.data.packing import deal
 from planish.maths.reductions import Reduction

@@ -24,9 +24,7 @@ from planish.train.record import read_lines
 STEPS = 6
 
 
-def settings(
-    method: str, model: Path, data: dict[str, str], out: Path, dtype: str = "float64", **changes: Any
-) -> Any:
+def settings(method: str, model: Path, data: dict[str, str], out: Path, dtype: str = "float64", **changes: Any) -> Any:
     """A run of six steps over two sources in float64, with ragged rows and a clipped gradient."""
     sources = {"first": data["first"], "second": data["second" if method == "sft" else "documents"]}
     values = {
@@ -81,7 +79,12 @@ METHODS = pytest.mark.parametrize("method", ["sft", "pretrain"])
 @METHODS
 @pytest.mark.parametrize("micro_tokens", [1, 4096])
 def test_micro_batches_do_not_change_losses_or_gradient_norms(
-    method: str, micro_tokens: int, reference: dict[str, Path], tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
+    method: str,
+    micro_tokens: int,
+    reference: dict[str, Path],
+    tiny_model: Path,
+    tiny_data: dict[str, str],
+    tmp_path: Path,
 ) -> None:
     batch = {"examples": 7, "micro_tokens": micro_tokens}
     found = run(method, settings(method, tiny_model, tiny_data, tmp_path / "run", batch=batch))
@@ -109,7 +112,12 @@ def test_the_other_reductions_do_not_depend_on_micro_batches(
     small, large = (
         sft(
             settings(
-                "sft", tiny_model, tiny_data, tmp_path / str(n), reduction=reduction, batch={"examples": 7, "micro_tokens": n}
+                "sft",
+                tiny_model,
+                tiny_data,
+                tmp_path / str(n),
+                reduction=reduction,
+                batch={"examples": 7, "micro_tokens": n},
             )
         )
         for n in (1, 4096)
@@ -128,7 +136,9 @@ def environment() -> dict[str, str]:
 
 def finish(method: str, config: Any, recipe: Path, ranks: int) -> None:
     recipe.write_text(dump_config(config))
-    done = subprocess.run(command(method, recipe, ranks), env=environment(), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command(method, recipe, ranks), env=environment(), capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-3000:]
 
 

