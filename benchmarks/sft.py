@@ -37,6 +37,7 @@ import numpy as np
 
 from planish.base.types import Example
 from planish.data.examples import Examples
+from planish.data.mixture import Mixture, Stage
 from planish.data.templates import Encoded
 from planish.train.feed import BatchConfig, MixtureFeed
 
@@ -81,12 +82,9 @@ class Task:
 
     def feed(self) -> MixtureFeed:
         """The order of all rows, cut into steps."""
-        from planish.data.mixture import Mixture, Stage
-        from planish.train.feed import step_bounds
-
-        rows = self.rounds * self.steps * self.batch.examples
-        mixture = Mixture([len(self.examples)], [Stage((1.0,), rows)], SEED)
-        bounds = step_bounds(mixture, self.batch, [self.examples.num_tokens])
+        num_steps = self.rounds * self.steps
+        mixture = Mixture([len(self.examples)], [Stage((1.0,), num_steps * self.batch.examples)], SEED)
+        bounds = np.arange(num_steps + 1) * self.batch.examples
         return MixtureFeed([self.examples], mixture, bounds, self.batch.micro_tokens)
 
 
@@ -281,7 +279,7 @@ def take_turns(tasks: Sequence[Task], between: Callable[[], None] = lambda: None
 
 
 def fastest_split(task: Task, splits: Sequence[int]) -> int:
-    """The number of rows of one forward pass with which TRL is fastest: each is tried for a round, one after the other."""
+    """The number of rows of one forward pass with which TRL is fastest, each tried for a round."""
     if len(splits) == 1:
         return splits[0]
     seconds = []
@@ -392,7 +390,9 @@ def main() -> int:
     parser.add_argument(
         "--micro-tokens", type=int, default=BatchConfig().micro_tokens, help="planish's batch.micro_tokens"
     )
-    parser.add_argument("--splits", type=int, nargs="+", default=[4, 8, 16], help="TRL's rows of a forward pass to try")
+    parser.add_argument(
+        "--splits", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="TRL's rows of a forward pass to try"
+    )
     parser.add_argument("--against", choices=("best", "tuned"), nargs="+", default=["best", "tuned"], help="which TRL")
     parser.add_argument("--threads", type=int, default=0, help="threads of torch; 0 is its own choice")
     parser.add_argument("--data", type=Path, default=DATA, help="an Alpaca file; invented rows where there is none")

@@ -24,11 +24,11 @@ from planish.train.record import read_lines
 STEPS = 6
 
 
-def settings(method: str, model: Path, data: dict[str, str], out: Path, dtype: str = "float64", **changes: Any) -> Any:
+def settings(method: str, folder: Path, data: dict[str, str], out: Path, dtype: str = "float64", **changes: Any) -> Any:
     """A run of six steps over two sources in float64, with ragged rows and a clipped gradient."""
     sources = {"first": data["first"], "second": data["second" if method == "sft" else "documents"]}
     values = {
-        "model": {"path": str(model), "dtype": dtype},
+        "model": {"path": str(folder), "dtype": dtype},
         "data": {"sources": {name: {"path": path} for name, path in sources.items()}},
         "out": str(out),
         "steps": STEPS,
@@ -182,6 +182,34 @@ def test_two_ranks_give_the_numbers_of_one(
     assert ours.keys() == theirs.keys()
     for name in ours:
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-9, atol=1e-10)
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "activations recomputed": {"model": {"recompute": True}},
+    "LoRA": {"model": {"lora": {"rank": 3}}},
+    "a rank without work, and the best model kept": {"batch": {"examples": 1}, "select": "best"},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_two_ranks_give_the_numbers_of_one_with(
+    variant: str, tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
+) -> None:
+    changes = dict(VARIANTS[variant])
+    changes["model"] = {"path": str(tiny_model), "dtype": "float64", **changes.get("model", {})}
+    one = sft(settings("sft", tiny_model, tiny_data, tmp_path / "one", **changes))
+    finish("sft", settings("sft", tiny_model, tiny_data, tmp_path / "two", **changes), tmp_path / "two.yaml", ranks=2)
+    assert_same(tmp_path / "two", one)
+    ours, theirs = (load_file(path / "model" / "model.safetensors") for path in (tmp_path / "two", one))
+    for name in theirs:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-9, atol=1e-10)
+
+
+def test_recomputing_activations_does_not_change_the_numbers(
+    reference: dict[str, Path], tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
+) -> None:
+    model = {"path": str(tiny_model), "dtype": "float64", "recompute": True}
+    assert_same(sft(settings("sft", tiny_model, tiny_data, tmp_path / "run", model=model)), reference["sft"])
 
 
 def test_a_checkpoint_of_two_ranks_continues_on_one(

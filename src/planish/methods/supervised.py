@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from planish.base.config import Config, Field
-from planish.base.distributed import barrier, is_main, local_device, process_group, world_size
+from planish.base.distributed import all_sum, barrier, is_main, local_device, process_group, world_size
 from planish.base.errors import ConfigError
 from planish.base.files import write_json
 from planish.base.tally import Mean, Metrics
@@ -190,9 +190,11 @@ def best_step(metrics: Path, select: str) -> int | None:
     """The step with the lowest held-out loss so far, if that is what the run selects."""
     if select != "best":
         return None
-    measured = {line["step"]: line["held_out/all"] for line in read_lines(metrics) if "held_out/all" in line}
-    measured.pop(0, None)
-    return min(measured, key=lambda step: (measured[step], step)) if measured else None
+    best = 0
+    if is_main():  # it alone writes the file; the others hear from it
+        measured = {line["step"]: line["held_out/all"] for line in read_lines(metrics) if "held_out/all" in line}
+        best = min((step for step in measured if step), key=lambda step: (measured[step], step), default=0)
+    return int(all_sum(best)) or None
 
 
 def _prepare(config: SupervisedConfig, learner: Learner, run: RunFolder) -> list[Source]:

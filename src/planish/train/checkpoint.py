@@ -58,7 +58,7 @@ class Checkpoints:
         return regular or step == self.trainer.steps or step == self.best()
 
     def save(self, step: int) -> None:
-        path = self.path(step)
+        path, best = self.path(step), self.best()
         if path.exists():
             return
         partial = path.with_name(f".{path.name}.partial")
@@ -79,7 +79,7 @@ class Checkpoints:
                 "or mend the disk, and the same command continues from the last checkpoint"
             )
         if is_main():
-            self._finish(partial, path, step)
+            self._finish(partial, path, step, best)
         barrier()
 
     def path(self, step: int) -> Path:
@@ -119,7 +119,7 @@ class Checkpoints:
             raise RunError(f"{path}: does not fit this model: {_cause(error)}") from None
         self.trainer.step = manifest["step"]
 
-    def _finish(self, partial: Path, path: Path, step: int) -> None:
+    def _finish(self, partial: Path, path: Path, step: int, best: int | None) -> None:
         shards = {file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in partial.iterdir()}
         manifest = {
             "step": step,
@@ -131,7 +131,7 @@ class Checkpoints:
         }
         write_json(partial / MANIFEST, manifest)
         put_in_place(partial, path)
-        keep = {*self.steps()[-self.config.keep :], self.best()}
+        keep = {*self.steps()[-self.config.keep :], best}
         for old in self.steps():
             if old not in keep:
                 shutil.rmtree(self.path(old))
