@@ -347,20 +347,23 @@ def flops(shape: str, rows: Sequence[Example]) -> float:
 
 
 class Matmul:
-    """Called now and then: this machine's rate of float32 matrix products, in flops a second, by size."""
+    """Called now and then: flops of float32 matrix products in a processor second on this machine, by size."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
         self.rates: dict[int, list[float]] = {1024: [], 2048: []}
 
     def __call__(self) -> None:
         import torch
 
+        if self.threads:
+            torch.set_num_threads(self.threads)
         for size, rates in self.rates.items():
             a, b, seconds = torch.rand(size, size), torch.rand(size, size), []
             for _ in range(6):
-                began = time.perf_counter()
+                began = time.process_time()
                 a @ b
-                seconds.append(time.perf_counter() - began)
+                seconds.append(time.process_time() - began)
             rates.append(2 * size**3 / median(seconds[1:]))
 
     @property
@@ -411,7 +414,7 @@ def main() -> int:
         tasks[1:] = [
             replace(task, split=fastest_split(task, args.splits), folder=task.folder / "run") for task in tasks[1:]
         ]
-        matmul = Matmul()
+        matmul = Matmul(args.threads)
         measured = take_turns(tasks, matmul)
         model = _model(tasks[0])
         differences = [difference(model, measured[0], other) for other in measured[1:]]
@@ -452,9 +455,10 @@ def report(
     print(f"targets: {best}x of trl best, {tuned}x of trl tuned, {MEMORY_TARGET} of its peak memory\n")
 
     rates = ", ".join(f"{size}^3: {median(each) / 1e9:.0f}" for size, each in matmul.rates.items())
-    shares = [flops(args.shape, rows) / s / matmul.best for rows, s in zip(rounds, mine.seconds, strict=True)]
+    shares = [flops(args.shape, rows) / s / matmul.best for rows, s in zip(rounds, mine.cpu_seconds, strict=True)]
     print(
-        f"float32 matrix products, GFLOP/s: {rates}; planish's whole step reaches {spread(shares, '.0%')} of the faster"
+        f"GFLOP in a processor second: float32 matrix products {rates}; planish's whole step reaches "
+        f"{spread(shares, '.0%')} of the faster"
     )
     wrong = False
     for task, each in zip(tasks[1:], differences, strict=True):
