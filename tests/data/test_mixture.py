@@ -222,7 +222,6 @@ def test_an_example_longer_than_the_budget_stands_alone() -> None:
     assert [(packed.num_tokens, packed.names) for packed in alone] == [(30, ("0",))]
 
 
-@pytest.mark.xfail(reason="deal begins at total / budget rows, however few the examples")
 def test_no_more_micro_batches_than_there_are_examples() -> None:
     """A row of 2000 tokens at a budget of 768 is one forward pass, not three of which two are empty."""
     (micro_batches,) = dealt_to([2000, 2000], budget=768, ranks=1)

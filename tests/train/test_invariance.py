@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from planish.base.config import dump_config, load_config
 from planish.methods.pretrain import PretrainConfig, pretrain
 from planish.methods.sft import SftConfig, sft
+from planish.models.load import build_model, load_tokenizer, save_model
 from planish.train.record import read_lines
 
 STEPS = 6
@@ -187,6 +188,7 @@ def test_two_ranks_give_the_numbers_of_one(
 VARIANTS: dict[str, dict[str, Any]] = {
     "activations recomputed": {"model": {"recompute": True}},
     "LoRA": {"model": {"lora": {"rank": 3}}},
+    "a model that cannot be packed": {"model": {"path": "bloom"}},
     "a rank without work, and the best model kept": {"batch": {"examples": 1}, "select": "best"},
 }
 
@@ -197,6 +199,13 @@ def test_two_ranks_give_the_numbers_of_one_with(
 ) -> None:
     changes = dict(VARIANTS[variant])
     changes["model"] = {"path": str(tiny_model), "dtype": "float64", **changes.get("model", {})}
+    if changes["model"]["path"] == "bloom":
+        tokenizer = load_tokenizer(tiny_model)
+        bloom = {"model_type": "bloom", "hidden_size": 32, "n_layer": 2, "n_head": 4, "seq_length": 256}
+        save_model(build_model(bloom, len(tokenizer), "float32", 0, torch.device("cpu")), tokenizer, tmp_path / "bloom")
+        sources = {name: {"path": tiny_data[name]} for name in ("first", "second")}
+        changes["data"] = {"sources": sources, "max_tokens": 256}
+        changes["model"]["path"] = str(tmp_path / "bloom")
     one = sft(settings("sft", tiny_model, tiny_data, tmp_path / "one", **changes))
     finish("sft", settings("sft", tiny_model, tiny_data, tmp_path / "two", **changes), tmp_path / "two.yaml", ranks=2)
     assert_same(tmp_path / "two", one)

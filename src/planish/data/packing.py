@@ -15,7 +15,7 @@ def deal(examples: Sequence[Example], budget: int, rank: int = 0, ranks: int = 1
     """
     order = sorted(range(len(examples)), key=lambda i: (-len(examples[i]), i))
     total = sum(len(example) for example in examples)
-    bins = _round_up(max(1, -(-total // budget)), ranks)
+    bins = _round_up(max(1, min(-(-total // budget), len(examples))), ranks)
     while not _fits(dealt := _lightest_first(examples, order, bins), examples, budget):
         bins += ranks
     return [pack([examples[i] for i in sorted(members)]) for members in dealt[rank::ranks]]

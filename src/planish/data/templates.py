@@ -171,8 +171,11 @@ class ChatTemplate:
         """The first special token after the assistant's last words."""
         messages = [Message("user", "a question"), Message("assistant", "an answer")]
         origin = Origin("a question and its answer", 1)
-        text = self._render(messages, origin)
-        _, end = self._words(messages, 1, text, origin)
+        try:
+            text = self._render(messages, origin)
+            _, end = self._words(messages, 1, text, origin)
+        except DataError as error:
+            raise ModelError(f"the model's chat template, tried on {error}") from None
         found = [(place, token) for token in self._special if (place := text.find(token, end)) >= 0]
         if not found or text[end : min(found)[0]].strip():
             raise ModelError(

@@ -30,7 +30,8 @@ class Head:
 
     def logits(self, hidden_CD: Tensor) -> Tensor:
         """Logits [C, V] in at least float32."""
-        logits_CV = torch.nn.functional.linear(hidden_CD, self.weight_VD, self.bias_V)
+        bias_V = None if self.bias_V is None else self.bias_V.to(hidden_CD.dtype)
+        logits_CV = torch.nn.functional.linear(hidden_CD, self.weight_VD.to(hidden_CD.dtype), bias_V)
         if logits_CV.dtype in (torch.bfloat16, torch.float16):
             logits_CV = logits_CV.float()
         if self.scale != 1.0:
@@ -59,7 +60,8 @@ def weighted_nll(hidden_LD: Tensor, head: Head, targets_L: Tensor, weights_L: Te
 
 
 def _chunks(length: int) -> Iterator[slice]:
-    return (slice(start, min(start + CHUNK, length)) for start in range(0, length, CHUNK))
+    """Slices of at most CHUNK positions; of no positions at all, one empty slice."""
+    return (slice(start, min(start + CHUNK, length)) for start in range(0, max(length, 1), CHUNK))
 
 
 def _pick(logits_CV: Tensor, targets_C: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -105,7 +107,7 @@ class _TokenLogprobs(torch.autograd.Function):
         ctx.save_for_backward(hidden_LD, weight_VD, targets_L)
         ctx.head = head
         picked = [_pick(head.logits(hidden_LD[part]), targets_L[part])[0] for part in _chunks(len(targets_L))]
-        return torch.cat(picked) if picked else hidden_LD.new_zeros(0)
+        return torch.cat(picked)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor):
@@ -143,7 +145,7 @@ class _WeightedNll(torch.autograd.Function):
             if wanted:
                 grad_CV = _grad_logits(exp_CV, total_C, targets_L[part], -weights_L[part].to(logprobs_C.dtype))
                 gradients.add(part, head.pull_back(grad_CV, capped_CV), hidden_LD[part], head)
-        logprobs_L = torch.cat(picked) if picked else hidden_LD.new_zeros(0)
+        logprobs_L = torch.cat(picked)
         ctx.gradients = gradients
         ctx.mark_non_differentiable(logprobs_L)
         return -(weights_L * logprobs_L).sum(), logprobs_L

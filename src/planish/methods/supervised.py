@@ -109,7 +109,9 @@ def learn(config: SupervisedConfig, reduction: Reduction, bring: Callable[[RunFo
         learner = bring(run, device)
         sources = _prepare(config, learner, run)
         policy = _policy(learner, device)
-        feed = plan_feed(config.data, config.batch, sources, config.steps, config.epochs, config.seed)
+        # A model that runs one sequence at a time must do so equally often on every rank.
+        batch = config.batch.model_copy(update={"micro_tokens": 1}) if policy.why_not_packed else config.batch
+        feed = plan_feed(config.data, batch, sources, config.steps, config.epochs, config.seed)
         trainer = Trainer(policy, config.optim, feed.steps)
         checkpoints = Checkpoints(
             run.checkpoints,
@@ -120,7 +122,7 @@ def learn(config: SupervisedConfig, reduction: Reduction, bring: Callable[[RunFo
         )
         start = checkpoints.resume(config.branch)
         record = Record(run, trainer.steps, start, _tracker(config, run))
-        observer = Observer(config, learner, sources, policy, record)
+        observer = Observer(config, learner, sources, policy, record, batch.micro_tokens)
 
         def keep(step: int) -> None:
             if checkpoints.due(step):
@@ -149,14 +151,21 @@ class Observer:
     """What is looked at between steps: held-out losses by source, and completions of held-out prompts."""
 
     def __init__(
-        self, config: SupervisedConfig, learner: Learner, sources: Sequence[Source], policy: CausalLM, record: Record
+        self,
+        config: SupervisedConfig,
+        learner: Learner,
+        sources: Sequence[Source],
+        policy: CausalLM,
+        record: Record,
+        micro_tokens: int,
     ) -> None:
         self.config, self.learner, self.policy, self.record = config, learner, policy, record
+        self.micro_tokens = micro_tokens
         self.held_out = {source.name: source.held_out for source in sources}
         self.prompts = _held_out_prompts(sources, config.num_samples)
 
     def evaluate(self, step: int) -> None:
-        losses = held_out_losses(self.policy, self.held_out, self.config.batch.micro_tokens, self.learner.model.device)
+        losses = held_out_losses(self.policy, self.held_out, self.micro_tokens, self.learner.model.device)
         self.record.note(step, {f"held_out/{name}": loss for name, loss in losses.items()})
         self.record.pause()
 
