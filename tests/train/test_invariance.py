@@ -25,9 +25,9 @@ from planish.train.record import read_lines
 STEPS = 6
 
 
-def settings(method: str, folder: Path, data: dict[str, str], out: Path, dtype: str = "float64", **changes: Any) -> Any:
+def settings(method: str, folder: Path, files: dict[str, str], out: Path, dtype: str = "float64", **changes: Any) -> Any:
     """A run of six steps over two sources in float64, with ragged rows and a clipped gradient."""
-    sources = {"first": data["first"], "second": data["second" if method == "sft" else "documents"]}
+    sources = {"first": files["first"], "second": files["second" if method == "sft" else "documents"]}
     values = {
         "model": {"path": str(folder), "dtype": dtype},
         "data": {"sources": {name: {"path": path} for name, path in sources.items()}},
