@@ -33,7 +33,7 @@ def chat(path: str, config: SamplingConfig, system: str | None = None) -> None:
     while True:
         try:
             text = input("\n> ").strip()
-        except EOFError:
+        except (EOFError, KeyboardInterrupt):
             return
         if text == "/quit":
             return

@@ -106,7 +106,7 @@ def build_model(
             torch.manual_seed(seed)
             model: Any = AutoModelForCausalLM.from_config(config)
     except (ValueError, TypeError, KeyError, ImportError) as error:
-        raise ModelError(f"model.config: no model can be built from it: {_first_line(error)}") from None
+        raise ModelError(f"model.architecture: no model can be built from it: {_first_line(error)}") from None
     return model.to(device=device, dtype=getattr(torch, dtype)).eval()
 
 
@@ -178,6 +178,8 @@ def _check_folder(path: str) -> None:
         if path.count("/") > 1 or path.startswith((".", "/")):
             raise ModelError(f"{path}: there is no such folder")
         return  # perhaps a name on the hub
+    if (folder / "config.yaml").exists() and not (folder / "config.json").exists():
+        raise ModelError(f"{path}: is a run that has no model yet: start the same command again and let it finish")
     if not (folder / "config.json").exists():
         raise ModelError(f"{path}: is no model folder: it has no config.json")
     if not list(folder.glob("*.safetensors")):
