@@ -43,6 +43,10 @@ class Progress:
             self._last = now
             print(f"{self._what} {done}{self._of()}  {note}{self._left(done, now)}", file=sys.stderr, flush=True)
 
+    def leave_out(self, seconds: float) -> None:
+        """Time that says nothing of how fast the work goes."""
+        self._began += seconds
+
     def close(self) -> None:
         if self._bar is not None:
             self._bar.stop()

@@ -157,11 +157,12 @@ def _prepare(
         encode_rows(part, tokenizer, template, max_tokens, config.too_long, number) for part in (training, held_out)
     )
     _refuse_empty(name, kept, measured)
+    measurable = set(measured.examples.names)
     return Source(
         name,
         kept.examples,
         measured.examples,
-        tuple(row for row in held_out if isinstance(row, Demonstration)),
+        tuple(row for row in held_out if isinstance(row, Demonstration) and str(row.origin) in measurable),
         (*dropped, *kept.dropped, *measured.dropped),
         (*kept.cut, *measured.cut),
     )

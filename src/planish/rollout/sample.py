@@ -5,7 +5,7 @@ Each prompt's noise comes from (seed, prompt number), so neither its neighbours 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -44,17 +44,26 @@ def sample(
     batch: int = 16,
 ) -> list[Completion]:
     """One completion for each prompt of token ids. Greedy prompts share batches of similar length; sampled ones do not."""
-    size = batch if config.temperature == 0 else 1
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     found: dict[int, Completion] = {}
     with generating(model):
-        for start in range(0, len(order), size):
-            chosen = order[start : start + size]
+        for chosen in _batches([len(prompt) for prompt in prompts], batch if config.temperature == 0 else 1):
             rows = _generate(
                 model, [prompts[i] for i in chosen], config, stop_token_id, seed_at(config.seed, "sample", chosen[0])
             )
             found.update({i: _completion(tokenizer, row, stop_token_id) for i, row in zip(chosen, rows, strict=True)})
     return [found[i] for i in range(len(prompts))]
+
+
+def _batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Prompts of similar length together, at most `most`: none is padded to more than one and a half times its length."""
+    chosen: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if chosen and (len(chosen) == most or lengths[i] > 1.5 * lengths[chosen[0]] + 16):
+            yield chosen
+            chosen = []
+        chosen.append(i)
+    if chosen:
+        yield chosen
 
 
 def stream(

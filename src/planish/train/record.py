@@ -63,8 +63,11 @@ class Record:
                     os.fsync(file.fileno())
 
     def pause(self) -> None:
-        """Leaves the time until now out of the next step's rate: an evaluation is no training."""
-        self._since = time.perf_counter()
+        """Leaves the time until now out of the next step's rate and of the time left: an evaluation is no training."""
+        now = time.perf_counter()
+        if self._progress:
+            self._progress.leave_out(now - self._since)
+        self._since = now
 
     def close(self) -> None:
         if self._progress:
