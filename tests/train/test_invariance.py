@@ -25,7 +25,9 @@ from planish.train.record import read_lines
 STEPS = 6
 
 
-def settings(method: str, folder: Path, files: dict[str, str], out: Path, dtype: str = "float64", **changes: Any) -> Any:
+def settings(
+    method: str, folder: Path, files: dict[str, str], out: Path, dtype: str = "float64", **changes: Any
+) -> Any:
     """A run of six steps over two sources in float64, with ragged rows and a clipped gradient."""
     sources = {"first": files["first"], "second": files["second" if method == "sft" else "documents"]}
     values = {

@@ -17,7 +17,7 @@ from planish.base.rng import numpy_generator
 from planish.data.examples import Encoding, Examples, TooLong, encode_rows
 from planish.data.formats import import_rows
 from planish.data.mixture import normalised_weights
-from planish.data.rows import Demonstration, Dropped, Row
+from planish.data.rows import Demonstration, Dropped, Row, Text
 from planish.data.templates import ChatTemplate, MaskName
 
 
@@ -146,13 +146,15 @@ def _prepare(
         imported = import_rows(path, source.format)
         rows += imported.rows
         dropped += imported.dropped
-    order = numpy_generator(seed, "held out", name).permutation(len(rows))[: source.limit]
+    order = numpy_generator(seed, "held out", name).permutation(len(rows))[: source.limit].tolist()
     count = min(config.held_out_most, math.ceil(config.held_out * len(order)))
-    if len(order) - count < 1:
+    chosen = _first_with_copies(rows, order, count)
+    if len(chosen) == len(order):
         raise DataError(
-            f"{source.path}: {len(rows)} rows are too few: source '{name}' needs one to train on and one to hold out"
+            f"{source.path}: {len(rows)} rows are too few that differ: source '{name}' needs one to train on and one to "
+            "hold out"
         )
-    held_out, training = ([rows[i] for i in sorted(part)] for part in (order[:count], order[count:]))
+    held_out, training = ([rows[i] for i in sorted(order) if (i in chosen) == side] for side in (True, False))
     kept, measured = (
         encode_rows(part, tokenizer, template, max_tokens, config.too_long, number) for part in (training, held_out)
     )
@@ -166,6 +168,26 @@ def _prepare(
         (*dropped, *kept.dropped, *measured.dropped),
         (*kept.cut, *measured.cut),
     )
+
+
+def _first_with_copies(rows: Sequence[Row], order: Sequence[int], count: int) -> set[int]:
+    """The first `count` rows of the order, and every copy of theirs: what is measured on must not be trained on as well.
+
+    Real files repeat themselves: of the 2,025 English conversations of chatterbot-corpus only 898 differ.
+    """
+    copies: dict[Any, list[int]] = {}
+    for i in order:
+        copies.setdefault(_content(rows[i]), []).append(i)
+    chosen: set[int] = set()
+    for i in order:
+        if len(chosen) >= count:
+            break
+        chosen.update(copies[_content(rows[i])])
+    return chosen
+
+
+def _content(row: Row) -> Any:
+    return row.text if isinstance(row, Text) else tuple((message.role, message.content) for message in row.messages)
 
 
 def _refuse_empty(name: str, kept: Encoding, measured: Encoding) -> None:
