@@ -188,9 +188,15 @@ class ChatTemplate:
 
 
 def _shared_start(one: str, other: str) -> int:
-    """How many characters two texts share from the start."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+    """How many characters two texts share from the start, by bisection: comparing slices is faster than characters."""
+    shared, most = 0, min(len(one), len(other))
+    while shared < most:
+        middle = (shared + most + 1) // 2
+        if one[shared:middle] == other[shared:middle]:
+            shared = middle
+        else:
+            most = middle - 1
+    return shared
 
 
 def _special_tokens(tokenizer: Any) -> set[str]:
