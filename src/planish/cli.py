@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sample = commands.add_parser("sample", help="write completions for a file of prompts")
     sample.add_argument("model", help="a run, or a Hugging Face folder")
-    sample.add_argument("prompts", help="a file of rows: messages, prompt, or any importable format")
+    sample.add_argument("prompts", help="a file of rows with prompt or messages, or demonstrations of any known format")
     sample.add_argument("--out", required=True, help="jsonl file to write")
     sample.add_argument("settings", nargs="*", metavar="key=value", help="temperature=0.7 max_completion_tokens=256 …")
     sample.set_defaults(run=_sample)

@@ -163,12 +163,7 @@ def alpaca(record: Record) -> Iterator[Row]:
 @importer("messages", recognised_by=("messages",))
 def messages(record: Record) -> Iterator[Row | Dropped]:
     """Chat messages {role, content}. An assistant turn with `loss_weight` 0 is read but not trained."""
-    found = _opening(record)
-    for turn in children(record, "messages"):
-        if fields(turn).get("tool_calls"):
-            raise fault(child(turn, "tool_calls"), "calls beside the content cannot be trained. Write them into it.")
-        role = _role(turn, "role", CHAT_ROLES)
-        found.append(Message(role, _content(turn), _is_trained(turn, role)))
+    found = chat_turns(record)
     row = _conversation(record, "messages", found)
     trained = any(message.role == "assistant" and message.trained for message in found)
     yield row if trained else Dropped(record.origin, "every assistant turn has loss_weight 0")
@@ -270,6 +265,17 @@ def chitchat(record: Record) -> Iterator[Row | Dropped]:
 
 
 # Parts that formats share
+
+
+def chat_turns(record: Record) -> list[Message]:
+    """The messages of a record with the field `messages`, after its system turn."""
+    found = _opening(record)
+    for turn in children(record, "messages"):
+        if fields(turn).get("tool_calls"):
+            raise fault(child(turn, "tool_calls"), "calls beside the content cannot be trained. Write them into it.")
+        role = _role(turn, "role", CHAT_ROLES)
+        found.append(Message(role, _content(turn), _is_trained(turn, role)))
+    return found
 
 
 def _opening(record: Record) -> list[Message]:

@@ -50,6 +50,14 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Prompt:
+    """A conversation that waits for the assistant."""
+
+    messages: tuple[Message, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """A record that gives no row, and why. Importers return it rather than stay silent; the run lists it."""
 

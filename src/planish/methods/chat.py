@@ -8,10 +8,10 @@ from pathlib import Path
 from transformers import PreTrainedModel, TextStreamer
 
 from planish.base.distributed import local_device
-from planish.base.errors import DataError, ModelError
+from planish.base.errors import ModelError
 from planish.base.files import write_text
-from planish.data.formats import import_rows
-from planish.data.rows import Demonstration, Message
+from planish.data.prompts import import_prompts
+from planish.data.rows import Message
 from planish.data.templates import ChatTemplate, ensure_template
 from planish.models.load import ModelConfig, check_vocabulary, context_length, load_model, load_tokenizer
 from planish.rollout.sample import SamplingConfig, sample, stream
@@ -57,24 +57,18 @@ def _answer(model: PreTrainedModel, template: ChatTemplate, messages: list[Messa
 
 
 def sample_file(path: str, prompts: str, out: Path, config: SamplingConfig) -> int:
-    """Writes one line for each row of `prompts`: its messages up to the last assistant turn, and the model's completion."""
-    rows = import_rows(prompts).rows
+    """Writes one line for each prompt of the file: its messages, and the model's completion. Returns how many."""
+    asked = import_prompts(prompts)
     model, template = _load(path)
-    conversations: list[list[Message]] = []
-    for row in rows:
-        if not isinstance(row, Demonstration):
-            raise DataError(f"{row.origin}: is plain text; sample needs prompts or conversations")
-        last = max(i for i, message in enumerate(row.messages) if message.role == "assistant")
-        conversations.append(list(row.messages[:last]))
-    encoded = [template.encode_prompt(messages) for messages in conversations]
+    encoded = [template.encode_prompt(prompt.messages) for prompt in asked]
     completions = sample(model, template.tokenizer, encoded, config, template.stop_token_id)
     lines = [
         {
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "messages": [{"role": message.role, "content": message.content} for message in prompt.messages],
             "completion": completion.text,
             "ended": completion.ended,
         }
-        for messages, completion in zip(conversations, completions, strict=True)
+        for prompt, completion in zip(asked, completions, strict=True)
     ]
     write_text(out, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return len(lines)
