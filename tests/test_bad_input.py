@@ -207,14 +207,6 @@ MODELS = [
 ]
 
 
-@pytest.mark.parametrize("damage", MODELS, ids=lambda damage: damage.__name__)
-def test_bad_model_folders_are_refused(damage: Callable[[Place], list[str]], place: Place) -> None:
-    expected = damage(place)
-    message = refused(place.run)
-    for part in expected:
-        assert part in message
-
-
 def out_is_a_file(place: Place) -> list[str]:
     place.out.write_text("")
     return [str(place.out), "is a file"]
@@ -289,8 +281,8 @@ RUNS = [
 ]
 
 
-@pytest.mark.parametrize("damage", RUNS, ids=lambda damage: damage.__name__)
-def test_bad_run_folders_are_refused(damage: Callable[[Place], list[str]], place: Place) -> None:
+@pytest.mark.parametrize("damage", [*MODELS, *RUNS], ids=lambda damage: damage.__name__)
+def test_bad_model_and_run_folders_are_refused(damage: Callable[[Place], list[str]], place: Place) -> None:
     expected = damage(place)
     message = refused(place.run)
     for part in expected:

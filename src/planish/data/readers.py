@@ -212,7 +212,7 @@ def _read_csv(place: Path, name: str) -> Iterator[Record]:
     row = 0
     try:
         header = next(rows, cast("list[str]", []))
-        for row, record in enumerate(_table(header, rows, name), start=1):  # noqa: B007
+        for row, record in enumerate(_table(header, rows, name), start=1):  # noqa: B007  (the error below names the row)
             yield record
     except csv.Error as error:
         raise DataError(
@@ -270,12 +270,12 @@ def _read_hub(name: str) -> Iterator[Record]:
     return _some(_stream(parts["name"], name, split=parts["split"] or "train"), name)
 
 
-def _stream(builder: str, name: str, **settings: str) -> Iterator[Record]:
+def _stream(builder: str, name: str, **settings: Any) -> Iterator[Record]:
     from datasets import load_dataset  # pyright: ignore
 
     row = 0
     try:
-        values = cast("Iterable[dict[str, Any]]", load_dataset(builder, streaming=True, **settings))  # type: ignore[arg-type]
+        values = cast("Iterable[dict[str, Any]]", load_dataset(builder, streaming=True, **settings))
         for row, value in enumerate(values, start=1):
             yield Record(value, Origin(name, row))
     except Exception as error:  # `datasets` raises whatever its many readers raise
