@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from planish.base.errors import DataError
 from planish.data.formats import FORMATS, import_rows, recognise, stream_rows
+from planish.data.formats.registry import importer_of
 from planish.data.readers import Record
-from planish.data.rows import Demonstration, Dropped, Message, Origin, Row, Text
+from planish.data.rows import LEARNT, Demonstration, Dropped, Message, Origin, Row, Text
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 HERE = Origin("here.jsonl", 7)
@@ -23,7 +24,7 @@ Said = list[tuple[str, str]]
 
 
 def rows_of(format: str, value: Any) -> list[Row | Dropped]:
-    return list(FORMATS[format].importer(Record(value, HERE)))
+    return list(importer_of(FORMATS[format], LEARNT, Record(value, HERE))(Record(value, HERE)))
 
 
 def said(format: str, value: Any) -> Said:
@@ -230,8 +231,6 @@ def test_a_format_is_recognised_by_its_first_record(value: Any, name: str) -> No
         ({}, ("no known format",)),
         (["a", "b"], ("a list", "no known format")),
         (3, ("a number", "no known format")),
-        ({"instruction": "a", "output": "b", "rejected": "c"}, ("field rejected", "preference data")),
-        ({"messages": [], "label": False}, ("field label", "preference data")),
     ],
 )
 def test_what_fits_no_format_or_several_is_not_guessed(value: Any, parts: tuple[str, ...]) -> None:
@@ -243,25 +242,25 @@ def test_what_fits_no_format_or_several_is_not_guessed(value: Any, parts: tuple[
 
 def test_an_unknown_format_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"'alpacca'.*auto or one of alpaca, messages"):
-        import_rows(write(tmp_path, "a.jsonl", {"instruction": "a", "output": "b"}), "alpacca")
+        import_rows(write(tmp_path, "a.jsonl", {"instruction": "a", "output": "b"}), LEARNT, "alpacca")
 
 
 def test_rows_and_drops_are_collected_with_their_origins(tmp_path: Path) -> None:
     tree = node("prompter", "Q", node("assistant", "A"))
     path = write(tmp_path, "a.jsonl", {"prompt": tree}, {"prompt": node("prompter", "Q")}, {"prompt": tree})
-    found = import_rows(path)
+    found = import_rows(path, LEARNT)
     assert [str(row.origin) for row in found.rows] == [f"{path} row 1", f"{path} row 3"]
     assert found.dropped == [Dropped(Origin(str(path), 2), "no assistant reply that may be followed")]
 
 
 def test_rows_stream_before_the_file_ends(tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl", {"text": "one"}, {"words": "two"})
-    assert next(stream_rows(path)) == Text("one", Origin(str(path), 1))
+    assert next(stream_rows(path, LEARNT)) == Text("one", Origin(str(path), 1))
 
 
 def test_flan_cot_by_name_takes_any_first_line_for_data(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("Sky\tblue\tSeen\n", encoding="utf-8")
-    assert len(import_rows(tmp_path / "a.tsv", "flan_cot").rows) == 1
+    assert len(import_rows(tmp_path / "a.tsv", LEARNT, "flan_cot").rows) == 1
 
 
 # Records that do not fit: each error names the file, the row and the field
@@ -348,7 +347,7 @@ def test_a_later_record_that_does_not_fit_says_how_the_file_is_read(tmp_path: Pa
     path = write(tmp_path, "a.jsonl", ALPACA, {"prompt": "a", "completion": "b"})
     wanted = rf"^{re.escape(str(path))} row 2, field instruction: missing; .*read as alpaca; set `format`"
     with pytest.raises(DataError, match=wanted):
-        import_rows(path)
+        import_rows(path, LEARNT)
 
 
 # No importer loses or invents text
@@ -454,19 +453,19 @@ def shared(name: str) -> Path:
     ],
 )
 def test_public_sets_are_recognised_and_imported_whole(name: str, rows: int, dropped: int) -> None:
-    found = import_rows(shared(name))
+    found = import_rows(shared(name), LEARNT)
     assert (len(found.rows), len(found.dropped)) == (rows, dropped)
 
 
 def test_no_t0_completion_keeps_its_marker() -> None:
-    for row in import_rows(shared("t0_train")).rows:
+    for row in import_rows(shared("t0_train"), LEARNT).rows:
         assert isinstance(row, Demonstration)
         assert not row.messages[-1].content.endswith(MARKERS)
 
 
 def test_the_two_exports_of_the_same_trees_give_the_same_conversations() -> None:
-    trees = import_rows(shared("oasst/en_100_tree.jsonl.gz")).rows
-    messages = import_rows(shared("oasst/en_100_message.jsonl.gz")).rows
+    trees = import_rows(shared("oasst/en_100_tree.jsonl.gz"), LEARNT).rows
+    messages = import_rows(shared("oasst/en_100_message.jsonl.gz"), LEARNT).rows
     texts = [[row.messages for row in rows if isinstance(row, Demonstration)] for rows in (trees, messages)]
     assert texts[0] == texts[1]
     assert {row[-1].role for row in texts[0]} == {"assistant"}
@@ -475,4 +474,4 @@ def test_the_two_exports_of_the_same_trees_give_the_same_conversations() -> None
 @pytest.mark.parametrize("name", ["dpo_kto/dpo_en_demo.json.gz", "dpo_kto/kto_en_demo.json.gz"])
 def test_preference_data_are_not_taken_for_demonstrations(name: str) -> None:
     with pytest.raises(DataError, match="preference data"):
-        import_rows(shared(name))
+        import_rows(shared(name), LEARNT)

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from planish.base.errors import DataError
 from planish.base.types import Example
-from planish.data.rows import Demonstration, Dropped, Row, Text
+from planish.data.rows import Demonstration, Dropped, Learnt, Text
 from planish.data.templates import ChatTemplate, Encoded
 
 TooLong = Literal["stop", "drop", "cut"]
@@ -82,7 +82,7 @@ class Encoding:
 
 
 def encode_rows(
-    rows: Iterable[Row],
+    rows: Iterable[Learnt],
     tokenizer: PreTrainedTokenizerBase,
     template: ChatTemplate | None,
     max_tokens: int,
@@ -106,8 +106,8 @@ def encode_rows(
 
 
 def _encode_batch(
-    rows: list[Row], tokenizer: PreTrainedTokenizerBase, template: ChatTemplate | None
-) -> Iterator[tuple[Row, Encoded]]:
+    rows: list[Learnt], tokenizer: PreTrainedTokenizerBase, template: ChatTemplate | None
+) -> Iterator[tuple[Learnt, Encoded]]:
     chats = [row for row in rows if isinstance(row, Demonstration)]
     if chats and template is None:
         raise DataError(f"{chats[0].origin}: a conversation needs a chat template, and none was made")
@@ -137,7 +137,7 @@ def _split(encoded: Encoded, max_tokens: int) -> Iterator[Encoded]:
         start += max_tokens - 1
 
 
-def _add_demonstration(encoding: Encoding, row: Row, encoded: Encoded, max_tokens: int, too_long: TooLong) -> None:
+def _add_demonstration(encoding: Encoding, row: Learnt, encoded: Encoded, max_tokens: int, too_long: TooLong) -> None:
     length, name = len(encoded.tokens), str(row.origin)
     if length <= max_tokens:
         if encoded.loss_mask.any():

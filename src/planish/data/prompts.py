@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from planish.data.fields import fault, has, text
-from planish.data.formats import chat_turns, recognise
+from planish.data.formats import recognise
+from planish.data.formats.registry import importer_of
+from planish.data.formats.turns import chat_turns
 from planish.data.readers import Record, read
 from planish.data.rows import Demonstration, Message, Prompt
 
@@ -22,7 +24,7 @@ def _prompts(record: Record) -> Iterator[Prompt]:
     elif has(("messages",), record.value):
         yield Prompt(_unanswered(record, chat_turns(record)), record.origin)
     else:
-        for row in recognise(record).importer(record):
+        for row in importer_of(recognise(record), (Demonstration,), record)(record):
             if not isinstance(row, Demonstration):
                 raise fault(record, "holds no prompt: expected `prompt`, `messages`, or a demonstration.")
             yield Prompt(_unanswered(record, row.messages), record.origin)

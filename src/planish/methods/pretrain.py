@@ -22,7 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from planish.base.config import Config, Field
 from planish.base.distributed import barrier, is_main
 from planish.data.formats import import_rows
-from planish.data.rows import Text
+from planish.data.rows import LEARNT, Text
 from planish.data.sources import DataConfig
 from planish.data.templates import ChatTemplate, ensure_template
 from planish.data.tokenizer import save_tokenizer, train_tokenizer
@@ -100,5 +100,5 @@ def _new(
 def _documents(config: DataConfig) -> Iterator[str]:
     for source in config.sources.values():
         for path in [source.path] if isinstance(source.path, str) else source.path:
-            for row in import_rows(path, source.format).rows:
+            for row in import_rows(path, LEARNT, source.format).rows:
                 yield row.text if isinstance(row, Text) else "\n".join(message.content for message in row.messages)

@@ -1,0 +1,8 @@
+"""Every known format. Importing this package fills the list: a new format is one function in one of its files."""
+
+from planish.data.formats import demonstrations as demonstrations
+from planish.data.formats import trees as trees
+from planish.data.formats.registry import FORMATS as FORMATS
+from planish.data.formats.registry import import_rows as import_rows
+from planish.data.formats.registry import recognise as recognise
+from planish.data.formats.registry import stream_rows as stream_rows

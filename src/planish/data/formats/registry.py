@@ -1,0 +1,133 @@
+"""The list of known formats, and how one is chosen for a file.
+
+A format turns one record into rows. It may give rows of several kinds: an OpenAssistant tree is one demonstration and
+many comparisons; the caller says which it wants. A record that gives no row yields a `Dropped` with the reason; one that
+does not fit its format is an error that names file, row and field. Nothing is lost in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from planish.base.errors import DataError
+from planish.data.fields import called, has, is_object
+from planish.data.readers import Reading, Record, read
+from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Prompt, Question, R, Row, Rows, Text
+
+Importer = Callable[[Record], Iterator[Row | Dropped]]
+Test = Callable[[Any], bool]
+Gather = Callable[[Iterator[Record]], Iterator[Record]]
+I = TypeVar("I", bound=Importer)  # noqa: E741
+
+KINDS: dict[type[Row], str] = {
+    Demonstration: "demonstrations",
+    Text: "documents",
+    Comparison: "comparisons",
+    Judged: "judged completions",
+    Prompt: "prompts",
+    Question: "questions",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A known format. `over` names more general formats that its records fit too; `gather` puts records that belong
+    together (the messages of a tree) into one before they are imported."""
+
+    name: str
+    recognises: Test
+    over: tuple[str, ...] = ()
+    reading: Reading = "records"
+    gather: Gather | None = None
+    importers: dict[type[Row], Importer] = field(default_factory=dict[type[Row], Importer])
+
+
+FORMATS: dict[str, Format] = {}
+
+
+def importer(
+    name: str,
+    *gives: type[Row],
+    recognised_by: tuple[str, ...] | Test | None = None,
+    over: tuple[str, ...] = (),
+    reading: Reading = "records",
+    gather: Gather | None = None,
+) -> Callable[[I], I]:
+    """Adds to format `name` a function that gives rows of these kinds.
+
+    The first function of a format says how it is recognised: by fields that a record must have, or by a test of the
+    record's value.
+    """
+
+    def register(function: I) -> I:
+        if recognised_by is not None:
+            test = partial(has, recognised_by) if isinstance(recognised_by, tuple) else recognised_by
+            FORMATS[name] = Format(name, test, over, reading, gather)
+        FORMATS[name].importers.update(dict.fromkeys(gives, function))
+        return function
+
+    return register
+
+
+def import_rows(path: str | Path, kinds: tuple[type[R], ...], format: str = "auto") -> Rows[R]:
+    """All rows of these kinds of a file, folder, package or hub dataset, with what was left out of it and why."""
+    rows: Rows[R] = Rows()
+    for row in stream_rows(path, kinds, format):
+        if isinstance(row, Dropped):
+            rows.dropped.append(row)
+        else:
+            rows.rows.append(row)
+    return rows
+
+
+def stream_rows(path: str | Path, kinds: tuple[type[R], ...], format: str = "auto") -> Iterator[R | Dropped]:
+    """The rows one by one. With "auto" the first record tells the format of them all.
+
+    Of several kinds, the rows are of the first that the format gives.
+    """
+    if format != "auto" and format not in FORMATS:
+        raise DataError(f"{path}: unknown format {format!r}. Set `format` to auto or one of {', '.join(FORMATS)}.")
+    records = read(path, FORMATS[format].reading if format != "auto" else "records")
+    first = next(records)
+    chosen = recognise(first) if format == "auto" else FORMATS[format]
+    function = importer_of(chosen, kinds, first)
+    records = chain([first], records)
+    for record in chosen.gather(records) if chosen.gather else records:
+        try:
+            yield from cast("Iterator[R | Dropped]", function(record))
+        except DataError as error:
+            raise DataError(f"{error} It was read as {chosen.name}; set `format` if that is wrong.") from error
+
+
+def importer_of(format: Format, kinds: tuple[type[R], ...], record: Record) -> Importer:
+    """The function of a format that gives rows of the first of these kinds that it knows."""
+    for kind in kinds:
+        if kind in format.importers:
+            return format.importers[kind]
+    held, wanted = ([KINDS[kind] for kind in some] for some in (format.importers, kinds))
+    raise DataError(
+        f"{record.origin.file}: read as {format.name}, it holds {' and '.join(held)}; expected {' or '.join(wanted)}. "
+        "Give it to a command that takes them, or set `format` if it was misread."
+    )
+
+
+def recognise(record: Record) -> Format:
+    """The one format a record fits. None or several is an error, never a guess."""
+    value = record.value
+    fitting = [format for format in FORMATS.values() if format.recognises(value)]
+    beaten = {name for format in fitting for name in format.over}
+    if len(fitting) > 1:  # several sets keep a rendered copy of the conversation in `text`
+        beaten.add("text")
+    fitting = [format for format in fitting if format.name not in beaten]
+    if len(fitting) != 1:
+        found = f"the fields {', '.join(value)}" if is_object(value) else called(value)
+        names = " and ".join(format.name for format in fitting) or "no known format"
+        raise DataError(
+            f"{record.origin}: found {found}, which fits {names}. Set `format` to one of {', '.join(FORMATS)}."
+        )
+    return fitting[0]
