@@ -83,7 +83,7 @@ class Task:
     def feed(self) -> MixtureFeed:
         """The order of all rows, cut into steps."""
         num_steps = self.rounds * self.steps
-        mixture = Mixture([len(self.examples)], [Stage((1.0,), num_steps * self.batch.examples)], SEED)
+        mixture = Mixture([len(self.examples)], [Stage((num_steps * self.batch.examples,))], SEED)
         bounds = np.arange(num_steps + 1) * self.batch.examples
         return MixtureFeed([self.examples], mixture, bounds, self.batch.micro_tokens)
 

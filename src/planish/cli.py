@@ -15,6 +15,7 @@ from typing import Any
 
 from planish import __version__
 from planish.base.errors import ConfigError, PlanishError
+from planish.cli_data import add_data_commands
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -22,7 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)  # argparse loses key=value that follow a flag
     if strange := [
-        text for text in rest if text.startswith("-") or "=" not in text or not hasattr(options, "settings")
+        text
+        for text in rest
+        if text.startswith("-")
+        or not hasattr(options, "settings")
+        or ("=" not in text and not hasattr(options, "takes_files"))
     ]:
         parser.error(f"unknown argument: {strange[0]}")
     if rest:
@@ -78,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("runs", nargs="+", help="run folders")
     report.add_argument("--out", help="the HTML file; default is report.html in the first run")
     report.set_defaults(run=_report)
+
+    add_data_commands(commands)
 
     model = commands.add_parser("model", help="fetch a model that needs no hub")
     model.add_argument("action", choices=["get"])

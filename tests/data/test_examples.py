@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from helpers import tiny_tokenizer
 from planish.base.errors import DataError
 from planish.base.types import Example, pack
-from planish.data.examples import Encoding, Examples, TooLong, encode_rows, encode_text
-from planish.data.rows import Demonstration, Message, Origin, Row, Text
+from planish.data.examples import Encoding, Examples, TooLong, encode_rows, encode_texts
+from planish.data.rows import Demonstration, Learnt, Message, Origin, Text
 from planish.data.templates import CHATML, ChatTemplate, Encoded
 
 TOKENIZER = tiny_tokenizer("<|im_start|>", "<|im_end|>", template=CHATML, bos="<s>", eos="</s>", pad="</s>", merges=())
@@ -29,7 +29,7 @@ def demonstration(answer: str, row: int = 1, question: str = "Q", trained: bool 
     return Demonstration((Message("user", question), Message("assistant", answer, trained)), Origin("chat.json", row))
 
 
-def encode(rows: list[Row], max_tokens: int = 10_000, too_long: TooLong = "stop") -> Encoding:
+def encode(rows: list[Learnt], max_tokens: int = 10_000, too_long: TooLong = "stop") -> Encoding:
     return encode_rows(rows, TOKENIZER, TEMPLATE, max_tokens, too_long, source=3)
 
 
@@ -53,13 +53,13 @@ ENCODED = st.lists(st.tuples(st.integers(0, 2**31 - 1), st.booleans()), min_size
 def test_what_is_appended_is_read_back(rows: list[Encoded]) -> None:
     examples = Examples(source=2)
     for i, row in enumerate(rows):
-        examples.append(row, f"row {i}")
+        examples.append(row, Origin("rows", i))
     assert len(examples) == len(rows)
     for i, row in enumerate(rows):
         found = examples[i]
         assert found.tokens.tolist() == row.tokens.tolist()
         assert found.loss_mask.tolist() == row.loss_mask.tolist()
-        assert (found.name, found.source) == (f"row {i}", 2)
+        assert (found.name, found.source) == (f"rows row {i}", 2)
     assert examples.num_tokens.tolist() == [len(row.tokens) for row in rows]
     assert examples.num_targets == sum(int(row.loss_mask.sum()) for row in rows)
 
@@ -67,7 +67,7 @@ def test_what_is_appended_is_read_back(rows: list[Encoded]) -> None:
 def digest(*rows: tuple[list[int], list[bool]]) -> str:
     examples = Examples()
     for tokens, mask in rows:
-        examples.append(Encoded(np.array(tokens, np.int32), np.array(mask, np.bool_)), "")
+        examples.append(Encoded(np.array(tokens, np.int32), np.array(mask, np.bool_)), Origin("rows", 1))
     running = hashlib.sha256()
     examples.update_digest(running)
     return running.hexdigest()
@@ -110,7 +110,7 @@ def test_examples_are_packed_end_to_end() -> None:
 
 
 def test_a_document_ends_in_eos_and_is_learnt_but_for_its_first_token() -> None:
-    encoded = encode_text(TOKENIZER, "cat")
+    encoded = encode_texts(TOKENIZER, ["cat"])[0]
     assert encoded.tokens.tolist() == [*TOKENIZER.convert_tokens_to_ids(["c", "a", "t"]), EOS]
     assert encoded.loss_mask.tolist() == [False, True, True, True]
 
@@ -118,7 +118,7 @@ def test_a_document_ends_in_eos_and_is_learnt_but_for_its_first_token() -> None:
 @pytest.mark.parametrize("text", ["cat", "<s>cat", "cat</s>", "<s>cat</s>"])
 def test_pain_02_a_document_has_one_bos_and_one_eos(text: str) -> None:
     adding = tiny_tokenizer(bos="<s>", eos="</s>", merges=(), adds_bos=True)
-    tokens = encode_text(adding, text).tokens.tolist()
+    tokens = encode_texts(adding, [text])[0].tokens.tolist()
     assert (tokens[0], tokens[-1]) == (adding.bos_token_id, adding.eos_token_id)
     assert (tokens.count(adding.bos_token_id), tokens.count(adding.eos_token_id), len(tokens)) == (1, 1, 5)
 
@@ -135,7 +135,7 @@ def test_splitting_a_document_loses_nothing_and_learns_nothing_twice(lengths: li
     for i, text in enumerate(texts):
         pieces = [one for one in all_of(examples) if one.name == f"web.txt row {i}"]
         assert all(len(piece) <= max_tokens for piece in pieces)
-        whole = encode_text(TOKENIZER, text).tokens.tolist()
+        whole = encode_texts(TOKENIZER, [text])[0].tokens.tolist()
         rest = [token for piece in pieces[1:] for token in piece.tokens[1:].tolist()]
         assert pieces[0].tokens.tolist() + rest == whole
         assert all(a.tokens[-1] == b.tokens[0] for a, b in pairwise(pieces))
@@ -205,7 +205,7 @@ def test_a_row_where_nothing_is_learnt_is_dropped_and_listed(too_long: TooLong) 
 
 
 def test_conversations_and_documents_keep_their_order() -> None:
-    rows: list[Row] = [Text("cat", Origin("web.txt", 1)), demonstration("yes", 2), Text("dog", Origin("web.txt", 3))]
+    rows: list[Learnt] = [Text("cat", Origin("web.txt", 1)), demonstration("yes", 2), Text("dog", Origin("web.txt", 3))]
     encoding = encode(rows)
     assert [one.name for one in all_of(encoding.examples)] == ["web.txt row 1", "chat.json row 2", "web.txt row 3"]
     assert [one.source for one in all_of(encoding.examples)] == [3, 3, 3]

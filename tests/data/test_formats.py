@@ -15,7 +15,7 @@ from planish.base.errors import DataError
 from planish.data.formats import FORMATS, import_rows, recognise, stream_rows
 from planish.data.formats.registry import importer_of
 from planish.data.readers import Record
-from planish.data.rows import LEARNT, Demonstration, Dropped, Message, Origin, Row, Text
+from planish.data.rows import LEARNT, About, Demonstration, Dropped, Message, Origin, Row, Text, ToolCall
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 HERE = Origin("here.jsonl", 7)
@@ -32,6 +32,12 @@ def said(format: str, value: Any) -> Said:
     assert isinstance(row, Demonstration)
     assert row.origin.file == HERE.file
     return [(message.role, message.content) for message in row.messages]
+
+
+def said_about(format: str, value: Any) -> About:
+    (row,) = rows_of(format, value)
+    assert isinstance(row, Demonstration | Text)
+    return row.about
 
 
 def write(folder: Path, name: str, *records: Any) -> Path:
@@ -95,15 +101,11 @@ def test_messages_of_which_none_is_trained_are_dropped_with_the_reason() -> None
     assert rows_of("messages", {"messages": turns}) == [Dropped(HERE, "every assistant turn has loss_weight 0")]
 
 
-def test_sharegpt_knows_its_own_role_names_and_keeps_tools() -> None:
+def test_sharegpt_knows_its_own_role_names() -> None:
     turns = [("human", "2+2?"), ("function_call", "add(2, 2)"), ("observation", "4"), ("gpt", "Four.")]
-    record = {
-        "conversations": [{"from": role, "value": value} for role, value in turns],
-        "system": "Use tools.",
-        "tools": '[{"name": "add"}]',
-    }
+    record = {"conversations": [{"from": role, "value": value} for role, value in turns], "system": "Use tools."}
     assert said("sharegpt", record) == [
-        ("system", 'Use tools.\n\n[{"name": "add"}]'),
+        ("system", "Use tools."),
         ("user", "2+2?"),
         ("assistant", "add(2, 2)"),
         ("tool", "4"),
@@ -111,42 +113,108 @@ def test_sharegpt_knows_its_own_role_names_and_keeps_tools() -> None:
     ]
 
 
-def node(role: str, text: str, *replies: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"role": role, "text": text, "replies": list(replies), **more}
+def test_sharegpt_turns_may_be_spelt_as_role_and_content() -> None:
+    turns = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+    assert said("sharegpt", {"conversations": turns}) == [("user", "Hi."), ("assistant", "Hello.")]
 
 
-def test_oasst_follows_the_best_ranked_reply_at_every_level() -> None:
-    tree = node(
-        "prompter",
-        "Q",
-        node("assistant", "unranked", node("prompter", "no")),
-        node("assistant", "second", node("prompter", "no"), rank=1),
-        node(
-            "assistant",
-            "first",
-            node("prompter", "later", node("assistant", "no"), rank=2),
-            node("prompter", "more?", node("assistant", "more", node("prompter", "thanks"), rank=0), rank=1),
-            rank=0,
-        ),
-        node("assistant", "deleted", deleted=True, rank=-2),
-        node("assistant", "failed", review_result=False, rank=-1),
-    )
-    best = [("user", "Q"), ("assistant", "first"), ("user", "more?"), ("assistant", "more")]
-    assert said("oasst", {"message_tree_id": "x", "prompt": tree}) == best
-    assert said("oasst", tree) == best
+@pytest.mark.parametrize("format", ["messages", "sharegpt"])
+def test_the_assistant_may_speak_first_and_the_user_twice(format: str) -> None:
+    turns = [("assistant", "Welcome."), ("user", "Hi."), ("user", "You?"), ("assistant", "Hello."), ("user", "Bye.")]
+    assert said(format, spelt(format, turns)) == turns
+
+
+@pytest.mark.parametrize("format", ["messages", "sharegpt"])
+def test_instructions_and_a_tools_reply_may_be_blank(format: str) -> None:
+    turns = [("system", ""), ("user", "Hi."), ("tool", ""), ("assistant", "Hello.")]
+    assert said(format, spelt(format, turns)) == turns
+
+
+def spelt(format: str, turns: Said) -> dict[str, Any]:
+    if format == "messages":
+        return {"messages": [{"role": role, "content": text} for role, text in turns]}
+    return {"conversations": [{"from": role, "value": text} for role, text in turns]}
+
+
+@pytest.mark.parametrize("name", ["loss_weight", "weight", "train"])
+def test_a_turn_is_left_out_of_the_loss_in_any_spelling(name: str) -> None:
+    (row,) = rows_of("messages", chat(answer("No.", **{name: 0}), HI, answer("Yes.", **{name: 1})))
+    assert isinstance(row, Demonstration)
+    assert [message.trained for message in row.messages if message.role == "assistant"] == [False, True]
+
+
+def test_notes_about_a_message_pass() -> None:
+    notes = {"name": "ann", "id": 3, "reasoning_content": None, "images": [], "language": "English"}
+    assert said("messages", chat({**answer(), **notes})) == [("user", "Hi."), ("assistant", "Hi.")]
+
+
+# Calls of functions
+
+CALL = {"name": "add", "arguments": {"a": 2, "b": [2]}}
+ADD = ToolCall("add", {"a": 2, "b": [2]})
+SCHEMA = {"name": "add", "description": "Adds.", "parameters": {"type": "object"}}
 
 
 @pytest.mark.parametrize(
-    "tree",
+    "spelling",
     [
-        node("prompter", "Q"),
-        node("prompter", "Q", node("assistant", "A", deleted=True)),
-        node("prompter", "Q", node("assistant", "A", review_result=False)),
-        node("prompter", "Q", node("assistant", "A"), deleted=True),
+        pytest.param({"tool_calls": [CALL]}, id="flat"),
+        pytest.param({"tool_calls": [{"type": "function", "id": "x", "function": CALL}]}, id="wrapped"),
+        pytest.param({"tool_calls": [{**CALL, "arguments": '{"a": 2, "b": [2]}'}]}, id="arguments as text"),
+        pytest.param({"tool_calls": None, "function_call": CALL}, id="OpenAI's older field"),
+        pytest.param({"tool_calls": [{"function": CALL, "name": None}]}, id="columnar"),
     ],
 )
-def test_oasst_without_a_reply_to_follow_is_dropped_with_the_reason(tree: dict[str, Any]) -> None:
-    assert rows_of("oasst", {"prompt": tree}) == [Dropped(HERE, "no assistant reply that may be followed")]
+@pytest.mark.parametrize("content", [{}, {"content": None}, {"content": ""}])
+def test_a_call_is_the_same_in_any_spelling(spelling: dict[str, Any], content: dict[str, Any]) -> None:
+    reply = {"role": "tool", "content": "4", "tool_call_id": "x"}
+    (row,) = rows_of("messages", chat({"role": "assistant", **content, **spelling}, reply, answer("Four.")))
+    assert isinstance(row, Demonstration)
+    assert row.messages[1] == Message("assistant", "", tool_calls=(ADD,))
+    assert row.messages[2] == Message("tool", "4")
+
+
+@pytest.mark.parametrize("arguments", [{}, {"arguments": None}, {"arguments": ""}, {"arguments": "{}"}])
+def test_a_call_may_have_no_arguments(arguments: dict[str, Any]) -> None:
+    (row,) = rows_of("messages", chat(answer("I look.", tool_calls=[{"name": "look", **arguments}])))
+    assert isinstance(row, Demonstration)
+    assert row.messages[1] == Message("assistant", "I look.", tool_calls=(ToolCall("look", {}),))
+
+
+@pytest.mark.parametrize("tools", [[SCHEMA], json.dumps([SCHEMA])])
+def test_tools_are_kept_as_schemas(tools: Any) -> None:
+    for format in ("messages", "sharegpt"):
+        (row,) = rows_of(format, {**spelt(format, [("user", "2+2?"), ("assistant", "4")]), "tools": tools})
+        assert isinstance(row, Demonstration)
+        assert row.tools == (SCHEMA,)
+        assert [message.role for message in row.messages] == ["user", "assistant"]
+
+
+def test_tools_in_words_stay_in_the_system_turn() -> None:
+    turns = spelt("sharegpt", [("human", "2+2?"), ("gpt", "4")])
+    assert said("sharegpt", {**turns, "system": "Be brief.", "tools": "add(a, b)"})[0] == (
+        "system",
+        "Be brief.\n\nadd(a, b)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "calls"),
+    [
+        (json.dumps(CALL), (ADD,)),
+        (json.dumps([CALL, CALL]), (ADD, ADD)),
+        ('{"name": "add", "arguments": "{\\"a\\": 2, \\"b\\": [2]}"}', (ADD,)),
+        ("add(2, 2)", ()),
+        ('{"name": "add"}', ()),
+        ('{"name": "add", "arguments": {}, "why": "because"}', ()),
+        ('{"name": "add", "arguments": [2, 2]}', ()),
+        ('{"name": "add", "name": "sub", "arguments": {}}', ()),
+    ],
+)
+def test_a_sharegpt_call_is_structured_if_nothing_of_it_is_lost(value: str, calls: tuple[ToolCall, ...]) -> None:
+    (row,) = rows_of("sharegpt", spelt("sharegpt", [("human", "2+2?"), ("function_call", value)]))
+    assert isinstance(row, Demonstration)
+    assert row.messages[1] == Message("assistant", "" if calls else value, tool_calls=calls)
 
 
 def test_flan_cot_reasons_before_it_answers() -> None:
@@ -157,14 +225,81 @@ def test_flan_cot_reasons_before_it_answers() -> None:
     ]
 
 
-@pytest.mark.parametrize("record", [{"completion": "5<|endoftext|>"}, {"completion": "5</s>"}, {"response": "5"}])
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"completion": "5<|endoftext|>"},
+        {"completion": "5</s>"},
+        {"answer": "5###eos_token###"},
+        {"response": "5"},
+        {"completion": None, "answer": "5"},
+    ],
+)
 def test_a_completion_loses_its_end_of_text_marker_and_nothing_else(record: dict[str, str]) -> None:
     assert said("prompt_completion", {"prompt": "2+3=", **record}) == [("user", "2+3="), ("assistant", "5")]
 
 
 def test_a_document_is_a_text_field_or_a_whole_text_file() -> None:
-    assert rows_of("text", {"text": " Once.\n", "url": "x"}) == [Text(" Once.\n", HERE)]
+    assert rows_of("text", {"text": " Once.\n", "url": "x"}) == [Text(" Once.\n", HERE, {"url": "x"})]
     assert rows_of("text", " Once.\n") == [Text(" Once.\n", HERE)]
+
+
+def test_a_document_for_each_line_must_be_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("One.\n\n  Two.\n", encoding="utf-8")
+    assert [row.text for row in import_rows(tmp_path / "a.txt", (Text,), "lines").rows] == ["One.", "  Two."]
+    assert [row.text for row in import_rows(tmp_path / "a.txt", (Text,)).rows] == ["One.\n\n  Two.\n"]
+
+
+def test_self_instruct_gives_a_row_for_each_instance_and_says_which_have_no_output() -> None:
+    instances = [{"input": "2 3", "output": "5"}, {"input": "", "output": " "}, {"input": "", "output": "0"}]
+    record = {"id": "t1", "instruction": "Add.", "instances": instances, "is_classification": False}
+    about = {"id": "t1", "is_classification": False}
+    assert rows_of("self_instruct", record) == [
+        Demonstration(
+            (Message("user", "Add.\n\n2 3"), Message("assistant", "5")), HERE, about={**about, "instance": 1}
+        ),
+        Dropped(HERE, "instances[1]: the output is empty"),
+        Demonstration((Message("user", "Add."), Message("assistant", "0")), HERE, about={**about, "instance": 3}),
+    ]
+    assert rows_of("self_instruct", {**record, "instances": []}) == [Dropped(HERE, "instances: the list is empty")]
+
+
+def test_dolly_puts_the_context_under_the_instruction() -> None:
+    record = {"instruction": "Who?", "context": "Ann came.", "response": "Ann.", "category": "closed_qa"}
+    assert said("dolly", record) == [("user", "Who?\n\nAnn came."), ("assistant", "Ann.")]
+    assert said("dolly", {**record, "context": ""}) == [("user", "Who?"), ("assistant", "Ann.")]
+    assert said_about("dolly", record) == {"category": "closed_qa"}
+
+
+def test_a_question_is_answered_in_full() -> None:
+    assert said("question_answer", {"question": "1+1?", "answer": "1+1=2\n#### 2"}) == [
+        ("user", "1+1?"),
+        ("assistant", "1+1=2\n#### 2"),
+    ]
+
+
+def test_an_evaluated_models_empty_output_is_dropped_with_the_reason() -> None:
+    record = {"instruction": "Say nothing.", "output": "", "generator": "tiny"}
+    assert rows_of("alpaca", record) == [Dropped(HERE, "the output is empty")]
+
+
+@pytest.mark.parametrize(
+    ("format", "used"),
+    [
+        ("alpaca", {"instruction": "a", "input": "b", "output": "c", "system": "d"}),
+        ("self_instruct", {"instruction": "a", "instances": [{"output": "c"}]}),
+        ("dolly", {"instruction": "a", "context": "b", "response": "c"}),
+        ("prompt_completion", {"prompt": "a", "completion": "b"}),
+        ("question_answer", {"question": "a", "answer": "b"}),
+        ("messages", {"messages": [{"role": "assistant", "content": "a"}]}),
+        ("sharegpt", {"conversations": [{"from": "gpt", "value": "a"}]}),
+        ("text", {"text": "a"}),
+    ],
+)
+def test_what_else_a_record_says_is_kept_if_it_is_short(format: str, used: dict[str, Any]) -> None:
+    more = {"id": "x1", "score": 0.5, "hard": True, "empty": "", "none": None, "long": "x" * 201, "list": ["x"]}
+    kept = {"id": "x1", "score": 0.5, "hard": True, **({"instance": 1} if format == "self_instruct" else {})}
+    assert said_about(format, {**used, **more}) == kept
 
 
 def test_chatterbot_utterances_alternate_and_an_unanswered_one_stays() -> None:
@@ -181,15 +316,16 @@ def test_chitchat_gives_one_row_per_conversation_and_one_turn_per_speaker() -> N
     def turn(sender: str, *texts: str) -> list[dict[str, str]]:
         return [{"sender": sender, "text": text} for text in texts]
 
-    value = {
+    value: dict[str, dict[str, Any]] = {
         "id1": {"messages": [turn("ann", "Hi!", "How are you?"), turn("bob", "Fine."), turn("ann", "Good.")]},
         "id2": {"messages": [turn("ann", "Anyone?")]},
         "id3": {"messages": [turn("ann", "Hi!"), turn("bob", " ")]},
         "id4": {"messages": [turn("ann", "Hi!"), turn("bob", "Hi."), turn("eve", "Hi.")]},
     }
+    value["id1"] |= {"ratings": {"witty": 7}, "prompt": "Say hi."}
     talk = (Message("user", "Hi!\nHow are you?"), Message("assistant", "Fine."), Message("user", "Good."))
     assert rows_of("chitchat", value) == [
-        Demonstration(talk, Origin("here.jsonl", 1)),
+        Demonstration(talk, Origin("here.jsonl", 1), about={"witty": 7, "prompt": "Say hi.", "id": "id1"}),
         Dropped(Origin("here.jsonl", 2), "speakers: found 1, expected 2"),
         Dropped(Origin("here.jsonl", 3), "a turn is blank"),
         Dropped(Origin("here.jsonl", 4), "speakers: found 3, expected 2"),
@@ -207,6 +343,11 @@ def test_chitchat_gives_one_row_per_conversation_and_one_turn_per_speaker() -> N
         ({"messages": []}, "messages"),
         ({"conversations": [{"from": "human", "value": "a"}]}, "sharegpt"),
         ({"conversations": [["a", "b"]]}, "chatterbot"),
+        ({"instruction": "a", "instances": []}, "self_instruct"),
+        ({"instruction": "a", "context": "", "response": "b", "category": "c"}, "dolly"),
+        ({"instruction": "a", "output": "b", "generator": "c", "dataset": "d"}, "alpaca"),
+        ({"question": "a", "answer": "b"}, "question_answer"),
+        ({"prompt": "a", "answer": "b"}, "prompt_completion"),
         ({"prompt": {"replies": []}}, "oasst"),
         ({"text": "a", "role": "prompter", "replies": []}, "oasst"),
         (["a", "b", "c"], "flan_cot"),
@@ -225,7 +366,8 @@ def test_a_format_is_recognised_by_its_first_record(value: Any, name: str) -> No
 @pytest.mark.parametrize(
     ("value", "parts"),
     [
-        ({"question": "a", "answer": "b"}, ("the fields question, answer", "no known format", *FORMATS)),
+        ({"query": "a", "reply": "b"}, ("the fields query, reply", "no known format", *FORMATS)),
+        ({"question": "a", "answer": "b", "choices": ["b", "c"]}, ("no known format",)),
         ({"text": "a", "role": "prompter", "parent_id": None}, ("the fields text, role", "no known format")),
         ({"instruction": "a", "output": "b", "messages": []}, ("alpaca and messages",)),
         ({}, ("no known format",)),
@@ -241,16 +383,16 @@ def test_what_fits_no_format_or_several_is_not_guessed(value: Any, parts: tuple[
 
 
 def test_an_unknown_format_is_answered_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"'alpacca'.*auto or one of alpaca, messages"):
+    with pytest.raises(DataError, match=r"'alpacca'.*auto or one of alpaca, self_instruct"):
         import_rows(write(tmp_path, "a.jsonl", {"instruction": "a", "output": "b"}), LEARNT, "alpacca")
 
 
 def test_rows_and_drops_are_collected_with_their_origins(tmp_path: Path) -> None:
-    tree = node("prompter", "Q", node("assistant", "A"))
-    path = write(tmp_path, "a.jsonl", {"prompt": tree}, {"prompt": node("prompter", "Q")}, {"prompt": tree})
+    task = {"instruction": "a", "instances": [{"output": "b"}]}
+    path = write(tmp_path, "a.jsonl", task, {**task, "instances": []}, task)
     found = import_rows(path, LEARNT)
     assert [str(row.origin) for row in found.rows] == [f"{path} row 1", f"{path} row 3"]
-    assert found.dropped == [Dropped(Origin(str(path), 2), "no assistant reply that may be followed")]
+    assert found.dropped == [Dropped(Origin(str(path), 2), "instances: the list is empty")]
 
 
 def test_rows_stream_before_the_file_ends(tmp_path: Path) -> None:
@@ -277,7 +419,6 @@ def answer(content: Any = "Hi.", **more: Any) -> dict[str, Any]:
 HI = {"role": "user", "content": "Hi."}
 IMAGE = {"role": "user", "content": [{"type": "image", "url": "x"}]}
 ALPACA = {"instruction": "a", "output": "b"}
-BRANCH = node("assistant", "A", rank="0")
 
 UNFIT: list[tuple[str, Any, str, str]] = [
     ("alpaca", {"instruction": "a"}, "output", "missing; found the fields instruction"),
@@ -308,13 +449,70 @@ UNFIT: list[tuple[str, Any, str, str]] = [
     ),
     ("messages", chat(answer(loss_weight=0.5)), "messages[1].loss_weight", "found 0.5 on a turn of the assistant"),
     ("messages", chat(answer(loss_weight="0")), "messages[1].loss_weight", "expected a number"),
-    ("messages", chat(answer(None, tool_calls=[{"id": 1}])), "messages[1].tool_calls", "beside the content"),
+    ("messages", {"messages": [{"role": "system", "content": "Hi."}]}, "messages", "no assistant turn"),
+    ("messages", chat(answer(), answer()), "messages[2]", "a second turn of the assistant in a row"),
+    ("messages", chat(answer(), answer(), HI, answer()), "messages[2]", "a second turn of the assistant in a row"),
+    ("messages", {**chat(answer(), answer()), "system": "Be brief."}, "messages[2]", "a second turn"),
+    ("messages", chat({**HI, "content": ""}, answer()), "messages[1].content", "empty"),
+    ("messages", chat(answer(reasoning_content="Hm.")), "messages[1].reasoning_content", "would be lost"),
+    ("messages", chat(answer(images=["a.png"])), "messages[1].images", "would be lost"),
+    ("messages", chat(answer(notes="x" * 201)), "messages[1].notes", "would be lost"),
+    ("messages", {**chat(answer()), "videos": ["a.mp4"]}, "videos", "would be lost"),
+    ("messages", chat(answer(None, tool_calls=[{"id": 1}])), "messages[1].tool_calls[0].name", "missing"),
+    (
+        "messages",
+        chat(answer(None, tool_calls=[{"function": {}}])),
+        "messages[1].tool_calls[0].function.name",
+        "missing",
+    ),
+    ("messages", chat(answer(None, tool_calls="add()")), "messages[1].tool_calls", "found a text, expected a list"),
+    (
+        "messages",
+        chat(answer(None, tool_calls=[{"name": "a", "arguments": "{1"}])),
+        "messages[1].tool_calls[0].arguments",
+        "not valid JSON",
+    ),
+    (
+        "messages",
+        chat(answer(None, tool_calls=[{"name": "a", "arguments": '{"b": 1, "b": 2}'}])),
+        "messages[1].tool_calls[0].arguments",
+        "a key stands twice",
+    ),
+    (
+        "messages",
+        chat(answer(None, tool_calls=[{"name": "a", "arguments": [1]}])),
+        "messages[1].tool_calls[0].arguments",
+        "found a list, expected an object",
+    ),
+    ("messages", chat({**HI, "tool_calls": [CALL]}), "messages[1]", "calls a function in a turn of the user"),
+    ("messages", {**chat(answer()), "tools": {"name": "add"}}, "tools", "found an object, expected a list"),
     ("sharegpt", {"conversations": [{"from": "bard", "value": "x"}]}, "conversations[0].from", "unknown role 'bard'"),
     ("sharegpt", {"conversations": [{"from": "gpt"}]}, "conversations[0].value", "missing"),
     ("sharegpt", {"conversations": [{"from": "human", "value": "x"}]}, "conversations", "no assistant turn"),
-    ("oasst", {"prompt": node("moderator", "Q")}, "prompt.role", "unknown role 'moderator'"),
-    ("oasst", {"prompt": {"role": "prompter", "text": "Q"}}, "prompt.replies", "missing"),
-    ("oasst", {"prompt": node("prompter", "Q", BRANCH)}, "prompt.replies[0].rank", "found a text, expected a number"),
+    (
+        "sharegpt",
+        {"conversations": [{"from": "gpt", "value": "x"}] * 2},
+        "conversations[1]",
+        "a second turn of the assistant in a row",
+    ),
+    ("sharegpt", {"conversations": [{"from": "human", "value": ""}]}, "conversations[0].value", "empty"),
+    ("sharegpt", {"conversations": [{"from": "system", "value": "x"}]}, "conversations", "no assistant turn"),
+    (
+        "sharegpt",
+        {"conversations": [{"from": "gpt", "value": "x", "thought": "y"}]},
+        "conversations[0].thought",
+        "would be lost",
+    ),
+    ("sharegpt", {"conversations": [{"from": "gpt", "value": "x"}], "images": ["a.png"]}, "images", "would be lost"),
+    ("sharegpt", {"conversations": [{"from": "gpt", "value": "x"}], "tools": ["add"]}, "tools[0]", "found a text"),
+    ("self_instruct", {"instruction": "a", "instances": [{"input": "b"}]}, "instances[0].output", "missing"),
+    ("self_instruct", {"instruction": " ", "instances": [{"output": "b"}]}, "instruction", "empty"),
+    ("self_instruct", {"instruction": "a", "instances": {"output": "b"}}, "instances", "found an object"),
+    ("dolly", {"instruction": "a", "context": ["b"], "response": "c"}, "context", "found a list"),
+    ("dolly", {"instruction": "a", "context": "b", "response": ""}, "response", "empty"),
+    ("question_answer", {"question": "a", "answer": ["b"]}, "answer", "found a list"),
+    ("question_answer", {"question": "", "answer": "b"}, "question", "empty"),
+    ("lines", {"text": "a"}, "", "found an object, expected a text"),
     ("flan_cot", ["q", "a"], "", "found 2 cells, expected 3"),
     ("flan_cot", ["q", "", "r"], "[1]", "empty"),
     ("prompt_completion", {"prompt": "a"}, "completion", "missing"),
@@ -353,7 +551,7 @@ def test_a_later_record_that_does_not_fit_says_how_the_file_is_read(tmp_path: Pa
 # No importer loses or invents text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
-MARKERS = ("<|endoftext|>", "</s>")
+MARKERS = ("<|endoftext|>", "</s>", "###eos_token###")
 
 
 @given(instruction=TEXT, given_text=st.none() | TEXT, output=TEXT)
@@ -363,19 +561,62 @@ def test_alpaca_keeps_every_character(instruction: str, given_text: str | None, 
     assert answer == output
 
 
-@given(turns=st.lists(st.tuples(st.sampled_from(["system", "user", "assistant", "tool"]), TEXT), max_size=6), end=TEXT)
-def test_messages_and_sharegpt_keep_every_turn(turns: Said, end: str) -> None:
-    turns = [*turns, ("assistant", end)]
-    assert said("messages", {"messages": [{"role": role, "content": text} for role, text in turns]}) == turns
-    assert said("sharegpt", {"conversations": [{"from": role, "value": text} for role, text in turns]}) == turns
+@given(instruction=TEXT, context=st.none() | TEXT, response=TEXT)
+def test_dolly_keeps_every_character(instruction: str, context: str | None, response: str) -> None:
+    asked = instruction if context is None else f"{instruction}\n\n{context}"
+    record = {"instruction": instruction, "context": context, "response": response}
+    assert said("dolly", record) == [("user", asked), ("assistant", response)]
 
 
-@given(texts=st.lists(TEXT, min_size=2, max_size=6))
-def test_an_oasst_path_without_branches_is_kept_to_its_last_answer(texts: list[str]) -> None:
-    tree: dict[str, Any] | None = None
-    for at in reversed(range(len(texts))):
-        tree = node(("prompter", "assistant")[at % 2], texts[at], *([tree] if tree else []))
-    assert [text for _, text in said("oasst", {"prompt": tree})] == texts[: len(texts) // 2 * 2]
+@given(instruction=TEXT, instances=st.lists(st.tuples(st.just("") | TEXT, st.just("") | TEXT), min_size=1, max_size=4))
+def test_every_self_instruct_instance_is_a_row_or_dropped(instruction: str, instances: Said) -> None:
+    value = [{"input": given, "output": output} for given, output in instances]
+    found = rows_of("self_instruct", {"instruction": instruction, "instances": value})
+    for (given_text, output), row in zip(instances, found, strict=True):
+        asked = f"{instruction}\n\n{given_text}" if given_text else instruction
+        if isinstance(row, Dropped):
+            assert not output
+        else:
+            assert isinstance(row, Demonstration)
+            assert row.messages == (Message("user", asked), Message("assistant", output))
+
+
+@given(question=TEXT, answer=TEXT)
+def test_a_question_and_its_answer_are_kept(question: str, answer: str) -> None:
+    assert said("question_answer", {"question": question, "answer": answer}) == [
+        ("user", question),
+        ("assistant", answer),
+    ]
+
+
+OTHERS = st.lists(st.tuples(st.sampled_from(["system", "user", "tool"]), TEXT), min_size=1, max_size=2)
+
+
+@given(talk=st.lists(st.tuples(OTHERS, TEXT), min_size=1, max_size=3), end=st.just([]) | OTHERS)
+def test_messages_and_sharegpt_keep_every_turn(talk: list[tuple[Said, str]], end: Said) -> None:
+    turns = [turn for others, answer in talk for turn in (*others, ("assistant", answer))] + end
+    for format in ("messages", "sharegpt"):
+        assert said(format, spelt(format, turns)) == turns
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(TEXT, inside, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(name=TEXT, arguments=st.dictionaries(TEXT, JSON, max_size=4), content=st.just("") | TEXT)
+def test_a_call_keeps_its_name_and_every_argument(name: str, arguments: dict[str, Any], content: str) -> None:
+    call = ToolCall(name, arguments)
+    for written in (arguments, json.dumps(arguments)):
+        value = {"name": name, "arguments": written}
+        (row,) = rows_of("messages", chat(answer(content, tool_calls=[{"function": value}])))
+        assert isinstance(row, Demonstration)
+        assert row.messages[1] == Message("assistant", content, tool_calls=(call,))
+        (row,) = rows_of("sharegpt", spelt("sharegpt", [("human", "?"), ("function_call", json.dumps(value))]))
+        assert isinstance(row, Demonstration)
+        assert row.messages[1] == Message("assistant", "", tool_calls=(call,))
 
 
 @given(cells=st.lists(TEXT.filter(lambda cell: "\\n" not in cell), min_size=3, max_size=3))
@@ -432,6 +673,22 @@ def shared(name: str) -> Path:
         ("alpaca/identity.json", 91, 0),
         ("oasst/en_100_tree.jsonl.gz", 100, 0),
         ("oasst/en_100_message.jsonl.gz", 100, 0),
+        ("rasbt_instruction/instruction-data.json.gz", 1100, 0),
+        ("self_instruct/seed_tasks.jsonl", 175, 0),
+        ("self_instruct/belle_zh_seed_tasks.json", 175, 0),
+        ("self_instruct/user_oriented_instructions.jsonl", 252, 0),
+        ("self_instruct/predictions", 4 * 252, 0),
+        ("dolly", 151, 0),
+        ("gsm8k/train.jsonl.gz", 7473, 0),
+        ("gsm8k/test.jsonl.gz", 1319, 0),
+        ("openai_evals/text_compression", 400, 0),
+        ("alpaca_eval/results/text_davinci_001/model_outputs.json.gz", 803, 0),
+        ("alpaca_eval/results/text_davinci_003/model_outputs.json.gz", 803, 2),  # two outputs are empty
+        ("alpaca_eval/results/alpaca-7b/model_outputs.json.gz", 805, 0),
+        ("alpaca_eval/results/alpaca-farm-ppo-human/model_outputs.json.gz", 805, 0),
+        ("alpaca_eval/results/falcon-40b-instruct/model_outputs.json.gz", 805, 0),
+        ("alpaca_eval/results/llama-2-7b-chat-hf/model_outputs.json.gz", 805, 0),
+        ("alpaca_eval/results/gpt4/model_outputs.json.gz", 805, 0),
         ("flan_cot/aqua_train.tsv.gz", 2728, 0),
         ("flan_cot/creak_train.tsv.gz", 6915, 0),
         ("flan_cot/qasc_train.tsv.gz", 1084, 0),
@@ -457,21 +714,19 @@ def test_public_sets_are_recognised_and_imported_whole(name: str, rows: int, dro
     assert (len(found.rows), len(found.dropped)) == (rows, dropped)
 
 
-def test_no_t0_completion_keeps_its_marker() -> None:
-    for row in import_rows(shared("t0_train"), LEARNT).rows:
+@pytest.mark.parametrize("name", ["t0_train", "dolly"])
+def test_no_public_completion_keeps_its_marker(name: str) -> None:
+    for row in import_rows(shared(name), LEARNT).rows:
         assert isinstance(row, Demonstration)
         assert not row.messages[-1].content.endswith(MARKERS)
 
 
-def test_the_two_exports_of_the_same_trees_give_the_same_conversations() -> None:
-    trees = import_rows(shared("oasst/en_100_tree.jsonl.gz"), LEARNT).rows
-    messages = import_rows(shared("oasst/en_100_message.jsonl.gz"), LEARNT).rows
-    texts = [[row.messages for row in rows if isinstance(row, Demonstration)] for rows in (trees, messages)]
-    assert texts[0] == texts[1]
-    assert {row[-1].role for row in texts[0]} == {"assistant"}
+def test_the_calls_of_a_public_set_are_structured() -> None:
+    rows = import_rows(shared("sharegpt/glaive_toolcall_en_demo.json.gz"), (Demonstration,)).rows
+    calls = [message for row in rows for message in row.messages if message.tool_calls]
+    replies = [message for row in rows for message in row.messages if message.role == "tool"]
+    assert (len(calls), len(replies), sum(bool(row.tools) for row in rows)) == (211, 211, 191)
 
 
-@pytest.mark.parametrize("name", ["dpo_kto/dpo_en_demo.json.gz", "dpo_kto/kto_en_demo.json.gz"])
-def test_preference_data_are_not_taken_for_demonstrations(name: str) -> None:
-    with pytest.raises(DataError, match="preference data"):
-        import_rows(shared(name), LEARNT)
+def test_the_articles_of_a_public_file_are_its_lines() -> None:
+    assert len(import_rows(shared("pretrain/wiki_demo.txt.gz"), LEARNT, "lines").rows) == 30

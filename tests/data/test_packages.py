@@ -14,6 +14,7 @@ from planish.data import packages
 from planish.data.formats import import_rows
 from planish.data.packages import download_wheel, package_file
 from planish.data.readers import read
+from planish.data.rows import Demonstration
 
 SPEC = "pypi:toy-data==1.0/toy/data"
 
@@ -90,6 +91,25 @@ def test_a_damaged_wheel_is_named(tmp_path: Path) -> None:
         packages.unpack(tmp_path / "a.whl", tmp_path / "unpacked")
 
 
+def test_a_wheel_that_would_fill_the_disk_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "a.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("zeros", "w") as file:
+        for _ in range(260):
+            file.write(bytes(1 << 20))
+    with pytest.raises(DataError, match=r"a\.whl: .* bytes unpack to 272,629,760 or more"):
+        packages.unpack(path, tmp_path / "unpacked")
+    assert not (tmp_path / "unpacked").exists()
+
+
+def test_a_cache_that_cannot_be_made_says_which_setting_to_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PLANISH_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"file/packages: cannot be made: Not a directory\. Set PLANISH_CACHE"):
+        download_wheel("toy-data", "1.0")
+
+
 def test_a_failed_download_passes_on_what_pip_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def pip(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         assert command[:4] == [sys.executable, "-m", "pip", "download"]
@@ -122,8 +142,8 @@ def test_the_packages_named_in_the_recipes_hold_their_conversations(
         download_wheel("chatterbot-corpus", packages.PINNED["chatterbot-corpus"])
     except DataError as error:
         pytest.skip(f"PyPI cannot be reached: {error}")
-    english = import_rows("pypi:chatterbot-corpus/chatterbot_corpus/data/english")
+    english = import_rows("pypi:chatterbot-corpus/chatterbot_corpus/data/english", (Demonstration,))
     assert (len(english.rows), len(english.dropped)) == (2025, 1)
-    chitchat = import_rows("pypi:chitchat-dataset==0.9.0/chitchat_dataset/dataset.json")
+    chitchat = import_rows("pypi:chitchat-dataset==0.9.0/chitchat_dataset/dataset.json", (Demonstration,))
     assert len(chitchat.rows) + len(chitchat.dropped) == 7168
     assert {dropped.reason for dropped in chitchat.dropped} == {"speakers: found 1, expected 2", "a turn is blank"}

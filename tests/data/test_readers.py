@@ -6,21 +6,27 @@ import csv
 import gzip
 import json
 import string
+from collections.abc import Iterator
+from itertools import accumulate, chain, cycle, pairwise, takewhile
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from planish.base.errors import DataError
-from planish.data.readers import read
+from planish.data.json_stream import json_values
+from planish.data.readers import Reading, read
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
 
-def values(path: Path, **settings: bool) -> list[Any]:
-    return [record.value for record in read(path, **settings)]
+def values(path: Path, reading: Reading = "records") -> list[Any]:
+    return [record.value for record in read(path, reading)]
 
 
 def rows(path: Path) -> list[int]:
@@ -31,6 +37,13 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
+
+
+def zstd(content: bytes) -> bytes:
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(sink, "zstd") as packed:
+        packed.write(content)
+    return sink.getvalue().to_pybytes()
 
 
 A, B = {"instruction": "Add 2 and 3.", "output": "5"}, {"instruction": "Say hi.", "output": "你好"}
@@ -51,8 +64,9 @@ KINDS = {
 def test_every_kind_of_file_gives_the_same_records_plain_and_compressed(tmp_path: Path, name: str) -> None:
     plain = write(tmp_path, name, KINDS[name])
     packed = write(tmp_path, f"{name}.gz", gzip.compress(KINDS[name].encode()))
+    zipped = write(tmp_path, f"{name}.zst", zstd(KINDS[name].encode()))
     marked = write(tmp_path, f"marked_{name}", b"\xef\xbb\xbf" + KINDS[name].encode())
-    for path in (plain, packed, marked):
+    for path in (plain, packed, zipped, marked):
         assert values(path) == [A, B]
         assert rows(path) == [1, 2]
 
@@ -81,7 +95,7 @@ def test_a_tsv_without_plain_names_on_its_first_line_gives_cells(tmp_path: Path)
 
 def test_a_tsv_of_plain_names_is_data_when_cells_are_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path, "cot.tsv", "Sky\tblue\tSeen\n")
-    assert values(path, cells=True) == [["Sky", "blue", "Seen"]]
+    assert values(path, "cells") == [["Sky", "blue", "Seen"]]
     with pytest.raises(DataError, match="holds no record"):
         values(path)
 
@@ -111,19 +125,110 @@ def test_a_folder_is_read_in_order_of_names_and_may_mix_kinds(tmp_path: Path) ->
 
 
 def test_parquet_and_arrow_keep_nested_records(tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
     records: list[dict[str, list[dict[str, str]]]] = [
         {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]},
         {"messages": []},
     ]
     table = pyarrow.Table.from_pylist(records)
-    parquet.write_table(table, tmp_path / "a.parquet")
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
     with pyarrow.OSFile(str(tmp_path / "a.arrow"), "wb") as file, pyarrow.ipc.new_stream(file, table.schema) as out:
         out.write_table(table)
-    for name in ("a.parquet", "a.arrow"):
+    with pyarrow.OSFile(str(tmp_path / "b.arrow"), "wb") as file, pyarrow.ipc.new_file(file, table.schema) as out:
+        out.write_table(table)
+    for name in ("a.parquet", "a.arrow", "b.arrow"):
         assert values(tmp_path / name) == records
         assert rows(tmp_path / name) == [1, 2]
+
+
+@pytest.mark.parametrize("row_group", [1, 700, 5000])
+def test_batches_and_row_groups_do_not_show(tmp_path: Path, row_group: int) -> None:
+    records = [{"text": f"Number {at}."} for at in range(1300)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(records), tmp_path / "a.parquet", row_group_size=row_group)
+    assert values(tmp_path / "a.parquet") == records
+    assert rows(tmp_path / "a.parquet") == list(range(1, 1301))
+
+
+def test_json_columns_of_a_parquet_file_are_decoded(tmp_path: Path) -> None:
+    """`datasets` writes such columns for values whose kinds differ from row to row."""
+    datasets = pytest.importorskip("datasets")
+    calls = [[{"arguments": {"a": 1}}, None], [{"arguments": "text"}], None]
+    features = datasets.Features({"calls": datasets.List(datasets.Json()), "n": datasets.Value("int64")})
+    table = datasets.Dataset.from_dict({"calls": calls, "n": [1, 2, 3]}, features=features)
+    pyarrow.parquet.write_table(table.data.table, tmp_path / "a.parquet")
+    assert values(tmp_path / "a.parquet") == [{"calls": call, "n": n} for n, call in enumerate(calls, start=1)]
+
+
+def test_compressed_parts_that_stand_one_after_the_other_are_one_file(tmp_path: Path) -> None:
+    first, second = (json.dumps(row).encode() + b"\n" for row in (A, B))
+    assert values(write(tmp_path, "a.jsonl.gz", gzip.compress(first) + gzip.compress(second))) == [A, B]
+    assert values(write(tmp_path, "a.jsonl.zst", zstd(first) + zstd(second))) == [A, B]
+
+
+def test_each_line_of_a_text_file_is_a_document_when_lines_are_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.txt", "one\r\n\n \ntwo\u2028three")
+    assert values(path, "lines") == ["one", "two\u2028three"]
+
+
+def test_a_json_list_is_read_only_as_far_as_it_is_needed() -> None:
+    taken: list[int] = []
+
+    def pieces() -> Iterator[str]:
+        yield "["
+        for at in range(100):
+            taken.append(at)
+            yield f'{{"text": "{"x" * 50}"}}, '
+
+    elements = json_values(pieces(), "a.json")
+    assert [next(elements) for _ in range(10)] == [{"text": "x" * 50}] * 10
+    assert len(taken) < 15
+
+
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    assume(len(dict(pairs)) == len(pairs))  # refused, as another test shows
+    return dict(pairs)
+
+
+def finite(digits: str) -> float:
+    assume(isfinite(float(digits)))
+    return float(digits)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    elements=st.lists(VALUES, max_size=4),
+    indent=st.none() | st.just(1),
+    is_ascii=st.booleans(),
+    damage=st.none() | st.tuples(st.integers(0, 10_000), st.sampled_from(["", *'[]{},:"\\x1-e\n'])),
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=9),
+)
+def test_a_json_list_in_pieces_is_what_the_standard_library_reads_whole(
+    elements: list[Any], indent: int | None, is_ascii: bool, damage: tuple[int, str] | None, lengths: list[int]
+) -> None:
+    """The same values, or an error at the same line and column, wherever the pieces end."""
+    text = json.dumps(elements, indent=indent, ensure_ascii=is_ascii)
+    if damage:
+        at = 1 + damage[0] % len(text)
+        text = text[:at] + damage[1] + text[at + (not damage[1]) :]
+    ends = accumulate(chain([0], cycle(lengths)))
+    pieces = (text[start:end] for start, end in takewhile(lambda ends: ends[0] < len(text), pairwise(ends)))
+    try:
+        expected = json.loads(text, object_pairs_hook=without_repeats, parse_float=finite)
+    except json.JSONDecodeError as error:
+        with pytest.raises(DataError, match=f"line {error.lineno}, column {error.colno}:"):
+            list(json_values(pieces, "a.json"))
+    else:
+        assert list(json_values(pieces, "a.json")) == expected
+
+
+def test_a_long_element_is_found_whatever_its_length(tmp_path: Path) -> None:
+    long = {"text": "word " * 400_000, "numbers": list(range(100_000))}
+    assert values(write(tmp_path, "a.json", json.dumps([long, A, long]))) == [long, A, long]
 
 
 def test_reading_json_lines_does_not_wait_for_the_end_of_the_file(tmp_path: Path) -> None:
@@ -141,7 +246,7 @@ BROKEN: list[tuple[str, str | bytes, tuple[str, ...]]] = [
     ("empty.jsonl.gz", gzip.compress(b""), ("holds no record",)),
     ("list.json", "[]", ("holds no record",)),
     ("header.csv", "instruction,output\n", ("holds no record",)),
-    ("cut.jsonl", '{"a": 1}\n\n{"a": \n', ("row 2", "line 3, column 7", "Expecting value")),
+    ("cut.jsonl", '{"a": 1}\n\n{"a": \n', ("row 2", "line 3, column 7", "expected a value")),
     ("cut.json", '[{"a": 1},\n {"a" 2}]', ("line 2, column 7", "':'")),
     ("lines.json", '{"a": 1}\n{"a": 2\n', ("row 2", "line 2")),
     ("twice.jsonl", '{"a": 1}\n{"output": 1, "output": 2}\n', ("row 2", "'output' stands twice")),
@@ -152,17 +257,17 @@ BROKEN: list[tuple[str, str | bytes, tuple[str, ...]]] = [
     ("short.csv", "prompt,output\na,b\nc\n", ("row 2", "1 cells, expected 2", "none for 'output'")),
     ("long.csv", "prompt,output\na,b,c\n", ("row 1", "3 cells, expected 2", "extra: 'c'")),
     ("short.tsv", "What is it?\tred\nWhy?\n", ("row 2", "1 cells, expected 2", "none for 'column 2'")),
-    ("quote.csv", 'prompt,output\na,b\nc,"d\n', ("row 2", "quote that is not closed")),
+    ("quote.csv", 'prompt,output\na,b\nc,"d\n', ("row 2", "a quote is not closed")),
     ("latin.jsonl", b'{"a": 1}\n{"a": "caf\xe9"}\n', ("line 2", "0xe9", "UTF-8")),
     ("latin.csv", b"a\nb\ncaf\xe9\n", ("line 3", "0xe9", "UTF-8")),
-    ("wide.txt", "Hello".encode("utf-16"), ("line 1", "0xff", "UTF-8")),
-    ("cut.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 9)[:-9], ("past line", "cut short")),
-    ("plain.jsonl.gz", '{"a": 1}\n', ("past line 0", "gzip", "damaged")),
+    ("wide.txt", "Hello".encode("utf-16"), ("UTF-16", "UTF-8")),
+    ("cut.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 9)[:-9], ("at line 1 or after", "breaks off")),
+    ("plain.jsonl.gz", '{"a": 1}\n', ("named .gz", "not compressed")),
     ("bad.yaml", "a: [1, 2\nb: 3\n", ("not valid YAML", "line 2")),
-    ("bad.parquet", b"PAR1junk", ("past row 0", "Parquet")),
+    ("bad.parquet", b"PAR1junk", ("end of a Parquet file", "cut short")),
     ("a.parquet.gz", b"", ("without .gz",)),
     ("notes.docx", "x", ("cannot read a file of this kind", ".jsonl")),
-    ("deep.jsonl", "[" * 200_000, ("row 1", "Mend this record")),
+    ("deep.jsonl", "[" * 200_000, ("row 1", "nested too deeply")),
 ]
 
 

@@ -85,7 +85,7 @@ def test_s6_fifty_epochs_on_64_items_reach_99_percent_exact_match(tmp_path: Path
     run = sft(config)
     model, tokenizer = load_model(ModelConfig(path=str(run)), CPU), load_tokenizer(run)
     template = ChatTemplate(tokenizer)
-    account = json.loads((run / "data.json").read_text())["rows"]
+    account = json.loads((run / "data.json").read_text())["sources"]["rows"]
     held_out = {int(name.split()[-1]) for name in account["held_out"]["rows"]}
     learnt = [row for number, row in enumerate(rows, 1) if number not in held_out]
     assert len(learnt) == 64
@@ -104,7 +104,7 @@ def test_the_saved_model_gives_the_logits_of_training_in_plain_transformers(
     plain = AutoModelForCausalLM.from_pretrained(run / "model")
     losses = read_lines(run / "metrics.jsonl")
     last = [line["held_out/all"] for line in losses if "held_out/all" in line][-1]
-    account = json.loads((run / "data.json").read_text())["rows"]["held_out"]
+    account = json.loads((run / "data.json").read_text())["sources"]["rows"]["held_out"]
     rows = json.loads(Path(tiny_data["first"]).read_text())
     tokenizer = AutoTokenizer.from_pretrained(run / "model")
     assert tokenizer.chat_template == load_tokenizer(tiny_model).chat_template

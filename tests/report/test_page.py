@@ -74,7 +74,7 @@ def a_run(folder: Path, files: Mapping[str, str] | None = None, **settings: Any)
     """A finished run with two sources; `files` replace those it would have."""
     written = {
         "config.yaml": yaml.safe_dump({**SETTINGS, **settings}, sort_keys=False),
-        "data.json": json.dumps({"alpaca": account(40), "code": account(5)}),
+        "data.json": json.dumps({"sources": {"alpaca": account(40), "code": account(5)}, "stages": []}),
         "metrics.jsonl": lines(METRICS),
         "samples.jsonl": lines(SAMPLES),
         "model/config.json": "{}",
@@ -185,7 +185,7 @@ def test_several_runs_are_compared_by_result_and_by_setting(tmp_path: Path) -> N
 
 
 def test_runs_measured_on_different_rows_are_not_to_be_compared(tmp_path: Path) -> None:
-    other = json.dumps({"alpaca": account(12), "code": account(5)})
+    other = json.dumps({"sources": {"alpaca": account(12), "code": account(5)}})
     text = said(page_of(a_run(tmp_path / "one"), a_run(tmp_path / "two", {"data.json": other})))
     assert "measured on different held-out rows" in text
 

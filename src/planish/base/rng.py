@@ -29,3 +29,48 @@ def generator(seed: int, *place: str | int) -> torch.Generator:
     import torch
 
     return torch.Generator().manual_seed(seed_at(seed, *place))
+
+
+class Permutation:
+    """The numbers below `size` in an order of their own, any of which is found without laying out the rest.
+
+    Up to SMALL numbers it is an ordinary shuffle. Above, it is a Feistel network over the next even power of two, walked
+    until it falls below `size` (Black and Rogaway 2002), so a hundred million rows take no memory.
+
+    >>> order = Permutation(5, 0, "order", 3)
+    >>> sorted(order(np.arange(5)).tolist())
+    [0, 1, 2, 3, 4]
+    """
+
+    SMALL = 1 << 16
+    ROUNDS = 6
+
+    def __init__(self, size: int, seed: int, *place: str | int) -> None:
+        self.size = size
+        numbers = numpy_generator(seed, *place)
+        self._table = numbers.permutation(size) if size <= self.SMALL else None
+        self._half = np.uint64((max(size - 1, 1).bit_length() + 1) // 2)
+        self._mask = np.uint64((1 << int(self._half)) - 1)
+        self._keys = numbers.integers(0, 2**64, self.ROUNDS, np.uint64)
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        """What stands at each of these positions; int64."""
+        if self._table is not None:
+            return self._table[positions]
+        found = self._encipher(positions.astype(np.uint64))
+        while (outside := np.flatnonzero(found >= self.size)).size:
+            found[outside] = self._encipher(found[outside])
+        return found.astype(np.int64)
+
+    def _encipher(self, values: np.ndarray) -> np.ndarray:
+        left, right = values >> self._half, values & self._mask
+        for key in self._keys:
+            left, right = right, left ^ (_mixed(right + key) & self._mask)
+        return (left << self._half) | right
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    """The finaliser of SplitMix64 (Steele et al. 2014): every bit of the result depends on every bit given."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

@@ -7,22 +7,28 @@ is lost.
 
 from __future__ import annotations
 
+import mmap
+import os
+import tempfile
+import weakref
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from planish.base.errors import DataError
 from planish.base.types import Example
-from planish.data.rows import Demonstration, Dropped, Learnt, Text
+from planish.data.rows import Demonstration, Dropped, Learnt, Origin, Text
 from planish.data.templates import ChatTemplate, Encoded
 
 TooLong = Literal["stop", "drop", "cut"]
 BATCH = 500  # rows tokenised at once
+SPILL = 1 << 22  # bytes of tokens that gather in memory before they go to the disk
 
 
 class Digest(Protocol):
@@ -32,44 +38,78 @@ class Digest(Protocol):
 
 
 class Examples:
-    """Examples of one source, appended once and then read by number. About 5 bytes a token."""
+    """Examples of one source, appended once and then read by number.
 
-    def __init__(self, source: int = 0) -> None:
+    Tokens lie in a file without a name, 4 bytes each, and are mapped into memory, so a source may be larger than memory
+    and nothing is left behind when the process ends. In memory stay 20 bytes a row.
+    """
+
+    def __init__(self, source: int = 0, folder: Path | None = None) -> None:
         self.source = source
-        self._tokens = array("i")
-        self._mask = bytearray()
+        self._folder = folder
+        self._file: IO[bytes] | None = None
+        self._fresh = bytearray()  # tokens that are not in the file yet; one that is not learnt is stored as its complement
+        self._coded = np.zeros(0, np.int32)
         self._offsets = array("q", [0])
-        self.names: list[str] = []
+        self._rows, self._files = array("q"), array("i")
+        self._file_numbers: dict[str, int] = {}
+        self._file_names: list[str] = []
+        self.num_targets = 0  # learnt tokens of all examples
 
-    def append(self, encoded: Encoded, name: str) -> None:
-        self._tokens.frombytes(encoded.tokens.astype(np.int32).tobytes())
-        self._mask += encoded.loss_mask.tobytes()
-        self._offsets.append(len(self._tokens))
-        self.names.append(name)
+    def append(self, encoded: Encoded, origin: Origin) -> None:
+        tokens = encoded.tokens.astype(np.int32)
+        self._fresh += np.where(encoded.loss_mask, tokens, ~tokens).tobytes()
+        self._offsets.append(self._offsets[-1] + len(tokens))
+        self._rows.append(origin.row)
+        self._files.append(self._file_numbers.setdefault(origin.file, len(self._file_names)))
+        if self._files[-1] == len(self._file_names):
+            self._file_names.append(origin.file)
+        self.num_targets += int(np.count_nonzero(encoded.loss_mask))
+        if len(self._fresh) >= SPILL:
+            self._spill()
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self._rows)
 
     def __getitem__(self, i: int) -> Example:
-        start, stop = self._offsets[i], self._offsets[i + 1]
-        tokens = np.frombuffer(self._tokens, np.int32)[start:stop]
-        mask = np.frombuffer(self._mask, np.bool_)[start:stop]
-        return Example(tokens, mask, self.names[i], self.source)
+        coded = self._all()[self._offsets[i] : self._offsets[i + 1]]
+        return Example(np.where(coded < 0, ~coded, coded), coded >= 0, self.name(i), self.source)
 
-    def update_digest(self, digest: Digest) -> None:
-        """Adds every token and mask bit to a running hash."""
-        for part in (self._tokens, self._mask, self._offsets):
-            digest.update(memoryview(part))
+    def name(self, i: int) -> str:
+        """Where example i came from: "alpaca.json row 12"."""
+        return str(Origin(self._file_names[self._files[i]], self._rows[i]))
+
+    @property
+    def names(self) -> list[str]:
+        return [self.name(i) for i in range(len(self))]
 
     @property
     def num_tokens(self) -> np.ndarray:
         """Tokens of each example."""
         return np.diff(np.frombuffer(self._offsets, np.int64))
 
-    @property
-    def num_targets(self) -> int:
-        """Learnt tokens of all examples."""
-        return int(np.count_nonzero(np.frombuffer(self._mask, np.uint8)))
+    def update_digest(self, digest: Digest) -> None:
+        """Adds every token, mask bit and row's end to a running hash."""
+        coded = self._all()
+        for start in range(0, len(coded), SPILL):
+            digest.update(coded[start : start + SPILL].data)
+        digest.update(memoryview(self._offsets))
+
+    def _spill(self) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(dir=self._folder)
+            weakref.finalize(self, self._file.close)
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(self._fresh)
+        self._file.flush()
+        self._fresh.clear()
+
+    def _all(self) -> np.ndarray:
+        if self._fresh:
+            self._spill()
+        if self._file is not None and len(self._coded) < self._offsets[-1]:
+            self._coded = np.frombuffer(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ), np.int32)
+        return self._coded
 
 
 @dataclass(slots=True)
@@ -91,41 +131,61 @@ def encode_rows(
 ) -> Encoding:
     """Tokenises demonstrations through the chat template and documents as they are."""
     encoding = Encoding(Examples(source))
+    encode_into(((row, encoding) for row in rows), tokenizer, template, max_tokens, too_long)
+    return encoding
+
+
+def encode_into(
+    rows: Iterable[tuple[Learnt, Encoding]],
+    tokenizer: PreTrainedTokenizerBase,
+    template: ChatTemplate | None,
+    max_tokens: int,
+    too_long: TooLong = "stop",
+) -> None:
+    """Tokenises each row into the encoding beside it."""
     remaining = iter(rows)
     while batch := list(islice(remaining, BATCH)):
-        for row, encoded in _encode_batch(batch, tokenizer, template):
+        tokenised = _encode_batch([row for row, _ in batch], tokenizer, template)
+        for (row, encoding), encoded in zip(batch, tokenised, strict=True):
             if isinstance(row, Text):
-                if not encoded.loss_mask.any():
-                    encoding.dropped.append(Dropped(row.origin, "the document is empty"))
-                    continue
-                for part in _split(encoded, max_tokens):
-                    encoding.examples.append(part, str(row.origin))
+                _add_document(encoding, row, encoded, max_tokens)
             else:
                 _add_demonstration(encoding, row, encoded, max_tokens, too_long)
-    return encoding
 
 
 def _encode_batch(
     rows: list[Learnt], tokenizer: PreTrainedTokenizerBase, template: ChatTemplate | None
-) -> Iterator[tuple[Learnt, Encoded]]:
+) -> list[Encoded]:
     chats = [row for row in rows if isinstance(row, Demonstration)]
     if chats and template is None:
         raise DataError(f"{chats[0].origin}: a conversation needs a chat template, and none was made")
-    encoded = iter(template.encode([(row.messages, row.origin) for row in chats]) if template and chats else [])
-    for row in rows:
-        yield row, next(encoded) if isinstance(row, Demonstration) else encode_text(tokenizer, row.text)
+    encoded = iter(template.encode(chats) if template and chats else [])
+    documents = iter(encode_texts(tokenizer, [row.text for row in rows if isinstance(row, Text)]))
+    return [next(encoded) if isinstance(row, Demonstration) else next(documents) for row in rows]
 
 
-def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> Encoded:
-    """A document: the tokenizer's own beginning if it has one, the text, end-of-sequence. All but token 0 is learnt."""
+def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[Encoded]:
+    """Documents: the tokenizer's own beginning if it has one, the text, end-of-sequence. All but token 0 is learnt."""
+    if not texts:
+        return []
     untyped: Any = tokenizer
-    tokens: list[int] = list(untyped(text)["input_ids"])
     bos, eos = untyped.bos_token_id, untyped.eos_token_id
-    if bos is not None and tokens[:2] == [bos, bos]:  # the text brought its own
-        tokens = tokens[1:]
-    if eos is not None and tokens[-1:] != [eos]:
-        tokens.append(eos)
-    return Encoded(np.array(tokens, np.int32), np.arange(len(tokens)) > 0)
+    encoded: list[Encoded] = []
+    for tokens in untyped(texts, return_attention_mask=False)["input_ids"]:
+        if bos is not None and tokens[:2] == [bos, bos]:  # the text brought its own
+            tokens = tokens[1:]
+        if eos is not None and tokens[-1:] != [eos]:
+            tokens = [*tokens, eos]
+        encoded.append(Encoded(np.array(tokens, np.int32), np.arange(len(tokens)) > 0))
+    return encoded
+
+
+def _add_document(encoding: Encoding, row: Text, encoded: Encoded, max_tokens: int) -> None:
+    if not encoded.loss_mask.any():
+        encoding.dropped.append(Dropped(row.origin, "the document is empty"))
+        return
+    for part in _split(encoded, max_tokens):
+        encoding.examples.append(part, row.origin)
 
 
 def _split(encoded: Encoded, max_tokens: int) -> Iterator[Encoded]:
@@ -137,11 +197,11 @@ def _split(encoded: Encoded, max_tokens: int) -> Iterator[Encoded]:
         start += max_tokens - 1
 
 
-def _add_demonstration(encoding: Encoding, row: Learnt, encoded: Encoded, max_tokens: int, too_long: TooLong) -> None:
-    length, name = len(encoded.tokens), str(row.origin)
+def _add_demonstration(encoding: Encoding, row: Demonstration, encoded: Encoded, max_tokens: int, too_long: TooLong) -> None:
+    length = len(encoded.tokens)
     if length <= max_tokens:
         if encoded.loss_mask.any():
-            encoding.examples.append(encoded, name)
+            encoding.examples.append(encoded, row.origin)
         else:
             encoding.dropped.append(
                 Dropped(row.origin, "no token of it is learnt: every assistant turn is left out of the loss")
@@ -149,7 +209,7 @@ def _add_demonstration(encoding: Encoding, row: Learnt, encoded: Encoded, max_to
         return
     if too_long == "stop":
         raise DataError(
-            f"{name}: {length} tokens, more than max_tokens={max_tokens}. Nothing is cut unasked: raise data.max_tokens, or "
+            f"{row.origin}: {length} tokens, more than max_tokens={max_tokens}. Nothing is cut unasked: raise data.max_tokens, or "
             "set data.too_long to drop (leave such rows out) or cut (keep their first tokens); both are listed in data.json"
         )
     if too_long == "drop":
@@ -161,5 +221,5 @@ def _add_demonstration(encoding: Encoding, row: Learnt, encoded: Encoded, max_to
             Dropped(row.origin, f"the prompt alone fills max_tokens={max_tokens}: nothing is left to learn")
         )
         return
-    encoding.examples.append(shorter, name)
+    encoding.examples.append(shorter, row.origin)
     encoding.cut.append(Dropped(row.origin, f"{length - max_tokens} of {length} tokens cut off at the end"))

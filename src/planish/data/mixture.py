@@ -1,14 +1,14 @@
 """Which example stands where: a mixture of sources in stages, planned before step 0 from the seed alone.
 
-The order is a function of place. Places are taken in blocks of about a thousand; a block holds of each source what its
-weight says, to within one example of the exact share so far, shuffled by `generator(seed, "mix", stage, block)`. Within
-a source the rows follow a shuffle of their own, `(seed, "order", source, epoch)`, so every row is seen once before any
-is seen twice. With weights in proportion to the number of rows, one epoch is every row exactly once.
+The order is a function of place. Places are taken in blocks of about a thousand; a block holds of each source its share,
+to within one example of the exact share so far, shuffled by `generator(seed, "mix", stage, block)`. Within a source the
+rows follow a shuffle of their own, `(seed, "order", source, epoch)`, so every row is seen once before any is seen twice.
+Nothing is laid out: any stretch of the order is worked out when it is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -17,9 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from planish.base.errors import ConfigError
-from planish.base.rng import numpy_generator
+from planish.base.rng import Permutation, numpy_generator
 
 BLOCK = 1024
+CHUNK = 64 * BLOCK  # places worked out at once where a whole stage is walked through
 
 
 class Place(NamedTuple):
@@ -28,18 +29,29 @@ class Place(NamedTuple):
     epoch: int
 
 
+class Places(NamedTuple):
+    """A stretch of the order, as three equally long arrays."""
+
+    sources: np.ndarray
+    rows: np.ndarray
+    epochs: np.ndarray
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stretch of the order with one set of weights (by source number, summing to 1). `length` in examples."""
+    """A stretch of the order: so many examples of each source, evenly spread."""
 
-    weights: tuple[float, ...]
-    length: int
+    counts: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        return sum(self.counts)
 
 
 class Mixture:
     """The order of all stages: `mixture[j]` is the j-th example of the run.
 
-    >>> mixture = Mixture([3, 6], [Stage((1 / 3, 2 / 3), 9)], seed=0)
+    >>> mixture = Mixture([3, 6], [Stage((3, 6))], seed=0)
     >>> sorted((place.source, place.row) for place in mixture)
     [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (1, 3), (1, 4), (1, 5)]
     """
@@ -50,82 +62,149 @@ class Mixture:
         self._before: list[np.ndarray] = []
         drawn = np.zeros(len(sizes), np.int64)
         for stage in self.stages:
-            counts = drawn + _cumulative_counts(np.array(stage.weights), stage.length)
+            counts = drawn + _before_blocks(np.array(stage.counts, np.int64))
             self._before.append(counts)
             drawn = counts[-1]
-        self._starts = np.cumsum([0, *(stage.length for stage in self.stages)])
+        self.starts = np.cumsum([0, *(stage.length for stage in self.stages)])
+        self._order = Order(self.sizes, seed)
         self._labels = lru_cache(maxsize=4)(self._shuffle_block)
-        self._rows = lru_cache(maxsize=2 * len(sizes))(self._shuffle_rows)
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return int(self.starts[-1])
 
     def __getitem__(self, j: int) -> Place:
         if not 0 <= j < len(self):
             raise IndexError(j)
-        stage = int(np.searchsorted(self._starts, j, side="right")) - 1
-        block, at = divmod(j - int(self._starts[stage]), BLOCK)
-        labels, ranks = self._labels(stage, block)
-        source = int(labels[at])
-        epoch, place = divmod(int(self._before[stage][block, source] + ranks[at]), self.sizes[source])
-        return Place(source, int(self._rows(source, epoch)[place]), epoch)
+        sources, rows, epochs = self.places(j, j + 1)
+        return Place(int(sources[0]), int(rows[0]), int(epochs[0]))
 
-    def counts(self, stage: int) -> np.ndarray:
-        """Examples of each source in a stage."""
-        return self._before[stage][-1] - self._before[stage][0]
+    def __iter__(self) -> Iterator[Place]:
+        for places in self.walk(0, len(self)):
+            yield from (Place(*place) for place in zip(*(column.tolist() for column in places), strict=True))
+
+    def places(self, start: int, stop: int) -> Places:
+        """The examples from place `start` up to `stop`."""
+        parts = [self._in_block(*block) for block in self._blocks(start, stop)]
+        columns = zip(*parts, strict=True) if parts else [[np.zeros(0, np.int64)]] * 2
+        sources, draws = (np.concatenate(list(column)) for column in columns)
+        rows, epochs = self._order(sources, draws)
+        return Places(sources, rows, epochs)
+
+    def walk(self, start: int, stop: int) -> Iterator[Places]:
+        """The same, a chunk at a time."""
+        for begin in range(start, stop, CHUNK):
+            yield self.places(begin, min(begin + CHUNK, stop))
+
+    def drawn(self, stage: int) -> np.ndarray:
+        """How many examples of each source come before a stage; `stage` may be one past the last."""
+        return self._before[stage][0] if stage < len(self.stages) else self._before[-1][-1]
+
+    def _blocks(self, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
+        """The blocks that this stretch touches: stage, block, and from where to where in it."""
+        for stage, (first, end) in enumerate(pairwise(self.starts.tolist())):
+            low, high = max(start, first) - first, min(stop, end) - first
+            for block in range(low // BLOCK, -(-high // BLOCK) if high > low else 0):
+                yield stage, block, max(low - block * BLOCK, 0), min(high - block * BLOCK, BLOCK)
+
+    def _in_block(self, stage: int, block: int, begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        labels, draws = self._labels(stage, block)
+        return labels[begin:end], draws[begin:end]
 
     def _shuffle_block(self, stage: int, block: int) -> tuple[np.ndarray, np.ndarray]:
-        """The sources of a block in order, and how many of the same source precede each within it."""
-        counts = self._before[stage][block + 1] - self._before[stage][block]
+        """The sources of a block in order, and which draw from its source each one is."""
+        before = self._before[stage][block]
+        counts = self._before[stage][block + 1] - before
         labels = np.repeat(np.arange(len(counts)), counts)
         numpy_generator(self.seed, "mix", stage, block).shuffle(labels)
-        ranks = np.empty(len(labels), np.int64)
-        for source, count in enumerate(counts):
-            ranks[labels == source] = np.arange(count)
-        return labels, ranks
-
-    def _shuffle_rows(self, source: int, epoch: int) -> np.ndarray:
-        return numpy_generator(self.seed, "order", source, epoch).permutation(self.sizes[source])
+        draws = np.empty(len(labels), np.int64)
+        for source in np.flatnonzero(counts):
+            draws[labels == source] = np.arange(before[source], before[source] + counts[source])
+        return labels, draws
 
 
-def _cumulative_counts(weights: np.ndarray, length: int) -> np.ndarray:
+class Order:
+    """The order of rows within each source: which row, in which pass, the n-th draw from a source gives."""
+
+    def __init__(self, sizes: Sequence[int], seed: int) -> None:
+        self.sizes, self.seed = np.array(sizes, np.int64), seed
+        self._shuffle = lru_cache(maxsize=2 * len(sizes))(self._shuffle_pass)
+
+    def __call__(self, sources: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and epochs of these draws."""
+        epochs, within = np.divmod(draws, self.sizes[sources])
+        rows = np.empty(len(draws), np.int64)
+        for source, epoch in np.unique(np.stack([sources, epochs]), axis=1).T.tolist():
+            here = (sources == source) & (epochs == epoch)
+            rows[here] = self._shuffle(source, epoch)(within[here])
+        return rows, epochs
+
+    def of(self, source: int, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Rows of one source's draws from `start` up to `stop`, a chunk at a time."""
+        for begin in range(start, stop, CHUNK):
+            draws = np.arange(begin, min(begin + CHUNK, stop))
+            yield self(np.full(len(draws), source), draws)[0]
+
+    def _shuffle_pass(self, source: int, epoch: int) -> Permutation:
+        return Permutation(int(self.sizes[source]), self.seed, "order", source, epoch)
+
+
+def share_out(weights: Sequence[float], length: int) -> tuple[int, ...]:
+    """So many of each, within one of the exact share, `length` in all."""
+    exact = np.array(weights, np.float64) * length
+    counts = np.floor(exact + 1e-9).astype(np.int64)
+    missing = length - int(counts.sum())
+    # Rounding of large numbers can also give a few too many: they are taken where least is owed.
+    by_remainder = [int(i) for i in np.argsort(-(exact - counts), kind="stable") if weights[i] > 0]
+    for i in by_remainder[:missing] if missing > 0 else [i for i in by_remainder if counts[i]][missing:]:
+        counts[i] += np.sign(missing)
+    return tuple(counts.tolist())
+
+
+def _before_blocks(counts: np.ndarray) -> np.ndarray:
     """Examples of each source before each block, [blocks + 1, sources]: within one of the exact share, never falling."""
-    ends = [*range(0, length, BLOCK), length]
-    drawn = np.zeros(len(weights), np.int64)
-    counts = [drawn]
-    for start, end in pairwise(ends):
-        owed = weights * end - drawn
-        share = np.maximum(np.floor(owed + 1e-9), 0).astype(np.int64)
+    length = int(counts.sum())
+    drawn = np.zeros(len(counts), np.int64)
+    before = [drawn]
+    for start in range(0, length, BLOCK):
+        end = min(start + BLOCK, length)
+        whole, rest = np.divmod(counts * end, length)
+        share = np.maximum(whole - drawn, 0)
         missing = end - start - int(share.sum())
-        by_remainder = np.argsort(-(owed - share), kind="stable")
+        by_remainder = np.lexsort((-rest, drawn + share - whole))  # those owed a whole example come first
         if missing > 0:
             share[by_remainder[:missing]] += 1
-        for source in by_remainder[::-1]:  # rounding can also give one too many: it is taken where least is owed
-            if missing >= 0:
-                break
-            if share[source] > 0:
+        for source in by_remainder[::-1]:  # some had one more than owed already: one too many is taken where least is owed
+            if missing < 0 and share[source] > 0:
                 share[source] -= 1
                 missing += 1
         drawn = drawn + share
-        counts.append(drawn)
-    return np.array(counts)
+        before.append(drawn)
+    return np.array(before)
 
 
 def normalised_weights(
-    names: Sequence[str], sizes: Sequence[int], weights: Mapping[str, float | None], where: str
+    names: Sequence[str],
+    sizes: Sequence[int],
+    weights: Mapping[str, float | None],
+    where: str,
+    cap: int | None = None,
+    temperature: float = 1.0,
 ) -> tuple[float, ...]:
-    """Weights by source number, summing to 1. All absent means in proportion to the rows; some absent is an error."""
+    """Weights by source number, summing to 1. Some absent is an error; all absent means min(rows, cap)^(1/temperature).
+
+    FLAN's examples-proportional mixing (Raffel et al. 2020, section 3.5.2; Wei et al. 2022) has a cap of 3,000.
+    """
     unknown = sorted(set(weights) - set(names))
     if unknown:
         raise ConfigError(f"{where}: there is no source '{unknown[0]}'; there are: {', '.join(names)}")
-    given = [weights.get(name) for name in names]
     absent = [name for name in weights if weights[name] is None]
     if absent and len(absent) < len(weights):
         raise ConfigError(f"{where}: source '{absent[0]}' has no weight while others have: give all a weight, or none")
     below = [name for name in names if (weights.get(name) or 0.0) < 0]
     if below:
         raise ConfigError(f"{where}: source '{below[0]}' has a weight below 0")
-    values = np.array(sizes if absent else [value or 0.0 for value in given], np.float64)
+    rates = [min(size, cap or size) ** (1 / temperature) for size in sizes]
+    values = np.array(rates if absent else [weights.get(name) or 0.0 for name in names], np.float64)
     if values.sum() <= 0:
         raise ConfigError(f"{where}: the weights add up to 0")
     empty = [name for name, size, value in zip(names, sizes, values, strict=True) if value > 0 and size == 0]

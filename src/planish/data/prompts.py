@@ -1,40 +1,75 @@
-"""Prompts to be answered: conversations up to where the assistant is to speak."""
+"""Prompts to be answered: conversations up to where the assistant is to speak, from files of any kind that hold some."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from planish.data.fields import fault, has, text
-from planish.data.formats import recognise
-from planish.data.formats.registry import importer_of
-from planish.data.formats.turns import chat_turns
-from planish.data.readers import Record, read
-from planish.data.rows import Demonstration, Message, Prompt
+from planish.base.errors import DataError
+from planish.data.fields import child, fields
+from planish.data.formats.answers import refuse_tools, turns_of
+from planish.data.formats.registry import imported, importer_of, open_source
+from planish.data.formats.turns import about, system_turn
+from planish.data.readers import Record
+from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Origin, Prompt, Question, Row, Text
+
+CONVERSATIONS = ("messages", "sharegpt")
+Asking = Demonstration | Comparison | Judged | Question
+ASKING: tuple[type[Asking], ...] = (Demonstration, Comparison, Judged, Question)
 
 
-def import_prompts(path: str | Path) -> list[Prompt]:
-    """Rows that hold a `prompt` or `messages` alone, or demonstrations of any known format without their last answer."""
-    return [prompt for record in read(path) for prompt in _prompts(record)]
+def import_prompts(path: str | Path, format: str = "auto") -> list[Prompt]:
+    """All prompts of a file, none left out: a record that gives none is an error."""
+    prompts: list[Prompt] = []
+    for row in stream_prompts(path, format):
+        if isinstance(row, Dropped):
+            raise DataError(f"{row.origin}: gives no prompt: {row.reason}. Mend the record or take it out.")
+        prompts.append(row)
+    return prompts
 
 
-def _prompts(record: Record) -> Iterator[Prompt]:
-    if has(("prompt",), record.value) and isinstance(record.value["prompt"], str):
-        yield Prompt((Message("user", text(record, "prompt")),), record.origin)
-    elif has(("messages",), record.value):
-        yield Prompt(_unanswered(record, chat_turns(record)), record.origin)
-    else:
-        for row in importer_of(recognise(record), (Demonstration,), record)(record):
-            if not isinstance(row, Demonstration):
-                raise fault(record, "holds no prompt: expected `prompt`, `messages`, or a demonstration.")
-            yield Prompt(_unanswered(record, row.messages), record.origin)
+def stream_prompts(path: str | Path, format: str = "auto") -> Iterator[Prompt | Dropped]:
+    """The prompts one by one, as the format gives them; else what stands before the last answer of a demonstration, what
+    was compared or judged, or what a question asks. A record judged several times asks once."""
+    chosen, first, records = open_source(path, format)
+    function = _waiting if chosen.name in CONVERSATIONS else importer_of(chosen, (Prompt, *ASKING), first)
+    before: Prompt | Dropped | None = None
+    for row in (row for record in records for row in imported(chosen, function, record)):
+        asks = row if isinstance(row, Dropped) else _asked(row)
+        if asks != before:
+            yield asks
+        before = asks
 
 
-def _unanswered(record: Record, messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The messages without the assistant's at the end."""
+def _waiting(record: Record) -> Iterator[Prompt]:
+    """A conversation as a prompt need not hold an answer, as a demonstration must."""
+    name = "messages" if "messages" in fields(record) else "conversations"
+    refuse_tools(record)
+    turns = system_turn(record) + turns_of(child(record, name), "user")
+    yield Prompt(_unanswered(turns, record.origin), record.origin, about=about(record, name, "system", "tools"))
+
+
+def _asked(row: Row) -> Prompt:
+    match row:
+        case Demonstration():
+            if row.tools:
+                raise DataError(f"{row.origin}: a prompt has no place for schemas of functions. Take the row out.")
+            messages = _unanswered(row.messages, row.origin)
+        case Question():
+            messages = row.messages
+        case Comparison() | Judged():
+            messages = row.prompt
+        case Prompt():
+            return row
+        case Text():
+            raise DataError(f"{row.origin}: a document holds no prompt.")
+    return Prompt(messages, row.origin, about=row.about)
+
+
+def _unanswered(messages: Sequence[Message], origin: Origin) -> tuple[Message, ...]:
     end = len(messages)
     while end and messages[end - 1].role == "assistant":
         end -= 1
     if not end:
-        raise fault(record, "nobody but the assistant speaks, so there is nothing to answer.")
+        raise DataError(f"{origin}: nobody but the assistant speaks, so there is nothing to answer.")
     return tuple(messages[:end])

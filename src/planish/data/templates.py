@@ -1,17 +1,18 @@
 """Chat templates, and the loss mask derived from what they render.
 
-Nothing about a template is assumed. A conversation is rendered as a whole; then, for each assistant turn, once more with
-other words in its place. Where the two renderings begin and stop to differ, the turn's words stand. Learnt are the words,
-whatever the template writes between them and the prompt it would give a server (so the first token a server has to
-produce is learnt), and the end-of-turn token, without which a model never stops. A template that rewrites the words, or
-has no end-of-turn token, is refused.
+Nothing about a template is assumed. A conversation is rendered as a whole; then once more with other words in place of
+the assistant's. Where the two renderings begin and stop to differ, the words stand. Learnt are the words, whatever the
+template writes between them and the prompt it would give a server (so the first token a server has to produce is
+learnt), and the end-of-turn token, without which a model never stops. A template that rewrites the words, or has no
+end-of-turn token, is refused. A turn that calls functions is learnt from where the prompt ends, and must hold every
+name and value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,8 @@ from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from planish.base.errors import DataError, ModelError
-from planish.data.rows import Message, Origin
+from planish.data.rows import Demonstration, Message, Origin, ToolCall
+from planish.data.toolcalls import Tools, as_dicts, as_schemas, in_words, missing
 
 MaskName = Literal["assistant", "last_turn", "all"]
 Span = tuple[int, int]
@@ -36,6 +38,17 @@ HEADINGS = (
 )
 # Characters for private use: no conversation begins or ends with both of a pair.
 _FIRST, _LAST = ("\ue000", "\ue001", "\ue002"), ("\ue003", "\ue004", "\ue005")
+# A conversation with a call, to see whether a template has words for one.
+_TRIAL = Demonstration(
+    (
+        Message("user", "a question"),
+        Message("assistant", "", tool_calls=(ToolCall("look_up", {"place": "Zanzibar"}),)),
+        Message("tool", "a reply"),
+        Message("assistant", "an answer"),
+    ),
+    Origin("a call and its reply", 1),
+    ({"name": "look_up", "description": "Finds a thing.", "parameters": {"type": "object", "properties": {}}},),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +74,10 @@ class ChatTemplate:
     >>> template = ChatTemplate(tokenizer)
     >>> template.stop_token
     '<|im_end|>'
-    >>> encoded = template.encode([(messages, origin)])[0]
+    >>> encoded = template.encode([Demonstration(messages, origin)])[0]
+
+    Where `writes_tools` is False, the template has no words of its own for functions and their calls, and those of
+    `planish.data.toolcalls` are put into the conversation.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, mask: MaskName = "assistant") -> None:
@@ -73,21 +89,33 @@ class ChatTemplate:
         self.mask: MaskName = mask
         self._special = _special_tokens(tokenizer)
         self.stop_token = self._find_stop_token()
+        self.writes_tools = self._writes(_TRIAL, ("Zanzibar", "Finds a thing.", "a reply"))
+        self._writes_replies = self.writes_tools or self._writes(
+            replace(_TRIAL, messages=tuple(in_words(_TRIAL.messages, (), replies_too=False)), tools=()), ("a reply",)
+        )
 
     @property
     def stop_token_id(self) -> int:
         return int(self.tokenizer.convert_tokens_to_ids(self.stop_token))  # pyright: ignore[reportArgumentType]
 
-    def encode(self, conversations: Sequence[tuple[Sequence[Message], Origin]]) -> list[Encoded]:
+    def encode(self, rows: Sequence[Demonstration]) -> list[Encoded]:
         """Tokens and masks of whole conversations."""
-        rendered = [self._render_with_spans(messages, origin) for messages, origin in conversations]
+        rendered = [self._render_with_spans(self._spelt(row)) for row in rows]
         batch = self._tokenize([text for text, _ in rendered])
         return [self._mask(*pair, ids, offsets) for pair, (ids, offsets) in zip(rendered, batch, strict=True)]
 
-    def encode_prompt(self, messages: Sequence[Message]) -> list[int]:
+    def encode_prompt(self, messages: Sequence[Message], tools: Tools = ()) -> list[int]:
         """The tokens a server feeds the model before it answers."""
-        text = self._render(messages, Origin("the prompt", 1), prompt=True)
-        return self._tokenize([text])[0][0]
+        row = self._spelt(Demonstration(tuple(messages), Origin("the prompt", 1), tuple(tools)))
+        return self._tokenize([self._render(row.messages, row, prompt=True)])[0][0]
+
+    def _spelt(self, row: Demonstration) -> Demonstration:
+        """The row with its calls and tools in words, if the template has none for them."""
+        if self.writes_tools or not (row.tools or any(m.tool_calls or m.role == "tool" for m in row.messages)):
+            return row
+        return replace(
+            row, messages=tuple(in_words(row.messages, row.tools, replies_too=not self._writes_replies)), tools=()
+        )
 
     def _tokenize(self, texts: list[str]) -> list[tuple[list[int], list[Span]]]:
         # The template writes every special token itself: adding some here would give a second BOS.
@@ -96,60 +124,138 @@ class ChatTemplate:
         )
         return list(zip(batch["input_ids"], batch["offset_mapping"], strict=True))  # pyright: ignore
 
-    def _render(self, messages: Sequence[Message], origin: Origin, prompt: bool = False) -> str:
-        turns = [{"role": message.role, "content": message.content} for message in messages]
+    def _render(self, messages: Sequence[Message], row: Demonstration, prompt: bool = False) -> str:
+        """Messages that stand in for those of a row, with its tools."""
         try:
-            return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt))
+            return str(
+                self.tokenizer.apply_chat_template(
+                    as_dicts(messages), as_schemas(row.tools), tokenize=False, add_generation_prompt=prompt
+                )
+            )
         except (TemplateError, TypeError, KeyError) as error:
-            raise DataError(f"{origin}: the model's chat template refuses this conversation: {error}") from None
+            raise DataError(f"{row.origin}: the model's chat template refuses this conversation: {error}") from None
 
-    def _render_with_spans(self, messages: Sequence[Message], origin: Origin) -> tuple[str, list[Span]]:
+    def _render_with_spans(self, row: Demonstration) -> tuple[str, list[Span]]:
         """The rendered conversation and the stretches of it that are learnt, in characters."""
-        text = self._render(messages, origin)
+        messages = row.messages
+        text = self._render(messages, row)
         if self.mask == "all":
             return text, [(0, len(text))]
         turns = [i for i, message in enumerate(messages) if message.role == "assistant" and message.trained]
         if self.mask == "last_turn":
             turns = turns[-1:]
-        return text, [self._turn_span(messages, turn, text, origin) for turn in turns]
+        words = self._all_words(row, [turn for turn in turns if not messages[turn].tool_calls], text)
+        return text, [
+            self._span_of_calls(row, turn, text) if messages[turn].tool_calls else self._span(row, turn, text, words)
+            for turn in turns
+        ]
 
-    def _turn_span(self, messages: Sequence[Message], turn: int, text: str, origin: Origin) -> Span:
-        start, end = self._words(messages, turn, text, origin)
-        prompt = self._render(messages[:turn], origin, prompt=True) if turn else ""
-        if turn and len(prompt) <= start and text.startswith(prompt):
-            start = len(prompt)
+    def _span(self, row: Demonstration, turn: int, text: str, words: dict[int, Span]) -> Span:
+        start, end = words[turn] if turn in words else self._words(row, turn, text)
+        start = self._prompt_end(row, turn, text, start)
         after = text[end:]
         if not after.lstrip().startswith(self.stop_token):
             raise DataError(
-                f"{origin}: turn {turn + 1}: after the assistant's words the chat template writes {after[:30]!r}, not the "
-                f"end-of-turn token {self.stop_token!r}: the model would never learn to stop there"
+                f"{row.origin}: turn {turn + 1}: after the assistant's words the chat template writes {after[:30]!r}, not "
+                f"the end-of-turn token {self.stop_token!r}: the model would never learn to stop there"
             )
         return start, end + after.index(self.stop_token) + len(self.stop_token)
 
-    def _words(self, messages: Sequence[Message], turn: int, text: str, origin: Origin) -> Span:
+    def _prompt_end(self, row: Demonstration, turn: int, text: str, default: int) -> int:
+        """Where the prompt that a server would give for this turn ends, if `text` begins with it before `default`."""
+        prompt = self._render(row.messages[:turn], row, prompt=True) if turn else ""
+        return len(prompt) if turn and len(prompt) <= default and text.startswith(prompt) else default
+
+    def _all_words(self, row: Demonstration, turns: list[int], text: str) -> dict[int, Span]:
+        """Where the words of these turns stand in `text`, found with one more rendering for them all.
+
+        That has a mark in place of each turn's words. What it holds between the marks must be what `text` holds between
+        the words, each either as they are or trimmed, to the last character. If not, nothing is found.
+        """
+        if _FIRST[0] in text:
+            return {}
+        marks = {turn: f"{_FIRST[0]}{turn}{_LAST[0]}" for turn in turns}
+        other = [replace(m, content=marks[i]) if i in marks else m for i, m in enumerate(row.messages)]
+        rest = self._render(other, row) if turns else ""
+        between: list[str] = []
+        for mark in marks.values():
+            head, _, rest = rest.partition(mark)
+            between.append(head)
+        found: dict[int, Span] = {}
+        start = len(between[0]) if between and text.startswith(between[0]) else -1
+        for turn, after in zip(turns, [*between[1:], rest], strict=False):
+            content = row.messages[turn].content
+            end = next((start + len(c) for c in (content, content.strip()) if text.startswith(c + after, start)), -1)
+            if start < 0 or end < 0:
+                return {}
+            found[turn] = start, end
+            start = end + len(after)
+        return found if start == len(text) else {}
+
+    def _words(self, row: Demonstration, turn: int, text: str) -> Span:
         """Where the words of one turn stand in `text`: where it differs from the same with other words in their place."""
-        content = messages[turn].content
+        content = row.messages[turn].content
         taken = {content[:1], content[-1:], content.strip()[:1], content.strip()[-1:]}
         first, last = (next(c for c in choices if c not in taken) for choices in (_FIRST, _LAST))
-        other = [*messages[:turn], Message("assistant", f"{first}words{last}"), *messages[turn + 1 :]]
-        other_text = self._render(other, origin)
-        start = _shared_start(text, other_text)
-        end = len(text) - _shared_start(text[start:][::-1], other_text[start:][::-1])
+        start, end = self._difference(row, turn, text, Message("assistant", f"{first}words{last}"))
         # A template may trim the words, or leave out the thoughts before them; their end it must keep.
         if not content.rstrip().endswith(text[start:end].rstrip()):
             raise DataError(
-                f"{origin}: turn {turn + 1}: the chat template turns the assistant's words {content[:40]!r} into "
+                f"{row.origin}: turn {turn + 1}: the chat template turns the assistant's words {content[:40]!r} into "
                 f"{text[start:end][:40]!r}: what is learnt would not be what the row says"
             )
         return start, end
 
+    def _span_of_calls(self, row: Demonstration, turn: int, text: str) -> Span:
+        """From the end of the prompt to the end-of-turn token that follows the calls, before the next turn's content."""
+        message = row.messages[turn]
+        start = self._prompt_end(row, turn, text, len(text))
+        others = tuple(ToolCall(_FIRST[0], {_FIRST[1]: _LAST[0]}) for _ in message.tool_calls)
+        _, end = self._difference(row, turn, text, replace(message, tool_calls=others))
+        limit = len(text)
+        if turn + 1 < len(row.messages):
+            following = replace(row.messages[turn + 1], content=f"{_FIRST[0]}{_LAST[0]}")
+            limit, _ = self._difference(row, turn + 1, text, following)
+        stop = text.find(self.stop_token, end, limit)
+        where = f"{row.origin}: turn {turn + 1}"
+        if start == len(text) or stop < 0:
+            raise DataError(
+                f"{where}: the chat template writes no end-of-turn token {self.stop_token!r} after the calls of this turn, or "
+                f"does not begin it with its own prompt; it writes {text[start:limit][:60]!r}: the model would not learn to call"
+            )
+        written = text[start:stop]
+        lost = missing(message.tool_calls, written)
+        if message.content.strip() not in written:
+            lost.append(message.content)
+        if lost:
+            raise DataError(
+                f"{where}: the chat template leaves {lost[0][:40]!r} of this call out: it writes {written[:60]!r}, and what is "
+                "learnt would not be what the row says"
+            )
+        return start, stop + len(self.stop_token)
+
+    def _difference(self, row: Demonstration, turn: int, text: str, message: Message) -> Span:
+        """The stretch of `text` that changes if this message is put in the place of the turn's own."""
+        other = self._render([*row.messages[:turn], message, *row.messages[turn + 1 :]], row)
+        start = _shared_start(text, other)
+        return start, len(text) - _shared_start(text[start:][::-1], other[start:][::-1])
+
+    def _writes(self, row: Demonstration, words: Sequence[str]) -> bool:
+        try:
+            text = self._render(row.messages, row)
+        except DataError:
+            return False
+        return all(word in text for word in words)
+
     def _mask(self, text: str, spans: list[Span], ids: list[int], offsets: list[Span]) -> Encoded:
-        edges = {edge for span in spans for edge in span}
-        torn = sorted({e for a, b in offsets if b - a > 1 for e in edges if a < e < b} - {0, len(text)})
+        places = _columns(offsets)
+        edges = {edge for span in spans for edge in span} - {0, len(text)}
+        torn = sorted(edge for edge in edges if np.any((places[0] < edge) & (edge < places[1])))
         if torn:
             # A token reaches over the edge of the prompt. A server tokenises the prompt by itself, so do we.
             ids, offsets = self._tokenize_apart(text, torn)
-        begins, ends = (np.array(column, np.int64) for column in (list(zip(*offsets, strict=True)) or [(), ()]))
+            places = _columns(offsets)
+        begins, ends = places
         mask = np.zeros(len(ids), np.bool_)
         for start, end in spans:
             mask |= (begins >= start) & (ends <= end) & (ends > start)
@@ -169,11 +275,11 @@ class ChatTemplate:
 
     def _find_stop_token(self) -> str:
         """The first special token after the assistant's last words."""
-        messages = [Message("user", "a question"), Message("assistant", "an answer")]
-        origin = Origin("a question and its answer", 1)
+        messages = Message("user", "a question"), Message("assistant", "an answer")
+        row = Demonstration(messages, Origin("a question and its answer", 1))
         try:
-            text = self._render(messages, origin)
-            _, end = self._words(messages, 1, text, origin)
+            text = self._render(messages, row)
+            _, end = self._words(row, 1, text)
         except DataError as error:
             raise ModelError(f"the model's chat template, tried on {error}") from None
         found = [(place, token) for token in self._special if (place := text.find(token, end)) >= 0]
@@ -185,6 +291,11 @@ class ChatTemplate:
             )
         place = min(found)[0]
         return max((token for at, token in found if at == place), key=len)
+
+
+def _columns(offsets: list[Span]) -> np.ndarray:
+    """int64 [2, t]: where each token begins and ends."""
+    return np.fromiter(chain.from_iterable(offsets), np.int64, 2 * len(offsets)).reshape(-1, 2).T
 
 
 def _shared_start(one: str, other: str) -> int:

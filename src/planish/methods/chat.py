@@ -46,7 +46,7 @@ def chat(path: str, config: SamplingConfig, system: str | None = None) -> None:
 
 def _answer(model: PreTrainedModel, template: ChatTemplate, messages: list[Message], config: SamplingConfig) -> str:
     prompt = template.encode_prompt(messages)
-    limit = context_length(model)
+    limit = context_length(model.config)
     if limit is not None and len(prompt) + config.max_completion_tokens > limit:
         raise ModelError(
             f"the conversation has {len(prompt)} tokens, the model was made for {limit}: /reset begins anew"

@@ -21,9 +21,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from planish.base.config import Config, Field
 from planish.base.distributed import barrier, is_main
-from planish.data.formats import import_rows
-from planish.data.rows import LEARNT, Text
-from planish.data.sources import DataConfig
+from planish.data.rows import Text
+from planish.data.settings import DataConfig
+from planish.data.sources import SourceRows
 from planish.data.templates import ChatTemplate, ensure_template
 from planish.data.tokenizer import save_tokenizer, train_tokenizer
 from planish.methods.sft import read_template
@@ -85,7 +85,7 @@ def _new(
     """Fresh weights, and the named tokenizer or one trained on the documents. The main rank trains it, once for all."""
     folder = run.path / "tokenizer"
     if new.tokenizer is None and is_main() and not folder.exists():
-        save_tokenizer(train_tokenizer(_documents(config.data), new.vocab_size), folder)
+        save_tokenizer(train_tokenizer(documents(config.data), new.vocab_size), folder)
     barrier()
     tokenizer = load_tokenizer(new.tokenizer or folder)
     special = {
@@ -97,8 +97,8 @@ def _new(
     return model, tokenizer
 
 
-def _documents(config: DataConfig) -> Iterator[str]:
-    for source in config.sources.values():
-        for path in [source.path] if isinstance(source.path, str) else source.path:
-            for row in import_rows(path, LEARNT, source.format).rows:
-                yield row.text if isinstance(row, Text) else "\n".join(message.content for message in row.messages)
+def documents(config: DataConfig) -> Iterator[str]:
+    """The text of every row, for a tokenizer to be trained on."""
+    for name, source in config.sources.items():
+        for row in SourceRows(name, source):
+            yield row.text if isinstance(row, Text) else "\n".join(message.content for message in row.messages)

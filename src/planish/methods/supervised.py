@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from peft import PeftModel
@@ -22,7 +22,9 @@ from planish.base.files import write_json
 from planish.base.tally import Mean, Metrics
 from planish.base.types import Packed
 from planish.data.rows import Demonstration
-from planish.data.sources import DataConfig, Source, prepare_sources
+from planish.data.plan import Plan
+from planish.data.settings import DataConfig
+from planish.data.sources import Source, prepare_sources
 from planish.data.templates import ChatTemplate
 from planish.evaluate.likelihood import held_out_losses
 from planish.maths.reductions import Reduction, token_weights, total_weight
@@ -32,7 +34,7 @@ from planish.models.lora import merge, save_adapter
 from planish.models.sharding import gathered, shard, whole_weights
 from planish.rollout.sample import SamplingConfig, sample
 from planish.train.checkpoint import CheckpointConfig, Checkpoints
-from planish.train.feed import BatchConfig, plan_feed
+from planish.train.feed import BatchConfig, MixtureFeed, plan_feed
 from planish.train.loop import Every, train
 from planish.train.record import Record, read_lines
 from planish.train.run_folder import RunFolder, open_run
@@ -107,11 +109,15 @@ def learn(config: SupervisedConfig, reduction: Reduction, bring: Callable[[RunFo
     device = local_device(config.device)
     with process_group(device), open_run(config.out, config, FREE) as run:
         learner = bring(run, device)
-        sources = _prepare(config, learner, run)
+        limit = longest(config.data, context_length(learner.model.config))
+        sources = prepare_sources(config.data, learner.tokenizer, learner.template, limit, config.seed, run.path)
         policy = _policy(learner, device)
         # A model that runs one sequence at a time must do so equally often on every rank.
         batch = config.batch.model_copy(update={"micro_tokens": 1}) if policy.why_not_packed else config.batch
-        feed = plan_feed(config.data, batch, sources, config.steps, config.epochs, config.seed)
+        feed, plan = plan_feed(config.data, batch, sources, config.steps, config.epochs, config.seed)
+        if is_main():
+            write_json(run.data, account(sources, feed, plan))
+            _warn_of_leaks(sources)
         trainer = Trainer(policy, config.optim, feed.steps)
         checkpoints = Checkpoints(
             run.checkpoints,
@@ -174,7 +180,7 @@ class Observer:
         if not self.prompts:
             return
         template = self.learner.template
-        prompts = [template.encode_prompt(row.messages[:turn]) for _, row, turn in self.prompts]
+        prompts = [template.encode_prompt(row.messages[:turn], row.tools) for _, row, turn in self.prompts]
         with gathered(self.policy):
             completions = sample(
                 self.learner.model, self.learner.tokenizer, prompts, self.config.sampling, template.stop_token_id
@@ -206,17 +212,31 @@ def best_step(metrics: Path, select: str) -> int | None:
     return int(all_sum(best)) or None
 
 
-def _prepare(config: SupervisedConfig, learner: Learner, run: RunFolder) -> list[Source]:
-    own = context_length(learner.model)
-    limit = config.data.max_tokens or own
+def longest(data: DataConfig, own: int | None) -> int:
+    """Tokens of the longest example: as the settings say, at most what the model was made for."""
+    limit = data.max_tokens or own
     if limit is None:
         raise ConfigError("the model does not say how long a row it was made for: set data.max_tokens")
     if own is not None and limit > own:
         raise ConfigError(f"data.max_tokens={limit} is more than the {own} tokens that the model was made for")
-    sources = prepare_sources(config.data, learner.tokenizer, learner.template, limit, config.seed)
-    if is_main():
-        write_json(run.data, {source.name: source.account() for source in sources})
-    return sources
+    return limit
+
+
+def account(sources: Sequence[Source], feed: MixtureFeed, plan: Plan) -> dict[str, Any]:
+    """What data.json says: which rows of each source are used and which are not, and what each stage holds."""
+    stages = [{"steps": steps, **stage} for steps, stage in zip(feed.stage_steps, plan.account(), strict=True)]
+    return {"sources": {source.name: source.account() for source in sources}, "stages": stages}
+
+
+def _warn_of_leaks(sources: Sequence[Source]) -> None:
+    for source in sources:
+        if source.leaks:
+            first = source.leaks[0]
+            print(
+                f"warning: {len(source.leaks)} training rows of source '{source.name}' are also measured on, such as "
+                f"{first.origin}: {first.reason}. All are in data.json; data.hygiene takes them out",
+                file=sys.stderr,
+            )
 
 
 def _policy(learner: Learner, device: torch.device) -> CausalLM:

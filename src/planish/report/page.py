@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from planish.report import sentences
 from planish.report.answers import answers, answers_say, folded
 from planish.report.figures import Figure, comparison_figure, run_figures
 from planish.report.runs import ALL, Run, read_run
+from planish.report.template import template
 
 FEW_ROWS = 30
 MOST_LEFT_OUT = 200  # rows listed of each source and kind; data.json holds them all
@@ -142,9 +142,6 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     filters: dict[str, Any] = {
         "loss": sentences.loss_text,
         "perplexity": sentences.perplexity_text,
@@ -154,5 +151,4 @@ def _template() -> jinja2.Template:
         "listed": sentences.listed,
         "folded": folded,
     }
-    environment.filters.update(filters)
-    return environment.from_string((files("planish.report") / "page.html").read_text(encoding="utf-8"))
+    return template("page.html", filters)

@@ -36,7 +36,7 @@ class Run:
     path: Path
     settings: str  # config.yaml, as it stands
     config: dict[str, Any]
-    data: dict[str, Any]  # data.json: an account of each source
+    data: dict[str, Any]  # an account of each source, from data.json
     steps: list[Line]
     evaluations: list[Evaluation]
     samples: list[Line]
@@ -143,7 +143,7 @@ def _account(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return _mapping(json.loads(_text(path)))
+        return _mapping(_mapping(json.loads(_text(path))).get("sources", {}))
     except json.JSONDecodeError as error:
         raise RunError(f"{path}: not valid JSON: {error}") from None
 

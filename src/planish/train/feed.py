@@ -10,11 +10,14 @@ import numpy as np
 
 from planish.base.config import Config, Field
 from planish.base.distributed import rank, world_size
+from planish.base.errors import ConfigError
 from planish.base.types import Example, Packed
 from planish.data.examples import Examples
-from planish.data.mixture import Mixture, Stage
+from planish.data.mixture import Mixture
 from planish.data.packing import deal
-from planish.data.sources import DataConfig, Source, StagePlan, plan_stages
+from planish.data.plan import AskedStage, Plan, ask, plan_mixture
+from planish.data.settings import DataConfig
+from planish.data.sources import Source
 
 
 class BatchConfig(Config):
@@ -38,11 +41,16 @@ class MixtureFeed:
         return len(self.bounds) - 1
 
     def examples(self, step: int) -> list[Example]:
-        places = (self.mixture[j] for j in range(self.bounds[step], self.bounds[step + 1]))
-        return [self.sources[place.source][place.row] for place in places]
+        places = self.mixture.places(int(self.bounds[step]), int(self.bounds[step + 1]))
+        return [self.sources[k][row] for k, row in zip(places.sources.tolist(), places.rows.tolist(), strict=True)]
 
     def micro_batches(self, step: int) -> list[Packed]:
         return deal(self.examples(step), self.micro_tokens, rank(), world_size())
+
+    @property
+    def stage_steps(self) -> list[int]:
+        """Steps of each stage."""
+        return np.diff(np.searchsorted(self.bounds, self.mixture.starts)).tolist()
 
     def fingerprint(self) -> str:
         """A digest of all tokens, masks and the order: a resumed run must have the same."""
@@ -56,46 +64,70 @@ class MixtureFeed:
 
 def plan_feed(
     data: DataConfig, batch: BatchConfig, sources: Sequence[Source], steps: int | None, epochs: float, seed: int
-) -> MixtureFeed:
-    """The whole order, cut into steps; no step straddles two stages.
+) -> tuple[MixtureFeed, Plan]:
+    """The whole order, cut into steps, and the plan it came from. No step straddles two stages.
 
-    With `steps`, each stage has its share of them. Otherwise the run is `epochs` times as many examples as there are
-    training rows, and a stage has its share of those.
+    Where the settings give each source a budget of tokens, the budgets say how long the run is. Otherwise, with `steps`,
+    each stage has its share of them; without, the run is `epochs` times as many examples as there are training rows.
     """
-    stages = plan_stages(data, sources)
-    sizes = [len(source.training) for source in sources]
-    ends = np.cumsum([stage.share for stage in stages])
-    if steps is not None:
-        counts = np.diff(np.rint(ends * steps), prepend=0).astype(int).tolist()
-        lengths = [max(n, round(n * _step_size(batch, stage))) for n, stage in zip(counts, stages, strict=True)]
-    else:
-        lengths = np.diff(np.rint(ends * epochs * sum(sizes)), prepend=0).astype(int).tolist()
-        counts = [math.ceil(n / _step_size(batch, stage)) for n, stage in zip(lengths, stages, strict=True)]
-    planned = [Stage(stage.weights, length) for stage, length in zip(stages, lengths, strict=True)]
-    mixture = Mixture(sizes, planned, seed)
-    tokens = [source.training.num_tokens for source in sources]
-    bounds, start = [0], 0
-    for length, count in zip(lengths, counts, strict=True):
+    names, examples = [source.name for source in sources], [source.training for source in sources]
+    asked = ask(data, names, examples)
+    lengths, counts = _lengths(data, batch, asked, steps, epochs * sum(len(each) for each in examples))
+    plan = plan_mixture(data, names, examples, asked, lengths, seed)
+    bounds = [0]
+    for number, stage in enumerate(asked):
+        length, start = plan.mixture.stages[number].length, bounds[-1]
+        count = math.ceil(length / _step_size(batch, stage)) if counts is None else counts[number]
         if batch.tokens is None:
             bounds += [start + min((k + 1) * batch.examples, length) for k in range(count)]
-        elif count:
-            places = (mixture[j] for j in range(start, start + length))
-            parts = equal_parts(np.array([tokens[place.source][place.row] for place in places]), min(count, length))
-            bounds += [start + part for part in parts]
-        start += length
-    return MixtureFeed([source.training for source in sources], mixture, np.array(bounds, np.int64), batch.micro_tokens)
+        elif count and length:
+            ends = equal_parts(plan.mixture, start, examples, sum(plan.tokens[number]), min(count, length))
+            bounds += (start + ends).tolist()
+    return MixtureFeed(examples, plan.mixture, np.array(bounds, np.int64), batch.micro_tokens), plan
 
 
-def equal_parts(tokens: np.ndarray, count: int) -> list[int]:
-    """Where each of `count` parts of a row of examples ends, so that all have about as many tokens, and none is empty."""
-    total = np.cumsum(tokens)
-    ends: list[int] = []
-    for k in range(1, count + 1):
-        wanted = int(np.searchsorted(total, total[-1] * k / count)) + 1
-        ends.append(min(max(wanted, (ends[-1] if ends else 0) + 1), len(tokens) - (count - k)))
-    return ends
+def _lengths(
+    data: DataConfig, batch: BatchConfig, asked: Sequence[AskedStage], steps: int | None, rows: float
+) -> tuple[list[int], list[int] | None]:
+    """Examples of each stage, and steps of each where the settings say how many."""
+    ends = np.cumsum([stage.share for stage in asked])
+    if data.has_budgets:
+        if steps is not None:
+            raise ConfigError("steps: the tokens of the sources say how long the run is; leave steps out")
+        return [0] * len(asked), None
+    if steps is None:
+        return np.diff(np.rint(ends * rows), prepend=0).astype(int).tolist(), None
+    counts = np.diff(np.rint(ends * steps), prepend=0).astype(int).tolist()
+    return [max(n, round(n * _step_size(batch, stage))) for n, stage in zip(counts, asked, strict=True)], counts
 
 
-def _step_size(batch: BatchConfig, stage: StagePlan) -> float:
+def equal_parts(
+    mixture: Mixture, start: int, examples: Sequence[Examples], total: int, count: int
+) -> np.ndarray:
+    """Where each of `count` parts of a stage ends, so that all have about as many tokens, and none is empty."""
+    stop = int(mixture.starts[np.searchsorted(mixture.starts, start, side="right")])
+    tokens = [each.num_tokens for each in examples]
+    wanted = total * np.arange(1, count + 1) / count
+    ends = np.zeros(count, np.int64)
+    before, place = 0, 0
+    for sources, rows, _ in mixture.walk(start, stop):
+        lengths = np.empty(len(rows), np.int64)
+        for k in np.unique(sources).tolist():
+            lengths[sources == k] = tokens[k][rows[sources == k]]
+        total_here = before + np.cumsum(lengths)
+        here = (wanted > before) & (wanted <= total_here[-1])
+        ends[here] = place + np.searchsorted(total_here, wanted[here]) + 1
+        before, place = int(total_here[-1]), place + len(lengths)
+    return spread(ends, place)
+
+
+def spread(ends: np.ndarray, length: int) -> np.ndarray:
+    """The same ends, moved as little as makes each part hold one at least and the last end at `length`."""
+    numbers = np.arange(len(ends))
+    apart = np.maximum.accumulate(np.maximum(ends, 1) - numbers) + numbers
+    return np.minimum(apart, length - numbers[::-1])
+
+
+def _step_size(batch: BatchConfig, stage: AskedStage) -> float:
     """Examples of one step, on average."""
     return batch.examples if batch.tokens is None else batch.tokens / stage.mean_tokens

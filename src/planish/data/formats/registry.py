@@ -47,6 +47,14 @@ class Format:
     importers: dict[type[Row], Importer] = field(default_factory=dict[type[Row], Importer])
 
 
+USES: dict[type[Row], str] = {
+    Demonstration: "demonstrations are for supervised fine-tuning",
+    Text: "documents are for pretraining",
+    Comparison: "comparisons are for a reward model or DPO",
+    Judged: "judged completions are for measuring judges",
+    Prompt: "prompts are for sampling and PPO",
+    Question: "questions are for evaluation",
+}
 FORMATS: dict[str, Format] = {}
 
 
@@ -90,18 +98,29 @@ def stream_rows(path: str | Path, kinds: tuple[type[R], ...], format: str = "aut
 
     Of several kinds, the rows are of the first that the format gives.
     """
+    chosen, first, records = open_source(path, format)
+    function = importer_of(chosen, kinds, first)
+    for record in records:
+        yield from cast("Iterator[R | Dropped]", imported(chosen, function, record))
+
+
+def open_source(path: str | Path, format: str = "auto") -> tuple[Format, Record, Iterator[Record]]:
+    """How a source is read, its first record, and all its records, with those that belong together put into one."""
     if format != "auto" and format not in FORMATS:
         raise DataError(f"{path}: unknown format {format!r}. Set `format` to auto or one of {', '.join(FORMATS)}.")
     records = read(path, FORMATS[format].reading if format != "auto" else "records")
     first = next(records)
     chosen = recognise(first) if format == "auto" else FORMATS[format]
-    function = importer_of(chosen, kinds, first)
     records = chain([first], records)
-    for record in chosen.gather(records) if chosen.gather else records:
-        try:
-            yield from cast("Iterator[R | Dropped]", function(record))
-        except DataError as error:
-            raise DataError(f"{error} It was read as {chosen.name}; set `format` if that is wrong.") from error
+    return chosen, first, chosen.gather(records) if chosen.gather else records
+
+
+def imported(format: Format, function: Importer, record: Record) -> Iterator[Row | Dropped]:
+    """What one function of a format makes of one record."""
+    try:
+        yield from function(record)
+    except DataError as error:
+        raise DataError(f"{error} It was read as {format.name}; set `format` if that is wrong.") from error
 
 
 def importer_of(format: Format, kinds: tuple[type[R], ...], record: Record) -> Importer:
@@ -110,9 +129,10 @@ def importer_of(format: Format, kinds: tuple[type[R], ...], record: Record) -> I
         if kind in format.importers:
             return format.importers[kind]
     held, wanted = ([KINDS[kind] for kind in some] for some in (format.importers, kinds))
+    uses = "; ".join(USES[kind] for kind in format.importers)
     raise DataError(
         f"{record.origin.file}: read as {format.name}, it holds {' and '.join(held)}; expected {' or '.join(wanted)}. "
-        "Give it to a command that takes them, or set `format` if it was misread."
+        f"{uses[0].upper()}{uses[1:]}. Take the file out of this run, or set `format` if it was misread."
     )
 
 
@@ -128,6 +148,7 @@ def recognise(record: Record) -> Format:
         found = f"the fields {', '.join(value)}" if is_object(value) else called(value)
         names = " and ".join(format.name for format in fitting) or "no known format"
         raise DataError(
-            f"{record.origin}: found {found}, which fits {names}. Set `format` to one of {', '.join(FORMATS)}."
+            f"{record.origin}: found {found}, which fits {names}. Set `format` to one of {', '.join(FORMATS)}, "
+            "or give the records the fields of one; docs/data.md lists them."
         )
     return fitting[0]

@@ -1,18 +1,59 @@
-"""OpenAssistant's message trees (Koepf et al. 2023): a demonstration each, and comparisons of ranked replies."""
+"""OpenAssistant's message trees (Koepf et al. 2023): a demonstration each, comparisons of ranked replies, and prompts.
+
+They come as one nested tree a record, or flat: one message a record, which names its parent. Either way a message that
+is deleted or failed its review is left out, with all that was said after it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from planish.data.fields import child, children, fields, has, optional_number, text
+from planish.data.fields import called, child, children, fault, fields, has, optional_number, optional_text, text
+from planish.data.formats.answers import compared, places
 from planish.data.formats.registry import importer
-from planish.data.formats.turns import role_of
+from planish.data.formats.turns import about, role_of
 from planish.data.readers import Record
-from planish.data.rows import Demonstration, Dropped, Message, Role
+from planish.data.rows import About, Comparison, Demonstration, Dropped, Message, Prompt, Role
 
 OASST_ROLES: dict[str, Role] = {"prompter": "user", "assistant": "assistant"}
+FLAT = ("message_id", "parent_id", "message_tree_id", "role", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A message with the replies to it."""
+
+    record: Record
+    replies: list[Node] = field(default_factory=list["Node"])
+
+    @property
+    def message(self) -> Message:
+        return Message(role_of(self.record, "role", OASST_ROLES), text(self.record, "text"))
+
+    @property
+    def rank(self) -> float | None:
+        """Its place among its siblings, the best first. NaN is how some tables write that there is none."""
+        rank = optional_number(self.record, "rank")
+        return None if rank is None or rank != rank else rank
+
+    @property
+    def is_kept(self) -> bool:
+        return not _flag(self.record, "deleted") and _flag(self.record, "review_result") is not False
+
+    @property
+    def kept(self) -> list[Node]:
+        """The replies that may be followed."""
+        return [reply for reply in self.replies if reply.is_kept]
+
+
+def _flag(record: Record, name: str) -> bool | None:
+    value = fields(record).get(name)
+    if value is not None and not isinstance(value, bool):  # a text "False" would count as true
+        raise fault(child(record, name), f"found {called(value)}, expected true or false.")
+    return value
 
 
 def _is_tree(value: Any) -> bool:
@@ -20,28 +61,124 @@ def _is_tree(value: Any) -> bool:
     return has(("replies",), value["prompt"] if has(("prompt",), value) else value)
 
 
-@importer("oasst", Demonstration, recognised_by=_is_tree)
-def oasst(record: Record) -> Iterator[Demonstration | Dropped]:
-    """The best path through an OpenAssistant tree: at each level the reply that people ranked first.
+def _is_flat(value: Any) -> bool:
+    return has(FLAT, value) and not has(("replies",), value)
 
-    Unranked siblings come after ranked ones, in the order of the file. Deleted messages and those that failed review
-    are never followed. The path ends with its last assistant turn.
+
+def gather_trees(records: Iterator[Record]) -> Iterator[Record]:
+    """The trees of a flat export, in the order of their first messages. All messages are held in memory."""
+    nodes: dict[str, Node] = {}
+    for record in records:
+        name = text(record, "message_id")
+        if name in nodes:
+            raise fault(child(record, "message_id"), f"{name!r} stands twice, first in {nodes[name].record.origin}.")
+        nodes[name] = Node(record)
+    roots = list(_joined(nodes))
+    _refuse_circles(nodes, roots)
+    for root in roots:
+        yield Record(root, root.record.origin)
+
+
+def _joined(nodes: dict[str, Node]) -> Iterator[Node]:
+    """Hangs each message under its parent, and gives those that have none."""
+    roots: dict[str, Node] = {}
+    for node in nodes.values():
+        tree, parent = text(node.record, "message_tree_id"), optional_text(node.record, "parent_id")
+        if not parent:
+            if tree in roots:
+                problem = f"the tree {tree!r} has a first message already, {roots[tree].record.origin}."
+                raise fault(Record(None, node.record.origin, "parent_id"), f"missing, but {problem}")
+            roots[tree] = node
+            yield node
+        elif parent not in nodes:
+            raise fault(child(node.record, "parent_id"), f"{parent!r} is the message_id of no record here.")
+        else:
+            nodes[parent].replies.append(node)
+
+
+def _refuse_circles(nodes: dict[str, Node], roots: list[Node]) -> None:
+    reached: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        node = waiting.pop()
+        reached.add(id(node))
+        waiting += node.replies
+    for node in nodes.values():
+        if id(node) not in reached:
+            where = child(node.record, "parent_id")
+            raise fault(where, "going from parent to parent leads to no first message: these messages form a circle.")
+
+
+def _tree(record: Record) -> tuple[Node, About]:
+    """The first message of a tree, and what is said about the tree."""
+    if isinstance(record.value, Node):
+        root, more = record.value, {}
+    else:
+        inside = "prompt" in fields(record)
+        root = _nested(child(record, "prompt") if inside else record)
+        more = about(record, "prompt") if inside else {}
+    used = "text", "role", "parent_id", "rank", "deleted", "review_result"
+    return root, {**about(root.record, *used), **more}
+
+
+def _nested(record: Record) -> Node:
+    return Node(record, [_nested(reply) for reply in children(record, "replies")])
+
+
+@importer("oasst_messages", Demonstration, recognised_by=_is_flat, gather=gather_trees)
+@importer("oasst", Demonstration, recognised_by=_is_tree)
+def best_path(record: Record) -> Iterator[Demonstration | Dropped]:
+    """The best path through a tree: at each level the reply that people ranked first.
+
+    Unranked siblings come after ranked ones, in the order of the file. The path ends with its last assistant turn.
     """
+    root, more = _tree(record)
     found: list[Message] = []
-    node = _best([child(record, "prompt") if "prompt" in fields(record) else record])
-    while node is not None:
-        found.append(Message(role_of(node, "role", OASST_ROLES), text(node, "text")))
-        node = _best(children(node, "replies"))
+    level = [root] if root.is_kept else []
+    while level:
+        best = min(level, key=lambda node: inf if node.rank is None else node.rank)
+        found.append(best.message)
+        level = best.kept
     while found and found[-1].role != "assistant":
         found.pop()
-    row = Demonstration(tuple(found), record.origin)
+    row = Demonstration(tuple(found), record.origin, about=more)
     yield row if found else Dropped(record.origin, "no assistant reply that may be followed")
 
 
-def _best(siblings: list[Record]) -> Record | None:
-    ranks = ((optional_number(node, "rank"), node) for node in siblings if _may_be_followed(node))
-    return min(ranks, key=lambda ranked: inf if ranked[0] is None else ranked[0], default=(None, None))[1]
+@importer("oasst_messages", Comparison)
+@importer("oasst", Comparison)
+def ranked_replies(record: Record) -> Iterator[Comparison | Dropped]:
+    """Each set of two or more ranked assistant replies to one message, as one comparison of them all.
+
+    Replies without a rank are left out of it, and so are ranked prompts: they were judged as questions, not answers.
+    """
+    root, more = _tree(record)
+    found = 0
+    waiting: list[tuple[Node, tuple[Message, ...]]] = [(root, ())] if root.is_kept else []
+    while waiting:
+        node, before = waiting.pop()
+        said = (*before, node.message)
+        ranked = [(reply, reply.rank) for reply in node.kept if reply.rank is not None]
+        ranked = [(reply.message, rank) for reply, rank in ranked if reply.message.role == "assistant"]
+        if len(ranked) >= 2:
+            found += 1
+            replies, ranks = zip(*ranked, strict=True)
+            parent = {"parent_id": text(node.record, "message_id")} if has(("message_id",), node.record.value) else {}
+            yield compared(node.record, said, replies, places(ranks), about={**more, **parent})
+        waiting += [(reply, said) for reply in reversed(node.kept)]
+    if not found:
+        yield Dropped(record.origin, "no two ranked assistant replies to the same message")
 
 
-def _may_be_followed(node: Record) -> bool:
-    return not fields(node).get("deleted") and fields(node).get("review_result") is not False
+@importer("oasst_messages", Prompt)
+@importer("oasst", Prompt)
+def first_prompt(record: Record) -> Iterator[Prompt | Dropped]:
+    """The first message of each tree."""
+    root, more = _tree(record)
+    message = root.message
+    if message.role != "user":
+        yield Dropped(record.origin, "the tree begins with the assistant")
+    elif not root.is_kept:
+        yield Dropped(record.origin, "the first message is deleted or failed its review")
+    else:
+        yield Prompt((message,), record.origin, about=more)

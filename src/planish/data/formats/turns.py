@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
+from typing import Any
 
 from planish.data.fields import (
     as_text,
@@ -11,47 +13,79 @@ from planish.data.fields import (
     either,
     fault,
     fields,
+    is_object,
     items,
     optional_number,
     optional_text,
     text,
 )
+from planish.data.formats.tools import calls_of, tools_of, tools_text
 from planish.data.readers import Record
 from planish.data.rows import About, Demonstration, Message, Role
 
-CHAT_ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
-SHAREGPT_ROLES: dict[str, Role] = {**CHAT_ROLES, "human": "user", "gpt": "assistant", "observation": "tool"}
-SHAREGPT_ROLES["function_call"] = "assistant"  # a call is what the assistant writes
+CHAT_ROLES: dict[str, Role] = {
+    **{"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"},
+    **{"developer": "system", "function": "tool"},  # OpenAI's newer and older names
+}
+SHAREGPT_ROLES: dict[str, Role] = {
+    **CHAT_ROLES,
+    **{"human": "user", "gpt": "assistant", "observation": "tool"},
+    "function_call": "assistant",  # a call is what the assistant writes
+}
+MAY_BE_BLANK: tuple[Role, ...] = ("system", "tool")  # no instructions; a function that returns nothing
+
+SHORT = 200  # characters: a longer text is content, not a note about the record
+WEIGHTS = ("loss_weight", "weight", "train")  # what files call it that a turn is left out of the loss
+# What a turn can say beside its content. It has no place in a row, and must not be lost unseen.
+CONTENT = ("reasoning_content", "reasoning", "thinking", "thought", "refusal", "tools", "functions")
+MEDIA = ("image", "images", "audio", "audios", "video", "videos")
 
 
 def chat_turns(record: Record) -> list[Message]:
     """The messages of a record with the field `messages`, after its system turn."""
     found = system_turn(record)
     for turn in children(record, "messages"):
-        if fields(turn).get("tool_calls"):
-            raise fault(child(turn, "tool_calls"), "calls beside the content cannot be trained. Write them into it.")
         role = role_of(turn, "role", CHAT_ROLES)
-        found.append(Message(role, content_of(turn), _is_trained(turn, role)))
+        calls = calls_of(turn)
+        if calls and role != "assistant":
+            raise fault(turn, f"calls a function in a turn of the {role}; only the assistant can.")
+        refuse_what_would_be_lost(turn, "role", "content", "tool_calls", "function_call", *WEIGHTS)
+        blank = bool(calls) or role in MAY_BE_BLANK
+        found.append(Message(role, content_of(turn, blank=blank), _is_trained(turn, role), calls))
     return found
 
 
 def system_turn(record: Record) -> list[Message]:
-    """The system turn, from the fields `system` and `tools` where a record has them. Tools stay in their own words."""
-    tools = fields(record).get("tools") or ""
-    given = tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False)
-    parts = [part for part in (optional_text(record, "system"), given) if part and part != "[]"]
+    """The system turn, from the field `system`, and from `tools` where these are described in words."""
+    refuse_what_would_be_lost(record, names=MEDIA)
+    parts = [part for part in (optional_text(record, "system"), tools_text(record)) if part]
     return [Message("system", "\n\n".join(parts))] if parts else []
 
 
 def conversation(record: Record, name: str, found: list[Message]) -> Demonstration:
+    """A demonstration of the turns in the field `name`; `found` may begin with a system turn from elsewhere.
+
+    It may start with the assistant, who greets, and a user may speak twice. Two turns of the assistant in a row may not
+    stand: after the first one's end a server never lets the model speak again.
+    """
     if all(message.role != "assistant" for message in found):
         raise fault(child(record, name), "no assistant turn, so there is nothing to imitate.")
-    return Demonstration(tuple(found), record.origin)
+    turns = children(record, name)
+    for at, (earlier, later) in enumerate(pairwise(found), start=1 - len(found)):
+        if earlier.role == later.role == "assistant":
+            raise fault(
+                turns[at], "a second turn of the assistant in a row. Join the two, or put in what stood between."
+            )
+    return Demonstration(tuple(found), record.origin, tools_of(record), about(record, name, "system", "tools"))
 
 
-def content_of(turn: Record) -> str:
+def content_of(turn: Record, *, blank: bool = False) -> str:
+    """The text of a message, whole or in parts. Where `blank` is allowed it may be absent."""
+    value = fields(turn).get("content")
+    if value is None and blank:
+        return ""
     content = child(turn, "content")
-    return "".join(map(_text_part, items(content))) if isinstance(content.value, list) else as_text(content)
+    return "".join(map(_text_part, items(content))) if isinstance(value, list) else as_text(content, blank=blank)
 
 
 def _text_part(part: Record) -> str:
@@ -60,11 +94,23 @@ def _text_part(part: Record) -> str:
     return as_text(either(part, "text", "value"))
 
 
+def refuse_what_would_be_lost(record: Record, *used: str, names: tuple[str, ...] = CONTENT + MEDIA) -> None:
+    """An error for a field that holds content without a place in a row. Notes (a name, an id, a date) pass."""
+    for name, value in fields(record).items():
+        too_long = names is not MEDIA and isinstance(value, str) and len(value) > SHORT
+        if name not in used and (name in names or too_long) and value:
+            raise fault(
+                Record(value, record.origin, f"{record.field}.{name}" if record.field else name),
+                "holds content that has no place in a row and would be lost. Write it into the text, or take it out.",
+            )
+
+
 def _is_trained(turn: Record, role: Role) -> bool:
-    weight = optional_number(turn, "loss_weight")
+    name = next((name for name in WEIGHTS if fields(turn).get(name) is not None), WEIGHTS[0])
+    weight = optional_number(turn, name)
     if weight not in ((None, 0, 1) if role == "assistant" else (None, 0)):
         expected = "0 or 1" if role == "assistant" else "0, because only assistant turns are trained"
-        raise fault(child(turn, "loss_weight"), f"found {weight} on a turn of the {role}, expected {expected}.")
+        raise fault(child(turn, name), f"found {weight} on a turn of the {role}, expected {expected}.")
     return weight != 0
 
 
@@ -77,9 +123,21 @@ def role_of(turn: Record, name: str, roles: dict[str, Role]) -> Role:
 
 def about(record: Record, *used: str) -> About:
     """What a record says beside the fields that were used: its short texts, numbers and truth values."""
-    rest = {name: value for name, value in fields(record).items() if name not in used}
-    return {
+    given = _given(fields(record).get("about"))
+    rest = {name: value for name, value in fields(record).items() if name not in (*used, *(["about"] if given else []))}
+    short = {
         name: value
         for name, value in rest.items()
-        if isinstance(value, int | float) or (isinstance(value, str) and 0 < len(value) <= 200)
+        if isinstance(value, int | float) or (isinstance(value, str) and 0 < len(value) <= SHORT)
     }
+    return {**short, **given}
+
+
+def _given(value: object) -> dict[str, Any]:
+    """What a converted file says in `about`: an object, or its JSON text in a columnar file."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return {name: v for name, v in value.items() if isinstance(v, str | int | float)} if is_object(value) else {}

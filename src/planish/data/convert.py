@@ -1,0 +1,270 @@
+"""From any known format to the common one: a JSON object for each row, with the place that it came from.
+
+What is written here is read back by the formats messages, text, comparison, judged, prompt and question. A row keeps its
+`about`; `origin` says in which file and row it stood. Parquet has one schema for all rows, so what differs from row to row
+(`about`, tools and their arguments) is JSON text there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from planish.base.errors import ConfigError, DataError
+from planish.base.files import new_file
+from planish.base.progress import track
+from planish.data.formats.registry import KINDS, open_source, stream_rows
+from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Prompt, Question, Row, Text
+
+KindName = Literal["demonstrations", "documents", "comparisons", "judged", "prompts", "questions"]
+KIND_NAMES: dict[str, type[Row]] = {
+    "demonstrations": Demonstration,
+    "documents": Text,
+    "comparisons": Comparison,
+    "judged": Judged,
+    "prompts": Prompt,
+    "questions": Question,
+}
+ENDINGS = (".jsonl", ".parquet")
+FEW = 20  # left-out rows that are kept to be told
+GROUP = 10_000  # rows of a parquet row group
+
+Line = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Converted:
+    """What was written, and what was not: all rows left out are in the file `dropped_file`, the first also here."""
+
+    out: Path
+    kind: KindName
+    rows: int = 0
+    dropped: int = 0
+    first_dropped: list[Dropped] = field(default_factory=list[Dropped])
+
+    @property
+    def dropped_file(self) -> Path:
+        """Its ending is none that is read as data, so a folder of converted files can be a source."""
+        return self.out.with_name(f"{self.out.name}.dropped")
+
+
+def convert(paths: Sequence[str], out: Path, kind: KindName | None = None, format: str = "auto") -> Converted:
+    """Writes the rows of one kind of these files to `out`, a .jsonl or .parquet, which is there as a whole or not at all.
+
+    Without a kind, the files must hold only one.
+    """
+    _check_out(paths, out)
+    done = Converted(out, kind or _only_kind(paths, format))
+    with new_file(out) as partial, new_file(done.dropped_file) as dropped:
+        with _writer(out, partial, done.kind) as write, dropped.open("w", encoding="utf-8") as left_out:
+            for row in track(_rows(paths, KIND_NAMES[done.kind], format), "converting"):
+                if isinstance(row, Dropped):
+                    _note(done, row)
+                    origin = {"file": row.origin.file, "row": row.origin.row}
+                    left_out.write(json.dumps({**origin, "reason": row.reason}, ensure_ascii=False) + "\n")
+                else:
+                    write(line(row))
+                    done.rows += 1
+        if not done.rows:
+            first = f"; the first because: {done.first_dropped[0].reason}" if done.dropped else ""
+            raise DataError(f"{', '.join(paths)}: no row to write: {done.dropped} were left out{first}")
+    if not done.dropped:
+        done.dropped_file.unlink()
+    return done
+
+
+def line(row: Row) -> Line:
+    """A row as a JSON object. What is empty is left out."""
+    value: Line
+    match row:
+        case Demonstration():
+            value = {"messages": _messages(row.messages), "tools": [dict(tool) for tool in row.tools]}
+        case Text():
+            value = {"text": row.text}
+        case Comparison():
+            value = {
+                "prompt": _messages(row.prompt),
+                "completions": _messages(row.completions),
+                "ranks": list(row.ranks),
+                "scores": list(row.scores),
+                "annotator": row.annotator,
+                "group": row.group,
+            }
+        case Judged():
+            completion = _message(row.completion)
+            value = {"prompt": _messages(row.prompt), "completion": completion, "verdict": row.verdict}
+            value["annotator"] = row.annotator
+        case Prompt():
+            value = {"prompt": _messages(row.messages), "follow_ups": list(row.follow_ups)}
+        case Question():
+            value = {"prompt": _messages(row.messages), "answers": list(row.answers)}
+            value["wrong_answers"] = list(row.wrong_answers)
+    origin = {"file": row.origin.file, "row": row.origin.row}
+    filled = {key: v for key, v in {**value, "about": dict(row.about)}.items() if v not in ("", [], {})}
+    return {**filled, "origin": origin}
+
+
+def _messages(messages: Sequence[Message]) -> list[Line]:
+    return [_message(message) for message in messages]
+
+
+def _message(message: Message) -> Line:
+    value: Line = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        value["tool_calls"] = [
+            {"type": "function", "function": {"name": call.name, "arguments": dict(call.arguments)}}
+            for call in message.tool_calls
+        ]
+    return value if message.trained else {**value, "loss_weight": 0}
+
+
+def _rows(paths: Sequence[str], kind: type[Row], format: str) -> Iterator[Row | Dropped]:
+    for path in paths:
+        for row in stream_rows(path, (kind,), format):
+            if isinstance(row, Dropped | kind):
+                yield row
+            else:
+                yield Dropped(row.origin, f"it is one of the {KINDS[type(row)]}, not of the {KINDS[kind]}")
+
+
+def _note(done: Converted, row: Dropped) -> None:
+    done.dropped += 1
+    if len(done.first_dropped) < FEW:
+        done.first_dropped.append(row)
+
+
+def _check_out(paths: Sequence[str], out: Path) -> None:
+    if out.suffix not in ENDINGS:
+        raise ConfigError(f"{out}: cannot write a file of this kind; end its name in {' or '.join(ENDINGS)}")
+    if out.resolve() in [Path(path).resolve() for path in paths]:
+        raise ConfigError(f"{out}: is one of the files to convert; give the result another name")
+
+
+def _only_kind(paths: Sequence[str], format: str) -> KindName:
+    chosen, _, _ = open_source(paths[0], format)
+    held = [name for name, kind in KIND_NAMES.items() if kind in chosen.importers]
+    if len(held) > 1:
+        raise ConfigError(f"{paths[0]}: read as {chosen.name}, it holds {' and '.join(held)}: say which with --as")
+    return cast("KindName", held[0])
+
+
+@contextmanager
+def _writer(out: Path, partial: Path, kind: KindName) -> Generator[Callable[[Line], None]]:
+    if out.suffix == ".parquet":
+        writer = _Parquet(partial, kind)
+        try:
+            yield writer.write
+        finally:
+            writer.close()
+    else:
+        with partial.open("w", encoding="utf-8") as file:
+            yield lambda value: print(json.dumps(value, ensure_ascii=False), file=file)
+
+
+class _Parquet:
+    """Rows written in groups, so that memory does not grow with the file."""
+
+    def __init__(self, path: Path, kind: KindName) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        self._arrow: Any = pyarrow
+        self._open: Any = pyarrow.parquet.ParquetWriter
+        self._path, self._kind = path, kind
+        self._writer: Any = None
+        self._waiting: list[Line] = []
+        self._verdict: type | None = None
+
+    def write(self, value: Line) -> None:
+        if "verdict" in value:
+            self._check_verdict(value)
+        self._waiting.append(_flat(value))
+        if len(self._waiting) == GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        if self._waiting:
+            self._flush()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _check_verdict(self, value: Line) -> None:
+        """A column has one type: that of the first verdict."""
+        found = type(value["verdict"])
+        self._verdict = self._verdict or found
+        if found is not self._verdict:
+            origin = value["origin"]
+            raise DataError(
+                f"{origin['file']} row {origin['row']}, field verdict: found {value['verdict']!r}, while earlier verdicts are "
+                f"of the type {self._verdict.__name__}. A parquet column has one type; write .jsonl, or convert apart."
+            )
+
+    def _flush(self) -> None:
+        schema = self._schema()
+        if self._writer is None:
+            self._writer = self._open(self._path, schema)
+        self._writer.write_table(self._arrow.Table.from_pylist(self._waiting, schema=schema))
+        self._waiting = []
+
+    def _schema(self) -> Any:
+        pa = self._arrow
+        text, whole = pa.string(), pa.int64()
+        function = pa.struct([("name", text), ("arguments", text)])
+        calls = pa.list_(pa.struct([("type", text), ("function", function)]))
+        message = pa.struct([("role", text), ("content", text), ("tool_calls", calls), ("loss_weight", whole)])
+        messages, texts = pa.list_(message), pa.list_(text)
+        columns: dict[str, list[tuple[str, Any]]] = {
+            "demonstrations": [("messages", messages), ("tools", text)],
+            "documents": [("text", text)],
+            "comparisons": [
+                ("prompt", messages),
+                ("completions", messages),
+                ("ranks", pa.list_(whole)),
+                ("scores", pa.list_(pa.float64())),
+                ("annotator", text),
+                ("group", text),
+            ],
+            "judged": [
+                ("prompt", messages),
+                ("completion", message),
+                ("verdict", pa.bool_() if self._verdict is bool else text),
+                ("annotator", text),
+            ],
+            "prompts": [("prompt", messages), ("follow_ups", texts)],
+            "questions": [("prompt", messages), ("answers", texts), ("wrong_answers", texts)],
+        }
+        origin = pa.struct([("file", text), ("row", whole)])
+        return pa.schema([*columns[self._kind], ("about", text), ("origin", origin)])
+
+
+def _flat(value: Line) -> Line:
+    """A line whose tools, arguments and `about` are JSON text."""
+    flat = {
+        **value,
+        **{key: _flat_messages(value[key]) for key in ("messages", "prompt", "completions") if key in value},
+    }
+    if "completion" in value:
+        flat["completion"] = _flat_messages([value["completion"]])[0]
+    texts = {key: json.dumps(value[key], ensure_ascii=False) for key in ("about", "tools") if key in value}
+    return {**flat, **texts}
+
+
+def _flat_messages(messages: list[Line]) -> list[Line]:
+    flat: list[Line] = []
+    for message in messages:
+        calls = [
+            {
+                **call,
+                "function": {
+                    **call["function"],
+                    "arguments": json.dumps(call["function"]["arguments"], ensure_ascii=False),
+                },
+            }
+            for call in message.get("tool_calls", [])
+        ]
+        flat.append({**message, "tool_calls": calls} if calls else message)
+    return flat

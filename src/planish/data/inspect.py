@@ -1,0 +1,247 @@
+"""Looking at data before a run: every source read once, row by row, into counts that do not grow with it.
+
+What a run would raise is here a finding. A record that does not fit is counted and named, and reading goes on behind it
+when `keep_going` says so; a file that breaks off is shown up to there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from planish.base.errors import DataError
+from planish.base.progress import Progress
+from planish.base.rng import numpy_generator
+from planish.data.formats.registry import KINDS, Format, Importer, imported, importer_of, open_source
+from planish.data.inspection import (
+    Judgements,
+    KindView,
+    Listed,
+    Listing,
+    Sample,
+    SourceView,
+    distribution,
+    tally,
+)
+from planish.data.readers import Record
+from planish.data.rows import Comparison, Dropped, Judged, Origin, Row, Text
+from planish.data.rulers import InCharacters, Measured, Ruler, conversations
+
+BATCH = 200  # rows measured at once
+FEW_LISTED = 200  # rows of each listing that are kept, unless all are asked for
+PLACEHOLDER = re.compile(r"\{\{ ?[A-Za-z_]\w* ?\}\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """How to look. `kinds` are those that a run would learn from; empty is all that a source gives. `listed` is how many
+    rows of each listing are kept by name; None is all of them."""
+
+    ruler: Ruler = field(default_factory=InCharacters)
+    kinds: tuple[type[Row], ...] = ()
+    num_samples: int = 5
+    listed: int | None = FEW_LISTED
+    keep_going: bool = False
+    seed: int = 0
+
+
+def inspect_source(name: str, paths: Sequence[str], format: str, looking: Looking) -> SourceView:
+    """Reads one source, whatever is wrong with it."""
+    return _Source(name, paths, looking).read(format)
+
+
+class _StopError(Exception):
+    """The first record that does not fit was met, and going on was not asked for."""
+
+
+class _Source:
+    """A source while it is read."""
+
+    def __init__(self, name: str, paths: Sequence[str], looking: Looking) -> None:
+        self.looking = looking
+        self.view = SourceView(name, tuple(paths))
+        self.kinds: dict[type[Row], _Kind] = {}
+
+    def read(self, format: str) -> SourceView:
+        progress = Progress(f"reading {self.view.name}", None)
+        with closing(progress), suppress(_StopError):
+            for path in self.view.paths:
+                self._read_path(path, format, progress)
+        for kind in self.kinds.values():
+            with suppress(_StopError):
+                self._measure(kind)
+        self.view.kinds = [kind.finish() for kind in self.kinds.values()]
+        return self.view
+
+    def _read_path(self, path: str, format: str, progress: Progress) -> None:
+        try:
+            chosen, first, records = open_source(path, format)
+            functions = self._functions(chosen, first)
+            for record in records:
+                self.view.records += 1
+                self._import(chosen, functions, record)
+                progress.advance(self.view.records)
+        except DataError as error:  # nothing can be read behind it
+            self._unfit(Origin(path, 0), error)
+
+    def _functions(self, chosen: Format, first: Record) -> dict[Importer, list[type[Row]]]:
+        """Each function of a format that is asked, once, with the kinds of row it gives."""
+        if chosen.name not in self.view.formats:
+            self.view.formats = (*self.view.formats, chosen.name)
+        wanted = importer_of(chosen, self.looking.kinds, first) if self.looking.kinds else None
+        functions: dict[Importer, list[type[Row]]] = {}
+        for kind, function in chosen.importers.items():
+            if wanted in (None, function):
+                functions.setdefault(function, []).append(kind)
+                self.kinds.setdefault(kind, _Kind(kind, self.view.name, self.looking))
+        return functions
+
+    def _import(self, chosen: Format, functions: Mapping[Importer, list[type[Row]]], record: Record) -> None:
+        """A record that fits for one kind and not for another is a finding about that kind; one that fits for none is unfit."""
+        errors: dict[type[Row], DataError] = {}
+        for function, kinds in functions.items():
+            try:
+                for row in imported(chosen, function, record):
+                    if isinstance(row, Dropped):
+                        note(self.kinds[kinds[0]].view.dropped, row.origin, row.reason, self.looking.listed)
+                    else:
+                        self._add(row)
+            except DataError as error:
+                errors[kinds[0]] = error
+        if len(errors) == len(functions):
+            self._unfit(record.origin, next(iter(errors.values())))
+        else:
+            for kind, error in errors.items():
+                note(self.kinds[kind].view.unfit, record.origin, str(error), self.looking.listed)
+
+    def _add(self, row: Row) -> None:
+        kind = self.kinds.setdefault(type(row), _Kind(type(row), self.view.name, self.looking))
+        tally(self.view.placeholders, *{name for text in texts(row) for name in PLACEHOLDER.findall(text)})
+        kind.waiting.append(row)
+        if len(kind.waiting) == BATCH:
+            self._measure(kind)
+
+    def _measure(self, kind: _Kind) -> None:
+        rows, kind.waiting = kind.waiting, []
+        try:
+            measured = self.looking.ruler.measure(rows) if rows else []
+            for row, lengths in zip(rows, measured, strict=True):
+                kind.add(row, lengths)
+        except DataError:  # one of them cannot be tokenised; by themselves they say which
+            for row in rows:
+                self._measure_alone(kind, row)
+
+    def _measure_alone(self, kind: _Kind, row: Row) -> None:
+        try:
+            (measured,) = self.looking.ruler.measure([row])
+        except DataError as error:
+            self._unfit(row.origin, error)
+        else:
+            kind.add(row, measured)
+
+    def _unfit(self, origin: Origin, error: DataError) -> None:
+        note(self.view.unfit, origin, str(error), self.looking.listed)
+        if not self.looking.keep_going:
+            raise _StopError
+
+
+class _Kind:
+    """The rows of one kind while a source is read."""
+
+    def __init__(self, kind: type[Row], source: str, looking: Looking) -> None:
+        self.looking = looking
+        self.view = KindView(KINDS[kind], judgements=Judgements() if kind is Comparison else None)
+        self.waiting: list[Row] = []
+        self.lengths: dict[str, Counter[int]] = {name: Counter() for name in ("row", "prompt", "completion", "learnt")}
+        self.chosen = _Chosen(looking.num_samples, looking.seed, source, self.view.kind)
+
+    def add(self, row: Row, measured: Measured) -> None:
+        view = self.view
+        view.rows += 1
+        self.lengths["row"][measured.length] += 1
+        for name, length in (("prompt", measured.prompt), ("learnt", measured.learnt)):
+            if length is not None:
+                self.lengths[name][length] += 1
+        self.lengths["completion"].update(measured.completions)
+        for talk in conversations(row)[:1]:
+            tally(view.turns, len(talk.messages))
+            tally(view.roles, *(message.role for message in talk.messages))
+        if isinstance(row, Judged):
+            tally(view.verdicts, str(row.verdict).lower())
+        if isinstance(row, Comparison) and view.judgements is not None:
+            _judge(view.judgements, row, measured)
+        if measured.fate is not None:
+            fate, reason = measured.fate
+            note(view.fates.setdefault(fate, Listing()), row.origin, reason, self.looking.listed)
+        self.chosen.offer(row, measured.length)
+
+    def finish(self) -> KindView:
+        self.view.lengths = {name: distribution(counts) for name, counts in self.lengths.items() if counts}
+        self.view.samples = tuple(
+            Sample(row.origin.file, row.origin.row, why, length, self.looking.ruler.parts(row), row.about)
+            for row, length, why in self.chosen.rows()
+        )
+        return self.view
+
+
+class _Chosen:
+    """A few rows to look at: the first, some by chance (Vitter's algorithm R, 1985), and the longest."""
+
+    def __init__(self, count: int, seed: int, *place: str) -> None:
+        self.num_first, self.num_chance = count // 2, max(count - count // 2 - 1, 0)
+        self.first: list[tuple[Row, int]] = []
+        self.chance: list[tuple[Row, int]] = []
+        self.longest: tuple[Row, int] | None = None
+        self.wanted, self.seen = count, 0
+        self.numbers = numpy_generator(seed, "inspect", *place)
+
+    def offer(self, row: Row, length: int) -> None:
+        if len(self.first) < self.num_first:
+            self.first.append((row, length))
+        else:
+            self.seen += 1
+            if len(self.chance) < self.num_chance:
+                self.chance.append((row, length))
+            elif self.num_chance and (place := int(self.numbers.integers(self.seen))) < self.num_chance:
+                self.chance[place] = (row, length)
+        if self.longest is None or length > self.longest[1]:
+            self.longest = (row, length)
+
+    def rows(self) -> Iterator[tuple[Row, int, str]]:
+        yield from ((row, length, "first") for row, length in self.first)
+        yield from ((row, length, "by chance") for row, length in self.chance)
+        taken = {id(row) for row, _ in (*self.first, *self.chance)}
+        if self.wanted and self.longest is not None and id(self.longest[0]) not in taken:
+            yield (*self.longest, "longest")
+
+
+def note(listing: Listing, origin: Origin, reason: str, most: int | None) -> None:
+    """Counts a row, and lists it while there is room. Reasons that differ in numbers alone are counted as one."""
+    listing.count += 1
+    tally(listing.reasons, re.sub(r"\d[\d,]*", "…", reason))
+    if most is None or len(listing.rows) < most:
+        listing.rows.append(Listed(origin.file, origin.row, reason))
+
+
+def texts(row: Row) -> Iterator[str]:
+    """Every text of a row that a model reads or learns."""
+    if isinstance(row, Text):
+        yield row.text
+    for number, talk in enumerate(conversations(row)):
+        yield from (message.content for message in (talk.messages if number == 0 else talk.messages[-1:]))
+
+
+def _judge(found: Judgements, row: Comparison, measured: Measured) -> None:
+    tally(found.completions, len(row.completions))
+    tally(found.annotators, *filter(None, [row.annotator]))
+    tally(found.groups, *filter(None, [row.group]))
+    found.ties += sum(one == other for one, other in combinations(row.ranks, 2))
+    for better, worse in row.pairs:
+        difference = measured.completions[better] - measured.completions[worse]
+        found.pairs += 1
+        found.longer_preferred += difference > 0
+        found.shorter_preferred += difference < 0

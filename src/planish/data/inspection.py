@@ -1,0 +1,199 @@
+"""What an inspection of data found: plain numbers and texts, read without torch, flat in the number of rows.
+
+`data/inspect.py` fills it, the report shows it, and `dataclasses.asdict` makes JSON of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+Unit = Literal["tokens", "characters"]
+# What would become of a row in a run: it stops the run, is dropped, is cut at its end, or (a document) is split unharmed.
+Fate = Literal["stops the run", "dropped", "cut", "split"]
+MOST_BINS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Lengths from `start` up to but not including `stop`."""
+
+    start: int
+    stop: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """A distribution. `p95` is the shortest length that at least 95% do not exceed; the median likewise with 50%."""
+
+    count: int
+    total: int
+    least: int
+    median: int
+    mean: float
+    p95: int
+    p99: int
+    most: int
+    bins: tuple[Bin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A row by its place, and what is to be said about it."""
+
+    file: str
+    row: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Listing:
+    """Rows that share a fate: how many, for which reasons, and the first of them by place."""
+
+    count: int = 0
+    reasons: dict[str, int] = field(default_factory=dict[str, int])
+    rows: list[Listed] = field(default_factory=list[Listed])
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a row. `learnt` is what the loss is taken over, or in a comparison the completion that is judged;
+    `special` is a token of the template, or where no model is named the role that speaks."""
+
+    text: str
+    learnt: bool = False
+    special: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A row's text, whole, or its prompt and each of its completions under a heading."""
+
+    heading: str
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row to look at, and why this one: "first", "by chance" or "longest"."""
+
+    file: str
+    row: int
+    why: str
+    length: int
+    parts: tuple[Part, ...]
+    about: Mapping[str, str | int | float | bool]
+
+
+@dataclass(slots=True)
+class Judgements:
+    """What comparisons say: how many completions each, by whom, and whether people prefer the longer one."""
+
+    completions: dict[int, int] = field(default_factory=dict[int, int])  # comparisons by their number of completions
+    annotators: dict[str, int] = field(default_factory=dict[str, int])
+    groups: dict[str, int] = field(default_factory=dict[str, int])
+    pairs: int = 0  # two completions of which one is preferred
+    ties: int = 0  # two completions ranked alike
+    longer_preferred: int = 0
+    shorter_preferred: int = 0  # the rest of the pairs are of equal length
+
+
+@dataclass(slots=True)
+class KindView:
+    """The rows of one kind that a source gives. `lengths` has "row", "prompt", "completion" and "learnt" where they apply."""
+
+    kind: str
+    rows: int = 0
+    lengths: dict[str, Lengths] = field(default_factory=dict[str, Lengths])
+    turns: dict[int, int] = field(default_factory=dict[int, int])
+    roles: dict[str, int] = field(default_factory=dict[str, int])
+    dropped: Listing = field(default_factory=Listing)  # by the importer
+    unfit: Listing = field(default_factory=Listing)  # records that fit for another kind, not for this one
+    fates: dict[Fate, Listing] = field(default_factory=dict[Fate, Listing])  # after tokenising
+    verdicts: dict[str, int] = field(default_factory=dict[str, int])
+    judgements: Judgements | None = None
+    samples: tuple[Sample, ...] = ()
+
+
+@dataclass(slots=True)
+class SourceView:
+    """One source: how it was read, what it holds, and what is wrong with it."""
+
+    name: str
+    paths: tuple[str, ...]
+    formats: tuple[str, ...] = ()
+    records: int = 0
+    kinds: list[KindView] = field(default_factory=list[KindView])
+    unfit: Listing = field(default_factory=Listing)  # records that fit for no kind, and what stopped the reading
+    placeholders: dict[str, int] = field(default_factory=dict[str, int])  # rows that hold {{name}}, by name
+
+
+@dataclass(slots=True)
+class Inspection:
+    """All sources. Without a model no tokens are known: then `unit` is characters, and there are no fates."""
+
+    sources: list[SourceView]
+    unit: Unit
+    model: str | None = None
+    max_tokens: int | None = None
+    too_long: str = "stop"
+
+    @property
+    def unfit(self) -> int:
+        return sum(source.unfit.count for source in self.sources)
+
+
+K = TypeVar("K")
+
+
+def tally(counts: dict[K, int], *keys: K) -> None:
+    """Adds one for each key. A plain dict, because `asdict` of Python 3.11 spoils a Counter."""
+    for key in keys:
+        counts[key] = counts.get(key, 0) + 1
+
+
+def distribution(counts: Mapping[int, int]) -> Lengths:
+    """The distribution of lengths, from how often each occurs."""
+    lengths = sorted(counts)
+    number, total = sum(counts.values()), sum(length * count for length, count in counts.items())
+    return Lengths(
+        number,
+        total,
+        lengths[0],
+        _quantile(lengths, counts, number, 50),
+        total / number,
+        _quantile(lengths, counts, number, 95),
+        _quantile(lengths, counts, number, 99),
+        lengths[-1],
+        _bins(lengths, counts),
+    )
+
+
+def _quantile(lengths: list[int], counts: Mapping[int, int], number: int, percent: int) -> int:
+    seen = 0
+    for length in lengths:
+        seen += counts[length]
+        if seen * 100 >= number * percent:
+            return length
+    return lengths[-1]
+
+
+def _bins(lengths: list[int], counts: Mapping[int, int]) -> tuple[Bin, ...]:
+    """At most MOST_BINS of equal width, 1, 2 or 5 times a power of ten. What lies far out goes into a last, wider one."""
+    far = _quantile(lengths, counts, sum(counts.values()), 99)
+    start, width = lengths[0], 1
+    steps = (2, 5, 10)
+    at = 0
+    while (far - start // width * width) // width >= MOST_BINS:
+        width = steps[at % 3] * 10 ** (at // 3)
+        at += 1
+    start = start // width * width
+    heights = Counter[int]()
+    for length in lengths:
+        heights[(min(length, far) - start) // width] += counts[length]
+    last = max(heights)
+    stops = [start + (i + 1) * width for i in range(last)] + [max(lengths[-1] + 1, start + (last + 1) * width)]
+    return tuple(Bin(start + i * width, stops[i], heights[i]) for i in range(last + 1))

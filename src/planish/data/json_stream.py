@@ -1,0 +1,259 @@
+"""Reading JSON one record at a time, with exact places for what is wrong.
+
+A list may be larger than memory: its elements are decoded one after the other from a window of the text. What the
+standard library lets pass is refused: a key that stands twice in an object, and numbers that JSON does not know.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from math import isfinite
+from typing import Any, cast
+
+from planish.base.errors import DataError
+from planish.data.text_files import MAX_CHARACTERS, first_repeated, read_lines, too_long
+
+WHITE_SPACE = re.compile(r"[ \t\n\r]*")
+
+# What the standard library says (the beginning of it), and what to say to a person.
+PROBLEMS = {
+    "Expecting value": "expected a value",
+    "Expecting ',' delimiter": "expected ',' or the closing bracket",
+    "Expecting ':' delimiter": "expected ':'",
+    "Expecting property name": "expected the name of a field in double quotes",
+    "Illegal trailing comma": "a comma stands before the closing bracket",
+    "Unterminated string": "a text that begins here is not closed",
+    "Invalid control character": "a text holds a raw control character, such as a tab or line end; write \\t or \\n",
+    "Invalid \\": "a backslash begins nothing that JSON knows; write \\\\ for the backslash itself",
+    "Extra data": "more follows where one value was expected",
+}
+MEND = "Mend it or take it out."
+CUT = "The file may be cut short: fetch it again."
+SPREAD = "Each line must be one whole record. Records spread over lines belong into a list, in a file named .json."
+ADVICE = "Give each record an element of a list, or a line, of its own."
+
+
+class RefusedError(ValueError):
+    """Well-formed, but not to be used."""
+
+
+class Decoder:
+    """The standard decoder, which also notes the first number that JSON does not know."""
+
+    def __init__(self) -> None:
+        self._unknown = ""
+        self._decoder = json.JSONDecoder(
+            object_pairs_hook=_object, parse_constant=self._constant, parse_float=self._float
+        )
+
+    def decode(self, text: str, at: int) -> tuple[Any, int]:
+        """The value that begins at this position, and where it ends. Raises JSONDecodeError or RefusedError."""
+        self._unknown = ""
+        try:
+            value, end = self._decoder.raw_decode(text, at)
+        except (json.JSONDecodeError, RefusedError):
+            raise
+        except ValueError as error:
+            most = sys.get_int_max_str_digits()
+            raise RefusedError(
+                f": a number has more than {most} digits. Write it as a text, or take it out."
+            ) from error
+        except RecursionError as error:
+            raise RefusedError(": objects and lists are nested too deeply. Mend it or take it out.") from error
+        if self._unknown:
+            field = (_path_to_unknown(value) or "").removeprefix(".")
+            where = f", field {field}" if field else ""
+            raise RefusedError(f"{where}: {self._unknown}. Write a number, or null where there is none.")
+        return value, end
+
+    def _constant(self, name: str) -> float:
+        self._unknown = self._unknown or f"{name} is not a number of JSON"
+        return float(name)
+
+    def _float(self, digits: str) -> float:
+        value = float(digits)
+        if not isfinite(value):
+            self._unknown = self._unknown or f"{digits[:20]} is too large for a number"
+        return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; the standard library would keep the last of two equal keys and lose the first."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice = first_repeated([key for key, _ in pairs])
+        raise RefusedError(f": the key {twice!r} stands twice in one object that holds {', '.join(value)}. Keep one.")
+    return value
+
+
+def _path_to_unknown(value: Any) -> str | None:
+    """The field of a value in which a number stands that is not finite, such as ".scores[2].mean"; None without one."""
+    if isinstance(value, float):
+        return None if isfinite(value) else ""
+    parts: Iterable[tuple[str, Any]] = ()
+    if isinstance(value, dict):
+        parts = ((f".{name}", part) for name, part in cast("dict[str, Any]", value).items())
+    elif isinstance(value, list):
+        parts = ((f"[{at}]", part) for at, part in enumerate(cast("list[Any]", value)))
+    return next((name + path for name, part in parts if (path := _path_to_unknown(part)) is not None), None)
+
+
+def json_lines(lines: Iterable[str], name: str, row: int = 0, first_line: int = 1) -> Iterator[Any]:
+    """One value a line. Blank lines hold no record and are not counted as one."""
+    decoder = Decoder()
+    for number, line in enumerate(lines, start=first_line):
+        if line.strip():
+            row += 1
+            yield _decode_line(decoder, line.rstrip("\r\n"), f"{name} row {row}", number)
+
+
+def _decode_line(decoder: Decoder, line: str, where: str, number: int) -> Any:
+    try:
+        value, end = decoder.decode(line, _skip_space(line, 0))
+        after = _skip_space(line, end)
+        if after < len(line):
+            raise json.JSONDecodeError("Extra data", line, after)
+        return value
+    except json.JSONDecodeError as error:
+        advice = MEND if line[error.pos :].strip() else SPREAD
+        raise _invalid(where, number, error.pos + 1, error, advice) from error
+    except RefusedError as error:
+        raise DataError(f"{where}{error}") from error
+
+
+def _skip_space(text: str, at: int) -> int:
+    return cast("re.Match[str]", WHITE_SPACE.match(text, at)).end()
+
+
+def _invalid(where: str, line: int, column: int, error: json.JSONDecodeError, advice: str) -> DataError:
+    problem = next((text for start, text in PROBLEMS.items() if error.msg.startswith(start)), error.msg)
+    found = error.doc[error.pos : error.pos + 20].split("\n")[0].strip()
+    if found.startswith("\ufeff"):
+        problem, advice = "a byte-order mark, as where two files were joined", "Take the mark out."
+    return DataError(
+        f"{where}: not valid JSON at line {line}, column {column}: {problem}; found "
+        f"{repr(found) if found else 'the end of the line'}. {advice}"
+    )
+
+
+def json_values(pieces: Iterator[str], name: str) -> Iterator[Any]:
+    """The elements of a list, or the one value that the text is. Objects on lines of their own are told by a second one
+    that begins on a later line than the one on which the first both begins and ends."""
+    window = _Window(pieces)
+    if window.next_mark() == "[":
+        yield from _elements(window, name)
+    elif window.next_mark():
+        begun = window.line
+        is_object = window.next_mark() == "{"
+        yield window.take_value(f"{name} row 1")
+        ended = window.line
+        if window.next_mark():
+            if not is_object or not begun == ended < window.line:
+                raise window.fault(name, "Extra data", "Put several records into a list, or each on a line of its own.")
+            yield from json_lines(read_lines(window.rest(), name, window.line), name, 1, window.line)
+
+
+def _elements(window: _Window, name: str) -> Iterator[Any]:
+    window.skip_mark()
+    row, mark = 0, window.next_mark()
+    if mark == "]":
+        window.skip_mark()
+    while mark != "]":
+        row += 1
+        yield window.take_value(f"{name} row {row}")
+        mark = window.next_mark()
+        if mark not in ("]", ","):
+            raise window.fault(f"{name} row {row}", "Expecting ',' delimiter", MEND if mark else CUT)
+        window.skip_mark()
+        if mark == "," and window.next_mark() == "]":
+            raise window.fault(f"{name} row {row}", "Illegal trailing comma", "Take the comma out.")
+    if window.next_mark():
+        raise window.fault(name, "Extra data", "Take out what follows the list.")
+
+
+class _Window:
+    """The part of a text that is being decoded. It grows until the value at its start is whole, and then moves on."""
+
+    def __init__(self, pieces: Iterator[str]) -> None:
+        self._pieces = pieces
+        self._decoder = Decoder()
+        self._text, self._at = "", 0
+        self.line, self._column = 1, 1  # of the character at `_at`, counted from 1
+
+    def next_mark(self) -> str:
+        """The next character that is not white space; empty at the end."""
+        while True:
+            self._move(_skip_space(self._text, self._at))
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._read():
+                return ""
+
+    def skip_mark(self) -> None:
+        self._move(self._at + 1)
+
+    def rest(self) -> Iterator[str]:
+        """All that is left, indented so that columns stay true."""
+        return chain([" " * (self._column - 1) + self._text[self._at :]], self._pieces)
+
+    def take_value(self, where: str) -> Any:
+        """The value that begins here. One that is not whole yet is decoded again each time the window has doubled, so a
+        large value costs a few times its size, not its square."""
+        self.next_mark()
+        while True:
+            try:
+                value, end = self._decoder.decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                if not (self._may_be_cut(error) and self._grow(where)):
+                    cut = error.pos >= len(self._text.rstrip()) or error.msg.startswith("Unterminated")
+                    raise _invalid(where, *self._place(error.pos), error, CUT if cut else MEND) from error
+            except RefusedError as error:
+                raise DataError(f"{where}{error}") from error
+            else:
+                if end + 2 < len(self._text) or not self._grow(where):  # "1" may be the begin of "1e-7"
+                    break
+        if end - self._at > MAX_CHARACTERS:
+            raise too_long(where, ADVICE)
+        self._move(end)
+        return value
+
+    def fault(self, where: str, problem: str, advice: str) -> DataError:
+        """That the next mark is wrong; the problem is one of the standard library's."""
+        return _invalid(where, self.line, self._column, json.JSONDecodeError(problem, self._text, self._at), advice)
+
+    def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
+        """Whether the fault may lie in where the window ends. The longest mark, "-Infinity" or "\\ud83d\\ude00", has less
+        than 16 characters."""
+        return error.msg.startswith("Unterminated string") or error.pos > len(self._text) - 16
+
+    def _grow(self, where: str) -> bool:
+        if len(self._text) - self._at > MAX_CHARACTERS:
+            raise too_long(where, ADVICE)
+        return self._read()
+
+    def _read(self) -> bool:
+        """Adds as much as is held, so that the window doubles, but little more than a record may have."""
+        held = self._text[self._at :]
+        wanted = min(len(held), MAX_CHARACTERS - len(held)) + 1
+        read = list[str]()
+        while wanted > 0 and (piece := next(self._pieces, None)) is not None:
+            read.append(piece)
+            wanted -= len(piece)
+        if read:  # at the end of the file, positions in the text that is held stay true
+            self._text, self._at = "".join([held, *read]), 0
+        return bool(read)
+
+    def _move(self, to: int) -> None:
+        self.line, self._column = self._place(to)
+        self._at = to
+
+    def _place(self, to: int) -> tuple[int, int]:
+        """The line and column of a position at or after the present one."""
+        newlines = self._text.count("\n", self._at, to)
+        if not newlines:
+            return self.line, self._column + to - self._at
+        return self.line + newlines, to - self._text.rindex("\n", self._at, to)

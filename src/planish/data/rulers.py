@@ -1,0 +1,215 @@
+"""How long a row is and which parts of it are learnt: in tokens where a model is named, else in characters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, Protocol
+
+import numpy as np
+
+from planish.data.examples import TooLong, encode_texts
+from planish.data.inspection import Fate, Part, Piece, Unit
+from planish.data.rows import Comparison, Demonstration, Judged, Message, Prompt, Question, Row, Text
+from planish.data.templates import ChatTemplate, Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Lengths of one row. A comparison is as long as its longest completion with the prompt, and nothing of it is learnt."""
+
+    length: int
+    prompt: int | None = None
+    completions: tuple[int, ...] = ()
+    learnt: int | None = None
+    fate: tuple[Fate, str] | None = None  # what would become of it in a run, and why; None is to be kept whole
+
+
+class Ruler(Protocol):
+    unit: Unit
+
+    def measure(self, rows: Sequence[Row]) -> list[Measured]: ...
+
+    def parts(self, row: Row) -> tuple[Part, ...]: ...
+
+
+def conversations(row: Row) -> list[Demonstration]:
+    """The conversations that are tokenised for a row. Beside the completions that are judged, no turn of them is learnt."""
+    if isinstance(row, Demonstration):
+        return [row]
+    if isinstance(row, Comparison | Judged):
+        completions = row.completions if isinstance(row, Comparison) else (row.completion,)
+        prompt = tuple(replace(message, trained=False) for message in row.prompt)
+        return [Demonstration((*prompt, replace(each, trained=True)), row.origin) for each in completions]
+    return [Demonstration(row.messages, row.origin)] if isinstance(row, Prompt | Question) else []
+
+
+def headings(row: Row) -> list[str]:
+    """One for each of the conversations."""
+    if isinstance(row, Judged):
+        return [f"completion, judged {_spoken(row.verdict)}"]
+    if not isinstance(row, Comparison):
+        return ["prompt" if isinstance(row, Prompt | Question) else ""]
+    scores = [f", score {score:g}" for score in row.scores] or [""] * len(row.ranks)
+    return [
+        f"completion {k}, rank {rank}{' (best)' if rank == min(row.ranks) else ''}{score}"
+        for k, (rank, score) in enumerate(zip(row.ranks, scores, strict=True), 1)
+    ]
+
+
+def _spoken(verdict: bool | str) -> str:
+    return verdict if isinstance(verdict, str) else "desirable" if verdict else "undesirable"
+
+
+class InCharacters:
+    """Lengths of the words alone, without what a chat template writes around them."""
+
+    unit: Unit = "characters"
+
+    def measure(self, rows: Sequence[Row]) -> list[Measured]:
+        return [self._measure(row) for row in rows]
+
+    def _measure(self, row: Row) -> Measured:
+        if isinstance(row, Text):
+            return Measured(len(row.text), learnt=len(row.text))
+        talks = conversations(row)
+        sizes = [[len(_words(message)) for message in talk.messages] for talk in talks]
+        length = max(map(sum, sizes))
+        if isinstance(row, Prompt | Question):
+            return Measured(length, length)
+        if not isinstance(row, Demonstration):
+            return Measured(length, sum(sizes[0][:-1]), tuple(size[-1] for size in sizes))
+        answers = [i for i, message in enumerate(row.messages) if _is_learnt(message)]
+        said = tuple(sizes[0][i] for i in answers)
+        return Measured(length, sum(sizes[0][: min(answers, default=len(sizes[0]))]), said, sum(said))
+
+    def parts(self, row: Row) -> tuple[Part, ...]:
+        if isinstance(row, Text):
+            return (Part("", (Piece(row.text, learnt=True),)),)
+        talks = conversations(row)
+        if isinstance(row, Comparison | Judged):
+            prompt = Part("prompt", tuple(piece for message in talks[0].messages[:-1] for piece in _spoken_by(message)))
+            answers = (tuple(_spoken_by(talk.messages[-1])) for talk in talks)
+            return (prompt, *map(Part, headings(row), answers))
+        return (Part(headings(row)[0], tuple(piece for message in talks[0].messages for piece in _spoken_by(message))),)
+
+
+def _is_learnt(message: Message) -> bool:
+    return message.role == "assistant" and message.trained
+
+
+def _words(message: Message) -> str:
+    calls = [json.dumps({"name": c.name, "arguments": c.arguments}, ensure_ascii=False) for c in message.tool_calls]
+    return "\n".join(filter(None, [message.content, *calls]))
+
+
+def _spoken_by(message: Message) -> Iterator[Piece]:
+    yield Piece(f"{message.role}: ", special=True)
+    yield Piece(_words(message), learnt=_is_learnt(message))
+    yield Piece("\n")
+
+
+class InTokens:
+    """Lengths in tokens, as a run would have them."""
+
+    unit: Unit = "tokens"
+
+    def __init__(self, template: ChatTemplate, max_tokens: int | None = None, too_long: TooLong = "stop") -> None:
+        self.template, self.max_tokens = template, max_tokens
+        self.too_long: TooLong = too_long
+        # With the mask "all" nothing tells a completion from its prompt.
+        self.answers = template if template.mask == "assistant" else ChatTemplate(template.tokenizer)
+        untyped: Any = template.tokenizer
+        added = (number for number, token in untyped.added_tokens_decoder.items() if token.special)
+        self._special = {*added, *untyped.all_special_ids}
+
+    def measure(self, rows: Sequence[Row]) -> list[Measured]:
+        return [self._measured(row, encoded) for row, encoded in zip(rows, self._encode(rows), strict=True)]
+
+    def _encode(self, rows: Sequence[Row]) -> list[list[Encoded]]:
+        """Of each row every conversation, or the document."""
+        judged = [talk for row in rows if isinstance(row, Comparison | Judged) for talk in conversations(row)]
+        answers = iter(self.answers.encode(judged) if judged else [])
+        chats = [row for row in rows if isinstance(row, Demonstration)]
+        learnt = iter(self.template.encode(chats) if chats else [])
+        encoded: list[list[Encoded]] = []
+        for row in rows:
+            if isinstance(row, Text):
+                encoded.append([*encode_texts(self.template.tokenizer, [row.text])])
+            elif isinstance(row, Prompt | Question):
+                tokens = np.array(self.template.encode_prompt(row.messages), np.int32)
+                encoded.append([Encoded(tokens, np.zeros(len(tokens), np.bool_))])
+            else:
+                source = learnt if isinstance(row, Demonstration) else answers
+                encoded.append([next(source) for _ in conversations(row)])
+        return encoded
+
+    def _measured(self, row: Row, encoded: list[Encoded]) -> Measured:
+        length = max(len(each.tokens) for each in encoded)
+        fate = self._fate(row, encoded, length)
+        mask = encoded[0].loss_mask
+        learnt = int(mask.sum())
+        if isinstance(row, Text):
+            return Measured(length, learnt=learnt, fate=fate)
+        if isinstance(row, Prompt | Question):
+            return Measured(length, length, fate=fate)
+        prompt = int(mask.argmax()) if learnt else length
+        if not isinstance(row, Demonstration):
+            return Measured(length, prompt, tuple(int(each.loss_mask.sum()) for each in encoded), fate=fate)
+        if self.template.mask == "all":
+            return Measured(length, learnt=learnt, fate=fate)
+        runs = tuple(len(list(run)) for is_learnt, run in groupby(mask.tolist()) if is_learnt)
+        return Measured(length, prompt, runs, learnt, fate)
+
+    def _fate(self, row: Row, encoded: list[Encoded], length: int) -> tuple[Fate, str] | None:
+        if isinstance(row, Demonstration | Text) and not encoded[0].loss_mask.any():
+            return "dropped", "no token of it is learnt"
+        most = self.max_tokens
+        if most is None or length <= most or isinstance(row, Prompt | Question):  # of these no run learns
+            return None
+        found = f"{length:,} tokens, more than max_tokens={most:,}"
+        if isinstance(row, Text):
+            return "split", f"{found}: {-(-(length - 1) // (most - 1)):,} pieces"
+        if self.too_long != "cut":
+            return ("dropped" if self.too_long == "drop" else "stops the run"), found
+        if not all(each.loss_mask[:most].any() for each in encoded):
+            return "dropped", f"the prompt alone fills max_tokens={most:,}"
+        lost = sum(int(each.loss_mask[most:].sum()) for each in encoded)
+        return "cut", f"{found}: {length - most:,} cut off at the end, {lost:,} of them learnt"
+
+    def parts(self, row: Row) -> tuple[Part, ...]:
+        (encoded,) = self._encode([row])
+        pieces = [self._pieces(each) for each in encoded]
+        if not isinstance(row, Comparison | Judged):
+            return (Part(headings(row)[0], tuple(piece for piece, _ in pieces[0])),)
+        start = int(encoded[0].loss_mask.argmax())
+        prompt = Part("prompt", tuple(piece for piece, at in pieces[0] if at < start))
+        answers = (
+            tuple(piece for piece, at in found if at >= int(each.loss_mask.argmax()))
+            for found, each in zip(pieces, encoded, strict=True)
+        )
+        return (prompt, *map(Part, headings(row), answers))
+
+    def _pieces(self, encoded: Encoded) -> list[tuple[Piece, int]]:
+        """The text cut where learnt and special begin and end, each piece with the number of its first token."""
+        tokens: list[int] = encoded.tokens.tolist()
+        flags = [
+            (bool(learnt), token in self._special) for learnt, token in zip(encoded.loss_mask, tokens, strict=True)
+        ]
+        found: list[tuple[Piece, int]] = []
+        before, start = "", 0
+        for (learnt, special), run in groupby(flags):
+            stop = start + len(list(run))
+            so_far = self._decode(tokens[:stop])
+            # Decoded by itself, a piece can lose the space before its first word.
+            whole = so_far.startswith(before)
+            text = so_far[len(before) :] if whole else self._decode(tokens[start:stop])
+            found.append((Piece(text, learnt, special), start))
+            before, start = so_far, stop
+        return found
+
+    def _decode(self, tokens: list[int]) -> str:
+        untyped: Any = self.template.tokenizer
+        return str(untyped.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False))

@@ -1,0 +1,99 @@
+"""The settings of a run's data: its sources, their mixture, and what happens to their rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import model_validator
+
+from planish.base.config import Config, Field
+from planish.data.examples import TooLong
+from planish.data.hygiene import HygieneConfig
+from planish.data.templates import MaskName
+
+
+class SourceConfig(Config):
+    path: str | tuple[str, ...] = Field(description="a file, a folder, several of them, or pypi:package/file")
+    format: str = Field(default="auto", description="name of the importer; auto recognises it by the fields")
+    take: Literal["demonstrations", "best"] = Field(
+        default="demonstrations", description="best learns the completion that a comparison ranks first"
+    )
+    weight: float | None = Field(
+        default=None, gt=0, description="share in the mixture; absent everywhere means in proportion to the rows"
+    )
+    tokens: int | None = Field(
+        default=None, ge=1, description="instead of a weight: learn about so many tokens of it over the run"
+    )
+    repeats: float | None = Field(
+        default=None, gt=0, description="a plan that passes over its rows more often than this stops the run"
+    )
+    limit: int | None = Field(default=None, ge=1, description="use this many rows, drawn by the seed")
+
+
+class StageConfig(Config):
+    share: float | None = Field(default=None, gt=0, le=1, description="share of the run's examples in this stage")
+    weights: dict[str, float] | None = Field(
+        default=None, description="weight of each source in it, those not named have none; absent is the sources' own"
+    )
+    tokens: dict[str, int] | None = Field(
+        default=None, description="instead of share and weights: about so many tokens of each source"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> StageConfig:
+        if self.tokens is not None and (self.share is not None or self.weights is not None):
+            raise ValueError("a stage has either tokens, or a share with weights, not both")
+        if self.tokens is None and self.share is None:
+            raise ValueError("a stage needs its share of the run, or the tokens of each source in it")
+        return self
+
+
+class DataConfig(Config):
+    sources: dict[str, SourceConfig] = Field(min_length=1, description="by name")
+    stages: tuple[StageConfig, ...] = Field(default=(), description="absent: one stage with the sources' own weights")
+    shares_of: Literal["examples", "tokens"] = Field(default="examples", description="what the weights are shares of")
+    cap: int | None = Field(
+        default=None, ge=1, description="without weights, a source of n rows weighs min(n, cap)^(1/temperature)"
+    )
+    temperature: float = Field(default=1.0, gt=0, description="without weights: above 1 evens the sources out")
+    hygiene: HygieneConfig = Field(default=HygieneConfig(), description="which rows to leave out; off unless asked for")
+    max_tokens: int | None = Field(
+        default=None, ge=2, description="longest example; absent is what the model was made for"
+    )
+    too_long: TooLong = Field(default="stop", description="longer rows: stop the run, drop them, or cut their end off")
+    mask: MaskName = Field(default="assistant", description="learn every assistant turn, the last_turn, or all tokens")
+    template: str | None = Field(
+        default=None, description="a jinja file to use as chat template; absent is the tokenizer's own"
+    )
+    held_out: float = Field(
+        default=0.05, gt=0, lt=1, description="share of each source's rows kept from training, to measure on"
+    )
+    held_out_most: int = Field(default=200, ge=1, description="at most this many rows of each source are held out")
+
+    @model_validator(mode="after")
+    def _check(self) -> DataConfig:
+        if "all" in self.sources:
+            raise ValueError("a source cannot be called 'all': that is the name of the sum over sources")
+        self._check_budgets()
+        shares = [stage.share for stage in self.stages if stage.share is not None]
+        if self.stages and shares and len(shares) < len(self.stages):
+            raise ValueError("data.stages: some have tokens and some have shares: give all the one or all the other")
+        if shares and not math.isclose(sum(shares), 1.0, abs_tol=1e-9):
+            raise ValueError(f"the shares of data.stages add up to {sum(shares):g}, not to 1")
+        return self
+
+    @property
+    def has_budgets(self) -> bool:
+        """Whether tokens, not steps or epochs, say how long the run is."""
+        return any(stage.tokens for stage in self.stages) or any(source.tokens for source in self.sources.values())
+
+    def _check_budgets(self) -> None:
+        budgets = [name for name, source in self.sources.items() if source.tokens is not None]
+        if not budgets:
+            return
+        without = [name for name in self.sources if name not in budgets]
+        if without:
+            raise ValueError(f"source '{without[0]}' has no tokens while others have: give all a budget, or none")
+        if self.stages or any(source.weight is not None for source in self.sources.values()):
+            raise ValueError("tokens of the sources stand in for weights and stages: give the one or the other")

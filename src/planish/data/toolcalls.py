@@ -1,0 +1,114 @@
+"""Function calls on their way into a chat template: as transformers' own messages, or in words for one that knows none.
+
+The words are those of Hermes and Qwen, which vLLM's `hermes` parser reads back: `<tool_call>`, JSON, `</tool_call>`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from planish.data.rows import Message, ToolCall
+
+Tools = Sequence[Mapping[str, Any]]
+
+
+def as_dicts(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """The messages in the form of `apply_chat_template`. Ids tie each reply to its call, as some templates demand."""
+    turns: list[dict[str, Any]] = []
+    waiting: list[dict[str, Any]] = []  # calls without a reply yet; replies come in their order
+    count = 0
+    for message in messages:
+        turn: dict[str, Any] = {"role": message.role, "content": message.content}
+        if message.tool_calls:
+            functions = [{"name": call.name, "arguments": dict(call.arguments)} for call in message.tool_calls]
+            ids = [f"call{count + at:05}" for at in range(len(functions))]  # nine letters and digits, for Mistral
+            count += len(ids)
+            waiting = [
+                {"type": "function", "id": name, "function": each} for name, each in zip(ids, functions, strict=True)
+            ]
+            turn["tool_calls"] = list(waiting)
+        elif message.role == "tool" and waiting:
+            call = waiting.pop(0)
+            turn |= {"tool_call_id": call["id"], "name": call["function"]["name"]}
+        turns.append(turn)
+    return turns
+
+
+def as_schemas(tools: Tools) -> list[Any] | None:
+    """The tools in the form that servers pass on: a bare function is wrapped."""
+    return [
+        dict(tool) if "function" in tool else {"type": "function", "function": dict(tool)} for tool in tools
+    ] or None
+
+
+def in_words(messages: Sequence[Message], tools: Tools, *, replies_too: bool) -> list[Message]:
+    """The same conversation without calls: they stand in the content, and the tools in the system turn.
+
+    With `replies_too`, what a tool replied becomes a turn of the user, for a template without a place for tools.
+    """
+    said = [Message(m.role, _with_calls(m), m.trained) if m.tool_calls else m for m in messages]
+    if replies_too:
+        said = list(_replies_by_the_user(said))
+    if tools:
+        system = [message.content for message in said[:1] if message.role == "system" and message.content]
+        said = said[1:] if said and said[0].role == "system" else said
+        said.insert(0, Message("system", "\n\n".join([*system, _listed(tools)])))
+    return said
+
+
+def _with_calls(message: Message) -> str:
+    calls = [{"name": call.name, "arguments": dict(call.arguments)} for call in message.tool_calls]
+    written = [f"<tool_call>\n{json.dumps(call, ensure_ascii=False)}\n</tool_call>" for call in calls]
+    return "\n".join([message.content, *written] if message.content else written)
+
+
+def _replies_by_the_user(messages: Sequence[Message]) -> Iterator[Message]:
+    """All that was replied to one turn's calls is one turn, since many templates want user and assistant to alternate."""
+    replies: list[str] = []
+    for message in messages:
+        if message.role == "tool":
+            replies.append(f"<tool_response>\n{message.content}\n</tool_response>")
+            continue
+        if replies:
+            yield Message("user", "\n".join(replies))
+            replies = []
+        yield message
+    if replies:
+        yield Message("user", "\n".join(replies))
+
+
+def _listed(tools: Tools) -> str:
+    schemas = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in as_schemas(tools) or [])
+    return (
+        f"You may call these functions:\n<tools>\n{schemas}\n</tools>\n\nTo call one, write its name and arguments as JSON:\n"
+        '<tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>'
+    )
+
+
+def missing(calls: Sequence[ToolCall], text: str) -> list[str]:
+    """The names and argument values of calls that a rendered turn does not hold."""
+    names = [call.name for call in calls]
+    absent = [name for name in dict.fromkeys(names) if text.count(name) < names.count(name)]
+    leaves = [leaf for call in calls for leaf in _leaves(call.arguments)]
+    return absent + [str(leaf) for leaf in leaves if not any(spelling in text for spelling in _spellings(leaf))]
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        for name, inside in value.items():
+            yield name
+            yield from _leaves(inside)
+    elif isinstance(value, list):
+        for inside in value:
+            yield from _leaves(inside)
+    else:
+        yield value
+
+
+def _spellings(leaf: Any) -> list[str]:
+    """As JSON, with and without escapes, as it is, and as Python writes it."""
+    if isinstance(leaf, str):
+        return [leaf, json.dumps(leaf, ensure_ascii=False)[1:-1], json.dumps(leaf)[1:-1], leaf.strip()]
+    return [json.dumps(leaf), repr(leaf)]

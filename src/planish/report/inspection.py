@@ -1,0 +1,330 @@
+"""An inspection of data, and the plan of a mixture, in the terminal; and the sentences that the page has as well.
+
+What is learnt is underlined and coloured. Where there is no terminal to colour it stands between ⟦ and ⟧.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from planish.data.inspection import Inspection, Judgements, KindView, Lengths, Listing, Part, Piece, Sample, SourceView
+from planish.report.sentences import count_text, listed
+
+MOST_SHOWN = 1500  # characters of one part of a row in the terminal
+BARS = " ▁▂▃▄▅▆▇█"
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+FEW_REASONS = 5
+MEASURES = {"row": "whole row", "prompt": "prompt", "completion": "each completion", "learnt": "learnt of a row"}
+FATES = {
+    "stops the run": "would stop the run",
+    "dropped": "would be dropped",
+    "cut": "would be cut at the end",
+    "split": "would be split, without loss",
+}
+MIXTURE_COLUMNS = ("asked", "examples", "share", "tokens", "share of tokens", "passes", "passes so far")
+
+
+def show(inspection: Inspection, console: Console | None = None, most_listed: int = 5) -> None:
+    """Prints all that was found, with at most so many rows of each list."""
+    console = console or _console()
+    console.print(Text(visible(lead(inspection)), "bold"))
+    console.print(Text(unit_says(inspection)))
+    for source in inspection.sources:
+        _show_source(source, inspection, console, most_listed)
+
+
+def _console() -> Console:
+    """In a file or a pipe, tables are as wide as they need to be."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=160)
+
+
+def _show_source(source: SourceView, inspection: Inspection, console: Console, most_listed: int) -> None:
+    console.print()
+    console.rule(Text(visible(source.name), "bold"), align="left")
+    console.print(Text(visible(source_says(source))))
+    for warning in warnings(source):
+        console.print(Text(f"! {visible(warning)}", "yellow"))
+    _show_listing("did not fit", source.unfit, console, most_listed)
+    for kind in source.kinds:
+        if kind.rows or kind.dropped.count or kind.unfit.count:
+            _show_kind(kind, inspection, console, most_listed)
+
+
+def _show_kind(kind: KindView, inspection: Inspection, console: Console, most_listed: int) -> None:
+    console.print()
+    if kind.lengths:
+        console.print(_length_table(kind, inspection))
+    for sentence in kind_says(kind):
+        console.print(Text(visible(sentence)))
+    _show_listing(f"gave no {kind.kind}: dropped", kind.dropped, console, most_listed)
+    _show_listing(f"did not fit for {kind.kind}", kind.unfit, console, most_listed)
+    for fate, listing in kind.fates.items():
+        _show_listing(FATES[fate], listing, console, most_listed)
+    for sample in kind.samples:
+        _show_sample(sample, inspection, console)
+
+
+def _length_table(kind: KindView, inspection: Inspection) -> Table:
+    table = Table(
+        title=f"{kind.kind}: {kind.rows:,}", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    table.add_column(inspection.unit, style="dim")
+    for name in ("count", "total", "least", "median", "mean", "95%", "99%", "most"):
+        table.add_column(name, justify="right")
+    table.add_column("least to most")
+    for name, lengths in kind.lengths.items():
+        table.add_row(MEASURES[name], *length_cells(lengths), sparkline(lengths))
+    return table
+
+
+def _show_listing(what: str, listing: Listing, console: Console, most: int) -> None:
+    if not listing.count:
+        return
+    console.print(Text(f"\n{count_text(listing.count, 'row')} {what}", "bold"))
+    if listing.count > most and len(listing.reasons) > 1:
+        for reason, count in top(listing.reasons):
+            console.print(Text(f"  {count:,}: {visible(reason)}"), soft_wrap=True)
+    for row in listing.rows[:most]:
+        place = f"{row.file} row {row.row}: " if row.row and row.file not in row.reason else ""
+        console.print(Text(f"  {visible(place)}{visible(row.reason)}"), soft_wrap=True)
+    if more := listing.count - len(listing.rows[:most]):
+        console.print(Text(f"  and {more:,} more; --list names them all"))
+
+
+def _show_sample(sample: Sample, inspection: Inspection, console: Console) -> None:
+    about = ", ".join(f"{key}: {value}" for key, value in sample.about.items())
+    heading = f"\n{sample.file} row {sample.row} ({sample.why}), {sample.length:,} {inspection.unit}"
+    console.print(Text(visible(heading), "bold cyan"), Text(visible(about), "dim"), soft_wrap=True)
+    for part in sample.parts:
+        if part.heading:
+            console.print(Text(visible(part.heading), "bold"))
+        console.print(part_text(part, plain=not console.is_terminal or console.no_color), soft_wrap=True)
+
+
+def part_text(part: Part, plain: bool = False) -> Text:
+    """The pieces in their styles. `plain` sets what is learnt between brackets, for where styles are lost."""
+    text = Text()
+    for piece in shortened(part.pieces, MOST_SHOWN):
+        said = visible(piece.text)
+        style = f"{'bold green underline' if piece.learnt else ''} {'dim' if piece.special else ''}".strip()
+        text.append(f"⟦{said}⟧" if plain and piece.learnt else said, style)
+    return text
+
+
+def shortened(pieces: Sequence[Piece], most: int) -> Iterator[Piece]:
+    """The beginning and the end of a long text, and how much is left out between them."""
+    total = sum(len(piece.text) for piece in pieces)
+    head, tail = most * 2 // 3, total - most // 3
+    at = 0
+    for piece in pieces:
+        start, stop, at = at, at + len(piece.text), at + len(piece.text)
+        if total <= most:
+            yield piece
+            continue
+        if start < head:
+            yield Piece(piece.text[: head - start], piece.learnt, piece.special)
+        if start <= head < stop:
+            yield Piece(f" … {tail - head:,} characters not shown … ", special=True)
+        if stop > tail:
+            yield Piece(piece.text[max(tail - start, 0) :], piece.learnt, piece.special)
+
+
+def visible(text: str) -> str:
+    """Control characters as pictures: a row must not move the cursor or colour the screen by itself."""
+    return CONTROL.sub(lambda found: chr(0x2400 + ord(found[0])) if ord(found[0]) < 0x20 else "\ufffd", text)
+
+
+def lead(inspection: Inspection) -> str:
+    """The one sentence that says what is there and what is wrong with it."""
+    kinds = [kind for source in inspection.sources for kind in source.kinds if kind.rows]
+    rows: dict[str, int] = {}
+    fates: dict[str, int] = {}
+    for kind in kinds:
+        rows[kind.kind] = rows.get(kind.kind, 0) + kind.rows
+        for fate, listing in kind.fates.items():
+            fates[fate] = fates.get(fate, 0) + listing.count
+    held = listed([counted(count, kind) for kind, count in rows.items()]) or "no row"
+    total = sum(kind.lengths["row"].total for kind in kinds)
+    sentence = f"{held} in {count_text(len(inspection.sources), 'source')}, {total:,} {inspection.unit}"
+    dropped = sum(kind.dropped.count for source in inspection.sources for kind in source.kinds)
+    wrong = [f"{inspection.unfit:,} did not fit"] if inspection.unfit else []
+    wrong += [f"{dropped:,} dropped by their format"] if dropped else []
+    wrong += [f"{count:,} {FATES[fate]}" for fate, count in fates.items()]
+    return f"{sentence}; {listed(wrong)}." if wrong else f"{sentence}."
+
+
+def counted(number: int, kind: str) -> str:
+    return count_text(number, kind.removesuffix("s"), kind)
+
+
+def unit_says(inspection: Inspection) -> str:
+    if inspection.unit == "characters":
+        return (
+            "Lengths are in characters of the words alone. With --model M they are in tokens, as a run would see them, and "
+            "rows over max_tokens are found."
+        )
+    limit = f"max_tokens is {inspection.max_tokens:,}, " if inspection.max_tokens else "max_tokens is not known, "
+    return f"Tokens are those of {inspection.model}; {limit}too_long is {inspection.too_long}."
+
+
+def source_says(source: SourceView) -> str:
+    """Where it comes from, how it was read, and what it gave."""
+    read = f"read as {listed(source.formats)}: " if source.formats else ""
+    kinds = [counted(kind.rows, kind.kind) for kind in source.kinds]
+    gave = f", of which come {listed(kinds)}" if kinds else ""
+    return f"{', '.join(source.paths)}, {read}{count_text(source.records, 'record')}{gave}."
+
+
+def warnings(source: SourceView) -> list[str]:
+    if not source.placeholders:
+        return []
+    names = [f"{name} in {count_text(count, 'row')}" for name, count in top(source.placeholders)]
+    rest = len(source.placeholders) - len(names)
+    names += [f"{rest:,} more names"] if rest else []
+    return [f"Placeholders that nobody filled in: {listed(names)}. Taken as they are, a model learns to write them."]
+
+
+def kind_says(kind: KindView) -> list[str]:
+    """Turns, roles, verdicts and what comparisons hold."""
+    said: list[str] = []
+    if kind.turns:
+        turns = sorted(kind.turns)
+        several = f"{turns[0]} to {turns[-1]} turns" if len(turns) > 1 else count_text(turns[0], "turn")
+        each = listed([f"{count:,} of the {role}" for role, count in kind.roles.items()])
+        said.append(f"{several} a row; in all {each}.")
+    if kind.verdicts:
+        said.append(f"Verdicts: {_counts(kind.verdicts)}.")
+    return said + (judgements_say(kind.judgements) if kind.judgements and kind.rows else [])
+
+
+def judgements_say(found: Judgements) -> list[str]:
+    sizes = listed([f"{count:,} of {size} completions" for size, count in sorted(found.completions.items())])
+    said = [
+        f"Comparisons: {sizes}. {count_text(found.pairs, 'pair')} in which one is preferred, {count_text(found.ties, 'tie')}."
+    ]
+    if unequal := found.longer_preferred + found.shorter_preferred:
+        said.append(
+            f"The longer completion is preferred in {found.longer_preferred / unequal:.1%} of the {unequal:,} pairs of "
+            "unequal length."
+        )
+    if found.annotators:
+        said.append(f"{count_text(len(found.annotators), 'annotator')}: {_counts(found.annotators)}.")
+    if found.groups:
+        said.append(f"{count_text(len(found.groups), 'group')}: {_counts(found.groups)}.")
+    return said
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    few = [f"{name} {count:,}" for name, count in top(counts)]
+    rest = len(counts) - len(few)
+    return listed([*few, *([f"{rest:,} more"] if rest else [])])
+
+
+def top(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda pair: -pair[1])[:FEW_REASONS]
+
+
+def length_cells(lengths: Lengths) -> list[str]:
+    numbers = (lengths.count, lengths.total, lengths.least, lengths.median)
+    return [
+        *(f"{number:,}" for number in numbers),
+        f"{lengths.mean:,.1f}",
+        *(f"{number:,}" for number in (lengths.p95, lengths.p99, lengths.most)),
+    ]
+
+
+def sparkline(lengths: Lengths) -> str:
+    """A bar for each bin, none where it is empty; what is far out stands in the last."""
+    tallest = max(each.count for each in lengths.bins)
+    return "".join(BARS[-(-each.count * 8 // tallest)] for each in lengths.bins)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceShare:
+    """What one stage holds of one source. `passes` are over the source's rows, in this stage and up to its end."""
+
+    name: str
+    asked: float
+    examples: int
+    tokens: int
+    share_of_examples: float
+    share_of_tokens: float
+    passes: float
+    passes_so_far: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageView:
+    """A stage of a run's data, as planned: `steps` is None where it is not known yet."""
+
+    number: int
+    share: float
+    steps: int | None
+    sources: tuple[SourceShare, ...]
+
+
+def stage_views(stages: Sequence[Mapping[str, Any]]) -> list[StageView]:
+    """From the stages of data.json."""
+    total = sum(stage["examples"] for stage in stages)
+    return [
+        StageView(
+            number,
+            stage["examples"] / max(total, 1),
+            stage.get("steps"),
+            tuple(SourceShare(name, **share) for name, share in stage["sources"].items()),
+        )
+        for number, stage in enumerate(stages)
+    ]
+
+
+def show_mixture(plan: Sequence[StageView], console: Console | None = None) -> None:
+    """A table of every stage, and one of all together where there are several."""
+    console = console or _console()
+    for stage in plan:
+        steps = f", {count_text(stage.steps, 'step')}" if stage.steps is not None else ""
+        console.print(_stage_table(f"stage {stage.number}: {stage.share:.1%} of the run{steps}", stage.sources))
+        console.print()
+    if len(plan) > 1:
+        console.print(_stage_table("all stages", _together(plan), asked=False))
+
+
+def _stage_table(title: str, shares: Sequence[SourceShare], asked: bool = True) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0), show_footer=True)
+    examples, tokens = sum(share.examples for share in shares), sum(share.tokens for share in shares)
+    footers = (f"{sum(s.asked for s in shares):.2%}" if asked else "", f"{examples:,}", "", f"{tokens:,}", "", "", "")
+    table.add_column("source", footer="total")
+    for name, footer in zip(MIXTURE_COLUMNS, footers, strict=True):
+        table.add_column(name, justify="right", footer=footer)
+    for share in shares:
+        table.add_row(
+            Text(visible(share.name)),
+            f"{share.asked:.2%}" if asked else "",
+            f"{share.examples:,}",
+            f"{share.share_of_examples:.2%}",
+            f"{share.tokens:,}",
+            f"{share.share_of_tokens:.2%}",
+            f"{share.passes:.2f}",
+            f"{share.passes_so_far:.2f}",
+        )
+    return table
+
+
+def _together(plan: Sequence[StageView]) -> list[SourceShare]:
+    every = [share for stage in plan for share in stage.sources]
+    examples, tokens = sum(share.examples for share in every), sum(share.tokens for share in every)
+    together: list[SourceShare] = []
+    for name in dict.fromkeys(share.name for share in every):
+        own = [share for share in every if share.name == name]
+        held, long = sum(share.examples for share in own), sum(share.tokens for share in own)
+        passes = sum(share.passes for share in own)
+        shares = held / max(examples, 1), long / max(tokens, 1)
+        together.append(SourceShare(name, 0.0, held, long, *shares, passes, passes))
+    return together

@@ -1,0 +1,20 @@
+"""The HTML files of this folder as templates: whatever is filled in is escaped, and a name that is not given is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+
+
+def template(name: str, filters: Mapping[str, Any]) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("planish", "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(filters)
+    return environment.get_template(name)

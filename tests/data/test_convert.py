@@ -1,0 +1,241 @@
+"""The common format: what is written for a row, and that it is read back as the same row."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from planish.base.errors import ConfigError, DataError
+from planish.cli import main
+from planish.data import convert as module
+from planish.data.convert import KIND_NAMES, KindName, convert, line
+from planish.data.formats import import_rows
+from planish.data.rows import (
+    Comparison,
+    Demonstration,
+    Judged,
+    Message,
+    Origin,
+    Prompt,
+    Question,
+    Role,
+    Row,
+    Text,
+    ToolCall,
+)
+
+HERE = Origin("here.jsonl", 7)
+NOWHERE = Origin("", 0)
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_size=1, max_size=12).filter(str.strip)
+NAMES = st.from_regex(r"[a-z]{3,8}", fullmatch=True).map(lambda name: f"x_{name}")
+NUMBERS = st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()
+ABOUT = st.dictionaries(NAMES, WORDS | NUMBERS, max_size=3)
+JSON = st.recursive(
+    NUMBERS | WORDS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=2)
+)
+CALLS = st.lists(st.builds(ToolCall, NAMES, st.dictionaries(NAMES, JSON, max_size=2)), max_size=2).map(tuple)
+
+
+def message(role: Role) -> st.SearchStrategy[Message]:
+    return st.builds(Message, st.just(role), WORDS)
+
+
+ANSWER = message("assistant")
+PROMPT = st.tuples(message("user")) | st.tuples(message("system"), message("user"), ANSWER, message("user"))
+TRAINED = st.builds(Message, st.just("assistant"), WORDS, st.just(True), CALLS)
+UNTRAINED = st.builds(Message, st.just("assistant"), WORDS, st.just(False))
+TALK = st.tuples(message("user"), TRAINED) | st.tuples(
+    message("system"), message("user"), UNTRAINED, message("user"), TRAINED
+)
+TOOL = st.builds(lambda name, about: {"name": name, "description": about}, NAMES, WORDS)
+
+
+@st.composite
+def comparisons(draw: st.DrawFn) -> Comparison:
+    texts = draw(st.lists(WORDS, min_size=2, max_size=4, unique=True))
+    ranks = draw(st.lists(st.integers(0, 3), min_size=len(texts), max_size=len(texts)))
+    scores = draw(st.just([]) | st.lists(st.floats(-9, 9), min_size=len(texts), max_size=len(texts)))
+    completions = tuple(Message("assistant", text) for text in texts)
+    places = tuple(sorted(set(ranks)).index(rank) for rank in ranks)
+    names = draw(st.just("") | NAMES), draw(st.just("") | NAMES)
+    return Comparison(draw(PROMPT), completions, places, HERE, tuple(scores), *names, draw(ABOUT))
+
+
+ROWS: dict[KindName, st.SearchStrategy[Any]] = {
+    "demonstrations": st.builds(Demonstration, TALK, st.just(HERE), st.lists(TOOL, max_size=2).map(tuple), ABOUT),
+    "documents": st.builds(Text, WORDS, st.just(HERE), ABOUT),
+    "comparisons": comparisons(),
+    "judged": st.builds(Judged, PROMPT, ANSWER, st.booleans(), st.just(HERE), st.just("") | NAMES, ABOUT),
+    "prompts": st.builds(Prompt, PROMPT, st.just(HERE), st.lists(WORDS, max_size=2).map(tuple), ABOUT),
+    "questions": st.builds(
+        Question,
+        PROMPT,
+        st.lists(WORDS, min_size=1, max_size=3).map(tuple),
+        st.just(HERE),
+        st.lists(WORDS).map(tuple),
+        ABOUT,
+    ),
+}
+
+
+def written(rows: list[Row], out: Path, kind: KindName) -> Path:
+    """The rows as `convert` writes them, without a file that they came from."""
+
+    def given(*_: Any) -> Any:
+        return iter(rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "stream_rows", given)
+        convert(["here.jsonl"], out, kind)
+    return out
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+@pytest.mark.parametrize("kind", KIND_NAMES)
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_row_is_read_back_as_it_was(kind: KindName, ending: str, data: st.DataObject) -> None:
+    rows = data.draw(st.lists(ROWS[kind], min_size=1, max_size=3))
+    with tempfile.TemporaryDirectory() as folder:
+        found = import_rows(written(rows, Path(folder) / f"x.{ending}", kind), (KIND_NAMES[kind],))
+    assert found.dropped == []
+    assert [replace(row, origin=NOWHERE) for row in found.rows] == [replace(row, origin=NOWHERE) for row in rows]
+
+
+# What is written
+
+
+def test_a_demonstration_says_where_it_comes_from_and_what_is_not_learnt() -> None:
+    turns = (
+        Message("user", "q"),
+        Message("assistant", "a", trained=False),
+        Message("user", "r"),
+        Message("assistant", "b"),
+    )
+    assert line(Demonstration(turns, HERE, about={"lang": "en"})) == {
+        "messages": [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": "a", "loss_weight": 0},
+            {"role": "user", "content": "r"},
+            {"role": "assistant", "content": "b"},
+        ],
+        "about": {"lang": "en"},
+        "origin": {"file": "here.jsonl", "row": 7},
+    }
+
+
+def test_a_judgement_of_false_is_written() -> None:
+    assert line(Judged((Message("user", "q"),), Message("assistant", "a"), False, HERE))["verdict"] is False
+
+
+# Files
+
+
+def alpaca(folder: Path, *answers: str) -> str:
+    path = folder / "alpaca.jsonl"
+    path.write_text("".join(json.dumps({"instruction": "q", "output": answer}) + "\n" for answer in answers))
+    return str(path)
+
+
+def test_rows_stand_in_the_order_of_the_files(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    done = convert([alpaca(tmp_path, "one", "two"), alpaca(tmp_path, "one", "two")], out)
+    assert (done.kind, done.rows) == ("demonstrations", 4)
+    said = [json.loads(each)["messages"][1]["content"] for each in out.read_text().splitlines()]
+    assert said == ["one", "two", "one", "two"]
+
+
+def test_files_of_several_kinds_need_to_be_told_which(tmp_path: Path) -> None:
+    reply = {"role": "assistant", "text": "a", "replies": []}
+    tree = {"message_tree_id": "1", "prompt": {"role": "prompter", "text": "q", "replies": [reply]}}
+    (tmp_path / "tree.jsonl").write_text(json.dumps(tree))
+    with pytest.raises(ConfigError, match=r"holds demonstrations and .*comparisons.*: say which with --as"):
+        convert([str(tmp_path / "tree.jsonl")], tmp_path / "out.jsonl")
+
+
+def test_an_error_half_way_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="row 2"):
+        convert([alpaca(tmp_path, "one", "")], tmp_path / "out" / "out.jsonl")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_error_half_way_keeps_the_file_of_before(tmp_path: Path) -> None:
+    out = tmp_path / "out.parquet"
+    out.write_text("as it was")
+    with pytest.raises(DataError, match="row 2"):
+        convert([alpaca(tmp_path, "one", "")], out)
+    assert out.read_text() == "as it was"
+
+
+def test_a_file_is_not_written_over_itself(tmp_path: Path) -> None:
+    path = alpaca(tmp_path, "one")
+    with pytest.raises(ConfigError, match="is one of the files to convert"):
+        convert([path], Path(path))
+
+
+def test_another_ending_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"end its name in \.jsonl or \.parquet"):
+        convert([alpaca(tmp_path, "one")], tmp_path / "out.csv")
+
+
+def chatterbot(folder: Path) -> str:
+    path = folder / "talk.yml"
+    path.write_text("categories: [x]\nconversations:\n- [hi, hello]\n- [alone]\n")
+    return str(path)
+
+
+def test_rows_left_out_are_all_listed_beside_the_file(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    done = convert([chatterbot(tmp_path)], out)
+    assert (done.rows, done.dropped) == (1, 1)
+    (listed,) = (tmp_path / "out.jsonl.dropped").read_text().splitlines()
+    path = str(tmp_path / "talk.yml")
+    assert json.loads(listed) == {"file": path, "row": 2, "reason": "a single utterance, without an answer"}
+
+
+def test_a_list_of_an_earlier_time_is_taken_away(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    convert([chatterbot(tmp_path)], out)
+    convert([alpaca(tmp_path, "one")], out)
+    assert not (tmp_path / "out.jsonl.dropped").exists()
+
+
+def test_nothing_to_write_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "talk.yml").write_text("conversations:\n- [alone]\n")
+    with pytest.raises(DataError, match=r"no row to write: 1 were left out; the first because: a single utterance"):
+        convert([str(tmp_path / "talk.yml")], tmp_path / "out.jsonl")
+
+
+def test_verdicts_of_two_types_do_not_fit_one_column(tmp_path: Path) -> None:
+    rows: list[Row] = [Judged((Message("user", "q"),), Message("assistant", "a"), v, HERE) for v in (True, "partly")]
+    with pytest.raises(DataError, match=r"here\.jsonl row 7, field verdict: found 'partly'"):
+        written(rows, tmp_path / "out.parquet", "judged")
+
+
+def test_parquet_is_written_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow.parquet
+
+    monkeypatch.setattr(module, "GROUP", 2)
+    convert([alpaca(tmp_path, "one", "two", "three")], tmp_path / "out.parquet")
+    assert pyarrow.parquet.ParquetFile(tmp_path / "out.parquet").num_row_groups == 2
+
+
+def test_the_command_says_what_was_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["data", "convert", chatterbot(tmp_path), "--out", str(tmp_path / "out.jsonl")])
+    said = capsys.readouterr()
+    assert f"1 demonstrations in {tmp_path}/out.jsonl" in said.out
+    assert f"left out: {tmp_path}/talk.yml row 2: a single utterance" in said.err
+
+
+def test_a_row_of_another_kind_is_listed_not_lost(tmp_path: Path) -> None:
+    rows: list[Row] = [Text("words", HERE), Prompt((Message("user", "q"),), HERE)]
+    written(rows, tmp_path / "out.jsonl", "documents")
+    assert "it is one of the prompts, not of the documents" in (tmp_path / "out.jsonl.dropped").read_text()
