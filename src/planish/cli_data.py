@@ -42,8 +42,8 @@ def add_data_commands(commands: Any) -> None:
 
 def _inspect(options: argparse.Namespace) -> None:
     from planish.base.config import load_config
-    from planish.data.inspect import FEW_LISTED, Looking
     from planish.data.rows import LEARNT
+    from planish.data.seeing.inspect import FEW_LISTED, Looking
     from planish.methods.look import InspectConfig, inspect
     from planish.report.inspection import show
 
@@ -77,7 +77,7 @@ def _inspect(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from planish.data.convert import convert
+    from planish.data.seeing.convert import convert
 
     done = convert(options.settings, Path(options.out), options.kind, options.format)
     print(f"{done.rows} {done.kind} in {done.out}")

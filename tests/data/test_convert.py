@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from planish.base.errors import ConfigError, DataError
 from planish.cli import main
-from planish.data import convert as module
-from planish.data.convert import KIND_NAMES, KindName, convert, line
 from planish.data.formats import import_rows
 from planish.data.rows import (
     Comparison,
@@ -30,6 +28,8 @@ from planish.data.rows import (
     Text,
     ToolCall,
 )
+from planish.data.seeing import convert as module
+from planish.data.seeing.convert import KIND_NAMES, KindName, convert, line
 
 HERE = Origin("here.jsonl", 7)
 NOWHERE = Origin("", 0)

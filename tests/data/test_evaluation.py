@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planish.base.errors import DataError
+from planish.data.files.readers import Record
 from planish.data.formats import FORMATS, recognise
 from planish.data.formats.registry import importer_of
-from planish.data.readers import Record
 from planish.data.rows import Comparison, Dropped, Message, Origin, Prompt, Question, Row
 
 HERE = Origin("here.jsonl", 7)

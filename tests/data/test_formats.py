@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planish.base.errors import DataError
+from planish.data.files.readers import Record
 from planish.data.formats import FORMATS, import_rows, recognise, stream_rows
 from planish.data.formats.registry import importer_of
-from planish.data.readers import Record
 from planish.data.rows import LEARNT, About, Demonstration, Dropped, Message, Origin, Row, Text, ToolCall
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"

@@ -11,10 +11,10 @@ import pytest
 
 from planish.base.errors import DataError
 from planish.cli import main
-from planish.data.inspect import Looking, inspect_source
-from planish.data.inspection import KindView, SourceView, distribution
 from planish.data.rows import LEARNT, Comparison, Demonstration, Message, Origin
-from planish.data.rulers import InCharacters, InTokens
+from planish.data.seeing.inspect import Looking, inspect_source
+from planish.data.seeing.inspection import KindView, SourceView, distribution
+from planish.data.seeing.rulers import InCharacters, InTokens
 from planish.data.templates import ChatTemplate
 from planish.models.load import load_tokenizer
 

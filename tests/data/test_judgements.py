@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planish.base.errors import DataError
+from planish.data.files.readers import Record
 from planish.data.formats import recognise
-from planish.data.readers import Record
 from planish.data.rows import Comparison, Judged, Message, Row
 from records import HERE, answers, assistant, compared, dropped, judged, rows_of, said, user
 

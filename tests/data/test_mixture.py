@@ -38,7 +38,9 @@ def every_row(sizes: Sequence[int]) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("sizes", [[3, 6], [1], [1, 1], [BLOCK, 1], [BLOCK + 1, 700, 3]])
 def test_mixture_covers_all_examples_deterministically(sizes: list[int]) -> None:
     for epochs in (1, 2):
-        once, twice = (Mixture(sizes, [Stage(share_out(proportional(sizes), epochs * sum(sizes)))], seed=1) for _ in range(2))
+        once, twice = (
+            Mixture(sizes, [Stage(share_out(proportional(sizes), epochs * sum(sizes)))], seed=1) for _ in range(2)
+        )
         assert Counter((place.source, place.row) for place in once) == Counter(every_row(sizes) * epochs)
         assert list(once) == list(twice)
 

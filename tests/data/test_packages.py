@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from planish.base.errors import DataError
-from planish.data import packages
+from planish.data.files import packages
+from planish.data.files.packages import download_wheel, package_file
+from planish.data.files.readers import read
 from planish.data.formats import import_rows
-from planish.data.packages import download_wheel, package_file
-from planish.data.readers import read
 from planish.data.rows import Demonstration
 
 SPEC = "pypi:toy-data==1.0/toy/data"

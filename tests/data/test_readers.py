@@ -19,8 +19,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from planish.base.errors import DataError
-from planish.data.json_stream import json_values
-from planish.data.readers import Reading, read
+from planish.data.files.json_stream import json_values
+from planish.data.files.readers import Reading, read
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 

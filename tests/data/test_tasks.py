@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planish.base.errors import DataError
+from planish.data.files.readers import Record
 from planish.data.formats import FORMATS, import_rows
-from planish.data.readers import Record
 from planish.data.rows import Demonstration, Message, Origin
 
 RTE = "premise,hypothesis,label\nIt rains.,It is wet.,0\nHe sings.,He is mute.,1\n"

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planish.base.errors import DataError
+from planish.data.files.readers import Record
 from planish.data.formats import FORMATS, import_rows, recognise
 from planish.data.formats.trees import gather_trees
-from planish.data.readers import Record
 from planish.data.rows import Comparison, Demonstration, Dropped, Message, Origin, Prompt, Row
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"

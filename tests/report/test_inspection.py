@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 import pytest
 from rich.console import Console
 
-from planish.data.inspection import (
+from planish.data.seeing.inspection import (
     Inspection,
     Judgements,
     KindView,

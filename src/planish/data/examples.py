@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -47,8 +47,10 @@ class Examples:
     def __init__(self, source: int = 0, folder: Path | None = None) -> None:
         self.source = source
         self._folder = folder
-        self._file: IO[bytes] | None = None
-        self._fresh = bytearray()  # tokens that are not in the file yet; one that is not learnt is stored as its complement
+        self._file: int | None = None
+        self._fresh = (
+            bytearray()
+        )  # tokens that are not in the file yet; one that is not learnt is stored as its complement
         self._coded = np.zeros(0, np.int32)
         self._offsets = array("q", [0])
         self._rows, self._files = array("q"), array("i")
@@ -97,18 +99,19 @@ class Examples:
 
     def _spill(self) -> None:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=self._folder)
-            weakref.finalize(self, self._file.close)
-        self._file.seek(0, os.SEEK_END)
-        self._file.write(self._fresh)
-        self._file.flush()
+            self._file, name = tempfile.mkstemp(dir=self._folder)
+            Path(name).unlink()
+            weakref.finalize(self, os.close, self._file)
+        left = bytes(self._fresh)
+        while left:
+            left = left[os.write(self._file, left) :]
         self._fresh.clear()
 
     def _all(self) -> np.ndarray:
         if self._fresh:
             self._spill()
         if self._file is not None and len(self._coded) < self._offsets[-1]:
-            self._coded = np.frombuffer(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ), np.int32)
+            self._coded = np.frombuffer(mmap.mmap(self._file, 0, access=mmap.ACCESS_READ), np.int32)
         return self._coded
 
 
@@ -197,7 +200,9 @@ def _split(encoded: Encoded, max_tokens: int) -> Iterator[Encoded]:
         start += max_tokens - 1
 
 
-def _add_demonstration(encoding: Encoding, row: Demonstration, encoded: Encoded, max_tokens: int, too_long: TooLong) -> None:
+def _add_demonstration(
+    encoding: Encoding, row: Demonstration, encoded: Encoded, max_tokens: int, too_long: TooLong
+) -> None:
     length = len(encoded.tokens)
     if length <= max_tokens:
         if encoded.loss_mask.any():
@@ -209,8 +214,8 @@ def _add_demonstration(encoding: Encoding, row: Demonstration, encoded: Encoded,
         return
     if too_long == "stop":
         raise DataError(
-            f"{row.origin}: {length} tokens, more than max_tokens={max_tokens}. Nothing is cut unasked: raise data.max_tokens, or "
-            "set data.too_long to drop (leave such rows out) or cut (keep their first tokens); both are listed in data.json"
+            f"{row.origin}: {length} tokens, more than max_tokens={max_tokens}. Nothing is cut unasked: raise data.max_tokens, "
+            "or set data.too_long to drop (leave such rows out) or cut (keep their first tokens); both are listed in data.json"
         )
     if too_long == "drop":
         encoding.dropped.append(Dropped(row.origin, f"{length} tokens, more than max_tokens={max_tokens}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeGuard
 
 from planish.base.errors import DataError
-from planish.data.readers import Record
+from planish.data.files.readers import Record
 
 
 def fault(record: Record, problem: str) -> DataError:

@@ -173,7 +173,9 @@ def _before_blocks(counts: np.ndarray) -> np.ndarray:
         by_remainder = np.lexsort((-rest, drawn + share - whole))  # those owed a whole example come first
         if missing > 0:
             share[by_remainder[:missing]] += 1
-        for source in by_remainder[::-1]:  # some had one more than owed already: one too many is taken where least is owed
+        for source in by_remainder[
+            ::-1
+        ]:  # some had one more than owed already: one too many is taken where least is owed
             if missing < 0 and share[source] > 0:
                 share[source] -= 1
                 missing += 1

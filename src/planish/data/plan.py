@@ -171,8 +171,6 @@ def _refuse_repeats(config: DataConfig, names: Sequence[str], sizes: Sequence[in
         most = config.sources[name].repeats
         if most is not None and count > most * size:
             raise ConfigError(
-                f"data.sources.{name}: the plan passes {count / size:.2f} times over its {size} rows, more than repeats={most:g}. "
-                "Lower its share, shorten the run, add rows, or raise repeats"
+                f"data.sources.{name}: the plan passes {count / size:.2f} times over its {size} rows, more than "
+                f"repeats={most:g}. Lower its share, shorten the run, add rows, or raise repeats"
             )
-
-

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from planish.base.errors import DataError
 from planish.data.fields import child, fields
+from planish.data.files.readers import Record
 from planish.data.formats.answers import refuse_tools, turns_of
 from planish.data.formats.registry import imported, importer_of, open_source
 from planish.data.formats.turns import about, system_turn
-from planish.data.readers import Record
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Origin, Prompt, Question, Row, Text
 
 CONVERSATIONS = ("messages", "sharegpt")

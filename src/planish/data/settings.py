@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import model_validator
 
 from planish.base.config import Config, Field
+from planish.data.cleaning.hygiene import HygieneConfig
 from planish.data.examples import TooLong
-from planish.data.hygiene import HygieneConfig
 from planish.data.templates import MaskName
 
 

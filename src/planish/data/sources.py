@@ -19,9 +19,9 @@ from transformers import PreTrainedTokenizerBase
 from planish.base.errors import ConfigError, DataError
 from planish.base.progress import track
 from planish.base.rng import Permutation
+from planish.data.cleaning.hygiene import clean, digest
 from planish.data.examples import Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
-from planish.data.hygiene import clean, digest
 from planish.data.rows import LEARNT, Comparison, Demonstration, Dropped, Learnt
 from planish.data.settings import DataConfig, SourceConfig
 from planish.data.templates import ChatTemplate
@@ -102,9 +102,7 @@ def prepare_sources(
     sources = [SourceRows(name, source) for name, source in config.sources.items()]
     digests = [_digests(source) for source in sources]
     cleaning = clean(sources, config.hygiene)
-    parts = [
-        _split(config, source, digests[k], sorted(cleaning.removed[k]), seed) for k, source in enumerate(sources)
-    ]
+    parts = [_split(config, source, digests[k], sorted(cleaning.removed[k]), seed) for k, source in enumerate(sources)]
     copies = [_held_out_elsewhere(k, config, digests, parts) for k in range(len(sources))]
     prepared: list[Source] = []
     for k, source in enumerate(sources):

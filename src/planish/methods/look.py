@@ -7,10 +7,10 @@ from dataclasses import replace
 from pydantic import ConfigDict
 
 from planish.base.config import Config, Field
-from planish.data.inspect import Looking, inspect_source
-from planish.data.inspection import Inspection, SourceView
 from planish.data.rows import Comparison, Row
-from planish.data.rulers import InTokens
+from planish.data.seeing.inspect import Looking, inspect_source
+from planish.data.seeing.inspection import Inspection, SourceView
+from planish.data.seeing.rulers import InTokens
 from planish.data.settings import DataConfig
 from planish.data.templates import ChatTemplate, ensure_template
 from planish.methods.pretrain import NewModel

@@ -21,8 +21,8 @@ from planish.base.errors import ConfigError
 from planish.base.files import write_json
 from planish.base.tally import Mean, Metrics
 from planish.base.types import Packed
-from planish.data.rows import Demonstration
 from planish.data.plan import Plan
+from planish.data.rows import Demonstration
 from planish.data.settings import DataConfig
 from planish.data.sources import Source, prepare_sources
 from planish.data.templates import ChatTemplate

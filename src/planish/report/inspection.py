@@ -14,7 +14,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from planish.data.inspection import Inspection, Judgements, KindView, Lengths, Listing, Part, Piece, Sample, SourceView
+from planish.data.seeing.inspection import (
+    Inspection,
+    Judgements,
+    KindView,
+    Lengths,
+    Listing,
+    Part,
+    Piece,
+    Sample,
+    SourceView,
+)
 from planish.report.sentences import count_text, listed
 
 MOST_SHOWN = 1500  # characters of one part of a row in the terminal

@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from planish import __version__
 from planish.base.files import write_text
-from planish.data.inspection import Inspection, KindView, Lengths, Listing, Part, Piece, SourceView
+from planish.data.seeing.inspection import Inspection, KindView, Lengths, Listing, Part, Piece, SourceView
 from planish.report.inspection import (
     FATES,
     MEASURES,

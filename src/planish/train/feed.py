@@ -101,9 +101,7 @@ def _lengths(
     return [max(n, round(n * _step_size(batch, stage))) for n, stage in zip(counts, asked, strict=True)], counts
 
 
-def equal_parts(
-    mixture: Mixture, start: int, examples: Sequence[Examples], total: int, count: int
-) -> np.ndarray:
+def equal_parts(mixture: Mixture, start: int, examples: Sequence[Examples], total: int, count: int) -> np.ndarray:
     """Where each of `count` parts of a stage ends, so that all have about as many tokens, and none is empty."""
     stop = int(mixture.starts[np.searchsorted(mixture.starts, start, side="right")])
     tokens = [each.num_tokens for each in examples]

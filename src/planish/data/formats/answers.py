@@ -22,6 +22,7 @@ from planish.data.fields import (
     optional_text,
     text,
 )
+from planish.data.files.readers import Record
 from planish.data.formats.tools import calls_in, calls_of, tools_of
 from planish.data.formats.turns import (
     CHAT_ROLES,
@@ -32,7 +33,6 @@ from planish.data.formats.turns import (
     role_of,
     system_turn,
 )
-from planish.data.readers import Record
 from planish.data.rows import About, Comparison, Dropped, Message, Role
 
 Choice = TypeVar("Choice")

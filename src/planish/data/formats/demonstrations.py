@@ -20,6 +20,7 @@ from planish.data.fields import (
     optional_text,
     text,
 )
+from planish.data.files.readers import Record
 from planish.data.formats.registry import importer
 from planish.data.formats.tools import calls_in, tools_of
 from planish.data.formats.turns import (
@@ -32,7 +33,6 @@ from planish.data.formats.turns import (
     role_of,
     system_turn,
 )
-from planish.data.readers import Record
 from planish.data.rows import Demonstration, Dropped, Message, Origin, Role, Text
 
 T0_END = ("<|endoftext|>", "</s>", "###eos_token###")

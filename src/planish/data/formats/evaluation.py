@@ -18,10 +18,10 @@ from planish.data.fields import (
     optional_text,
     text,
 )
+from planish.data.files.readers import Record
 from planish.data.formats.answers import about_of, asked, compared, number, places, transcript, turns_of
 from planish.data.formats.registry import importer
 from planish.data.formats.turns import about
-from planish.data.readers import Record
 from planish.data.rows import Comparison, Dropped, Message, Origin, Prompt, Question
 
 # Beside one of these a prompt has an answer, or is a rendered copy of what stands there.

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from planish.data.fields import child, fault, fields, items, optional_text, text
+from planish.data.files.readers import Record
 from planish.data.formats.answers import asked, blank, choice, compared, number
 from planish.data.formats.registry import importer
 from planish.data.formats.turns import about
-from planish.data.readers import Record
 from planish.data.rows import Comparison, Dropped, Message
 
 Ranks = tuple[int, int]

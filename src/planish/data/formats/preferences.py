@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from planish.data.fields import child, children, fault, fields, has, is_list, is_object, optional_text, text
+from planish.data.files.readers import Record
 from planish.data.formats.answers import (
     ASKED,
     about_of,
@@ -21,7 +22,6 @@ from planish.data.formats.answers import (
 )
 from planish.data.formats.registry import importer
 from planish.data.formats.turns import about, system_turn
-from planish.data.readers import Record
 from planish.data.rows import About, Comparison, Dropped, Message
 
 CHOSEN = ("chosen", "rejected")

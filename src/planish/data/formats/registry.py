@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 from planish.base.errors import DataError
 from planish.data.fields import called, has, is_object
-from planish.data.readers import Reading, Record, read
+from planish.data.files.readers import Reading, Record, read
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Prompt, Question, R, Row, Rows, Text
 
 Importer = Callable[[Record], Iterator[Row | Dropped]]

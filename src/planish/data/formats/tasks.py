@@ -34,9 +34,9 @@ from planish.data.fields import (
     optional_text,
     text,
 )
+from planish.data.files.readers import Record, read
 from planish.data.formats.registry import importer
 from planish.data.formats.turns import about
-from planish.data.readers import Record, read
 from planish.data.rows import Demonstration, Message
 
 OPTIONS = "options_"

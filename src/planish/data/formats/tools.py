@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planish.data.fields import as_text, called, child, children, fault, fields, is_list, is_object, items, text
-from planish.data.readers import Record
+from planish.data.files.readers import Record
 from planish.data.rows import ToolCall
 
 

@@ -12,10 +12,10 @@ from math import inf
 from typing import Any
 
 from planish.data.fields import called, child, children, fault, fields, has, optional_number, optional_text, text
+from planish.data.files.readers import Record
 from planish.data.formats.answers import compared, places
 from planish.data.formats.registry import importer
 from planish.data.formats.turns import about, role_of
-from planish.data.readers import Record
 from planish.data.rows import About, Comparison, Demonstration, Dropped, Message, Prompt, Role
 
 OASST_ROLES: dict[str, Role] = {"prompter": "user", "assistant": "assistant"}

@@ -19,8 +19,8 @@ from planish.data.fields import (
     optional_text,
     text,
 )
+from planish.data.files.readers import Record
 from planish.data.formats.tools import calls_of, tools_of, tools_text
-from planish.data.readers import Record
 from planish.data.rows import About, Demonstration, Message, Role
 
 CHAT_ROLES: dict[str, Role] = {

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from planish.data.fields import as_text, child, children, fault, fields, has, is_object, optional_text, text
+from planish.data.files.readers import Record
 from planish.data.formats.answers import about_of, answer_of, asked, choice, number, refuse_tools, turns_of
 from planish.data.formats.registry import importer
 from planish.data.formats.turns import about, system_turn
-from planish.data.readers import Record
 from planish.data.rows import About, Judged, Message
 
 GENERAL = ("prompt", "prompt_completion", "messages", "sharegpt", "text")

@@ -12,7 +12,17 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from planish.base.errors import DataError
-from planish.data.contents import Cleanable, asked, hash64, normalised, said, texts, windows, word_hashes, words
+from planish.data.cleaning.contents import (
+    Cleanable,
+    asked,
+    hash64,
+    normalised,
+    said,
+    texts,
+    windows,
+    word_hashes,
+    words,
+)
 from planish.data.formats import stream_rows
 from planish.data.prompts import stream_prompts
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Origin, Prompt, Question, Row, Text

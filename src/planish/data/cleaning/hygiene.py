@@ -15,13 +15,13 @@ from typing import Protocol
 from pydantic import model_validator
 
 from planish.base.config import Config, Field
-from planish.data.contents import Cleanable
-from planish.data.contents import digest as digest
-from planish.data.contents import normalised as normalised
-from planish.data.languages import Languages
-from planish.data.leaks import Evaluation, evaluation_rows
+from planish.data.cleaning.contents import Cleanable
+from planish.data.cleaning.contents import digest as digest
+from planish.data.cleaning.contents import normalised as normalised
+from planish.data.cleaning.languages import Languages
+from planish.data.cleaning.leaks import Evaluation, evaluation_rows
+from planish.data.cleaning.rules import ExactCopy, Language, Leak, Length, NearCopy, Places, Rule, SimilarPrompt
 from planish.data.rows import Origin
-from planish.data.rules import ExactCopy, Language, Leak, Length, NearCopy, Places, Rule, SimilarPrompt
 
 
 class HygieneConfig(Config):

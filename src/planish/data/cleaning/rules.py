@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from planish.data.contents import Cleanable, copy_digest, learnt_lengths, prompt, shingles, texts, word_hashes
-from planish.data.languages import Languages
+from planish.data.cleaning.contents import Cleanable, copy_digest, learnt_lengths, prompt, shingles, texts, word_hashes
+from planish.data.cleaning.languages import Languages
+from planish.data.cleaning.similar import NearCopies, SimilarPrompts, shared_groups
 from planish.data.rows import Origin
-from planish.data.similar import NearCopies, SimilarPrompts, shared_groups
 
 
 class Places:

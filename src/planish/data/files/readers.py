@@ -16,11 +16,18 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from planish.base.errors import DataError
-from planish.data.columns import read_columns
-from planish.data.json_stream import json_lines, json_values
-from planish.data.packages import package_file
+from planish.data.files.columns import read_columns
+from planish.data.files.json_stream import json_lines, json_values
+from planish.data.files.packages import package_file
+from planish.data.files.text_files import (
+    MAX_CHARACTERS,
+    UNPACKERS,
+    check_regular,
+    first_repeated,
+    read_lines,
+    read_text,
+)
 from planish.data.rows import Origin
-from planish.data.text_files import MAX_CHARACTERS, UNPACKERS, check_regular, first_repeated, read_lines, read_text
 
 # What the standard library says (a part of it), and what to say to a person.
 CSV_PROBLEMS = {

@@ -16,8 +16,10 @@ from itertools import combinations
 from planish.base.errors import DataError
 from planish.base.progress import Progress
 from planish.base.rng import numpy_generator
+from planish.data.files.readers import Record
 from planish.data.formats.registry import KINDS, Format, Importer, imported, importer_of, open_source
-from planish.data.inspection import (
+from planish.data.rows import Comparison, Dropped, Judged, Origin, Row, Text
+from planish.data.seeing.inspection import (
     Judgements,
     KindView,
     Listed,
@@ -27,9 +29,7 @@ from planish.data.inspection import (
     distribution,
     tally,
 )
-from planish.data.readers import Record
-from planish.data.rows import Comparison, Dropped, Judged, Origin, Row, Text
-from planish.data.rulers import InCharacters, Measured, Ruler, conversations
+from planish.data.seeing.rulers import InCharacters, Measured, Ruler, conversations
 
 BATCH = 200  # rows measured at once
 FEW_LISTED = 200  # rows of each listing that are kept, unless all are asked for

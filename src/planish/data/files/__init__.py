@@ -1,0 +1,1 @@
+"""From a path to raw records: every kind of file, folder, package and hub dataset."""
