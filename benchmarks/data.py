@@ -66,6 +66,7 @@ def write_rows(path: Path, tokens: int) -> int:
     from planish.models.load import load_tokenizer
 
     tokenizer: Any = load_tokenizer(MODEL)
+    tokenizer.chat_template = CHATML
     held = count = 0
     with path.open("w") as file:
         for row in chat_rows():
