@@ -6,8 +6,9 @@
 `speed` writes chat rows to a jsonl file and has two systems make packed training rows of it, from the file on, in
 processes of their own that take turns. TRL reads it with `datasets`, renders, tokenises, masks all but the assistant's
 words and packs (SFTTrainer with assistant_only_loss and packing). planish reads it twice, splits off held-out rows,
-renders, tokenises, masks, plans the order of one epoch and packs every step. Workers are TRL's dataset_num_proc, and
-planish's tokeniser threads. Both must learn the same tokens of the same rows, or the exit status is 1.
+renders, tokenises, masks, plans the order of one epoch and packs every step. Workers are TRL's dataset_num_proc and
+planish's tokeniser threads; each system gets as many cores. Both must learn the same tokens of the same rows, or the exit
+status is 1.
 
 `memory` prepares a file of many rows and prints, row by row, what the process holds: memory of its own, and pages of
 files that the system may take back at any time. Then a second process asks for the order from the middle on.
@@ -253,7 +254,7 @@ def child(task: str, *arguments: str, workers: int = 2, shown: bool = False) -> 
     """Runs a task of this file in a fresh process; its last line of output is the result."""
     several = str(workers > 1).lower()
     settings = {**os.environ, "RAYON_NUM_THREADS": str(workers), "TOKENIZERS_PARALLELISM": several}
-    command = [sys.executable, __file__, "child", task, *arguments]
+    command = ["taskset", "--cpu-list", f"0-{workers - 1}", sys.executable, __file__, "child", task, *arguments]
     done = subprocess.run(
         command, env=settings, stdout=subprocess.PIPE, stderr=None if shown else subprocess.PIPE, text=True
     )

@@ -37,6 +37,7 @@ def add_data_commands(commands: Any) -> None:
 
     mix = actions.add_parser("mix", help="show what each stage of a recipe would hold, without training")
     mix.add_argument("settings", nargs="+", metavar="RECIPE.yaml | key=value", help="settings, later ones win")
+    mix.add_argument("--list", action="store_true", help="name every row that is left out, cut, or also measured on")
     mix.set_defaults(run=_mix)
 
 
@@ -90,12 +91,14 @@ def _convert(options: argparse.Namespace) -> None:
 def _mix(options: argparse.Namespace) -> None:
     from planish.base.config import load_config
     from planish.methods.mix import MixConfig, mix
-    from planish.report.inspection import show_mixture, stage_views
+    from planish.report.mixture import show_mixture, show_sources, stage_views
 
     recipe, files, settings = _sorted(options.settings)
     if recipe is None or files:
         raise ConfigError(f"mix reads one recipe that has data.sources; found {', '.join(files) or 'none'}")
-    show_mixture(stage_views(mix(load_config(MixConfig, recipe, settings))["stages"]))
+    account = mix(load_config(MixConfig, recipe, settings))
+    show_sources(account["sources"], options.list)
+    show_mixture(stage_views(account["stages"]))
 
 
 def _sorted(texts: list[str]) -> tuple[str | None, list[str], list[str]]:

@@ -865,7 +865,7 @@ def test_words_found_all_at_once_stand_where_they_do_one_by_one(name: str, messa
     template, row = template_of(name), demonstration(messages)
     text = template._render(row.messages, row)
     turns = [at for at, message in enumerate(messages) if message.role == "assistant"]
-    for turn, span in template._all_words(row, turns, text).items():
+    for turn, span in template._all_words([row], [turns], [text])[0].items():
         assert span == template._words(row, turn, text)
 
 
@@ -873,4 +873,4 @@ def test_words_are_found_all_at_once_where_the_template_keeps_or_trims_them() ->
     messages = conversation("1?", "One.", "2?", " Two. ", "3?", "")
     for name in ("chatml", "llama 3", "gemma"):
         template, row = template_of(name), demonstration(messages)
-        assert set(template._all_words(row, [1, 3, 5], template._render(row.messages, row))) == {1, 3, 5}
+        assert set(template._all_words([row], [[1, 3, 5]], [template._render(row.messages, row)])[0]) == {1, 3, 5}

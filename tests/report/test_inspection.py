@@ -26,8 +26,9 @@ from planish.data.seeing.inspection import (
     SourceView,
     distribution,
 )
-from planish.report.inspection import judgements_say, part_text, shortened, show, show_mixture, sparkline, stage_views
+from planish.report.inspection import judgements_say, part_text, shortened, show, sparkline
 from planish.report.inspection_page import parted, render_inspection
+from planish.report.mixture import show_mixture, show_sources, stage_views
 
 EVIL = "<script>alert(1)</script>"
 
@@ -249,3 +250,25 @@ def test_a_mixture_is_shown_by_stage_and_in_sum() -> None:
     assert "web 50.00% 5 50.00% 50 50.00% 0.05 0.05" in rows
     assert "total 100.00% 10 500" in rows
     assert rows[-3:] == ["web 95 95.00% 950 67.86% 0.95 0.95", "chat 5 5.00% 450 32.14% 1.00 1.00", "total 100 1,400"]
+
+
+def account(dropped: list[tuple[int, str]]) -> dict[str, Any]:
+    sizes = {"examples": 40, "tokens": 900, "learnt_tokens": 300}
+    rows = [{"file": "web.jsonl", "row": row, "reason": reason} for row, reason in dropped]
+    return {"training": sizes, "held_out": sizes, "dropped": rows, "cut": [], "leaks": rows[:1], "over_limit": 7}
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_rows_left_out_are_counted_by_reason_and_named_on_request(listed: bool) -> None:
+    sources = {"web": account([(3, "copy of web.jsonl row 1"), (9, "copy of web.jsonl row 2"), (12, "3 tokens more")])}
+    out = io.StringIO()
+    show_sources(sources, listed, Console(file=out, width=160, highlight=False))
+    rows = [" ".join(row.split()) for row in out.getvalue().splitlines() if row.strip()]
+    assert rows[1] == "web 40 900 300 40 7 3 0 1"
+    named = ["web.jsonl row 3: copy of web.jsonl row 1", "web.jsonl row 9: copy of web.jsonl row 2"]
+    assert rows[2:] == [
+        "web, left out:",
+        *([*named, "web.jsonl row 12: 3 tokens more"] if listed else ["2: copy …", "1: … tokens more"]),
+        "web, also measured on:",
+        named[0] if listed else "1: copy …",
+    ]

@@ -13,6 +13,7 @@ import tempfile
 import weakref
 from array import array
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -24,7 +25,7 @@ from transformers import PreTrainedTokenizerBase
 from planish.base.errors import DataError
 from planish.base.types import Example
 from planish.data.rows import Demonstration, Dropped, Learnt, Origin, Text
-from planish.data.templates import ChatTemplate, Encoded
+from planish.data.templates import ChatTemplate, Encoded, Rendered
 
 TooLong = Literal["stop", "drop", "cut"]
 BATCH = 500  # rows tokenised at once
@@ -124,6 +125,9 @@ class Encoding:
     cut: list[Dropped] = field(default_factory=list)  # rows that were shortened, and by how much
 
 
+Batch = list[tuple[Learnt, Encoding]]
+
+
 def encode_rows(
     rows: Iterable[Learnt],
     tokenizer: PreTrainedTokenizerBase,
@@ -145,26 +149,40 @@ def encode_into(
     max_tokens: int,
     too_long: TooLong = "stop",
 ) -> None:
-    """Tokenises each row into the encoding beside it."""
+    """Tokenises each row into the encoding beside it. While one batch is tokenised, the next is read and rendered."""
     remaining = iter(rows)
-    while batch := list(islice(remaining, BATCH)):
-        tokenised = _encode_batch([row for row, _ in batch], tokenizer, template)
-        for (row, encoding), encoded in zip(batch, tokenised, strict=True):
-            if isinstance(row, Text):
-                _add_document(encoding, row, encoded, max_tokens)
-            else:
-                _add_demonstration(encoding, row, encoded, max_tokens, too_long)
+    with ThreadPoolExecutor(1) as worker:
+        waiting: list[tuple[Batch, Future[list[Encoded]]]] = []
+        while (batch := list(islice(remaining, BATCH))) or waiting:
+            if batch:
+                rendered = _render([row for row, _ in batch], template)
+                future = worker.submit(_tokenise, [row for row, _ in batch], rendered, tokenizer, template)
+                waiting.append((batch, future))
+            if len(waiting) > 1 or not batch:
+                _add(*waiting.pop(0), max_tokens, too_long)
 
 
-def _encode_batch(
-    rows: list[Learnt], tokenizer: PreTrainedTokenizerBase, template: ChatTemplate | None
-) -> list[Encoded]:
+def _render(rows: list[Learnt], template: ChatTemplate | None) -> list[Rendered]:
     chats = [row for row in rows if isinstance(row, Demonstration)]
     if chats and template is None:
         raise DataError(f"{chats[0].origin}: a conversation needs a chat template, and none was made")
-    encoded = iter(template.encode(chats) if template and chats else [])
+    return template.render(chats) if template else []
+
+
+def _tokenise(
+    rows: list[Learnt], rendered: list[Rendered], tokenizer: PreTrainedTokenizerBase, template: ChatTemplate | None
+) -> list[Encoded]:
+    chats = iter(template.tokenise(rendered) if template and rendered else [])
     documents = iter(encode_texts(tokenizer, [row.text for row in rows if isinstance(row, Text)]))
-    return [next(encoded) if isinstance(row, Demonstration) else next(documents) for row in rows]
+    return [next(chats) if isinstance(row, Demonstration) else next(documents) for row in rows]
+
+
+def _add(batch: Batch, tokenised: Future[list[Encoded]], max_tokens: int, too_long: TooLong) -> None:
+    for (row, encoding), encoded in zip(batch, tokenised.result(), strict=True):
+        if isinstance(row, Text):
+            _add_document(encoding, row, encoded, max_tokens)
+        else:
+            _add_demonstration(encoding, row, encoded, max_tokens, too_long)
 
 
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[Encoded]:

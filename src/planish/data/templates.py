@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 from jinja2.exceptions import TemplateError
+from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from planish.base.errors import DataError, ModelError
@@ -25,6 +26,8 @@ from planish.data.toolcalls import Tools, as_dicts, as_schemas, in_words, missin
 
 MaskName = Literal["assistant", "last_turn", "all"]
 Span = tuple[int, int]
+Rendered = tuple[str, list[Span]]  # a conversation, and the stretches of it that are learnt
+REFUSALS = (TemplateError, TypeError, KeyError)  # what a template raises on a conversation it has no words for
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -100,14 +103,34 @@ class ChatTemplate:
 
     def encode(self, rows: Sequence[Demonstration]) -> list[Encoded]:
         """Tokens and masks of whole conversations."""
-        rendered = [self._render_with_spans(self._spelt(row)) for row in rows]
-        batch = self._tokenize([text for text, _ in rendered])
-        return [self._mask(*pair, ids, offsets) for pair, (ids, offsets) in zip(rendered, batch, strict=True)]
+        return self.tokenise(self.render(rows))
+
+    def render(self, rows: Sequence[Demonstration]) -> list[Rendered]:
+        """The text of each conversation and the stretches of it that are learnt, in characters."""
+        spelt = [self._spelt(row) for row in rows]
+        texts = self._render_all([(row.messages, row) for row in spelt])
+        if self.mask == "all":
+            return [(text, [(0, len(text))]) for text in texts]
+        turns = [self._learnt_turns(row) for row in spelt]
+        words = self._all_words(spelt, turns, texts)
+        asked = [
+            (row.messages[:turn], row) for row, learnt in zip(spelt, turns, strict=True) for turn in learnt if turn
+        ]
+        prompts = iter(self._render_all(asked, prompt=True))
+        rendered: list[Rendered] = []
+        for row, learnt, found, text in zip(spelt, turns, words, texts, strict=True):
+            spans = [self._span(row, turn, text, next(prompts) if turn else "", found.get(turn)) for turn in learnt]
+            rendered.append((text, spans))
+        return rendered
+
+    def tokenise(self, rendered: Sequence[Rendered]) -> list[Encoded]:
+        """Tokens and masks of what `render` gave. Most of it runs outside Python, beside which other work can go on."""
+        return [self._mask(*each, tokens) for each, tokens in zip(rendered, self._tokens(rendered), strict=True)]
 
     def encode_prompt(self, messages: Sequence[Message], tools: Tools = ()) -> list[int]:
         """The tokens a server feeds the model before it answers."""
         row = self._spelt(Demonstration(tuple(messages), Origin("the prompt", 1), tuple(tools)))
-        return self._tokenize([self._render(row.messages, row, prompt=True)])[0][0]
+        return list(self._tokens([(self._render(row.messages, row, prompt=True), [])])[0].ids)
 
     def _spelt(self, row: Demonstration) -> Demonstration:
         """The row with its calls and tools in words, if the template has none for them."""
@@ -117,42 +140,45 @@ class ChatTemplate:
             row, messages=tuple(in_words(row.messages, row.tools, replies_too=not self._writes_replies)), tools=()
         )
 
-    def _tokenize(self, texts: list[str]) -> list[tuple[list[int], list[Span]]]:
+    def _tokens(self, rendered: Sequence[Rendered]) -> list[Encoding]:
+        untyped: Any = self.tokenizer
+        backend: Tokenizer = untyped.backend_tokenizer
+        backend.no_truncation()  # a tokenizer.json may ask for either
+        backend.no_padding()
         # The template writes every special token itself: adding some here would give a second BOS.
-        batch = self.tokenizer(
-            texts, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False
-        )
-        return list(zip(batch["input_ids"], batch["offset_mapping"], strict=True))  # pyright: ignore
+        return backend.encode_batch([text for text, _ in rendered], add_special_tokens=False)
 
     def _render(self, messages: Sequence[Message], row: Demonstration, prompt: bool = False) -> str:
         """Messages that stand in for those of a row, with its tools."""
         try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    as_dicts(messages), as_schemas(row.tools), tokenize=False, add_generation_prompt=prompt
-                )
-            )
-        except (TemplateError, TypeError, KeyError) as error:
+            return self._apply([as_dicts(messages)], as_schemas(row.tools), prompt)[0]
+        except REFUSALS as error:
             raise DataError(f"{row.origin}: the model's chat template refuses this conversation: {error}") from None
 
-    def _render_with_spans(self, row: Demonstration) -> tuple[str, list[Span]]:
-        """The rendered conversation and the stretches of it that are learnt, in characters."""
-        messages = row.messages
-        text = self._render(messages, row)
-        if self.mask == "all":
-            return text, [(0, len(text))]
-        turns = [i for i, message in enumerate(messages) if message.role == "assistant" and message.trained]
-        if self.mask == "last_turn":
-            turns = turns[-1:]
-        words = self._all_words(row, [turn for turn in turns if not messages[turn].tool_calls], text)
-        return text, [
-            self._span_of_calls(row, turn, text) if messages[turn].tool_calls else self._span(row, turn, text, words)
-            for turn in turns
-        ]
+    def _render_all(self, each: Sequence[tuple[Sequence[Message], Demonstration]], prompt: bool = False) -> list[str]:
+        """The same for many, at once where no tools are involved and none is refused."""
+        if each and not any(row.tools for _, row in each):
+            try:
+                return self._apply([as_dicts(messages) for messages, _ in each], None, prompt)
+            except REFUSALS:
+                pass  # which one it was is found by rendering each by itself
+        return [self._render(messages, row, prompt) for messages, row in each]
 
-    def _span(self, row: Demonstration, turn: int, text: str, words: dict[int, Span]) -> Span:
-        start, end = words[turn] if turn in words else self._words(row, turn, text)
-        start = self._prompt_end(row, turn, text, start)
+    def _apply(self, conversations: list[list[dict[str, Any]]], tools: list[Any] | None, prompt: bool) -> list[str]:
+        untyped: Any = self.tokenizer
+        return untyped.apply_chat_template(conversations, tools, tokenize=False, add_generation_prompt=prompt)
+
+    def _learnt_turns(self, row: Demonstration) -> list[int]:
+        turns = [i for i, message in enumerate(row.messages) if message.role == "assistant" and message.trained]
+        return turns[-1:] if self.mask == "last_turn" else turns
+
+    def _span(self, row: Demonstration, turn: int, text: str, prompt: str, words: Span | None) -> Span:
+        """From the end of the prompt that a server would give for this turn, if `text` begins with it, to its end."""
+        if row.messages[turn].tool_calls:
+            return self._span_of_calls(row, turn, text, prompt)
+        start, end = words or self._words(row, turn, text)
+        if turn and len(prompt) <= start and text.startswith(prompt):
+            start = len(prompt)
         after = text[end:]
         if not after.lstrip().startswith(self.stop_token):
             raise DataError(
@@ -161,28 +187,34 @@ class ChatTemplate:
             )
         return start, end + after.index(self.stop_token) + len(self.stop_token)
 
-    def _prompt_end(self, row: Demonstration, turn: int, text: str, default: int) -> int:
-        """Where the prompt that a server would give for this turn ends, if `text` begins with it before `default`."""
-        prompt = self._render(row.messages[:turn], row, prompt=True) if turn else ""
-        return len(prompt) if turn and len(prompt) <= default and text.startswith(prompt) else default
+    def _all_words(
+        self, rows: Sequence[Demonstration], turns: Sequence[list[int]], texts: Sequence[str]
+    ) -> list[dict[int, Span]]:
+        """Where the words of these turns stand in the texts, found with one more rendering for all turns of a row.
 
-    def _all_words(self, row: Demonstration, turns: list[int], text: str) -> dict[int, Span]:
-        """Where the words of these turns stand in `text`, found with one more rendering for them all.
-
-        That has a mark in place of each turn's words. What it holds between the marks must be what `text` holds between
-        the words, each either as they are or trimmed, to the last character. If not, nothing is found.
+        That has a mark in place of each turn's words.
         """
-        if _FIRST[0] in text:
+        others: list[tuple[Sequence[Message], Demonstration]] = []
+        for row, learnt in zip(rows, turns, strict=True):
+            marked = {turn for turn in learnt if not row.messages[turn].tool_calls}
+            others.append(
+                ([replace(m, content=_mark(i)) if i in marked else m for i, m in enumerate(row.messages)], row)
+            )
+        marked_texts = self._render_all(others)
+        return [self._between_marks(*each) for each in zip(rows, turns, texts, marked_texts, strict=True)]
+
+    def _between_marks(self, row: Demonstration, learnt: list[int], text: str, rest: str) -> dict[int, Span]:
+        """What stands between the marks must be what `text` holds between the words, each either as they are or trimmed, to
+        the last character. If not, nothing is found."""
+        turns = [turn for turn in learnt if not row.messages[turn].tool_calls]
+        if _FIRST[0] in text or not turns:
             return {}
-        marks = {turn: f"{_FIRST[0]}{turn}{_LAST[0]}" for turn in turns}
-        other = [replace(m, content=marks[i]) if i in marks else m for i, m in enumerate(row.messages)]
-        rest = self._render(other, row) if turns else ""
         between: list[str] = []
-        for mark in marks.values():
-            head, _, rest = rest.partition(mark)
+        for turn in turns:
+            head, _, rest = rest.partition(_mark(turn))
             between.append(head)
         found: dict[int, Span] = {}
-        start = len(between[0]) if between and text.startswith(between[0]) else -1
+        start = len(between[0]) if text.startswith(between[0]) else -1
         for turn, after in zip(turns, [*between[1:], rest], strict=False):
             content = row.messages[turn].content
             end = next((start + len(c) for c in (content, content.strip()) if text.startswith(c + after, start)), -1)
@@ -206,10 +238,10 @@ class ChatTemplate:
             )
         return start, end
 
-    def _span_of_calls(self, row: Demonstration, turn: int, text: str) -> Span:
+    def _span_of_calls(self, row: Demonstration, turn: int, text: str, prompt: str) -> Span:
         """From the end of the prompt to the end-of-turn token that follows the calls, before the next turn's content."""
         message = row.messages[turn]
-        start = self._prompt_end(row, turn, text, len(text))
+        start = len(prompt) if turn and text.startswith(prompt) else len(text)
         others = tuple(ToolCall(_FIRST[0], {_FIRST[1]: _LAST[0]}) for _ in message.tool_calls)
         _, end = self._difference(row, turn, text, replace(message, tool_calls=others))
         limit = len(text)
@@ -247,31 +279,37 @@ class ChatTemplate:
             return False
         return all(word in text for word in words)
 
-    def _mask(self, text: str, spans: list[Span], ids: list[int], offsets: list[Span]) -> Encoded:
-        places = _columns(offsets)
+    def _mask(self, text: str, spans: list[Span], tokens: Encoding) -> Encoded:
+        ids = tokens.ids
+        mask = np.zeros(len(ids), np.bool_)
+        for span in spans:
+            found = _tokens_of(tokens, len(ids), *span)
+            if found is None:
+                return self._mask_by_offsets(text, spans, tokens)
+            mask[slice(*found)] = True
+        mask[:1] = False  # nothing precedes the first token, so nothing can predict it
+        return Encoded(np.array(ids, np.int32), mask)
+
+    def _mask_by_offsets(self, text: str, spans: list[Span], tokens: Encoding) -> Encoded:
+        """The same by the place of every token, where the edges of a span are not edges of tokens."""
+        ids, places = tokens.ids, _columns(tokens.offsets)
         edges = {edge for span in spans for edge in span} - {0, len(text)}
         torn = sorted(edge for edge in edges if np.any((places[0] < edge) & (edge < places[1])))
         if torn:
             # A token reaches over the edge of the prompt. A server tokenises the prompt by itself, so do we.
-            ids, offsets = self._tokenize_apart(text, torn)
-            places = _columns(offsets)
+            ids, places = self._tokenise_apart(text, torn)
         begins, ends = places
         mask = np.zeros(len(ids), np.bool_)
         for start, end in spans:
             mask |= (begins >= start) & (ends <= end) & (ends > start)
-        mask[:1] = False  # nothing precedes the first token, so nothing can predict it
+        mask[:1] = False
         return Encoded(np.array(ids, np.int32), mask)
 
-    def _tokenize_apart(self, text: str, cuts: list[int]) -> tuple[list[int], list[Span]]:
-        ids: list[int] = []
-        offsets: list[Span] = []
+    def _tokenise_apart(self, text: str, cuts: list[int]) -> tuple[list[int], np.ndarray]:
         bounds = [0, *cuts, len(text)]
-        for (start, _), (piece, spans) in zip(
-            pairwise(bounds), self._tokenize([text[a:b] for a, b in pairwise(bounds)]), strict=True
-        ):
-            ids += piece
-            offsets += [(a + start, b + start) for a, b in spans]
-        return ids, offsets
+        pieces = self._tokens([(text[a:b], []) for a, b in pairwise(bounds)])
+        places = [_columns(piece.offsets) + start for start, piece in zip(bounds, pieces, strict=False)]
+        return [token for piece in pieces for token in piece.ids], np.concatenate(places, axis=1)
 
     def _find_stop_token(self) -> str:
         """The first special token after the assistant's last words."""
@@ -291,6 +329,22 @@ class ChatTemplate:
             )
         place = min(found)[0]
         return max((token for at, token in found if at == place), key=len)
+
+
+def _mark(turn: int) -> str:
+    return f"{_FIRST[0]}{turn}{_LAST[0]}"
+
+
+def _tokens_of(tokens: Encoding, count: int, start: int, end: int) -> Span | None:
+    """The first token of a stretch of text and the one after its last, if both edges are those of tokens."""
+    first, last = tokens.char_to_token(start), tokens.char_to_token(end - 1)
+    if first is None or last is None:
+        return None
+    # A character may be spread over several tokens, of which the first is found: then another follows it.
+    edges = [tokens.token_to_chars(i) for i in (first, last, min(last + 1, count - 1))]
+    (begin, _), (_, stop), (after, _) = (edge or (-1, -1) for edge in edges)
+    whole = begin == start and stop == end and (after >= end or last + 1 == count)
+    return (first, last + 1) if whole else None
 
 
 def _columns(offsets: list[Span]) -> np.ndarray:

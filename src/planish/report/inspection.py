@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -38,19 +36,18 @@ FATES = {
     "cut": "would be cut at the end",
     "split": "would be split, without loss",
 }
-MIXTURE_COLUMNS = ("asked", "examples", "share", "tokens", "share of tokens", "passes", "passes so far")
 
 
 def show(inspection: Inspection, console: Console | None = None, most_listed: int = 5) -> None:
     """Prints all that was found, with at most so many rows of each list."""
-    console = console or _console()
+    console = console or terminal()
     console.print(Text(visible(lead(inspection)), "bold"))
     console.print(Text(unit_says(inspection)))
     for source in inspection.sources:
         _show_source(source, inspection, console, most_listed)
 
 
-def _console() -> Console:
+def terminal() -> Console:
     """In a file or a pipe, tables are as wide as they need to be."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=160)
@@ -255,86 +252,3 @@ def sparkline(lengths: Lengths) -> str:
     """A bar for each bin, none where it is empty; what is far out stands in the last."""
     tallest = max(each.count for each in lengths.bins)
     return "".join(BARS[-(-each.count * 8 // tallest)] for each in lengths.bins)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceShare:
-    """What one stage holds of one source. `passes` are over the source's rows, in this stage and up to its end."""
-
-    name: str
-    asked: float
-    examples: int
-    tokens: int
-    share_of_examples: float
-    share_of_tokens: float
-    passes: float
-    passes_so_far: float
-
-
-@dataclass(frozen=True, slots=True)
-class StageView:
-    """A stage of a run's data, as planned: `steps` is None where it is not known yet."""
-
-    number: int
-    share: float
-    steps: int | None
-    sources: tuple[SourceShare, ...]
-
-
-def stage_views(stages: Sequence[Mapping[str, Any]]) -> list[StageView]:
-    """From the stages of data.json."""
-    total = sum(stage["examples"] for stage in stages)
-    return [
-        StageView(
-            number,
-            stage["examples"] / max(total, 1),
-            stage.get("steps"),
-            tuple(SourceShare(name, **share) for name, share in stage["sources"].items()),
-        )
-        for number, stage in enumerate(stages)
-    ]
-
-
-def show_mixture(plan: Sequence[StageView], console: Console | None = None) -> None:
-    """A table of every stage, and one of all together where there are several."""
-    console = console or _console()
-    for stage in plan:
-        steps = f", {count_text(stage.steps, 'step')}" if stage.steps is not None else ""
-        console.print(_stage_table(f"stage {stage.number}: {stage.share:.1%} of the run{steps}", stage.sources))
-        console.print()
-    if len(plan) > 1:
-        console.print(_stage_table("all stages", _together(plan), asked=False))
-
-
-def _stage_table(title: str, shares: Sequence[SourceShare], asked: bool = True) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0), show_footer=True)
-    examples, tokens = sum(share.examples for share in shares), sum(share.tokens for share in shares)
-    footers = (f"{sum(s.asked for s in shares):.2%}" if asked else "", f"{examples:,}", "", f"{tokens:,}", "", "", "")
-    table.add_column("source", footer="total")
-    for name, footer in zip(MIXTURE_COLUMNS, footers, strict=True):
-        table.add_column(name, justify="right", footer=footer)
-    for share in shares:
-        table.add_row(
-            Text(visible(share.name)),
-            f"{share.asked:.2%}" if asked else "",
-            f"{share.examples:,}",
-            f"{share.share_of_examples:.2%}",
-            f"{share.tokens:,}",
-            f"{share.share_of_tokens:.2%}",
-            f"{share.passes:.2f}",
-            f"{share.passes_so_far:.2f}",
-        )
-    return table
-
-
-def _together(plan: Sequence[StageView]) -> list[SourceShare]:
-    every = [share for stage in plan for share in stage.sources]
-    examples, tokens = sum(share.examples for share in every), sum(share.tokens for share in every)
-    together: list[SourceShare] = []
-    for name in dict.fromkeys(share.name for share in every):
-        own = [share for share in every if share.name == name]
-        held, long = sum(share.examples for share in own), sum(share.tokens for share in own)
-        passes = sum(share.passes for share in own)
-        shares = held / max(examples, 1), long / max(tokens, 1)
-        together.append(SourceShare(name, 0.0, held, long, *shares, passes, passes))
-    return together

@@ -34,6 +34,7 @@ SHAREGPT_ROLES: dict[str, Role] = {
 }
 MAY_BE_BLANK: tuple[Role, ...] = ("system", "tool")  # no instructions; a function that returns nothing
 
+PLAIN = {"role", "content"}
 SHORT = 200  # characters: a longer text is content, not a note about the record
 WEIGHTS = ("loss_weight", "weight", "train")  # what files call it that a turn is left out of the loss
 # What a turn can say beside its content. It has no place in a row, and must not be lost unseen.
@@ -45,6 +46,10 @@ def chat_turns(record: Record) -> list[Message]:
     """The messages of a record with the field `messages`, after its system turn."""
     found = system_turn(record)
     for turn in children(record, "messages"):
+        if is_object(turn.value) and turn.value.keys() == PLAIN:  # by far the most, and nothing else to look at
+            role = role_of(turn, "role", CHAT_ROLES)
+            found.append(Message(role, content_of(turn, blank=role in MAY_BE_BLANK)))
+            continue
         role = role_of(turn, "role", CHAT_ROLES)
         calls = calls_of(turn)
         if calls and role != "assistant":
