@@ -20,6 +20,10 @@ bench: .venv/ready-dev
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[bench]'
 	$(BIN)/python benchmarks/sft.py --shape small
 	$(BIN)/python benchmarks/sft.py --shape 135M
+	$(BIN)/planish model get smollm2
+	$(BIN)/python benchmarks/data.py speed
+	$(BIN)/python benchmarks/data.py memory
+	$(BIN)/python benchmarks/data.py hygiene
 
 .venv/ready: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv

@@ -87,6 +87,20 @@ def test_the_digest_sees_tokens_masks_and_where_rows_end() -> None:
     assert digest(*rows) == changed[0]
 
 
+def test_tokens_that_went_to_the_disk_are_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of 3 tokens are 12 bytes: every third one spills. More may be appended after reading."""
+    monkeypatch.setattr("planish.data.examples.SPILL", 30)
+    examples = Examples()
+    for start in (0, 50):
+        for i in range(start, start + 50):
+            examples.append(
+                Encoded(np.array([i, i + 1, 7], np.int32), np.array([False, i % 2 == 0, True])), Origin("f", i)
+            )
+        for i in range(start + 50):
+            assert examples[i].tokens.tolist() == [i, i + 1, 7]
+            assert examples[i].loss_mask.tolist() == [False, i % 2 == 0, True]
+
+
 # Packing them
 
 

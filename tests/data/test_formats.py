@@ -730,3 +730,13 @@ def test_the_calls_of_a_public_set_are_structured() -> None:
 
 def test_the_articles_of_a_public_file_are_its_lines() -> None:
     assert len(import_rows(shared("pretrain/wiki_demo.txt.gz"), LEARNT, "lines").rows) == 30
+
+
+def test_each_file_of_a_folder_is_recognised_by_itself(tmp_path: Path) -> None:
+    write(tmp_path, "a.jsonl", {"instruction": "Add.", "output": "5"})
+    write(tmp_path, "b.jsonl", {"prompt": "2+3=", "completion": "5"})
+    found = import_rows(tmp_path, LEARNT).rows
+    assert [row.origin.file for row in found] == [f"{tmp_path}/a.jsonl", f"{tmp_path}/b.jsonl"]
+    write(tmp_path, "c.jsonl", {"prompt": "2+3=", "chosen": "5", "rejected": "6"})
+    with pytest.raises(DataError, match=r"c\.jsonl: read as chosen_rejected, it holds comparisons"):
+        import_rows(tmp_path, LEARNT)

@@ -11,7 +11,7 @@ import pytest
 
 from planish.base.errors import DataError
 from planish.data.formats import import_rows
-from planish.data.formats.registry import KINDS, open_source
+from planish.data.formats.registry import KINDS, open_files
 from planish.data.rows import LEARNT, Comparison, Demonstration, Judged, Prompt, Question, Row, Text
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
@@ -164,7 +164,7 @@ def shared(pattern: str) -> list[Path]:
 )
 def test_a_file_gives_all_its_rows(files: str, format: str, kind: type[Row], rows: int, dropped: int) -> None:
     found = shared(files)
-    assert {open_source(file)[0].name for file in found} == {format}
+    assert {next(open_files(file))[0].name for file in found} == {format}
     imported = [import_rows(file, (kind,)) for file in found]
     assert sum(len(each.rows) for each in imported) == rows
     assert sum(len(each.dropped) for each in imported) == dropped

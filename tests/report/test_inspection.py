@@ -268,7 +268,7 @@ def test_rows_left_out_are_counted_by_reason_and_named_on_request(listed: bool) 
     named = ["web.jsonl row 3: copy of web.jsonl row 1", "web.jsonl row 9: copy of web.jsonl row 2"]
     assert rows[2:] == [
         "web, left out:",
-        *([*named, "web.jsonl row 12: 3 tokens more"] if listed else ["2: copy …", "1: … tokens more"]),
+        *([*named, "web.jsonl row 12: 3 tokens more"] if listed else ["2: copy of …", "1: … tokens more"]),
         "web, also measured on:",
-        named[0] if listed else "1: copy …",
+        named[0] if listed else "1: copy of …",
     ]

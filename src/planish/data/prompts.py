@@ -9,7 +9,7 @@ from planish.base.errors import DataError
 from planish.data.fields import child, fields
 from planish.data.files.readers import Record
 from planish.data.formats.answers import refuse_tools, turns_of
-from planish.data.formats.registry import imported, importer_of, open_source
+from planish.data.formats.registry import imported, importer_of, open_files
 from planish.data.formats.turns import about, system_turn
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Origin, Prompt, Question, Row, Text
 
@@ -31,14 +31,14 @@ def import_prompts(path: str | Path, format: str = "auto") -> list[Prompt]:
 def stream_prompts(path: str | Path, format: str = "auto") -> Iterator[Prompt | Dropped]:
     """The prompts one by one, as the format gives them; else what stands before the last answer of a demonstration, what
     was compared or judged, or what a question asks. A record judged several times asks once."""
-    chosen, first, records = open_source(path, format)
-    function = _waiting if chosen.name in CONVERSATIONS else importer_of(chosen, (Prompt, *ASKING), first)
     before: Prompt | Dropped | None = None
-    for row in (row for record in records for row in imported(chosen, function, record)):
-        asks = row if isinstance(row, Dropped) else _asked(row)
-        if asks != before:
-            yield asks
-        before = asks
+    for chosen, first, records in open_files(path, format):
+        function = _waiting if chosen.name in CONVERSATIONS else importer_of(chosen, (Prompt, *ASKING), first)
+        for row in (row for record in records for row in imported(chosen, function, record)):
+            asks = row if isinstance(row, Dropped) else _asked(row)
+            if asks != before:
+                yield asks
+            before = asks
 
 
 def _waiting(record: Record) -> Iterator[Prompt]:

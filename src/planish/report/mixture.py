@@ -17,7 +17,8 @@ from planish.report.sentences import count_text
 
 MIXTURE_COLUMNS = ("asked", "examples", "share", "tokens", "share of tokens", "passes", "passes so far")
 LEFT_OUT = {"dropped": "left out", "cut": "cut at the end", "leaks": "also measured on"}
-PLACE = re.compile(r" (?:of|with|in source) .*|\d[\d,.]*")  # what tells one reason from another of the same kind
+ANOTHER_ROW = re.compile(r" (of|with) \S.* row \d.*")
+NUMBER = re.compile(r"\d[\d,.]*")
 
 
 def show_sources(sources: Mapping[str, Any], listed: bool = False, console: Console | None = None) -> None:
@@ -42,7 +43,7 @@ def _show_rows(title: str, rows: Sequence[Mapping[str, Any]], listed: bool, cons
     if not rows:
         return
     console.print(Text(f"{visible(title)}:", "bold"))
-    kinds = Counter(PLACE.sub(" …", row["reason"]) for row in rows)
+    kinds = Counter(NUMBER.sub("…", ANOTHER_ROW.sub(r" \1 …", row["reason"])) for row in rows)
     lines = [f"{count:,}: {kind}" for kind, count in kinds.most_common()]
     if listed:
         lines = [f"{row['file']} row {row['row']}: {row['reason']}" for row in rows]

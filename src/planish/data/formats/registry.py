@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -94,25 +94,27 @@ def import_rows(path: str | Path, kinds: tuple[type[R], ...], format: str = "aut
 
 
 def stream_rows(path: str | Path, kinds: tuple[type[R], ...], format: str = "auto") -> Iterator[R | Dropped]:
-    """The rows one by one. With "auto" the first record tells the format of them all.
+    """The rows one by one. With "auto" the first record of a file tells the format of them all.
 
     Of several kinds, the rows are of the first that the format gives.
     """
-    chosen, first, records = open_source(path, format)
-    function = importer_of(chosen, kinds, first)
-    for record in records:
-        yield from cast("Iterator[R | Dropped]", imported(chosen, function, record))
+    for chosen, first, records in open_files(path, format):
+        function = importer_of(chosen, kinds, first)
+        for record in records:
+            yield from cast("Iterator[R | Dropped]", imported(chosen, function, record))
 
 
-def open_source(path: str | Path, format: str = "auto") -> tuple[Format, Record, Iterator[Record]]:
-    """How a source is read, its first record, and all its records, with those that belong together put into one."""
+def open_files(path: str | Path, format: str = "auto") -> Iterator[tuple[Format, Record, Iterator[Record]]]:
+    """For each file of a source: how it is read, its first record, and all its records, with those that belong together
+    put into one. With "auto" each file of a folder is recognised by itself."""
     if format != "auto" and format not in FORMATS:
         raise DataError(f"{path}: unknown format {format!r}. Set `format` to auto or one of {', '.join(FORMATS)}.")
-    records = read(path, FORMATS[format].reading if format != "auto" else "records")
-    first = next(records)
-    chosen = recognise(first) if format == "auto" else FORMATS[format]
-    records = chain([first], records)
-    return chosen, first, chosen.gather(records) if chosen.gather else records
+    every = read(path, FORMATS[format].reading if format != "auto" else "records")
+    for _, records in groupby(every, key=lambda record: record.origin.file):
+        first = next(records)
+        chosen = recognise(first) if format == "auto" else FORMATS[format]
+        records = chain([first], records)
+        yield chosen, first, chosen.gather(records) if chosen.gather else records
 
 
 def imported(format: Format, function: Importer, record: Record) -> Iterator[Row | Dropped]:

@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import new_file
 from planish.base.progress import track
-from planish.data.formats.registry import KINDS, open_source, stream_rows
+from planish.data.formats.registry import KINDS, open_files, stream_rows
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Prompt, Question, Row, Text
 
 KindName = Literal["demonstrations", "documents", "comparisons", "judged", "prompts", "questions"]
@@ -145,7 +145,7 @@ def _check_out(paths: Sequence[str], out: Path) -> None:
 
 
 def _only_kind(paths: Sequence[str], format: str) -> KindName:
-    chosen, _, _ = open_source(paths[0], format)
+    chosen, _, _ = next(open_files(paths[0], format))
     held = [name for name, kind in KIND_NAMES.items() if kind in chosen.importers]
     if len(held) > 1:
         raise ConfigError(f"{paths[0]}: read as {chosen.name}, it holds {' and '.join(held)}: say which with --as")

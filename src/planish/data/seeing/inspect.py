@@ -17,7 +17,7 @@ from planish.base.errors import DataError
 from planish.base.progress import Progress
 from planish.base.rng import numpy_generator
 from planish.data.files.readers import Record
-from planish.data.formats.registry import KINDS, Format, Importer, imported, importer_of, open_source
+from planish.data.formats.registry import KINDS, Format, Importer, imported, importer_of, open_files
 from planish.data.rows import Comparison, Dropped, Judged, Origin, Row, Text
 from planish.data.seeing.inspection import (
     Judgements,
@@ -79,12 +79,12 @@ class _Source:
 
     def _read_path(self, path: str, format: str, progress: Progress) -> None:
         try:
-            chosen, first, records = open_source(path, format)
-            functions = self._functions(chosen, first)
-            for record in records:
-                self.view.records += 1
-                self._import(chosen, functions, record)
-                progress.advance(self.view.records)
+            for chosen, first, records in open_files(path, format):
+                functions = self._functions(chosen, first)
+                for record in records:
+                    self.view.records += 1
+                    self._import(chosen, functions, record)
+                    progress.advance(self.view.records)
         except DataError as error:  # nothing can be read behind it
             self._unfit(Origin(path, 0), error)
 
