@@ -5,15 +5,19 @@ The numbers agree with those that the folder's README states.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from planish.base.errors import DataError
 from planish.data.formats import import_rows
 from planish.data.formats.registry import KINDS, open_files
-from planish.data.rows import LEARNT, Comparison, Demonstration, Judged, Prompt, Question, Row, Text
+from planish.data.rows import LEARNT, Comparison, Demonstration, Judged, Origin, Prompt, Question, Row, Text
+from planish.data.seeing.convert import KIND_NAMES, KindName, convert
 
+NOWHERE = Origin("", 1)
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
 # (files, format, kind, rows, records left out). Several files under one pattern are counted together.
@@ -162,12 +166,20 @@ def shared(pattern: str) -> list[Path]:
 @pytest.mark.parametrize(
     ("files", "format", "kind", "rows", "dropped"), TABLE + ALSO, ids=lambda value: KINDS.get(value) or str(value)
 )
-def test_a_file_gives_all_its_rows(files: str, format: str, kind: type[Row], rows: int, dropped: int) -> None:
+def test_a_file_gives_all_its_rows_and_they_make_a_round_trip(
+    files: str, format: str, kind: type[Row], rows: int, dropped: int, tmp_path: Path
+) -> None:
     found = shared(files)
     assert {next(open_files(file))[0].name for file in found} == {format}
     imported = [import_rows(file, (kind,)) for file in found]
     assert sum(len(each.rows) for each in imported) == rows
     assert sum(len(each.dropped) for each in imported) == dropped
+    name = next(name for name, each in KIND_NAMES.items() if each is kind)
+    convert([str(file) for file in found], tmp_path / "common.jsonl", cast("KindName", name))
+    again = import_rows(tmp_path / "common.jsonl", (kind,))
+    assert [replace(row, origin=NOWHERE) for row in again.rows] == [
+        replace(row, origin=NOWHERE) for each in imported for row in each.rows
+    ]
 
 
 @pytest.mark.parametrize(("file", "problem"), REFUSED)
