@@ -24,6 +24,7 @@ from transformers import PreTrainedTokenizerBase
 
 from planish.base.errors import DataError
 from planish.base.types import Example
+from planish.data.origins import Origins
 from planish.data.rows import Demonstration, Dropped, Learnt, Origin, Text
 from planish.data.templates import ChatTemplate, Encoded, Rendered
 
@@ -54,25 +55,20 @@ class Examples:
         )  # tokens that are not in the file yet; one that is not learnt is stored as its complement
         self._coded = np.zeros(0, np.int32)
         self._offsets = array("q", [0])
-        self._rows, self._files = array("q"), array("i")
-        self._file_numbers: dict[str, int] = {}
-        self._file_names: list[str] = []
+        self._origins = Origins()
         self.num_targets = 0  # learnt tokens of all examples
 
     def append(self, encoded: Encoded, origin: Origin) -> None:
         tokens = encoded.tokens.astype(np.int32)
         self._fresh += np.where(encoded.loss_mask, tokens, ~tokens).tobytes()
         self._offsets.append(self._offsets[-1] + len(tokens))
-        self._rows.append(origin.row)
-        self._files.append(self._file_numbers.setdefault(origin.file, len(self._file_names)))
-        if self._files[-1] == len(self._file_names):
-            self._file_names.append(origin.file)
+        self._origins.add(origin)
         self.num_targets += int(np.count_nonzero(encoded.loss_mask))
         if len(self._fresh) >= SPILL:
             self._spill()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._origins)
 
     def __getitem__(self, i: int) -> Example:
         coded = self._all()[self._offsets[i] : self._offsets[i + 1]]
@@ -80,7 +76,7 @@ class Examples:
 
     def name(self, i: int) -> str:
         """Where example i came from: "alpaca.json row 12"."""
-        return str(Origin(self._file_names[self._files[i]], self._rows[i]))
+        return str(self._origins[i])
 
     @property
     def names(self) -> list[str]:

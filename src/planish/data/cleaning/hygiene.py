@@ -20,7 +20,8 @@ from planish.data.cleaning.contents import digest as digest
 from planish.data.cleaning.contents import normalised as normalised
 from planish.data.cleaning.languages import Languages
 from planish.data.cleaning.leaks import Evaluation, evaluation_rows
-from planish.data.cleaning.rules import ExactCopy, Language, Leak, Length, NearCopy, Places, Rule, SimilarPrompt
+from planish.data.cleaning.rules import ExactCopy, Language, Leak, Length, NearCopy, Rule, SimilarPrompt
+from planish.data.origins import Origins
 from planish.data.rows import Origin
 
 
@@ -88,7 +89,7 @@ class Cleaning:
 def clean(sources: Sequence[RowSource], config: HygieneConfig) -> Cleaning:
     """Judges every row and takes none out itself. Without any rule, no source is read."""
     evaluation = Evaluation(evaluation_rows(config.evaluation), config.leak_words if config.remove_leaks else None)
-    places = Places()
+    places = Origins()
     leak_rules, rules = _leak_rules(evaluation, config), _rules(evaluation, places, config)
     _look_ahead(sources, rules)
     cleaning, number = Cleaning(), 0
@@ -115,7 +116,7 @@ def _leak_rules(evaluation: Evaluation, config: HygieneConfig) -> list[Leak]:
     return [exact, shared][: 0 if not config.evaluation else 2 if config.remove_leaks else 1]
 
 
-def _rules(evaluation: Evaluation, places: Places, config: HygieneConfig) -> list[Rule]:
+def _rules(evaluation: Evaluation, places: Origins, config: HygieneConfig) -> list[Rule]:
     """In the order in which a row is put to them: what is quick to tell comes first."""
     rules: list[Rule] = []
     if config.min_characters is not None or config.max_characters is not None:

@@ -10,27 +10,8 @@ import numpy as np
 from planish.data.cleaning.contents import Cleanable, copy_digest, learnt_lengths, prompt, shingles, texts, word_hashes
 from planish.data.cleaning.languages import Languages
 from planish.data.cleaning.similar import NearCopies, SimilarPrompts, shared_groups
+from planish.data.origins import Origins
 from planish.data.rows import Origin
-
-
-class Places:
-    """The origins of the rows kept so far, 12 bytes each."""
-
-    def __init__(self) -> None:
-        self._files: dict[str, int] = {}
-        self._names: list[str] = []
-        self._file, self._row = array("i"), array("q")
-
-    def add(self, origin: Origin) -> int:
-        if origin.file not in self._files:
-            self._files[origin.file] = len(self._names)
-            self._names.append(origin.file)
-        self._file.append(self._files[origin.file])
-        self._row.append(origin.row)
-        return len(self._row) - 1
-
-    def __getitem__(self, place: int) -> Origin:
-        return Origin(self._names[self._file[place]], self._row[place])
 
 
 class Rule:
@@ -96,7 +77,7 @@ class ExactCopy(Rule):
     name = "exact copy"
     looks_ahead = True
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Origins) -> None:
         self._places = places
         self._digests = array("Q")
         self._groups = np.zeros(0, np.int32)
@@ -122,7 +103,7 @@ class NearCopy(Rule):
     name = "near copy"
     looks_ahead = True
 
-    def __init__(self, places: Places, threshold: float) -> None:
+    def __init__(self, places: Origins, threshold: float) -> None:
         self._places = places
         self._copies = NearCopies(threshold)
         self._shingles: list[np.ndarray] = []
@@ -149,7 +130,7 @@ class SimilarPrompt(Rule):
 
     name = "similar prompt"
 
-    def __init__(self, places: Places, threshold: float, evaluation: Sequence[tuple[Origin, str]]) -> None:
+    def __init__(self, places: Origins, threshold: float, evaluation: Sequence[tuple[Origin, str]]) -> None:
         self._places = places
         self._prompts = SimilarPrompts(threshold)
         self._words = np.zeros(0, np.uint64)

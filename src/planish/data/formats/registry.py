@@ -22,7 +22,7 @@ from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Prompt
 Importer = Callable[[Record], Iterator[Row | Dropped]]
 Test = Callable[[Any], bool]
 Gather = Callable[[Iterator[Record]], Iterator[Record]]
-I = TypeVar("I", bound=Importer)  # noqa: E741
+F = TypeVar("F", bound=Importer)
 
 KINDS: dict[type[Row], str] = {
     Demonstration: "demonstrations",
@@ -65,14 +65,14 @@ def importer(
     over: tuple[str, ...] = (),
     reading: Reading = "records",
     gather: Gather | None = None,
-) -> Callable[[I], I]:
+) -> Callable[[F], F]:
     """Adds to format `name` a function that gives rows of these kinds.
 
     The first function of a format says how it is recognised: by fields that a record must have, or by a test of the
     record's value.
     """
 
-    def register(function: I) -> I:
+    def register(function: F) -> F:
         if recognised_by is not None:
             test = partial(has, recognised_by) if isinstance(recognised_by, tuple) else recognised_by
             FORMATS[name] = Format(name, test, over, reading, gather)
