@@ -337,3 +337,12 @@ def test_report_opens_without_torch() -> None:
     code = "import sys, planish.report.page; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_rows_that_are_learnt_and_measured_on_are_told(tmp_path: Path) -> None:
+    leak = {"file": "a.json", "row": 8, "reason": "a copy is held out in source 'code'"}
+    found = json.dumps({"sources": {"alpaca": {**account(40), "leaks": [leak, leak]}, "code": account(5)}})
+    text = said(page_of(a_run(tmp_path / "one", {"data.json": found})))
+    assert "Learnt and measured on as well: 2 rows of alpaca." in text
+    assert "alpaca: 2 rows also measured on a.json, row 8: a copy is held out in source" in text
+    assert "measured on as well" not in said(page_of(a_run(tmp_path / "two")))

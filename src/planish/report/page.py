@@ -75,7 +75,7 @@ def _article(run: Run, place: str, name: str) -> dict[str, Any]:
         "name": name,
         "title": sentences.title(run),
         "outcome": sentences.outcome(run),
-        "notes": [note for note in (sentences.state(run), sentences.selection(run)) if note],
+        "notes": [note for note in (sentences.state(run), sentences.selection(run), sentences.leaks(run)) if note],
         "trained": sentences.trained(run),
         "losses": [_loss_row(run, source) for source in run.sources],
         "total": _loss_row(run, ALL),
@@ -104,8 +104,9 @@ def _loss_row(run: Run, source: str) -> dict[str, Any]:
 
 
 def _left_out(source: str, account: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows of a source that were dropped, and rows that were cut, with the reasons."""
-    kinds = [(kind, account.get(kind, [])) for kind in ("dropped", "cut")]
+    """Rows of a source that were dropped, rows that were cut, and training rows that are measured on, with the reasons."""
+    named = {"dropped": "dropped", "cut": "cut", "leaks": "also measured on"}
+    kinds = [(words, account.get(kind, [])) for kind, words in named.items()]
     return [
         {
             "source": source,

@@ -142,6 +142,15 @@ def selection(run: Run) -> str | None:
     return f"The saved model is that of step {after.step:,}, lowest in held-out loss; the run went on to step {run.last_step:,}."
 
 
+def leaks(run: Run) -> str | None:
+    """A warning where the model learnt what it is measured on."""
+    found = {name: len(account.get("leaks", [])) for name, account in run.data.items()}
+    if not any(found.values()):
+        return None
+    told = listed([f"{count_text(count, 'row')} of {name}" for name, count in found.items() if count])
+    return f"Learnt and measured on as well: {told}. What is measured there says too little of other text."
+
+
 def same_rows(runs: Sequence[Run]) -> str | None:
     """A warning where the losses of several runs were measured on different things."""
     rows = [{name: account["held_out"].get("rows") for name, account in run.data.items()} for run in runs]
