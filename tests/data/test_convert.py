@@ -74,7 +74,14 @@ ROWS: dict[KindName, st.SearchStrategy[Any]] = {
     "documents": st.builds(Text, WORDS, st.just(HERE), ABOUT),
     "comparisons": comparisons(),
     "judged": st.builds(Judged, PROMPT, ANSWER, st.booleans(), st.just(HERE), st.just("") | NAMES, ABOUT),
-    "prompts": st.builds(Prompt, PROMPT, st.just(HERE), st.lists(WORDS, max_size=2).map(tuple), ABOUT),
+    "prompts": st.builds(
+        Prompt,
+        PROMPT,
+        st.just(HERE),
+        st.lists(WORDS, max_size=2).map(tuple),
+        st.lists(TOOL, max_size=2).map(tuple),
+        ABOUT,
+    ),
     "questions": st.builds(
         Question,
         PROMPT,

@@ -63,7 +63,7 @@ def test_a_prompt_keeps_its_notes_and_follow_ups() -> None:
     own = prompt(
         {"prompt": "Who?", "follow_ups": ["Why?"], "about": {"topic": "names"}, "origin": {"file": "x", "row": 1}}
     )
-    assert own == Prompt(ask("Who?"), HERE, ("Why?",), {"topic": "names"})
+    assert own == Prompt(ask("Who?"), HERE, ("Why?",), about={"topic": "names"})
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_donotanswer_joins_the_intents() -> None:
 def test_mt_bench_asks_the_later_turns_afterwards() -> None:
     record = {"question_id": 81, "category": "math", "turns": ["Add.", "Double it."], "reference": ["5", ""]}
     about = {"question_id": 81, "category": "math", "reference_1": "5", "reference_2": ""}
-    assert prompt(record) == Prompt(ask("Add."), HERE, ("Double it.",), about)
+    assert prompt(record) == Prompt(ask("Add."), HERE, ("Double it.",), about=about)
 
 
 # Questions
@@ -212,7 +212,13 @@ UNFIT: list[tuple[type[Row], str, Any, str, str]] = [
     (Prompt, "prompt", {"prompt": [{"role": "bot", "content": "a"}]}, "prompt[0].role", "unknown role 'bot'"),
     (Prompt, "prompt", {"prompt": "a", "follow_ups": "b"}, "follow_ups", "found a text, expected a list"),
     (Prompt, "prompt", {"prompt": "a", "about": 3}, "about", "found a number, expected an object"),
-    (Prompt, "prompt", {"prompt": "a", "tools": '[{"name": "f"}]'}, "tools", "have a place in demonstrations only"),
+    (
+        Question,
+        "question",
+        {"prompt": "a", "answers": ["b"], "tools": [{}]},
+        "tools",
+        "in demonstrations and prompts only",
+    ),
     (Prompt, "xstest", {"prompt": ""}, "prompt", "empty"),
     (Prompt, "donotanswer", {"prompt": "a", "intents": [1]}, "intents[0]", "found a number, expected a text"),
     (Prompt, "mt_bench", {"question_id": 1, "turns": []}, "turns", "empty, expected one"),

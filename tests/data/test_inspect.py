@@ -157,6 +157,15 @@ def test_a_file_that_breaks_off_is_shown_up_to_there(tmp_path: Path) -> None:
     assert "row 2" in view.unfit.rows[0].reason
 
 
+def test_keep_going_reads_on_behind_lines_that_are_not_json(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(['{"a": ', json.dumps(asked("a", "b")), "{'a': 1}", json.dumps(asked("c", "d"))]))
+    view = look(str(path), keep_going=True)
+    assert only(view).rows == 2
+    assert [row.reason.split(":")[0] for row in view.unfit.rows] == [f"{path} row 1", f"{path} row 3"]
+    assert look(str(path)).unfit.count == 1
+
+
 def test_rows_before_the_error_are_measured_too(tmp_path: Path) -> None:
     view = look(write(tmp_path, asked("a", "b"), asked("c", "")))
     assert only(view).lengths["row"].count == 1

@@ -46,12 +46,18 @@ def test_a_prompt_is_the_conversation_without_its_last_answer(
     assert [f"{message.role}: {message.content}" for message in prompt.messages] == expected
 
 
+@pytest.mark.parametrize("row", [{"messages": [USER]}, {"prompt": "Who?"}, {"messages": [USER, ANSWER]}])
+def test_a_prompt_keeps_the_functions_that_may_be_called(tmp_path: Path, row: dict[str, Any]) -> None:
+    (prompt,) = import_prompts(write(tmp_path, {**row, "tools": [{"name": "f"}]}))
+    assert prompt.tools == ({"name": "f"},)
+    assert [message.role for message in prompt.messages] == ["user"]
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
         ({"text": "A document."}, "read as text, it holds documents; expected prompts"),
         ({"messages": [ANSWER]}, "row 1: nobody but the assistant speaks"),
-        ({"messages": [USER], "tools": [{"name": "f"}]}, "row 1, field tools: schemas of functions"),
         ({"prompt": "  "}, "row 1, field prompt: empty"),
         ({"question": "Who?"}, "row 1: found the fields question"),
         (

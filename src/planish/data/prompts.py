@@ -8,8 +8,9 @@ from pathlib import Path
 from planish.base.errors import DataError
 from planish.data.fields import child, fields
 from planish.data.files.readers import Record
-from planish.data.formats.answers import refuse_tools, turns_of
+from planish.data.formats.answers import turns_of
 from planish.data.formats.registry import imported, importer_of, open_files
+from planish.data.formats.tools import tools_of
 from planish.data.formats.turns import about, system_turn
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Origin, Prompt, Question, Row, Text
 
@@ -44,17 +45,15 @@ def stream_prompts(path: str | Path, format: str = "auto") -> Iterator[Prompt | 
 def _waiting(record: Record) -> Iterator[Prompt]:
     """A conversation as a prompt need not hold an answer, as a demonstration must."""
     name = "messages" if "messages" in fields(record) else "conversations"
-    refuse_tools(record)
     turns = system_turn(record) + turns_of(child(record, name), "user")
-    yield Prompt(_unanswered(turns, record.origin), record.origin, about=about(record, name, "system", "tools"))
+    told = about(record, name, "system", "tools")
+    yield Prompt(_unanswered(turns, record.origin), record.origin, tools=tools_of(record), about=told)
 
 
 def _asked(row: Row) -> Prompt:
     match row:
         case Demonstration():
-            if row.tools:
-                raise DataError(f"{row.origin}: a prompt has no place for schemas of functions. Take the row out.")
-            messages = _unanswered(row.messages, row.origin)
+            return Prompt(_unanswered(row.messages, row.origin), row.origin, tools=row.tools, about=row.about)
         case Question():
             messages = row.messages
         case Comparison() | Judged():

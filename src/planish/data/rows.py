@@ -108,11 +108,13 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A conversation that waits for the assistant. `follow_ups` are the user's later turns, each after an answer."""
+    """A conversation that waits for the assistant. `follow_ups` are the user's later turns, each after an answer; `tools`
+    are JSON schemas of functions the assistant may call."""
 
     messages: tuple[Message, ...]
     origin: Origin
     follow_ups: tuple[str, ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
     about: About = field(default_factory=dict[str, Any])
 
 

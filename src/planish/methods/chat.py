@@ -60,7 +60,7 @@ def sample_file(path: str, prompts: str, out: Path, config: SamplingConfig) -> i
     """Writes one line for each prompt of the file: its messages, and the model's completion. Returns how many."""
     asked = import_prompts(prompts)
     model, template = _load(path)
-    encoded = [template.encode_prompt(prompt.messages) for prompt in asked]
+    encoded = [template.encode_prompt(prompt.messages, prompt.tools) for prompt in asked]
     completions = sample(model, template.tokenizer, encoded, config, template.stop_token_id)
     lines = [
         {

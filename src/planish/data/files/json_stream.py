@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from math import isfinite
 from typing import Any, cast
@@ -35,6 +35,13 @@ MEND = "Mend it or take it out."
 CUT = "The file may be cut short: fetch it again."
 SPREAD = "Each line must be one whole record. Records spread over lines belong into a list, in a file named .json."
 ADVICE = "Give each record an element of a list, or a line, of its own."
+
+
+Broken = Callable[[DataError], None]  # told of a record that cannot be read; returns if the next one may be tried
+
+
+def stop(error: DataError) -> None:
+    raise error
 
 
 class RefusedError(ValueError):
@@ -102,13 +109,20 @@ def _path_to_unknown(value: Any) -> str | None:
     return next((name + path for name, part in parts if (path := _path_to_unknown(part)) is not None), None)
 
 
-def json_lines(lines: Iterable[str], name: str, row: int = 0, first_line: int = 1) -> Iterator[Any]:
-    """One value a line. Blank lines hold no record and are not counted as one."""
+def json_lines(
+    lines: Iterable[str], name: str, row: int = 0, first_line: int = 1, broken: Broken = stop
+) -> Iterator[tuple[int, Any]]:
+    """One value a line, with its number as a record. Blank lines hold no record and are not counted as one."""
     decoder = Decoder()
     for number, line in enumerate(lines, start=first_line):
         if line.strip():
             row += 1
-            yield _decode_line(decoder, line.rstrip("\r\n"), f"{name} row {row}", number)
+            try:
+                value = _decode_line(decoder, line.rstrip("\r\n"), f"{name} row {row}", number)
+            except DataError as error:
+                broken(error)
+            else:
+                yield row, value
 
 
 def _decode_line(decoder: Decoder, line: str, where: str, number: int) -> Any:
@@ -154,7 +168,8 @@ def json_values(pieces: Iterator[str], name: str) -> Iterator[Any]:
         if window.next_mark():
             if not is_object or not begun == ended < window.line:
                 raise window.fault(name, "Extra data", "Put several records into a list, or each on a line of its own.")
-            yield from json_lines(read_lines(window.rest(), name, window.line), name, 1, window.line)
+            lines = read_lines(window.rest(), name, window.line)
+            yield from (value for _, value in json_lines(lines, name, 1, window.line))
 
 
 def _elements(window: _Window, name: str) -> Iterator[Any]:

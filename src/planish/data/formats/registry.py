@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 from planish.base.errors import DataError
 from planish.data.fields import called, has, is_object
+from planish.data.files.json_stream import Broken, stop
 from planish.data.files.readers import Reading, Record, read
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Prompt, Question, R, Row, Rows, Text
 
@@ -104,12 +105,14 @@ def stream_rows(path: str | Path, kinds: tuple[type[R], ...], format: str = "aut
             yield from cast("Iterator[R | Dropped]", imported(chosen, function, record))
 
 
-def open_files(path: str | Path, format: str = "auto") -> Iterator[tuple[Format, Record, Iterator[Record]]]:
+def open_files(
+    path: str | Path, format: str = "auto", broken: Broken = stop
+) -> Iterator[tuple[Format, Record, Iterator[Record]]]:
     """For each file of a source: how it is read, its first record, and all its records, with those that belong together
     put into one. With "auto" each file of a folder is recognised by itself."""
     if format != "auto" and format not in FORMATS:
         raise DataError(f"{path}: unknown format {format!r}. Set `format` to auto or one of {', '.join(FORMATS)}.")
-    every = read(path, FORMATS[format].reading if format != "auto" else "records")
+    every = read(path, FORMATS[format].reading if format != "auto" else "records", broken)
     for _, records in groupby(every, key=lambda record: record.origin.file):
         first = next(records)
         chosen = recognise(first) if format == "auto" else FORMATS[format]

@@ -100,6 +100,7 @@ def line(row: Row) -> Line:
             value["annotator"] = row.annotator
         case Prompt():
             value = {"prompt": _messages(row.messages), "follow_ups": list(row.follow_ups)}
+            value["tools"] = [dict(tool) for tool in row.tools]
         case Question():
             value = {"prompt": _messages(row.messages), "answers": list(row.answers)}
             value["wrong_answers"] = list(row.wrong_answers)
@@ -234,7 +235,7 @@ class _Parquet:
                 ("verdict", pa.bool_() if self._verdict is bool else text),
                 ("annotator", text),
             ],
-            "prompts": [("prompt", messages), ("follow_ups", texts)],
+            "prompts": [("prompt", messages), ("follow_ups", texts), ("tools", text)],
             "questions": [("prompt", messages), ("answers", texts), ("wrong_answers", texts)],
         }
         origin = pa.struct([("file", text), ("row", whole)])

@@ -79,7 +79,7 @@ class _Source:
 
     def _read_path(self, path: str, format: str, progress: Progress) -> None:
         try:
-            for chosen, first, records in open_files(path, format):
+            for chosen, first, records in open_files(path, format, lambda error: self._unfit(Origin(path, 0), error)):
                 functions = self._functions(chosen, first)
                 for record in records:
                     self.view.records += 1

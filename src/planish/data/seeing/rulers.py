@@ -139,7 +139,9 @@ class InTokens:
             if isinstance(row, Text):
                 encoded.append([*encode_texts(self.template.tokenizer, [row.text])])
             elif isinstance(row, Prompt | Question):
-                tokens = np.array(self.template.encode_prompt(row.messages), np.int32)
+                tokens = np.array(
+                    self.template.encode_prompt(row.messages, row.tools if isinstance(row, Prompt) else ()), np.int32
+                )
                 encoded.append([Encoded(tokens, np.zeros(len(tokens), np.bool_))])
             else:
                 source = learnt if isinstance(row, Demonstration) else answers
