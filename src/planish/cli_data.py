@@ -29,7 +29,12 @@ def add_data_commands(commands: Any) -> None:
     inspect.set_defaults(run=_inspect, takes_files=True)
 
     convert = actions.add_parser("convert", help="write files of any known format in the common one")
-    convert.add_argument("settings", nargs="+", metavar="FILE", help="files to read, in this order")
+    convert.add_argument(
+        "settings",
+        nargs="+",
+        metavar="FILE | key=value",
+        help="files to read, in this order, and rules of hygiene to clean them by: exact_copies=true near_copies=0.8 …",
+    )
     convert.add_argument("--out", required=True, metavar="x.jsonl | x.parquet", help="the file to write")
     convert.add_argument("--format", default="auto", help="how to read the files; auto recognises it")
     convert.add_argument("--as", dest="kind", choices=KINDS, help="which rows, where the files hold several kinds")
@@ -78,10 +83,19 @@ def _inspect(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
+    from planish.base.config import load_config
+    from planish.data.cleaning.hygiene import HygieneConfig
     from planish.data.seeing.convert import convert
 
-    done = convert(options.settings, Path(options.out), options.kind, options.format)
+    rules = [text for text in options.settings if _is_setting(text)]
+    files = [text for text in options.settings if text not in rules]
+    hygiene = load_config(HygieneConfig, None, rules) if rules else None
+    done = convert(files, Path(options.out), options.kind, options.format, hygiene)
     print(f"{done.rows} {done.kind} in {done.out}")
+    for row in done.leaks[:5]:
+        print(f"also in an evaluation set: {row.origin}: {row.reason}", file=sys.stderr)
+    if done.leaks:
+        print(f"{len(done.leaks)} rows stand in an evaluation set; remove_leaks=true leaves them out", file=sys.stderr)
     for row in done.first_dropped:
         print(f"left out: {row.origin}: {row.reason}", file=sys.stderr)
     if done.dropped:
@@ -103,12 +117,16 @@ def _mix(options: argparse.Namespace) -> None:
 
 def _sorted(texts: list[str]) -> tuple[str | None, list[str], list[str]]:
     """The recipe, the data files, and the settings among what was given. A YAML file is a recipe if it has `data`."""
-    settings = [text for text in texts if "=" in text and not text.startswith("pypi:") and not Path(text).exists()]
+    settings = [text for text in texts if _is_setting(text)]
     files = [text for text in texts if text not in settings]
     recipes = [file for file in files if _is_recipe(Path(file))]
     if len(recipes) > 1:
         raise ConfigError(f"one recipe at a time: {', '.join(recipes)}")
     return (recipes[0] if recipes else None), [file for file in files if file not in recipes], settings
+
+
+def _is_setting(text: str) -> bool:
+    return "=" in text and not text.startswith("pypi:") and not Path(text).exists()
 
 
 def _is_recipe(path: Path) -> bool:

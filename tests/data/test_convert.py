@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from planish.base.errors import ConfigError, DataError
 from planish.cli import main
+from planish.data.cleaning.hygiene import HygieneConfig
 from planish.data.formats import import_rows
 from planish.data.rows import (
     Comparison,
     Demonstration,
+    Dropped,
     Judged,
     Message,
     Origin,
@@ -240,6 +242,20 @@ def test_the_command_says_what_was_left_out(tmp_path: Path, capsys: pytest.Captu
     said = capsys.readouterr()
     assert f"1 demonstrations in {tmp_path}/out.jsonl" in said.out
     assert f"left out: {tmp_path}/talk.yml row 2: a single utterance" in said.err
+
+
+def test_what_hygiene_removes_is_left_out_and_listed(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        rows = [{"instruction": f"Add {n}.", "output": f"{name} {n // 2}" if n else "same"} for n in range(3)]
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+    (tmp_path / "test.jsonl").write_text('{"prompt": "Add 2."}\n')
+    files = [str(tmp_path / f"{name}.json") for name in ("a", "b")]
+    hygiene = HygieneConfig(exact_copies=True)
+    done = convert(files, tmp_path / "out.jsonl", hygiene=hygiene)
+    assert (done.rows, done.dropped) == (5, 1)
+    assert done.first_dropped == [Dropped(Origin(files[1], 1), f"copy of {files[0]} row 1")]
+    with pytest.raises(ConfigError, match="prompts cannot be cleaned; demonstrations, documents, comparisons can"):
+        convert([str(tmp_path / "test.jsonl")], tmp_path / "out.jsonl", hygiene=hygiene)
 
 
 def test_a_row_of_another_kind_is_listed_not_lost(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import new_file
 from planish.base.progress import track
+from planish.data.cleaning.hygiene import Cleaning, HygieneConfig, RowSource, clean
 from planish.data.formats.registry import KINDS, open_files, stream_rows
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Prompt, Question, Row, Text
 
@@ -30,6 +31,7 @@ KIND_NAMES: dict[str, type[Row]] = {
     "questions": Question,
 }
 ENDINGS = (".jsonl", ".parquet")
+CLEANED: tuple[KindName, ...] = ("demonstrations", "documents", "comparisons")
 FEW = 20  # left-out rows that are kept to be told
 GROUP = 10_000  # rows of a parquet row group
 
@@ -45,6 +47,7 @@ class Converted:
     rows: int = 0
     dropped: int = 0
     first_dropped: list[Dropped] = field(default_factory=list[Dropped])
+    leaks: list[Dropped] = field(default_factory=list[Dropped])  # rows of an evaluation set, written or left out
 
     @property
     def dropped_file(self) -> Path:
@@ -52,16 +55,27 @@ class Converted:
         return self.out.with_name(f"{self.out.name}.dropped")
 
 
-def convert(paths: Sequence[str], out: Path, kind: KindName | None = None, format: str = "auto") -> Converted:
+def convert(
+    paths: Sequence[str],
+    out: Path,
+    kind: KindName | None = None,
+    format: str = "auto",
+    hygiene: HygieneConfig | None = None,
+) -> Converted:
     """Writes the rows of one kind of these files to `out`, a .jsonl or .parquet, which is there as a whole or not at all.
 
-    Without a kind, the files must hold only one.
+    Without a kind, the files must hold only one. What `hygiene` removes is left out.
     """
     _check_out(paths, out)
     done = Converted(out, kind or _only_kind(paths, format))
+    files = [_File(path, KIND_NAMES[done.kind], format) for path in paths]
+    if hygiene is not None and done.kind not in CLEANED:
+        raise ConfigError(f"{done.kind} cannot be cleaned; {', '.join(CLEANED)} can")
+    cleaning = clean(cast("list[RowSource]", files), hygiene) if hygiene else Cleaning([{} for _ in files], [])
+    done.leaks = [Dropped(leak.origin, leak.reason) for leaks in cleaning.leaks for leak in leaks]
     with new_file(out) as partial, new_file(done.dropped_file) as dropped:
         with _writer(out, partial, done.kind) as write, dropped.open("w", encoding="utf-8") as left_out:
-            for row in track(_rows(paths, KIND_NAMES[done.kind], format), "converting"):
+            for row in track(_kept(files, cleaning), "converting"):
                 if isinstance(row, Dropped):
                     _note(done, row)
                     origin = {"file": row.origin.file, "row": row.origin.row}
@@ -123,13 +137,32 @@ def _message(message: Message) -> Line:
     return value if message.trained else {**value, "loss_weight": 0}
 
 
-def _rows(paths: Sequence[str], kind: type[Row], format: str) -> Iterator[Row | Dropped]:
-    for path in paths:
-        for row in stream_rows(path, (kind,), format):
-            if isinstance(row, Dropped | kind):
+@dataclass(frozen=True, slots=True)
+class _File:
+    """Its rows of one kind, read anew each time."""
+
+    name: str
+    kind: type[Row]
+    format: str
+
+    def __iter__(self) -> Iterator[Row]:
+        return (row for row in self.all() if not isinstance(row, Dropped))
+
+    def all(self) -> Iterator[Row | Dropped]:
+        for row in stream_rows(self.name, (self.kind,), self.format):
+            if isinstance(row, Dropped | self.kind):
                 yield row
             else:
-                yield Dropped(row.origin, f"it is one of the {KINDS[type(row)]}, not of the {KINDS[kind]}")
+                yield Dropped(row.origin, f"it is one of the {KINDS[type(row)]}, not of the {KINDS[self.kind]}")
+
+
+def _kept(files: Sequence[_File], cleaning: Cleaning) -> Iterator[Row | Dropped]:
+    for file, removed in zip(files, cleaning.removed, strict=True):
+        number = 0
+        for row in file.all():
+            gone = None if isinstance(row, Dropped) else removed.get(number)
+            number += not isinstance(row, Dropped)
+            yield Dropped(row.origin, gone.reason) if gone else row
 
 
 def _note(done: Converted, row: Dropped) -> None:
