@@ -289,6 +289,12 @@ def test_bad_model_and_run_folders_are_refused(damage: Callable[[Place], list[st
         assert part in message
 
 
+def test_a_run_that_never_began_may_be_given_other_settings(place: Place) -> None:
+    assert "max_tokens=2" in refused(lambda: place.run("data.max_tokens=2"))
+    place.run()
+    assert (place.out / "model" / "config.json").exists()
+
+
 def test_a_folder_that_another_process_uses_is_refused(place: Place) -> None:
     place.out.mkdir()
     with (place.out / ".lock").open("w") as lock:

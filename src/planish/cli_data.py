@@ -70,16 +70,20 @@ def _inspect(options: argparse.Namespace) -> None:
     found = inspect(
         config, Looking(kinds=kinds, num_samples=options.rows, listed=listed, keep_going=options.keep_going)
     )
+    first = next((source.unfit.rows[0].reason for source in found.sources if source.unfit.count), None)
+    if first is not None and not any(source.records for source in found.sources):
+        raise DataError(first)  # there is nothing to show
     show(found, most_listed=sys.maxsize if options.list else 5)
     if options.page:
         from planish.report.inspection_page import write_inspection_page
 
         write_inspection_page(found, Path(options.page))
         print(f"\npage: {options.page}")
-    if found.unfit:
-        first = next(source.unfit.rows[0] for source in found.sources if source.unfit.count)
-        more = "" if options.keep_going else " Reading stopped there; --keep-going reads on and lists all such rows."
-        raise DataError(f"{first.reason}{more}")
+    if first is not None:
+        more = (
+            "" if options.keep_going else " Reading stopped there; --keep-going reads on where it can, and lists all."
+        )
+        raise DataError(f"{first}{more}")
 
 
 def _convert(options: argparse.Namespace) -> None:

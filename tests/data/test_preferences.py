@@ -183,7 +183,7 @@ UNFIT: list[tuple[str, Any, str, str]] = [
     ("comparison", {**K_WISE, "prompt": []}, "prompt", "ends in no question"),
     ("comparison", {**K_WISE, "about": "{"}, "about", "not valid JSON"),
     ("comparison", {**K_WISE, "about": {"x": [1]}}, "about.x", "found a list, expected a text, a number"),
-    ("comparison", {**K_WISE, "tools": [{"name": "f"}]}, "tools", "have a place in demonstrations only"),
+    ("comparison", {**K_WISE, "tools": [{"name": "f"}]}, "tools", "have a place in demonstrations and prompts only"),
     ("hh_rlhf", {"chosen": "Human: a", "rejected": "b"}, "chosen", r"begins with 'Human: a', expected '\n\nHuman: '"),
     ("chosen_rejected", {"chosen": "a", "rejected": "b"}, "prompt", "missing; found the fields chosen, rejected"),
     ("chosen_rejected", {**PAIR, "chosen": ""}, "chosen", "empty"),

@@ -51,6 +51,10 @@ class RunFolder:
         return self.path / "data.json"
 
 
+# A run that has nothing else yet, because its settings or data were wrong, may be given others.
+BEFORE_THE_FIRST_STEP = (".lock", "config.yaml", "data.json")
+
+
 @contextmanager
 def open_run(path: str | Path, config: Config, free: tuple[str, ...] = ("device",)) -> Generator[RunFolder]:
     """Makes the folder, or reopens it if it holds this very run; refuses another run's. One process at a time has it.
@@ -83,7 +87,8 @@ def _claim(run: RunFolder, config: Config, free: tuple[str, ...]) -> tuple[str |
         except BlockingIOError:
             os.close(handle)
             return f"{run.path}: another process is running in this folder. Wait for it, or choose another out=", None
-        if settings.exists() and (different := _differences(settings, config, free)):
+        begun = any(entry.name not in BEFORE_THE_FIRST_STEP for entry in run.path.iterdir())
+        if begun and (different := _differences(settings, config, free)):
             os.close(handle)
             return f"{run.path}: holds another run. {different}. Choose another out=, or give the same settings", None
         write_text(settings, dump_config(config))
