@@ -155,6 +155,11 @@ def test_more_passes_than_allowed_stop_the_run() -> None:
         ({"stages": [{"share": 0.5}, {"tokens": {"a": 5}}]}, "some have tokens and some have shares"),
         ({"stages": [{"share": 0.5}, {"share": 0.4}]}, "add up to 0.9, not to 1"),
         ({"stages": [{"share": 0.5, "tokens": {"a": 5}}]}, "either tokens, or a share"),
+        (
+            {"a": {"weight": 1.0}, "b": {"weight": 1.0}, "cap": 9},
+            "cap and temperature weigh sources that have no weights",
+        ),
+        ({"stages": [{"share": 1.0, "weights": {"a": 1}}], "temperature": 2.0}, "leave out the one or the other"),
         ({"stages": [{}]}, "needs its share of the run, or the tokens"),
     ],
 )

@@ -76,12 +76,20 @@ class DataConfig(Config):
         if "all" in self.sources:
             raise ValueError("a source cannot be called 'all': that is the name of the sum over sources")
         self._check_budgets()
+        self._check_rate()
         shares = [stage.share for stage in self.stages if stage.share is not None]
         if self.stages and shares and len(shares) < len(self.stages):
             raise ValueError("data.stages: some have tokens and some have shares: give all the one or all the other")
         if shares and not math.isclose(sum(shares), 1.0, abs_tol=1e-9):
             raise ValueError(f"the shares of data.stages add up to {sum(shares):g}, not to 1")
         return self
+
+    def _check_rate(self) -> None:
+        if self.cap is None and self.temperature == 1.0:
+            return
+        weighed = any(source.weight or source.tokens for source in self.sources.values())
+        if weighed or (self.stages and all(stage.weights or stage.tokens for stage in self.stages)):
+            raise ValueError("cap and temperature weigh sources that have no weights: leave out the one or the other")
 
     @property
     def has_budgets(self) -> bool:
