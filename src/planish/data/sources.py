@@ -19,7 +19,8 @@ from transformers import PreTrainedTokenizerBase
 from planish.base.errors import ConfigError, DataError
 from planish.base.progress import track
 from planish.base.rng import Permutation
-from planish.data.cleaning.hygiene import clean, digest
+from planish.data.cleaning.contents import digest
+from planish.data.cleaning.hygiene import clean
 from planish.data.examples import Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
 from planish.data.rows import LEARNT, Comparison, Demonstration, Dropped, Learnt

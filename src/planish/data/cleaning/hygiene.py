@@ -16,8 +16,6 @@ from pydantic import model_validator
 
 from planish.base.config import Config, Field
 from planish.data.cleaning.contents import Cleanable
-from planish.data.cleaning.contents import digest as digest
-from planish.data.cleaning.contents import normalised as normalised
 from planish.data.cleaning.languages import Languages
 from planish.data.cleaning.leaks import Evaluation, evaluation_rows
 from planish.data.cleaning.rules import ExactCopy, Language, Leak, Length, NearCopy, Rule, SimilarPrompt

@@ -1,7 +1,6 @@
 """Records of columnar files, Parquet and Arrow, a batch at a time.
 
-Read by Arrow itself: measured on 300,000 rows of chat (180 MB), this took 110 MB of memory and 2 seconds, where
-`datasets` took 750 to 1100 MB and 8 seconds, three of them to be imported.
+Read by Arrow itself, because `datasets` holds several times as much of a file at once (LOG.md has the figures).
 """
 
 from __future__ import annotations
