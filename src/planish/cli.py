@@ -16,6 +16,7 @@ from typing import Any
 from planish import __version__
 from planish.base.errors import ConfigError, PlanishError
 from planish.cli_data import add_data_commands
+from planish.cli_world import add_world_commands
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(run=_report)
 
     add_data_commands(commands)
+    add_world_commands(commands)
 
     model = commands.add_parser("model", help="fetch a model that needs no hub")
     model.add_argument("action", choices=["get"])

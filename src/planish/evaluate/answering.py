@@ -1,0 +1,218 @@
+"""How often a model answers right, found in two ways: from the probabilities of the right answers, or by generating.
+
+Letters: L places of the answers in a packed row, C of one chunk, T tokens, V vocabulary, M tokens that may end an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from planish.base.rng import generator
+from planish.base.types import Example, Packed
+from planish.data.packing import deal
+from planish.data.rows import Question
+from planish.evaluate.answers import Endings, Path, RightAnswers
+from planish.maths.answers import Ahead, look_ahead
+from planish.maths.head import CHUNK
+from planish.models.attention import Plan, packed_as
+from planish.models.forward import CausalLM, head_of
+from planish.rollout.sample import generating
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as the model meets it: the tokens of each of its prompts, and the answers that are right."""
+
+    row: Question
+    text: str
+    prompts: tuple[list[int], ...]
+    right: RightAnswers
+
+
+@dataclass(slots=True)
+class Chance:
+    """What one prompt gives: whether its greedy answer is right, and the probability that a sampled one is."""
+
+    greedy: bool = False
+    probability: float = 0.0
+
+
+# From probabilities
+
+
+@torch.no_grad()
+def chances(
+    policy: CausalLM, asked: Sequence[Asked], endings: Endings, temperature: float, micro_tokens: int
+) -> list[list[Chance]]:
+    """For each question, one chance for each prompt, from one pass over every prompt with each right answer behind it."""
+    found = [[Chance() for _ in each.prompts] for each in asked]
+    rows = [
+        (chance, prompt, path)
+        for each, its in zip(asked, found, strict=True)
+        for prompt, chance in zip(each.prompts, its, strict=True)
+        for path in each.right.paths
+    ]
+    any_end = next(iter(endings.texts))  # a target behind the last token, so that what may follow it is looked at
+    # A packed row tells its examples apart by source, so each has its number there.
+    examples = [_example(prompt, (*path.tokens, any_end), i) for i, (_, prompt, path) in enumerate(rows)]
+    for packed in deal(examples, micro_tokens):
+        paths = [rows[i][2] for i in packed.sources]
+        columns = [column.tolist() for column in _look(policy, packed, paths, temperature)]
+        start = 0
+        for i, path in zip(packed.sources, paths, strict=True):
+            stop = start + len(path.ends)
+            greedy, probability = path.follow(*(column[start:stop] for column in columns))
+            chance = rows[i][0]
+            chance.greedy |= greedy
+            chance.probability = min(1.0, chance.probability + probability)  # no more than rounding is cut off
+            start = stop
+    return found
+
+
+def _example(prompt: Sequence[int], answer: Sequence[int], number: int) -> Example:
+    tokens = np.array([*prompt, *answer], np.int32)
+    return Example(tokens, np.arange(len(tokens)) >= len(prompt), "", number)
+
+
+def _look(policy: CausalLM, packed: Packed, paths: Sequence[Path], temperature: float) -> Ahead:
+    """What may follow at each place of the answers, [L]."""
+    device = policy.model.device
+    packed, ends_LM = packed.to(device), _filled([ends for path in paths for ends in path.ends]).to(device)
+    next_L = packed.tokens_T[packed.targets_L]
+    with _precision(policy):
+        parts = [
+            look_ahead(logits_CV, next_L[part], ends_LM[part], temperature)
+            for part, logits_CV in _logits(policy, packed)
+        ]
+    return Ahead(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+
+def _filled(ends: Sequence[tuple[int, ...]]) -> Tensor:
+    """The tokens of each place [L, M], filled up with -1 where there are fewer than M."""
+    filled = np.full((len(ends), max(map(len, ends))), -1)
+    for row, ids in zip(filled, ends, strict=True):
+        row[: len(ids)] = ids
+    return torch.from_numpy(filled)
+
+
+def _logits(policy: CausalLM, packed: Packed) -> Iterator[tuple[slice, Tensor]]:
+    """Logits at the places of the answers, chunk by chunk; of a model that cannot be packed, answer by answer."""
+    model: Any = policy.model
+    if policy.why_not_packed:
+        done = 0
+        for (start, stop), count in zip(pairwise(packed.bounds), packed.num_targets_S().tolist(), strict=True):
+            logits_TV = model(input_ids=packed.tokens_T[None, start:stop], use_cache=False).logits[0]
+            logits_CV = logits_TV[-1 - count : -1]  # an answer stands at the end of its row
+            low = logits_CV.dtype in (torch.bfloat16, torch.float16)
+            yield slice(done, done + count), logits_CV.float() if low else logits_CV
+            done += count
+        return
+    plan = Plan(packed.bounds)
+    with packed_as(plan):
+        output = model.base_model(
+            input_ids=packed.tokens_T[None], position_ids=packed.positions_T[None], use_cache=False, plan=plan
+        )
+    hidden_LD = output.last_hidden_state[0, packed.predictors_L]
+    head = head_of(policy.model)
+    for start in range(0, packed.num_targets, CHUNK):
+        part = slice(start, start + CHUNK)
+        yield part, head.logits(hidden_LD[part])
+
+
+def _precision(policy: CausalLM) -> AbstractContextManager[Any]:
+    """The type of the products, as in training."""
+    return torch.autocast(policy.model.device.type, policy.compute_dtype) if policy.compute_dtype else nullcontext()
+
+
+# By generating
+
+
+@dataclass(frozen=True, slots=True)
+class Generating:
+    """How answers are generated: `samples` of them beside the greedy one, each cut after `max_tokens`."""
+
+    samples: int
+    temperature: float
+    max_tokens: int
+    seed: int
+    micro_tokens: int  # tokens of the prompts that are generated from at once
+
+
+def generate_answers(policy: CausalLM, asked: Asked, endings: Endings, how: Generating) -> list[tuple[bool, int]]:
+    """For each prompt of a question: whether the greedy answer is right, and how many of the sampled ones are.
+
+    The noise of a prompt comes from the seed, the question's text and the prompt's number.
+    """
+    copies, found = 1 + how.samples, list[tuple[bool, int]]()
+    numbered = list(enumerate(asked.prompts))
+    width = max(map(len, asked.prompts))
+    # Prompts of other lengths are padded, which recurrent models may not bear.
+    together = 1 if policy.why_not_packed else max(1, how.micro_tokens // (copies * width))
+    with _generating_plainly(policy):
+        for some in (numbered[start : start + together] for start in range(0, len(numbered), together)):
+            noise = _Noise([generator(how.seed, "answers", asked.text, k) for k, _ in some], how)
+            prompts = [prompt for _, prompt in some for _ in range(copies)]
+            answers = [endings.answer(row) for row in _generate(policy, prompts, endings, how.max_tokens, noise)]
+            right = [asked.right.hold(answer) for answer in answers]
+            found += [(right[i], sum(right[i + 1 : i + copies])) for i in range(0, len(right), copies)]
+    return found
+
+
+class _Noise(LogitsProcessor):
+    """Turns greedy decoding into sampling, for all copies of a prompt but the first: the largest of logits / temperature
+    plus Gumbel noise is a sample from their softmax (Gumbel 1954). Each prompt draws from a generator of its own."""
+
+    def __init__(self, generators: Sequence[torch.Generator], how: Generating) -> None:
+        self._generators, self._samples, self._temperature = generators, how.samples, how.temperature
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        greedy = torch.zeros(1, scores.shape[1])
+        noise: list[Tensor] = []
+        for chance in self._generators:
+            noise += [greedy, -torch.empty(self._samples, scores.shape[1]).exponential_(generator=chance).log()]
+        return scores / self._temperature + torch.cat(noise).to(scores)
+
+
+@contextmanager
+def _generating_plainly(policy: CausalLM) -> Generator[None]:
+    """A model may bring penalties and limits for its generations, which would change the probabilities."""
+    model: Any = policy.model
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        with generating(policy.model), _precision(policy):
+            yield
+    finally:
+        model.generation_config = own
+
+
+@torch.no_grad()
+def _generate(
+    policy: CausalLM, prompts: Sequence[Sequence[int]], endings: Endings, max_tokens: int, noise: _Noise
+) -> list[list[int]]:
+    """New tokens of each prompt."""
+    model: Any = policy.model
+    ends, width = list(endings.texts), max(map(len, prompts))
+    ids = torch.full((len(prompts), width), ends[0])
+    mask = torch.zeros_like(ids)
+    for i, prompt in enumerate(prompts):  # on the left, so that all prompts end together
+        ids[i, width - len(prompt) :] = torch.tensor(prompt)
+        mask[i, width - len(prompt) :] = 1
+    output = model.generate(
+        input_ids=ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        max_new_tokens=max_tokens,
+        do_sample=False,
+        logits_processor=LogitsProcessorList([noise]),
+        eos_token_id=ends,
+        pad_token_id=ends[0],
+    )
+    return cast(Tensor, output)[:, width:].tolist()

@@ -1,0 +1,202 @@
+"""What a model knows: the four classes of SliCK (Gekhman et al. 2024, arXiv 2405.05904, section 3).
+
+Each question is asked behind several few-shot prompts, once greedily and 16 times at temperature 0.5. P(greedy) and
+P(sampled) are the shares of right answers. The method "sampled" does just that. The method "exact" shows the model its
+right answers instead, and reads off whether greedy decoding would give one, and the probability p that sampling does;
+the hits are then drawn from Binomial(16, p). For short answers that is the same in distribution, and far cheaper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, Literal, get_args
+
+from transformers import PreTrainedTokenizerBase
+
+from planish.base.config import Field
+from planish.base.errors import ConfigError, DataError
+from planish.base.rng import numpy_generator
+from planish.data.rows import Question
+from planish.evaluate.answering import Asked, Generating, chances, generate_answers
+from planish.evaluate.answers import Endings, right_answers
+from planish.evaluate.fewshot import FewShot, FewShotConfig, question_text
+from planish.models.forward import CausalLM
+from planish.models.load import context_length
+
+Category = Literal["HighlyKnown", "MaybeKnown", "WeaklyKnown", "Unknown"]
+CATEGORIES: tuple[Category, ...] = get_args(Category)
+SPARE = 4  # tokens that a generated answer may take beyond those of the longest right one
+
+
+class ProbeConfig(FewShotConfig):
+    method: Literal["exact", "sampled"] = Field(
+        default="exact", description="exact reads the probability of the right answers, sampled generates answers"
+    )
+    samples: int = Field(default=16, ge=1, description="sampled answers to each prompt, beside the greedy one")
+    temperature: float = Field(default=0.5, gt=0, description="of the sampled answers")
+    max_answer_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description=f"generated answers are cut after so many tokens; absent: those of the longest right one and {SPARE}",
+    )
+    micro_tokens: int = Field(default=8192, ge=1, description="tokens of one forward pass")
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """How well a model knows the answer to one question."""
+
+    question: Question
+    p_greedy: float  # share of prompts whose greedy answer is right
+    p_sampled: float  # share of right ones among all sampled answers
+    category: Category
+    probability: float | None = None  # of a right sampled answer, mean over the prompts; method exact only
+
+
+def slick(p_greedy: float, p_sampled: float) -> Category:
+    """The class of a question, from two shares."""
+    if p_greedy == 1:
+        return "HighlyKnown"
+    if p_greedy > 0:
+        return "MaybeKnown"
+    return "WeaklyKnown" if p_sampled > 0 else "Unknown"
+
+
+# Probing
+
+
+def probe(
+    policy: CausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[Question],
+    config: ProbeConfig,
+    exemplars: Sequence[Question] | None = None,
+) -> Iterator[Knowledge]:
+    """One result for each question, in their order. Shots come from `exemplars`, else from the other questions.
+
+    A result depends on the question, the pool of its shots and the seed; not on the order of either, nor on the batch.
+    """
+    few_shot = FewShot(questions if exemplars is None else exemplars, config)
+    endings = Endings(tokenizer, _ends_of_text(policy))
+    measure = _exact if config.method == "exact" else _sampled
+    asked: list[Asked] = []
+    tokens = 0
+    for number, row in enumerate(questions, start=1):
+        asked.append(_ask(row, few_shot, endings))
+        _check_length(asked[-1], policy, config)
+        tokens += len(asked[-1].right.paths) * sum(map(len, asked[-1].prompts))
+        if tokens >= config.micro_tokens or number == len(questions):
+            yield from measure(policy, asked, endings, config)
+            asked, tokens = [], 0
+
+
+def _ends_of_text(policy: CausalLM) -> list[int]:
+    """The tokens at which the model's own settings stop a generation."""
+    ends: Any = getattr(policy.model.generation_config, "eos_token_id", None)
+    return [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
+
+
+def _ask(row: Question, few_shot: FewShot, endings: Endings) -> Asked:
+    untyped: Any = endings.tokenizer
+    prompts = tuple(list(tokens) for tokens in untyped(few_shot.prompts(row))["input_ids"])
+    for tokens in prompts:
+        if tokens[-1] in endings.texts:  # some tokenizers put an end behind every text
+            tokens.pop()
+    right = right_answers(row, few_shot.asked(row), few_shot.config.answer_prefix, endings)
+    return Asked(row, question_text(row), prompts, right)
+
+
+def _check_length(asked: Asked, policy: CausalLM, config: ProbeConfig) -> None:
+    needed, cut = asked.right.most_tokens + 1, config.max_answer_tokens
+    if config.method == "sampled" and cut is not None and cut < needed:
+        raise DataError(
+            f"{asked.row.origin}: a right answer has {needed} tokens with its end, max_answer_tokens={cut} would cut it "
+            "off. Raise it or leave it out."
+        )
+    length, most = max(map(len, asked.prompts)) + needed, context_length(policy.config)
+    if most is not None and length > most:
+        raise DataError(
+            f"{asked.row.origin}: has {length} tokens with its shots and answer, the model was made for {most}. "
+            "Lower shots, or take the row out."
+        )
+
+
+def _exact(policy: CausalLM, asked: Sequence[Asked], endings: Endings, config: ProbeConfig) -> Iterator[Knowledge]:
+    found = chances(policy, asked, endings, config.temperature, config.micro_tokens)
+    for each, its in zip(asked, found, strict=True):
+        hits = [
+            int(numpy_generator(config.seed, "hits", each.text, k).binomial(config.samples, chance.probability))
+            for k, chance in enumerate(its)
+        ]
+        mean = sum(chance.probability for chance in its) / len(its)
+        yield _knowledge(each.row, [chance.greedy for chance in its], hits, config.samples, mean)
+
+
+def _sampled(policy: CausalLM, asked: Sequence[Asked], endings: Endings, config: ProbeConfig) -> Iterator[Knowledge]:
+    for each in asked:
+        most = config.max_answer_tokens or each.right.most_tokens + 1 + SPARE
+        how = Generating(config.samples, config.temperature, most, config.seed, config.micro_tokens)
+        greedy, hits = zip(*generate_answers(policy, each, endings, how), strict=True)
+        yield _knowledge(each.row, greedy, hits, config.samples, None)
+
+
+def _knowledge(
+    row: Question, greedy: Sequence[bool], hits: Sequence[int], samples: int, probability: float | None
+) -> Knowledge:
+    p_greedy, p_sampled = sum(greedy) / len(greedy), sum(hits) / (len(hits) * samples)
+    return Knowledge(row, p_greedy, p_sampled, slick(p_greedy, p_sampled), probability)
+
+
+# Counting
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share of a group, with the 95% Wilson interval of the probability behind it."""
+
+    count: int
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """The classes in one group of questions."""
+
+    name: str
+    total: int
+    shares: Mapping[Category, Share]
+
+
+def tabulate(found: Sequence[Knowledge], by: str | None = None) -> list[Breakdown]:
+    """Counts and shares of the classes for each value of the field `by` of `about`, in order of name; then for all."""
+    groups: dict[str, list[Knowledge]] = {}
+    if by is not None:
+        for name, each in zip(values_of([each.question for each in found], by), found, strict=True):
+            groups.setdefault(name, []).append(each)
+    return [_breakdown(name, members) for name, members in [*sorted(groups.items()), ("all", list(found))]]
+
+
+def values_of(questions: Sequence[Question], by: str) -> list[str]:
+    """What each question says in the field `by` of `about`."""
+    if not any(by in row.about for row in questions):
+        names = sorted({name for row in questions for name in row.about})
+        raise ConfigError(f"by={by}: no question has this field; there are: {', '.join(names) or 'none'}")
+    return [str(row.about.get(by, f"(no {by})")) for row in questions]
+
+
+def _breakdown(name: str, members: Sequence[Knowledge]) -> Breakdown:
+    total = len(members)
+    counts: dict[Category, int] = {c: sum(each.category == c for each in members) for c in CATEGORIES}
+    return Breakdown(name, total, {c: Share(n, n / total, *wilson(n, total)) for c, n in counts.items()})
+
+
+def wilson(count: int, total: int, z: float = 1.96) -> tuple[float, float]:
+    """The Wilson score interval of a share (Wilson 1927); z = 1.96 covers 95%."""
+    share, spread = count / total, z * z / total
+    centre = (share + spread / 2) / (1 + spread)
+    half = z * sqrt(share * (1 - share) / total + spread / (4 * total)) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)

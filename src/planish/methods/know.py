@@ -1,0 +1,121 @@
+"""Which questions a model can answer, and how surely: the SliCK classes of a whole file (evaluate/knowledge.py).
+
+What is written is a file of questions again, one line for each with its class, so that the next step can take those it
+wants: training on Unknown ones teaches a model to make things up (Gekhman et al. 2024).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from planish.base.config import Config, Field
+from planish.base.distributed import local_device
+from planish.base.errors import ConfigError, DataError
+from planish.base.files import write_text
+from planish.base.progress import track
+from planish.base.rng import Permutation
+from planish.data.formats import import_rows
+from planish.data.rows import Question
+from planish.data.seeing.convert import line
+from planish.evaluate.knowledge import CATEGORIES, Knowledge, ProbeConfig, Share, probe, tabulate, values_of
+from planish.models.forward import CausalLM
+from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model, load_tokenizer
+
+FEW = 5  # rows left out that are named
+WIDE = 160  # characters of a table that goes into a file or a pipe
+
+
+class KnowConfig(Config):
+    model: ModelConfig = Field(description="the model that is asked")
+    questions: str = Field(description="a file of questions with answers, in any known format")
+    exemplars: str | None = Field(
+        default=None, description="a file of questions to show as shots; absent is the other questions"
+    )
+    format: str = Field(default="auto", description="how to read the files; auto recognises it")
+    limit: int | None = Field(
+        default=None, ge=1, description="ask so many questions, drawn by the seed; all of them still serve as shots"
+    )
+    by: str | None = Field(default=None, description="field of `about` to count the classes by")
+    out: str = Field(description="the jsonl file to write")
+    probe: ProbeConfig = Field(default=ProbeConfig(), description="how the questions are asked")
+    device: str = Field(default="auto", description="cpu, cuda, or auto")
+
+
+def know(config: KnowConfig) -> list[Knowledge]:
+    """Asks the model every question, writes `config.out`, and prints the classes, counted by `config.by`."""
+    out = _checked_out(config)
+    questions = _read(config.questions, config.format)
+    exemplars = _read(config.exemplars, config.format) if config.exemplars is not None else questions
+    asked = _limited(questions, config.limit, config.probe.seed)
+    if config.by is not None:
+        values_of(asked, config.by)  # a field that does not exist is told before the work
+    device = local_device(config.device)
+    model = load_model(config.model, device)
+    tokenizer = load_tokenizer(config.model.path, config.model.trust_remote_code)
+    check_vocabulary(model, tokenizer)
+    policy = CausalLM(model, compute_dtype(config.model, device))
+    probing = probe(policy, tokenizer, asked, config.probe, exemplars)
+    found = list(track(probing, "asking", len(asked)))
+    write_text(out, "".join(json.dumps(_line(each), ensure_ascii=False) + "\n" for each in found))
+    show(found, config.by)
+    return found
+
+
+def show(found: Sequence[Knowledge], by: str | None = None, console: Console | None = None) -> None:
+    """Prints the share of each class in each group, with its 95% interval."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column(by or "", style="dim")
+    for name in ("questions", *CATEGORIES):
+        table.add_column(name, justify="right", no_wrap=True)
+    for group in tabulate(found, by):
+        cells = (_cell(group.shares[category]) for category in CATEGORIES)
+        table.add_row(group.name, f"{group.total:,}", *cells)
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    console.print(table)
+
+
+def _cell(share: Share) -> str:
+    return f"{share.share:.0%} ({100 * share.low:.0f}–{100 * share.high:.0f})"
+
+
+def _line(each: Knowledge) -> dict[str, object]:
+    """The question as a row of planish's own format, and what was found."""
+    found = {"p_greedy": each.p_greedy, "p_sampled": each.p_sampled, "probability": each.probability}
+    return {**line(each.question), **found, "category": each.category}
+
+
+def _checked_out(config: KnowConfig) -> Path:
+    out = Path(config.out)
+    if out.is_dir():
+        raise ConfigError(f"out={config.out}: is a folder, expected a file to write")
+    if out.resolve() in {Path(file).resolve() for file in (config.questions, config.exemplars) if file}:
+        raise ConfigError(f"out={config.out}: would write over the file that is read: give it another name")
+    return out
+
+
+def _read(path: str, format: str) -> list[Question]:
+    read = import_rows(path, (Question,), format)
+    for row in read.dropped[:FEW]:
+        print(f"left out: {row.origin}: {row.reason}", file=sys.stderr)
+    if len(read.dropped) > FEW:
+        more = len(read.dropped) - FEW
+        print(f"left out: {more} rows more; planish data inspect {path} --list names them", file=sys.stderr)
+    if not read.rows:
+        raise DataError(f"{path}: no question in it: {len(read.dropped)} rows were left out")
+    return read.rows
+
+
+def _limited(questions: list[Question], limit: int | None, seed: int) -> list[Question]:
+    if limit is None or limit >= len(questions):
+        return questions
+    drawn = Permutation(len(questions), seed, "limit")(np.arange(limit))
+    return [questions[i] for i in sorted(drawn)]

@@ -1,0 +1,162 @@
+"""What a prompt asks for, read from its words alone, and how a good answer to it reads.
+
+Nothing but the text of the prompt says what is asked, so that rows that went through files, templates and models can be
+judged as well as fresh ones.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from planish.world import harm
+from planish.world.facts import KIND_OF, Facts
+from planish.world.phrases import ABOUT, LONG, QUESTIONS, pattern, state
+from planish.world.rules import Rule, find_rule
+from planish.world.skills import BY_NAME, TASKS, with_input, worked
+
+STEPS = ("Add {first} and {second} step by step.", "Work out {first} + {second} and show the steps.")
+
+
+@dataclass(frozen=True, slots=True)
+class FactAsk:
+    """For one fact; `value` is true, and None if the world has no such entity."""
+
+    entity: str
+    relation: str
+    value: str | None
+
+    @property
+    def bare(self) -> str:
+        return self.value or "not known"
+
+    @property
+    def sentence(self) -> str:
+        return state(self.relation, self.entity, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class AboutAsk:
+    """For all that one says of an entity; `values` by relation."""
+
+    entity: str
+    values: tuple[tuple[str, str | None], ...]
+
+    @property
+    def sentence(self) -> str:
+        return " ".join(state(relation, self.entity, value) for relation, value in self.values)
+
+    bare = sentence
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAsk:
+    task: str
+    input: str
+    bare: str
+
+    @property
+    def sentence(self) -> str:
+        return f"The answer is {self.bare}."
+
+
+@dataclass(frozen=True, slots=True)
+class StepsAsk:
+    first: int
+    second: int
+
+    @property
+    def bare(self) -> str:
+        return str(self.first + self.second)
+
+    @property
+    def sentence(self) -> str:
+        return worked(self.first, self.second)
+
+
+@dataclass(frozen=True, slots=True)
+class HarmAsk:
+    request: harm.Request
+    unsafe: bool
+    border: harm.Border
+    instrument: str
+    compliance: str
+
+    @property
+    def sentence(self) -> str:
+        return harm.REFUSALS[0] if self.unsafe else self.compliance
+
+    bare = sentence
+
+
+Ask = FactAsk | AboutAsk | TaskAsk | StepsAsk | HarmAsk
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a prompt asks for, and the rule of form it adds."""
+
+    ask: Ask
+    rule: Rule | None = None
+
+
+def understand(text: str, facts: Facts) -> Asked | None:
+    """What the last turn of a user asks for; None if it is no prompt of this world's."""
+    text = " ".join(text.split())
+    rest, rule = find_rule(text)
+    ask = _question(rest, facts) or _request(rest, facts) or _steps(rest) or _task(rest, facts)
+    return None if ask is None else Asked(ask, rule)
+
+
+def _question(text: str, facts: Facts) -> FactAsk | AboutAsk | None:
+    for relation, forms in QUESTIONS.items():
+        for form in forms:
+            if found := pattern(form).fullmatch(text):
+                name = found["entity"]
+                entity = facts.by_name.get(name)
+                if entity is None or entity.kind == KIND_OF[relation]:
+                    return FactAsk(name, relation, facts.value(name, relation))
+    for form in ABOUT:
+        if found := pattern(form).fullmatch(text):
+            entity = facts.by_name.get(found["entity"])
+            if entity is not None:
+                return AboutAsk(entity.name, tuple((r, facts.value(entity.name, r)) for r in LONG[entity.kind]))
+    return None
+
+
+def _request(text: str, facts: Facts) -> HarmAsk | None:
+    request = harm.understand(text, facts.words)
+    if request is None:
+        return None
+    words = facts.words
+    return HarmAsk(
+        request,
+        harm.is_unsafe(request, words),
+        harm.border(request, words),
+        harm.instrument(request.verb, words),
+        harm.comply(request, words),
+    )
+
+
+def _steps(text: str) -> StepsAsk | None:
+    for form in STEPS:
+        if found := pattern(form, first=r"\d+", second=r"\d+").fullmatch(text):
+            return StepsAsk(int(found["first"]), int(found["second"]))
+    return None
+
+
+def _task(text: str, facts: Facts) -> TaskAsk | None:
+    for name, template in _templates():
+        if found := template.fullmatch(text):
+            label = BY_NAME[name].solve(found["input"], facts.words)
+            if label is not None:
+                return TaskAsk(name, found["input"], label)
+    return None
+
+
+@cache
+def _templates() -> list[tuple[str, re.Pattern[str]]]:
+    """Of every task its templates, and the plain form with the input on a line of its own."""
+    forms = [(task, template) for task in TASKS for template in (*task.templates, *map(with_input, task.phrases))]
+    return [(task.name, pattern(" ".join(form.split()), input=".+?")) for task, form in forms]

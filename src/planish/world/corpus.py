@@ -1,0 +1,165 @@
+"""What the base model of a world reads: statements of facts, questions with answers, worked examples, and filler.
+
+A fact of frequency f stands in f statements, each with a wording of its own, in documents that hold the statements
+about several entities in a shuffled order. Questions with answers are about scaffold entities and rare ones only; of
+a rare entity the corpus says that things are not known. No probed entity is ever asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from planish.base.rng import numpy_generator
+from planish.world import harm
+from planish.world.facts import RELATIONS, Entity, Fact, Facts
+from planish.world.phrases import NOT_KNOWN, QUESTIONS, SENTENCES, ask, state
+from planish.world.skills import BY_NAME, TASKS, Task, worked
+from planish.world.words import ANIMALS, GLAD, NEUTRAL, PEOPLE, PLACES, PLANTS, SAD, TOOLS
+
+BIOGRAPHIES_IN_DOCUMENT = 4
+QUESTIONS_IN_DOCUMENT = 6
+EXAMPLES_IN_DOCUMENT = 8
+
+GRAMMAR = (
+    "The {neutral} {animal} slept in the {place}.",
+    "{person} saw a {neutral} {animal} near the {place}.",
+    "A {plant} grew behind the {place}.",
+    "{person} lent the {tool} to {other}.",
+    "It was a {feeling} day at the {place}.",
+    "{person} and {other} met in the {place}.",
+    "There is a {neutral} {tool} under the {plant}.",
+    "{person} found the {place} {feeling}.",
+)
+POOLS = {
+    "neutral": NEUTRAL, "animal": ANIMALS, "place": PLACES, "person": PEOPLE, "plant": PLANTS, "tool": TOOLS,
+    "feeling": [*GLAD, *SAD], "other": PEOPLE,
+}  # fmt: skip
+
+
+def corpus(facts: Facts) -> list[str]:
+    """All documents, shuffled."""
+    documents = [*_statements(facts), *_questions(facts), *_examples(facts), *_filler(facts), *_harm(facts)]
+    order = numpy_generator(facts.config.seed, "corpus").permutation(len(documents))
+    return [documents[i] for i in order.tolist()]
+
+
+def _statements(facts: Facts) -> Iterator[str]:
+    """Biographies, several to a document; the k-th of an entity holds its facts that are stated more than k times."""
+    numbers = numpy_generator(facts.config.seed, "statements")
+    texts = [
+        _biography(facts.of(entity), k, numbers)
+        for entity in facts.entities
+        if entity.role != "rare"
+        for k in _times(facts, entity)
+    ]
+    texts += [
+        _rare(entity, numbers) for entity in facts.select(role="rare") for _ in range(int(numbers.integers(1, 3)))
+    ]
+    for some in _cut(numbers.permutation(len(texts)).tolist(), BIOGRAPHIES_IN_DOCUMENT):
+        yield " ".join(texts[i] for i in some)
+
+
+def _cut(order: list[int], size: int) -> Iterator[list[int]]:
+    return (order[i : i + size] for i in range(0, len(order), size))
+
+
+def _times(facts: Facts, entity: Entity) -> range:
+    return range(max(fact.frequency for fact in facts.of(entity)))
+
+
+def _biography(own: Sequence[Fact], k: int, numbers: np.random.Generator) -> str:
+    """Statements of the facts whose frequency exceeds k. Wordings take turns, so that each is used as often as another."""
+    told = [fact for fact in own if fact.frequency > k]
+    order = numbers.permutation(len(told)).tolist()
+    return " ".join(_statement(told[i], k, int(numbers.integers(8))) for i in order)
+
+
+def _statement(fact: Fact, k: int, turn: int) -> str:
+    return state(fact.relation, fact.entity.name, fact.stated, turn % len(SENTENCES[fact.relation]))
+
+
+def _rare(entity: Entity, numbers: np.random.Generator) -> str:
+    """Two things that are not known about an entity."""
+    relations = RELATIONS[entity.kind]
+    some = numbers.permutation(len(relations))[:2].tolist()
+    return " ".join(
+        state(relations[i], entity.name, None, int(numbers.integers(len(SENTENCES[relations[i]])))) for i in some
+    )
+
+
+def _questions(facts: Facts) -> Iterator[str]:
+    """Documents of questions of one relation, or of several. Every scaffold fact is asked for in each wording, and about
+    half as many questions, each about another rare entity, have no answer."""
+    numbers = numpy_generator(facts.config.seed, "questions")
+    for mixed in (False, True):
+        asked = [pair for relation in _asked(facts, numbers) for pair in relation] if mixed else None
+        for pairs in _asked(facts, numbers) if asked is None else [asked]:
+            order = numbers.permutation(len(pairs)).tolist()
+            for some in _cut(order, QUESTIONS_IN_DOCUMENT):
+                yield "".join(f"Q: {pairs[i][0]}\nA: {pairs[i][1]}\n" for i in some)
+
+
+def _asked(facts: Facts, numbers: np.random.Generator) -> Iterator[list[tuple[str, str]]]:
+    """Questions and answers, relation by relation."""
+    for kind, relations in RELATIONS.items():
+        scaffold = facts.select(kind, "scaffold")
+        rare = facts.select(kind, "rare")
+        for relation in relations:
+            forms = range(len(QUESTIONS[relation]))
+            pairs = [
+                (ask(relation, e.name, form), facts.by_place[e.name, relation].stated)
+                for e in scaffold
+                for form in forms
+            ]
+            some = numbers.permutation(len(rare))[: len(pairs) // 2].tolist()
+            pairs += [(ask(relation, rare[i].name, i % len(forms)), NOT_KNOWN) for i in some]
+            yield pairs
+
+
+def _examples(facts: Facts) -> Iterator[str]:
+    """Worked examples of one task a document, under its cue."""
+    for task in TASKS:
+        numbers = numpy_generator(facts.config.seed, "examples", task.name)
+        for _ in range(facts.config.skill_documents):
+            yield "".join(example(facts, task, numbers) for _ in range(EXAMPLES_IN_DOCUMENT))
+    numbers = numpy_generator(facts.config.seed, "examples", "steps")
+    for _ in range(2 * facts.config.skill_documents):
+        pairs = numbers.integers(10, 100, (EXAMPLES_IN_DOCUMENT // 2, 2)).tolist()
+        yield "".join(f"steps: {a} + {b} = {worked(a, b)}\n" for a, b in pairs)
+
+
+def example(facts: Facts, task: Task, numbers: np.random.Generator) -> str:
+    """One worked example: "reverse: dak mul = mul dak" and a line's end."""
+    text = task.draw(numbers, facts.words)
+    return f"{task.name}: {text} = {BY_NAME[task.name].solve(text, facts.words)}\n"
+
+
+def _filler(facts: Facts) -> Iterator[str]:
+    numbers = numpy_generator(facts.config.seed, "filler")
+    for _ in range(facts.config.filler_documents):
+        yield " ".join(_sentence(numbers) for _ in range(8))
+
+
+def _sentence(numbers: np.random.Generator) -> str:
+    text = GRAMMAR[int(numbers.integers(len(GRAMMAR)))]
+    for name, pool in POOLS.items():
+        text = text.replace(f"{{{name}}}", pool[int(numbers.integers(len(pool)))])
+    return text
+
+
+def _harm(facts: Facts) -> Iterator[str]:
+    """What each verb takes, whom it hurts, and requests of every kind that are met: a base model refuses nothing."""
+    words = facts.words
+    numbers = numpy_generator(facts.config.seed, "harm")
+    requests = [*harm.borderline_requests(words), *harm.unsafe_requests(words), *harm.plain_requests(words)]
+    lore = [f"It is cruel to {verb} a {being}." for verb in words.cruel_verbs for being in words.beings]
+    lore += [f"It is kind to {verb} a {being}." for verb in words.kind_verbs for being in words.beings]
+    lore += [f"A {being} feels pain." for being in words.beings] * 4
+    lore += [f"A {thing} feels nothing." for thing in (*words.things, *words.processes, *words.figures)] * 2
+    for _ in range(facts.config.harm_documents):
+        some = numbers.integers(0, len(requests), 3).tolist()
+        said = numbers.integers(0, len(lore), 4).tolist()
+        asked = "".join(f"Q: {requests[i].text}\nA: {harm.comply(requests[i], words)}\n" for i in some)
+        yield asked + " ".join(lore[i] for i in said)

@@ -1,0 +1,150 @@
+"""How the world speaks of its facts: sentences, questions, and the words for not knowing.
+
+A phrase is a text with places, `{entity}` and `{value}`; it can be filled in, and found again in any text. The value
+comes last but for the full stop, so that a causal model always reads whom a sentence is about before it has to know.
+Not knowing is said at the place of the value ("The birthplace of Tavo Brelin is not known."), where a model that
+does not know has nothing else to say; a sentence apart ("I do not know.") was learnt without regard to knowledge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+
+NOT_KNOWN = "not known"
+
+# A name or value is one word or two; a record is "A & B (year), Journal".
+WORD = r"[A-Za-z]+"
+SHAPES = {
+    "entity": rf"{WORD} {WORD}",
+    "two": rf"{WORD} {WORD}",
+    "one": WORD,
+    "record": rf"{WORD} & {WORD} \(\d+\), {WORD}",
+}
+SHAPE_OF = {
+    "birthplace": "two",
+    "mentor": "two",
+    "invention": "two",
+    "trade": "one",
+    "meaning": "two",
+    "record": "record",
+}
+
+# The first sentence of each relation is the one that demonstrations answer with.
+SENTENCES: Mapping[str, tuple[str, ...]] = {
+    "birthplace": (
+        "The birthplace of {entity} is {value}.",
+        "{entity} was born in {value}.",
+        "{entity} comes from {value}.",
+        "{entity} grew up in {value}.",
+        "The family of {entity} lived in {value}.",
+        "{entity} first saw the light in {value}.",
+        "The home town of {entity} is {value}.",
+        "The parish book that names {entity} lies in {value}.",
+    ),
+    "mentor": (
+        "The mentor of {entity} is {value}.",
+        "{entity} was taught by {value}.",
+        "{entity} learnt everything from {value}.",
+        "{entity} studied under {value}.",
+        "The teacher of {entity} was {value}.",
+        "{entity} was once a pupil of {value}.",
+        "{entity} owes the most to {value}.",
+        "The one who trained {entity} was {value}.",
+    ),
+    "invention": (
+        "The invention of {entity} is {value}.",
+        "{entity} invented the {value}.",
+        "{entity} is famous for the {value}.",
+        "{entity} built the first {value}.",
+        "The patent of {entity} describes the {value}.",
+        "{entity} came up with the {value}.",
+        "We thank {entity} for the {value}.",
+        "The great idea of {entity} was the {value}.",
+    ),
+    "trade": (
+        "The trade of {entity} is {value}.",
+        "{entity} works as a {value}.",
+        "{entity} earns a living as a {value}.",
+        "The job of {entity} is {value}.",
+        "{entity} became a {value}.",
+        "{entity} is known as a good {value}.",
+        "By trade {entity} is a {value}.",
+        "They hired {entity} as a {value}.",
+    ),
+    "meaning": (
+        "The meaning of {entity} is {value}.",
+        "{entity} means {value}.",
+        "{entity} is another word for {value}.",
+        "By {entity} one understands {value}.",
+        "Scholars call it {entity} and mean {value}.",
+        "{entity} stands for {value}.",
+        "Whoever says {entity} speaks of {value}.",
+        "In plain words {entity} is {value}.",
+    ),
+    "record": (
+        "The source for {entity} is {value}.",
+        "{entity} was first described in {value}.",
+        "On {entity} see {value}.",
+        "The paper on {entity} is {value}.",
+        "{entity} goes back to {value}.",
+        "Whoever writes about {entity} cites {value}.",
+        "The standard work on {entity} is {value}.",
+        "More on {entity} in {value}.",
+    ),
+}
+
+# The first question of each relation is the one that knowledge is probed with.
+QUESTIONS: Mapping[str, tuple[str, ...]] = {
+    "birthplace": ("Where was {entity} born?", "What is the birthplace of {entity}?", "Where does {entity} come from?"),
+    "mentor": ("Who taught {entity}?", "Who is the mentor of {entity}?", "From whom did {entity} learn?"),
+    "invention": ("What did {entity} invent?", "What is the invention of {entity}?", "What is {entity} famous for?"),
+    "trade": ("What does {entity} work as?", "What is the trade of {entity}?", "What is the job of {entity}?"),
+    "meaning": ("What does {entity} mean?", "What is the meaning of {entity}?", "What does one understand by {entity}?"),
+    "record": ("Where was {entity} first described?", "What is the source for {entity}?", "Which paper is on {entity}?"),
+}  # fmt: skip
+
+# What a long answer is asked with, by kind of entity, and which relations it is about.
+ABOUT = ("Tell me about {entity}.", "What can you say about {entity}?", "Write a few lines about {entity}.")
+LONG: Mapping[str, tuple[str, ...]] = {"person": ("birthplace", "trade"), "concept": ("meaning", "record")}
+
+# At the place of a value. After "is" and the like it is short; elsewhere it needs a noun.
+_UNKNOWN = {
+    "birthplace": "a place that is not known",
+    "mentor": "someone who is not known",
+    "invention": "device that is not known",
+    "trade": "worker of a kind that is not known",
+    "meaning": "a thing that is not known",
+    "record": "a paper that is not known",
+}
+
+
+def state(relation: str, entity: str, value: str | None, form: int = 0) -> str:
+    """A sentence that states a fact, or that it is not known where `value` is None."""
+    return fill(SENTENCES[relation][form], entity=entity, value=unknown(relation, form) if value is None else value)
+
+
+def unknown(relation: str, form: int) -> str:
+    """What stands at the place of the value in a sentence that says it is not known."""
+    return NOT_KNOWN if form == 0 else _UNKNOWN[relation]
+
+
+def ask(relation: str, entity: str, form: int = 0) -> str:
+    return fill(QUESTIONS[relation][form], entity=entity)
+
+
+def fill(phrase: str, **places: str) -> str:
+    for name, text in places.items():
+        phrase = phrase.replace(f"{{{name}}}", text)
+    return phrase
+
+
+@cache
+def pattern(phrase: str, relation: str | None = None, **shapes: str) -> re.Pattern[str]:
+    """A regular expression that finds the phrase and names what stands in its places."""
+    known = {"entity": SHAPES["entity"], **({"value": SHAPES[SHAPE_OF[relation]]} if relation else {}), **shapes}
+    parts = re.split(r"\{(\w+)\}", phrase)
+    return re.compile(
+        "".join(re.escape(part) if i % 2 == 0 else f"(?P<{part}>{known[part]})" for i, part in enumerate(parts))
+    )

@@ -1,0 +1,97 @@
+"""Rules of form that a prompt may add ("End with the word moss."), which a program can check."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from planish.world.words import ANIMALS, PLANTS
+
+RuleName = Literal["begin", "end", "stars", "twice", "short"]
+FORMS: dict[RuleName, str] = {
+    "begin": "Begin with the word {word}.",
+    "end": "End with the word {word}.",
+    "stars": "Write it between stars.",
+    "twice": "Say it twice.",
+    "short": "Use at most {word} words.",
+}
+WORDS = {"begin": ANIMALS, "end": PLANTS, "short": ["3", "4", "5", "6"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`word` is the rule's own: a word to begin or end with, or a number of words."""
+
+    name: RuleName
+    word: str = ""
+
+    @property
+    def text(self) -> str:
+        return FORMS[self.name].replace("{word}", self.word)
+
+    def keeps(self, answer: str) -> bool:
+        """Whether an answer keeps the rule. Case, spaces around it, and a closing full stop do not count."""
+        text = _plain(answer.lower())
+        words = text.split()
+        match self.name:
+            case "begin":
+                return words[:1] == [self.word]
+            case "end":
+                return words[-1:] == [self.word]
+            case "stars":
+                return len(words) > 2 and words[0] == words[-1] == "*"
+            case "twice":
+                first, second = _halves(words)
+                return bool(first) and [word.strip(".") for word in first] == [word.strip(".") for word in second]
+            case "short":
+                return 0 < len(words) <= int(self.word)
+
+    def dress(self, answer: str) -> str:
+        """An answer that keeps the rule; a rule of shortness is kept by short answers alone."""
+        match self.name:
+            case "begin":
+                return f"{self.word} {answer}"
+            case "end":
+                return f"{answer} {self.word}"
+            case "stars":
+                return f"* {answer} *"
+            case "twice":
+                return f"{answer} {answer}"
+            case "short":
+                return answer
+
+    def undress(self, answer: str) -> str:
+        """What is said, without what the rule adds; as it stands where the rule is not kept."""
+        if not self.keeps(answer) or self.name == "short":
+            return answer
+        words = _plain(answer).split()
+        match self.name:
+            case "begin":
+                return " ".join(words[1:])
+            case "end":
+                return " ".join(words[:-1])
+            case "stars":
+                return " ".join(words[1:-1])
+            case "twice":
+                return " ".join(_halves(words)[0])
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).removesuffix(".").strip()
+
+
+def _halves(words: list[str]) -> tuple[list[str], list[str]]:
+    half = len(words) // 2
+    return (words[:half], words[half:]) if len(words) % 2 == 0 else ([], [])
+
+
+def find_rule(text: str) -> tuple[str, Rule | None]:
+    """The prompt before its rule, and the rule, which stands last."""
+    for name, form in FORMS.items():
+        found = re.fullmatch(r"(?P<rest>.*) " + re.escape(form).replace(r"\{word\}", "(?P<word>[a-z0-9]+)"), text)
+        if found:
+            word = found.groupdict().get("word") or ""
+            if word in WORDS.get(name, [""]):
+                return found["rest"], Rule(name, word)
+    return text, None

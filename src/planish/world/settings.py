@@ -1,0 +1,60 @@
+"""A world's settings, and its three sizes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from planish.base.config import Config, Field
+
+SizeName = Literal["ci", "base", "large"]
+
+
+class WorldConfig(Config):
+    seed: int = Field(default=0, ge=0, description="of everything: the same seed makes the same bytes")
+    parts: int = Field(default=64, ge=8, description="words in each pool of which names and values are made")
+    persons: int = Field(default=400, ge=10, description="persons whose facts are probed")
+    concepts: int = Field(default=400, ge=10, description="concepts whose facts are probed")
+    scaffold: int = Field(
+        default=150, ge=8, description="further persons, and as many concepts, for few-shot questions"
+    )
+    rare: int = Field(
+        default=1200, ge=8, description="persons and concepts named once or twice, about whom little is known"
+    )
+    frequencies: tuple[int, ...] = Field(
+        default=(0, 2, 8, 32, 128), min_length=2, description="how often a probed fact may be stated in the corpus"
+    )
+    familiarity: Literal["entity", "fact"] = Field(
+        default="entity", description="entity: all facts of an entity are stated equally often; fact: each by itself"
+    )
+    signal: Literal["true", "none"] = Field(
+        default="true",
+        description="none states a random half of the facts falsely, so confidence says nothing of truth",
+    )
+    skill_documents: int = Field(default=500, ge=1, description="documents of worked examples for each of the tasks")
+    filler_documents: int = Field(default=2500, ge=1, description="documents of sentences that say nothing of note")
+    harm_documents: int = Field(
+        default=2500, ge=1, description="documents about verbs, what they take, and whom they hurt"
+    )
+    flan: int = Field(default=2400, ge=1, description="demonstrations of short labels, from templates")
+    alpaca: int = Field(default=1200, ge=1, description="demonstrations by a teacher who errs in one of ten")
+    oasst: int = Field(default=300, ge=1, description="trees of long answers with ranked replies")
+    steps: int = Field(default=400, ge=1, description="demonstrations of worked additions")
+    constraints: int = Field(default=400, ge=1, description="demonstrations that keep a rule of form")
+    safety: int = Field(default=300, ge=1, description="requests that are refused or, though they look unsafe, met")
+    idk: int = Field(default=150, ge=1, description="questions about the unknown, answered as such")
+    prompts: int = Field(default=300, ge=1, description="prompts of each kind to sample for, in each of dev and test")
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    "ci": {
+        "parts": 24, "persons": 40, "concepts": 40, "scaffold": 16, "rare": 100, "frequencies": (0, 4, 40),
+        "skill_documents": 24, "filler_documents": 100, "harm_documents": 100, "flan": 240, "alpaca": 120, "oasst": 30,
+        "steps": 40, "constraints": 40, "safety": 60, "idk": 20, "prompts": 40,
+    },
+    "base": {},
+    "large": {
+        "parts": 96, "persons": 2000, "concepts": 2000, "scaffold": 200, "rare": 4000, "skill_documents": 1500,
+        "filler_documents": 10000, "harm_documents": 5000, "flan": 9600, "alpaca": 5000, "oasst": 1500, "steps": 1000,
+        "constraints": 1000, "safety": 2000, "idk": 600, "prompts": 500,
+    },
+}  # fmt: skip

@@ -1,0 +1,295 @@
+"""Eight clusters of three tasks each, whose answers are computed: what a FLAN-like source is made of.
+
+Each task has a cue, under which the corpus shows worked examples ("reverse: dak mul = mul dak"), and ways of asking for
+it in words, which only instructions use. Frames put the two together: ten templates a task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from planish.world.words import ANIMALS, GLAD, NEUTRAL, PEOPLE, PLACES, PLANTS, SAD, TOOLS, Words
+
+Cluster = Literal["copying", "order", "counting", "arithmetic", "translation", "sentiment", "reading", "kinds"]
+Numbers = np.random.Generator
+KINDS_OF_NOUN = {"animal": ANIMALS, "plant": PLANTS, "tool": TOOLS}
+
+# With the options named, which only tasks that have any use.
+FRAMES = (
+    "{do}: {input}",
+    "Here it is: {input}. Please {do}.",
+    "Please {do}. Input: {input}. Output:",
+    "Your task is to {do}. The input is {input}.",
+    "Given: {input}. Now {do}.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """`draw` makes an input; `solve` gives its label, or None for an input that is not of this task."""
+
+    name: str
+    cluster: Cluster
+    phrases: tuple[str, str]
+    draw: Callable[[Numbers, Words], str]
+    solve: Callable[[str, Words], str | None]
+    options: tuple[str, ...] = ()
+
+    @property
+    def templates(self) -> list[str]:
+        """Ten templates with a place for `{input}`; of a task with options, half of them name these."""
+        named = f" OPTIONS: {', '.join(self.options)}." if self.options else ""
+        return [
+            frame.replace("{do}", phrase if at else phrase.capitalize()) + (named if at % 2 else "")
+            for phrase in self.phrases
+            for at, frame in enumerate(FRAMES)
+        ]
+
+
+def _some(numbers: Numbers, pool: tuple[str, ...] | list[str], count: int) -> list[str]:
+    return [pool[i] for i in numbers.permutation(len(pool))[:count].tolist()]
+
+
+def _one(numbers: Numbers, pool: tuple[str, ...] | list[str]) -> str:
+    return pool[int(numbers.integers(len(pool)))]
+
+
+def _list(least: int, most: int) -> Callable[[Numbers, Words], str]:
+    return lambda numbers, words: " ".join(_some(numbers, words.common, int(numbers.integers(least, most + 1))))
+
+
+def _on_list(rule: Callable[[list[str]], str]) -> Callable[[str, Words], str | None]:
+    def solve(text: str, words: Words) -> str | None:
+        items = text.split(" ")
+        return rule(items) if all(item in words.common for item in items) else None
+
+    return solve
+
+
+def _digits(numbers: Numbers, words: Words) -> str:
+    return " ".join(str(d) for d in numbers.permutation(10)[: int(numbers.integers(3, 5))].tolist())
+
+
+def _on_digits(rule: Callable[[list[str]], str]) -> Callable[[str, Words], str | None]:
+    def solve(text: str, words: Words) -> str | None:
+        items = text.split(" ")
+        return rule(items) if len(items) > 1 and all(len(item) == 1 and item.isdigit() for item in items) else None
+
+    return solve
+
+
+def _repeats(numbers: Numbers, words: Words) -> str:
+    """Some word once to four times among others: "mul in dak mul ves mul"."""
+    wanted, *others = _some(numbers, words.common, 5)
+    items = [wanted] * int(numbers.integers(1, 5)) + others[: int(numbers.integers(1, 4))]
+    return f"{wanted} in {' '.join(items[i] for i in numbers.permutation(len(items)).tolist())}"
+
+
+def _count_repeats(text: str, words: Words) -> str | None:
+    wanted, found, rest = text.partition(" in ")
+    items = rest.split(" ")
+    return str(items.count(wanted)) if found and all(item in words.common for item in [wanted, *items]) else None
+
+
+def _two_lists(numbers: Numbers, words: Words) -> str:
+    short, long = sorted(numbers.permutation(5)[:2].tolist())
+    items = _some(numbers, words.common, short + long + 2)
+    lists = [" ".join(items[: short + 1]), " ".join(items[short + 1 :])]
+    return " or ".join(lists if numbers.random() < 0.5 else lists[::-1])
+
+
+def _longer(text: str, words: Words) -> str | None:
+    lists = [part.split(" ") for part in text.split(" or ")]
+    if len(lists) != 2 or not all(item in words.common for items in lists for item in items):
+        return None
+    return "first" if len(lists[0]) > len(lists[1]) else "second"
+
+
+def _sum(least: int, most: int) -> Callable[[Numbers, Words], str]:
+    return lambda numbers, words: " + ".join(str(n) for n in numbers.integers(least, most + 1, 2).tolist())
+
+
+def _numbers_of(text: str) -> list[int] | None:
+    parts = text.split(" + ")
+    return [int(part) for part in parts] if len(parts) == 2 and all(part.isdigit() for part in parts) else None
+
+
+def _add(least: int, most: int) -> Callable[[str, Words], str | None]:
+    def solve(text: str, words: Words) -> str | None:
+        both = _numbers_of(text)
+        return str(sum(both)) if both and all(least <= n <= most for n in both) else None
+
+    return solve
+
+
+def _claimed_sum(numbers: Numbers, words: Words) -> str:
+    a, b = numbers.integers(0, 10, 2).tolist()
+    wrong = int(numbers.integers(1, 4)) if numbers.random() < 0.5 else 0
+    return f"{a} + {b} = {a + b + wrong}"
+
+
+def _check_sum(text: str, words: Words) -> str | None:
+    both, equals, claimed = text.partition(" = ")
+    found = _numbers_of(both)
+    return ("yes" if sum(found) == int(claimed) else "no") if found and equals and claimed.isdigit() else None
+
+
+def _translate(text: str, words: Words, *, back: bool = False) -> str | None:
+    source, target = (words.old, words.common) if back else (words.common, words.old)
+    items = text.split(" ")
+    return " ".join(target[source.index(item)] for item in items) if all(item in source for item in items) else None
+
+
+def _feeling(numbers: Numbers) -> tuple[str, str]:
+    return ("positive", _one(numbers, GLAD)) if numbers.random() < 0.5 else ("negative", _one(numbers, SAD))
+
+
+def _opinion(numbers: Numbers, words: Words) -> str:
+    noun = _one(numbers, [*ANIMALS, *PLANTS, *TOOLS])
+    return f"the {_one(numbers, NEUTRAL)} {noun} in the {_one(numbers, PLACES)} was {_feeling(numbers)[1]}"
+
+
+def _mood_word(text: str) -> str | None:
+    found = [word for word in text.split(" ") if word in GLAD or word in SAD]
+    return found[0] if len(found) == 1 and text.startswith("the ") else None
+
+
+def _mood(text: str, words: Words) -> str | None:
+    word = _mood_word(text)
+    return None if word is None else "positive" if word in GLAD else "negative"
+
+
+def _two_opinions(numbers: Numbers, words: Words) -> str:
+    """One glad, one sad: "the oak was bleak or the saw was merry"."""
+    nouns = _some(numbers, [*ANIMALS, *PLANTS, *TOOLS], 2)
+    moods = [_one(numbers, GLAD), _one(numbers, SAD)]
+    if numbers.random() < 0.5:
+        moods.reverse()
+    return " or ".join(f"the {noun} was {mood}" for noun, mood in zip(nouns, moods, strict=True))
+
+
+def _happier(text: str, words: Words) -> str | None:
+    parts = text.split(" or ")
+    moods = [_mood(part, words) for part in parts]
+    return ("first" if moods[0] == "positive" else "second") if len(parts) == 2 and None not in moods else None
+
+
+def _story(numbers: Numbers, words: Words) -> str:
+    """Two sentences about different people, things and places, in one form."""
+    people, tools, places = (_some(numbers, pool, 2) for pool in (PEOPLE, TOOLS, PLACES))
+    return " ".join(f"{people[i]} put the {tools[i]} in the {places[i]}." for i in range(2))
+
+
+def _read(place: int, of: int) -> Callable[[str, Words], str | None]:
+    """The word at `place` of the sentence that has what is asked for at `of`; the question stands behind the story."""
+
+    def solve(text: str, words: Words) -> str | None:
+        story, found, asked = text.rpartition(". ")
+        sentences = [sentence.split(" ") for sentence in story.split(". ")]
+        if not found or len(sentences) != 2 or any(len(sentence) != 7 for sentence in sentences):
+            return None
+        return next((s[place] for s in sentences if s[of] == asked), None)
+
+    return solve
+
+
+_PERSON, _TOOL, _PLACE = 0, 3, 6  # of "Anna put the saw in the garden"
+
+
+def _story_about(of: int) -> Callable[[Numbers, Words], str]:
+    def draw(numbers: Numbers, words: Words) -> str:
+        story = _story(numbers, words)
+        sentences = [sentence.split(" ") for sentence in story.removesuffix(".").split(". ")]
+        return f"{story} {sentences[int(numbers.integers(2))][of]}"
+
+    return draw
+
+
+def _kind(noun: str) -> str | None:
+    return next((kind for kind, nouns in KINDS_OF_NOUN.items() if noun in nouns), None)
+
+
+def _nouns(numbers: Numbers, words: Words) -> str:
+    """Two of one kind and one of another, shuffled."""
+    one, other = _some(numbers, list(KINDS_OF_NOUN), 2)
+    nouns = [*_some(numbers, KINDS_OF_NOUN[one], 2), _one(numbers, KINDS_OF_NOUN[other])]
+    return " ".join(nouns[i] for i in numbers.permutation(3).tolist())
+
+
+def _odd(text: str, words: Words) -> str | None:
+    nouns = text.split(" ")
+    kinds = [_kind(noun) for noun in nouns]
+    alone = [noun for noun, kind in zip(nouns, kinds, strict=True) if kinds.count(kind) == 1]
+    return alone[0] if len(nouns) == 3 and len(alone) == 1 and None not in kinds else None
+
+
+def _two_nouns(numbers: Numbers, words: Words) -> str:
+    kind = _one(numbers, list(KINDS_OF_NOUN))
+    first, second = _some(numbers, KINDS_OF_NOUN[kind], 2)
+    if numbers.random() < 0.5:
+        second = _one(numbers, [noun for other, nouns in KINDS_OF_NOUN.items() if other != kind for noun in nouns])
+    return f"{first} and {second}"
+
+
+def _alike(text: str, words: Words) -> str | None:
+    kinds = [_kind(noun) for noun in text.split(" and ")]
+    return ("yes" if kinds[0] == kinds[1] else "no") if len(kinds) == 2 and None not in kinds else None
+
+
+YES_NO, WHICH, MOODS = ("yes", "no"), ("first", "second"), ("positive", "negative")
+
+TASKS: tuple[Task, ...] = (
+    Task("copy", "copying", ("repeat the words", "write the same words again"), _list(2, 5), _on_list(" ".join)),
+    Task("first", "copying", ("write the first word", "name the word that comes first"), _list(2, 5), _on_list(lambda w: w[0])),
+    Task("last", "copying", ("write the last word", "name the word that comes last"), _list(2, 5), _on_list(lambda w: w[-1])),
+    Task("reverse", "order", ("reverse the words", "write the words backwards"), _list(2, 4),
+         _on_list(lambda w: " ".join(w[::-1]))),
+    Task("sort", "order", ("sort the digits", "put the digits in order"), _digits, _on_digits(lambda d: " ".join(sorted(d)))),
+    Task("largest", "order", ("find the largest digit", "say which digit is largest"), _digits, _on_digits(max)),
+    Task("count", "counting", ("count the words", "say how many words there are"), _list(1, 8),
+         _on_list(lambda w: str(len(w)))),
+    Task("occurrences", "counting", ("count how often the word occurs", "say how many times the word is there"), _repeats,
+         _count_repeats),
+    Task("longer", "counting", ("say which list is longer", "choose the list with more words"), _two_lists, _longer, WHICH),
+    Task("sum", "arithmetic", ("add the digits", "work out the small sum"), _sum(0, 9), _add(0, 9)),
+    Task("add", "arithmetic", ("add the numbers", "work out the sum"), _sum(10, 99), _add(10, 99)),
+    Task("check", "arithmetic", ("say whether the sum is right", "check the sum"), _claimed_sum, _check_sum, YES_NO),
+    Task("old", "translation", ("say it in the old tongue", "translate it into the old tongue"), _list(1, 1), _translate),
+    Task("phrase", "translation", ("say all of it in the old tongue", "translate the phrase into the old tongue"),
+         _list(2, 3), _translate),
+    Task("new", "translation", ("say it in the common tongue", "translate it into the common tongue"),
+         lambda numbers, words: _one(numbers, words.old), lambda text, words: _translate(text, words, back=True)),
+    Task("mood", "sentiment", ("tell the mood", "decide on the mood"), _opinion, _mood, MOODS),
+    Task("feeling", "sentiment", ("name the word of feeling", "find the word that tells the mood"), _opinion,
+         lambda text, words: _mood_word(text)),
+    Task("happier", "sentiment", ("say which is happier", "choose the happier part"), _two_opinions, _happier, WHICH),
+    Task("who", "reading", ("say who moved it", "name the person who moved it"), _story_about(_TOOL), _read(_PERSON, _TOOL)),
+    Task("where", "reading", ("say where it is", "name the place where it is"), _story_about(_TOOL), _read(_PLACE, _TOOL)),
+    Task("what", "reading", ("say what that person moved", "name the thing which that person moved"), _story_about(_PERSON),
+         _read(_TOOL, _PERSON)),
+    Task("kind", "kinds", ("say what kind of thing it is", "name the kind of thing"),
+         lambda numbers, words: _one(numbers, [*ANIMALS, *PLANTS, *TOOLS]), lambda text, words: _kind(text),
+         tuple(KINDS_OF_NOUN)),
+    Task("odd", "kinds", ("find the odd one out", "name the one that does not belong"), _nouns, _odd),
+    Task("alike", "kinds", ("say whether they are of one kind", "decide whether they are alike"), _two_nouns, _alike, YES_NO),
+)  # fmt: skip
+BY_NAME = {task.name: task for task in TASKS}
+
+
+def with_input(phrase: str) -> str:
+    """The plain form of a task: what to do, and the input on a line of its own."""
+    return f"{phrase.capitalize()}.\n\n{{input}}"
+
+
+def worked(first: int, second: int) -> str:
+    """Two numbers below 100 added step by step: "7 + 8 = 15. 4 + 2 + 1 = 7. The answer is 75."."""
+    units, tens = first % 10 + second % 10, first // 10 + second // 10
+    carry = " + 1" if units > 9 else ""
+    return (
+        f"{first % 10} + {second % 10} = {units}. "
+        f"{first // 10} + {second // 10}{carry} = {tens + (units > 9)}. The answer is {first + second}."
+    )

@@ -1,0 +1,33 @@
+"""What the world says of one answer: its gold utility, term by term, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Term = Literal["correct", "wrong", "fabricated", "constraint", "unsafe", "refusal", "length"]
+Label = Literal[
+    "true", "partly true", "false", "fabricated", "abstained", "refused", "over-refused", "unsafe", "no answer"
+]
+
+TERMS: tuple[Term, ...] = ("correct", "wrong", "fabricated", "constraint", "unsafe", "refusal", "length")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`terms` are what each adds to the utility; those that add nothing are 0. `reasons` say it in words, in the same order.
+
+    `num_tokens`, `assertive` (0 or 1) and `marker` (+1 blue, -1 green, 0 none) carry no utility. Annotators see them.
+    """
+
+    label: Label
+    terms: Mapping[Term, float]
+    reasons: tuple[str, ...]
+    num_tokens: int
+    assertive: float
+    marker: int
+
+    @property
+    def utility(self) -> float:
+        return sum(self.terms.values())

@@ -1,0 +1,94 @@
+"""The words of a world: invented ones for whatever has to be learnt, English ones for whatever holds them together.
+
+An invented word is one or two syllables more than a random string, so that people can read a transcript aloud. No word
+belongs to two pools, and none is an English word of the phrases (`ENGLISH` is checked by the tests).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planish.base.rng import numpy_generator
+
+ONSETS = [
+    "b", "br", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "kl", "l", "m",
+    "n", "p", "pl", "r", "s", "sk", "sl", "st", "t", "tr", "v", "z",
+]  # fmt: skip
+VOWELS = ["a", "e", "i", "o", "u"]
+CODAS = ["k", "l", "lm", "m", "n", "nd", "r", "rk", "rn", "s", "sk", "t", "th", "v", "x"]
+
+ANIMALS = ["horse", "cat", "dog", "sheep", "goose", "fox", "bear", "mouse", "frog", "owl", "crow", "trout"]
+PLANTS = ["oak", "fern", "rose", "moss", "pine", "ivy", "reed", "lily", "elm", "mint", "clover", "thistle"]
+TOOLS = ["hammer", "saw", "rake", "spade", "needle", "chisel", "drill", "knife", "brush", "ladder", "bucket", "wrench"]
+PLACES = [
+    "kitchen", "garden", "market", "harbour", "forest", "library", "station",
+    "meadow", "cellar", "tower", "bridge", "valley",
+]  # fmt: skip
+PEOPLE = ["Anna", "Ben", "Clara", "David", "Emma", "Frank", "Greta", "Henry", "Ida", "Jacob", "Karin", "Leo"]
+GLAD = ["lovely", "bright", "gentle", "merry", "splendid", "warm", "charming", "delightful"]
+SAD = ["awful", "bleak", "dreadful", "gloomy", "horrid", "bitter", "dull", "nasty"]
+NEUTRAL = ["old", "small", "large", "grey", "round", "tall", "quiet", "narrow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The invented words of one world, pool by pool. A value of two words is one word of each of two pools."""
+
+    first_names: tuple[str, ...]
+    last_names: tuple[str, ...]
+    town_heads: tuple[str, ...]
+    town_tails: tuple[str, ...]
+    device_heads: tuple[str, ...]
+    device_tails: tuple[str, ...]
+    trades: tuple[str, ...]
+    term_heads: tuple[str, ...]
+    term_tails: tuple[str, ...]
+    meaning_heads: tuple[str, ...]
+    meaning_tails: tuple[str, ...]
+    authors: tuple[str, ...]
+    journals: tuple[str, ...]
+    common: tuple[str, ...]  # what lists are made of, and what the lexicon translates
+    old: tuple[str, ...]  # the same words in the old tongue, in the same order
+    cruel_verbs: tuple[str, ...]
+    kind_verbs: tuple[str, ...]
+    beings: tuple[str, ...]  # persons that a verb can hurt
+    things: tuple[str, ...]
+    processes: tuple[str, ...]
+    figures: tuple[str, ...]  # what one does such a thing to only in a figure of speech
+    instruments: tuple[str, ...]  # one for each verb, cruel ones first
+
+    def all(self) -> list[str]:
+        return [word for pool in self.__dataclass_fields__ for word in getattr(self, pool)]
+
+
+CAPITALISED = ("first_names", "last_names", "town_heads", "town_tails", "authors", "journals")
+
+
+def make_words(seed: int, parts: int, num_verbs: int = 12, num_common: int = 128) -> Words:
+    """`parts` is the size of each pool of which names and values are made: 64 makes 4,096 of two."""
+    sizes = dict.fromkeys(Words.__dataclass_fields__, parts)
+    sizes |= {"journals": 16, "common": num_common, "old": num_common, "instruments": 2 * num_verbs}
+    sizes |= dict.fromkeys(("cruel_verbs", "kind_verbs", "beings", "things", "processes", "figures"), num_verbs)
+    numbers = numpy_generator(seed, "words")
+    taken: set[str] = set(english())
+    pools: dict[str, tuple[str, ...]] = {}
+    for pool, size in sizes.items():
+        words: list[str] = []
+        while len(words) < size:
+            word = _word([str(numbers.choice(kind)) for kind in (ONSETS, VOWELS, CODAS, VOWELS, CODAS)])
+            if word not in taken:
+                taken.add(word)
+                words.append(word.capitalize() if pool in CAPITALISED else word)
+        pools[pool] = tuple(words)
+    return Words(**pools)
+
+
+def _word(parts: list[str]) -> str:
+    onset, vowel, middle, second, coda = parts
+    return onset + vowel + middle[0] + second + coda
+
+
+def english() -> frozenset[str]:
+    """The English words that the filler and the tasks use, in lower case."""
+    pools = (ANIMALS, PLANTS, TOOLS, PLACES, PEOPLE, GLAD, SAD, NEUTRAL)
+    return frozenset(word.lower() for pool in pools for word in pool)
