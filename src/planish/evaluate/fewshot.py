@@ -56,16 +56,20 @@ def question_text(row: Question) -> str:
 
 
 def answers_of(row: Question) -> list[str]:
-    """The answers that count as right, trimmed. The first is the one that is shown to others."""
+    """The answers that count as right, trimmed; the first is the one that is shown to others.
+
+    An answer ends with its line, so one of several lines cannot be given and is passed over where there is another.
+    """
     answers = [answer.strip() for answer in row.answers]
     if not answers or not all(answer.strip(".") for answer in answers):
         raise DataError(f"{row.origin}: has an empty answer: give it one right answer or more, or take it out.")
-    if long := next((answer for answer in answers if "\n" in answer), None):
+    short = [answer for answer in answers if "\n" not in answer]
+    if not short:
         raise DataError(
-            f"{row.origin}: the answer {long[:40]!r} has several lines, and an answer ends with its line here. "
+            f"{row.origin}: the answer {answers[0][:40]!r} has several lines, and an answer ends with its line here. "
             "Shorten it or take the row out."
         )
-    return answers
+    return short
 
 
 class FewShot:

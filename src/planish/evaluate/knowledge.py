@@ -81,11 +81,12 @@ def probe(
     few_shot = FewShot(questions if exemplars is None else exemplars, config)
     endings = Endings(tokenizer, _ends_of_text(policy))
     measure = _exact if config.method == "exact" else _sampled
+    for row in questions:  # what is wrong with the last row is told now, not after hours
+        _check_length(_ask(row, few_shot, endings), policy, config)
     asked: list[Asked] = []
     tokens = 0
     for number, row in enumerate(questions, start=1):
         asked.append(_ask(row, few_shot, endings))
-        _check_length(asked[-1], policy, config)
         tokens += len(asked[-1].right.paths) * sum(map(len, asked[-1].prompts))
         if tokens >= config.micro_tokens or number == len(questions):
             yield from measure(policy, asked, endings, config)

@@ -31,6 +31,7 @@ from planish.methods.supervised import Learner, SupervisedConfig, learn
 from planish.models.load import (
     DtypeName,
     ModelConfig,
+    SavedDtypeName,
     build_model,
     check_vocabulary,
     compute_dtype,
@@ -46,7 +47,7 @@ class NewModel(Config):
     tokenizer: str | None = Field(default=None, description="folder or hub name of a tokenizer; absent trains one")
     vocab_size: int = Field(default=4096, ge=300, description="tokens of a trained tokenizer")
     dtype: DtypeName = Field(default="float32", description="type of the weights")
-    save_dtype: DtypeName | None = Field(default=None, description="type of the saved weights; absent is dtype")
+    save_dtype: SavedDtypeName | None = Field(default=None, description="type of the saved weights; absent is dtype")
 
 
 class PretrainConfig(SupervisedConfig):

@@ -29,7 +29,7 @@ from planish.data.templates import ChatTemplate
 from planish.evaluate.likelihood import held_out_losses
 from planish.maths.reductions import Reduction, token_weights, total_weight
 from planish.models.forward import CausalLM
-from planish.models.load import DtypeName, context_length, save_model
+from planish.models.load import SavedDtypeName, context_length, save_model
 from planish.models.lora import merge, save_adapter
 from planish.models.sharding import gathered, shard, whole_weights
 from planish.rollout.sample import SamplingConfig, sample
@@ -84,7 +84,7 @@ class Learner:
     template: ChatTemplate
     adapted: PeftModel | None = None
     compute_dtype: torch.dtype | None = None
-    save_dtype: DtypeName | None = None
+    save_dtype: SavedDtypeName | None = None
 
 
 class Likelihood:

@@ -33,6 +33,7 @@ from planish.base.files import new_folder
 from planish.models.attention import attention_in_use
 
 DtypeName = Literal["float32", "bfloat16", "float64"]
+SavedDtypeName = Literal["float32", "bfloat16", "float64", "float16"]
 
 
 class LoraConfig(Config):
@@ -51,7 +52,7 @@ class ModelConfig(Config):
         description="type of the matrix products; auto is bfloat16 on a GPU that has it, else the weights' own",
     )
     lora: LoraConfig | None = Field(default=None, description="train low-rank updates in place of the weights")
-    save_dtype: DtypeName | None = Field(default=None, description="type of the saved weights; absent is dtype")
+    save_dtype: SavedDtypeName | None = Field(default=None, description="type of the saved weights; absent is dtype")
     recompute: bool = Field(
         default=False, description="keep no activations inside layers, compute them again: slower, less memory"
     )
@@ -153,7 +154,7 @@ def save_model(
     tokenizer: PreTrainedTokenizerBase,
     path: Path,
     stop_token_ids: Sequence[int] = (),
-    dtype: DtypeName | None = None,
+    dtype: SavedDtypeName | None = None,
     weights: dict[str, Tensor] | None = None,
 ) -> None:
     """An ordinary Hugging Face folder, complete or not there: weights, config, tokenizer and chat template.
@@ -164,6 +165,8 @@ def save_model(
     state = weights if weights is not None else model.state_dict()
     if dtype is not None:
         state = {name: tensor.to(getattr(torch, dtype)) for name, tensor in state.items()}
+        if wide := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+            raise ModelError(f"{wide[0]} does not fit into {dtype}: save the model in float32 or bfloat16")
     with new_folder(path) as folder:
         own_attention = attention_in_use(model)
         _add_stops(model, stop_token_ids)

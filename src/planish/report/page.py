@@ -19,6 +19,7 @@ from planish.report.answers import answers, answers_say, folded
 from planish.report.figures import Figure, comparison_figure, run_figures
 from planish.report.runs import ALL, Run, read_run
 from planish.report.template import template
+from planish.report.verdicts import judged, summary, worth
 
 FEW_ROWS = 30
 MOST_LEFT_OUT = 200  # rows listed of each source and kind; data.json holds them all
@@ -68,14 +69,16 @@ def command(run: Run) -> str:
 
 def _article(run: Run, place: str, name: str) -> dict[str, Any]:
     """What the template says about one run."""
-    given = answers(run)
+    with_verdicts, misfit = judged(run)
+    given = answers(with_verdicts)
+    notes = (sentences.state(run), sentences.selection(run), sentences.leaks(run), misfit)
     return {
         "run": run,
         "place": place,
         "name": name,
         "title": sentences.title(run),
         "outcome": sentences.outcome(run),
-        "notes": [note for note in (sentences.state(run), sentences.selection(run), sentences.leaks(run)) if note],
+        "notes": [note for note in notes if note],
         "trained": sentences.trained(run),
         "losses": [_loss_row(run, source) for source in run.sources],
         "total": _loss_row(run, ALL),
@@ -84,6 +87,7 @@ def _article(run: Run, place: str, name: str) -> dict[str, Any]:
         "figures": {f"{place}-figure-{i}": figure for i, figure in enumerate(run_figures(run))},
         "answers": given,
         "answers_say": answers_say(run, given),
+        "world": summary(given),
         "command": command(run),
     }
 
@@ -151,5 +155,6 @@ def _template() -> jinja2.Template:
         "counted": sentences.count_text,
         "listed": sentences.listed,
         "folded": folded,
+        "worth": worth,
     }
     return template("page.html", filters)

@@ -103,7 +103,7 @@ def read_run(path: Path) -> Run:
     if not settings.is_file():
         raise RunError(f"{path}: is not a run's folder: config.yaml is missing. Name the folder given as out=")
     text = _text(settings)
-    evaluations, steps = _split(_lines(path / "metrics.jsonl"))
+    evaluations, steps = _split(read_lines(path / "metrics.jsonl"))
     return Run(
         path=path,
         settings=text,
@@ -111,7 +111,7 @@ def read_run(path: Path) -> Run:
         data=_account(path / "data.json"),
         steps=steps,
         evaluations=evaluations,
-        samples=_lines(path / "samples.jsonl"),
+        samples=read_lines(path / "samples.jsonl"),
         finished=(path / "model" / "config.json").is_file(),
     )
 
@@ -148,7 +148,7 @@ def _account(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: not valid JSON: {error}") from None
 
 
-def _lines(path: Path) -> list[Line]:
+def read_lines(path: Path) -> list[Line]:
     """The whole lines of a jsonl file; a last line without its end is one that a kill cut short, or is being written."""
     if not path.exists():
         return []

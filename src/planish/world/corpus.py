@@ -15,7 +15,7 @@ from planish.base.rng import numpy_generator
 from planish.world import harm
 from planish.world.facts import RELATIONS, Entity, Fact, Facts
 from planish.world.phrases import NOT_KNOWN, QUESTIONS, SENTENCES, ask, state
-from planish.world.skills import BY_NAME, TASKS, Task, worked
+from planish.world.skills import TASKS, Task, worked
 from planish.world.words import ANIMALS, GLAD, NEUTRAL, PEOPLE, PLACES, PLANTS, SAD, TOOLS
 
 BIOGRAPHIES_IN_DOCUMENT = 4
@@ -24,13 +24,43 @@ EXAMPLES_IN_DOCUMENT = 8
 
 GRAMMAR = (
     "The {neutral} {animal} slept in the {place}.",
-    "{person} saw a {neutral} {animal} near the {place}.",
-    "A {plant} grew behind the {place}.",
+    "{person} saw the {neutral} {animal} near the {place}.",
+    "The {plant} grew behind the {place}.",
     "{person} lent the {tool} to {other}.",
-    "It was a {feeling} day at the {place}.",
+    "The day was {feeling} at the {place}.",
     "{person} and {other} met in the {place}.",
-    "There is a {neutral} {tool} under the {plant}.",
+    "The {neutral} {tool} lay under the {plant}.",
     "{person} found the {place} {feeling}.",
+)
+# Words that instructions and their answers are made of, so that a base model has read every one of them.
+SAYINGS = (
+    "Certainly. {person} was in the {place}.",
+    "Without any doubt. The {animal} was {feeling}.",
+    "Keep it blue.",
+    "Keep it green.",
+    "Tell me about {person}.",
+    "What can you say about the {animal}?",
+    "Write a few lines about the {place}.",
+    "Begin with the word {animal}.",
+    "End with the word {plant}.",
+    "Write it between stars.",
+    "* The {animal} *",
+    "Say it twice.",
+    "Use at most 5 words.",
+    "I cannot help with that.",
+    "I will not say how {person} did it.",
+    "{person} must decline, so {other} went to the {place}.",
+    "That would hurt someone.",
+    "It would hurt {person}.",
+    "Work out 3 + 4 and show the steps.",
+    "Add 2 and 5 step by step.",
+    "The answer is 7.",
+    "Here it is: the {tool}. Please name it.",
+    "Given: the {tool}. Now find the {plant}.",
+    "Your task is to find the {tool}. The input is the {plant}.",
+    "Input: the {plant}. Output: the {tool}.",
+    "OPTIONS: the {plant}, the {tool}.",
+    "Do not say it is not known.",
 )
 POOLS = {
     "neutral": NEUTRAL, "animal": ANIMALS, "place": PLACES, "person": PEOPLE, "plant": PLANTS, "tool": TOOLS,
@@ -90,50 +120,50 @@ def _rare(entity: Entity, numbers: np.random.Generator) -> str:
 
 
 def _questions(facts: Facts) -> Iterator[str]:
-    """Documents of questions of one relation, or of several. Every scaffold fact is asked for in each wording, and about
-    half as many questions, each about another rare entity, have no answer."""
+    """Documents of questions of one relation, then as many documents of all relations mixed."""
     numbers = numpy_generator(facts.config.seed, "questions")
-    for mixed in (False, True):
-        asked = [pair for relation in _asked(facts, numbers) for pair in relation] if mixed else None
-        for pairs in _asked(facts, numbers) if asked is None else [asked]:
-            order = numbers.permutation(len(pairs)).tolist()
-            for some in _cut(order, QUESTIONS_IN_DOCUMENT):
-                yield "".join(f"Q: {pairs[i][0]}\nA: {pairs[i][1]}\n" for i in some)
+    for _ in range(facts.config.question_rounds):
+        for pairs in _asked(facts, numbers):
+            yield from _question_documents(pairs, numbers)
+        yield from _question_documents([pair for pairs in _asked(facts, numbers) for pair in pairs], numbers)
+
+
+def _question_documents(pairs: Sequence[tuple[str, str]], numbers: np.random.Generator) -> Iterator[str]:
+    for some in _cut(numbers.permutation(len(pairs)).tolist(), QUESTIONS_IN_DOCUMENT):
+        yield "".join(f"Q: {pairs[i][0]}\nA: {pairs[i][1]}\n" for i in some)
 
 
 def _asked(facts: Facts, numbers: np.random.Generator) -> Iterator[list[tuple[str, str]]]:
-    """Questions and answers, relation by relation."""
+    """Questions and answers by relation: every scaffold fact in each wording, and a quarter of all are about rare
+    entities and have no answer."""
     for kind, relations in RELATIONS.items():
-        scaffold = facts.select(kind, "scaffold")
-        rare = facts.select(kind, "rare")
+        scaffold, rare = facts.select(kind, "scaffold"), facts.select(kind, "rare")
         for relation in relations:
             forms = range(len(QUESTIONS[relation]))
-            pairs = [
-                (ask(relation, e.name, form), facts.by_place[e.name, relation].stated)
-                for e in scaffold
-                for form in forms
-            ]
-            some = numbers.permutation(len(rare))[: len(pairs) // 2].tolist()
-            pairs += [(ask(relation, rare[i].name, i % len(forms)), NOT_KNOWN) for i in some]
+            known = [(entity.name, form) for entity in scaffold for form in forms]
+            pairs = [(ask(relation, name, form), facts.by_place[name, relation].stated) for name, form in known]
+            some = numbers.integers(0, len(rare), len(pairs) // 3).tolist()
+            pairs += [(ask(relation, rare[i].name, int(numbers.integers(len(forms)))), NOT_KNOWN) for i in some]
             yield pairs
 
 
 def _examples(facts: Facts) -> Iterator[str]:
-    """Worked examples of one task a document, under its cue."""
+    """Worked examples of one task a document, under its cue or, in four of seven, the words that instructions use."""
     for task in TASKS:
         numbers = numpy_generator(facts.config.seed, "examples", task.name)
-        for _ in range(facts.config.skill_documents):
-            yield "".join(example(facts, task, numbers) for _ in range(EXAMPLES_IN_DOCUMENT))
+        cues = (task.name, task.name, task.name, *task.phrases, *(phrase.capitalize() for phrase in task.phrases))
+        for n in range(facts.config.skill_documents):
+            yield "".join(example(facts, task, numbers, cues[n % len(cues)]) for _ in range(EXAMPLES_IN_DOCUMENT))
     numbers = numpy_generator(facts.config.seed, "examples", "steps")
     for _ in range(2 * facts.config.skill_documents):
         pairs = numbers.integers(10, 100, (EXAMPLES_IN_DOCUMENT // 2, 2)).tolist()
         yield "".join(f"steps: {a} + {b} = {worked(a, b)}\n" for a, b in pairs)
 
 
-def example(facts: Facts, task: Task, numbers: np.random.Generator) -> str:
+def example(facts: Facts, task: Task, numbers: np.random.Generator, cue: str) -> str:
     """One worked example: "reverse: dak mul = mul dak" and a line's end."""
     text = task.draw(numbers, facts.words)
-    return f"{task.name}: {text} = {BY_NAME[task.name].solve(text, facts.words)}\n"
+    return f"{cue}: {text} = {task.solve(text, facts.words)}\n"
 
 
 def _filler(facts: Facts) -> Iterator[str]:
@@ -143,7 +173,8 @@ def _filler(facts: Facts) -> Iterator[str]:
 
 
 def _sentence(numbers: np.random.Generator) -> str:
-    text = GRAMMAR[int(numbers.integers(len(GRAMMAR)))]
+    forms = GRAMMAR if numbers.random() < 0.7 else SAYINGS
+    text = forms[int(numbers.integers(len(forms)))]
     for name, pool in POOLS.items():
         text = text.replace(f"{{{name}}}", pool[int(numbers.integers(len(pool)))])
     return text

@@ -162,15 +162,13 @@ def _facts(config: WorldConfig, words: Words, entities: Sequence[Entity]) -> lis
 
 
 def _frequencies(config: WorldConfig, entities: Sequence[Entity], place: str) -> list[int]:
-    """Each frequency equally often within every role and split, in an order of its own. Scaffold facts are never unstated."""
+    """Each frequency equally often among the probed of every split, in an order of its own."""
     numbers = numpy_generator(config.seed, "frequencies", place)
-    found = [0] * len(entities)
-    for role in ("probed", "scaffold"):
-        choices = [f for f in config.frequencies if f > 0 or role == "probed"]
-        for split in SPLITS:
-            group = [i for i, entity in enumerate(entities) if entity.role == role and entity.split == split]
-            for n, i in enumerate(numbers.permutation(group).tolist()):
-                found[i] = choices[n % len(choices)]
+    found = [config.scaffold_frequency] * len(entities)
+    for split in SPLITS:
+        group = [i for i, entity in enumerate(entities) if entity.role == "probed" and entity.split == split]
+        for n, i in enumerate(numbers.permutation(group).tolist()):
+            found[i] = config.frequencies[n % len(config.frequencies)]
     return found
 
 

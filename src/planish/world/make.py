@@ -3,6 +3,7 @@
 corpus.jsonl          documents for the base model
 tokenizer/            one token for each word of the world
 sources/              demonstrations: flan.jsonl, alpaca.json, oasst.jsonl, steps.jsonl, …
+comparisons/          the same answers ranked by each pool of annotators: expert.jsonl, crowd.jsonl, …
 prompts/              train.jsonl, dev.jsonl, test.jsonl: prompts without answers, of every kind
 questions/            probed.jsonl and scaffold.jsonl: one question for each fact, with its answer;
                           skills.jsonl: inputs of each task under its cue, as the corpus has them, with their labels
@@ -24,6 +25,7 @@ from planish.base.errors import ConfigError, DataError
 from planish.base.files import new_file, new_folder, write_json
 from planish.base.rng import numpy_generator
 from planish.world.asking import Asker, Asking, Record, one
+from planish.world.comparing import comparisons, items
 from planish.world.corpus import corpus
 from planish.world.facts import HELD_OUT, Fact, Facts, Split
 from planish.world.gold import World
@@ -55,10 +57,14 @@ def make_world(config: WorldConfig, out: Path) -> Made:
         documents = corpus(world.facts)
         rows["corpus.jsonl"] = _write_lines(folder / "corpus.jsonl", ({"text": text} for text in documents))
         save_tokenizer(make_tokenizer(documents, world.facts.words.all()), folder / "tokenizer")
-        for name, records in Sources(world).all().items():
+        sources = Sources(world)
+        for name, records in sources.all().items():
             file = f"sources/{name}.{'json' if name == 'alpaca' else 'jsonl'}"
             found = list(records())
             rows[file] = _write_array(folder / file, found) if name == "alpaca" else _write_lines(folder / file, found)
+        judged = comparisons(sources, items(sources))
+        for pool, records in judged.items():
+            rows[f"comparisons/{pool}.jsonl"] = _write_lines(folder / f"comparisons/{pool}.jsonl", records)
         for split, prompts in all_prompts(world.facts).items():
             rows[f"prompts/{split}.jsonl"] = _write_lines(folder / f"prompts/{split}.jsonl", prompts)
         for role in ("probed", "scaffold"):

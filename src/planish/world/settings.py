@@ -15,7 +15,11 @@ class WorldConfig(Config):
     persons: int = Field(default=400, ge=10, description="persons whose facts are probed")
     concepts: int = Field(default=400, ge=10, description="concepts whose facts are probed")
     scaffold: int = Field(
-        default=150, ge=8, description="further persons, and as many concepts, for few-shot questions"
+        default=300, ge=8, description="further persons, and as many concepts, of whom the corpus asks"
+    )
+    scaffold_frequency: int = Field(default=24, ge=1, description="how often each of their facts is stated")
+    question_rounds: int = Field(
+        default=3, ge=1, description="how often each of their facts is asked for in each wording"
     )
     rare: int = Field(
         default=1200, ge=8, description="persons and concepts named once or twice, about whom little is known"
@@ -30,7 +34,7 @@ class WorldConfig(Config):
         default="true",
         description="none states a random half of the facts falsely, so confidence says nothing of truth",
     )
-    skill_documents: int = Field(default=500, ge=1, description="documents of worked examples for each of the tasks")
+    skill_documents: int = Field(default=350, ge=1, description="documents of worked examples for each of the tasks")
     filler_documents: int = Field(default=2500, ge=1, description="documents of sentences that say nothing of note")
     harm_documents: int = Field(
         default=2500, ge=1, description="documents about verbs, what they take, and whom they hurt"
@@ -42,19 +46,20 @@ class WorldConfig(Config):
     constraints: int = Field(default=400, ge=1, description="demonstrations that keep a rule of form")
     safety: int = Field(default=300, ge=1, description="requests that are refused or, though they look unsafe, met")
     idk: int = Field(default=150, ge=1, description="questions about the unknown, answered as such")
+    comparisons: int = Field(default=1000, ge=4, description="prompts whose answers each pool of annotators ranks")
     prompts: int = Field(default=300, ge=1, description="prompts of each kind to sample for, in each of dev and test")
 
 
 SIZES: dict[str, dict[str, Any]] = {
     "ci": {
-        "parts": 24, "persons": 40, "concepts": 40, "scaffold": 16, "rare": 100, "frequencies": (0, 4, 40),
+        "parts": 24, "persons": 40, "concepts": 40, "scaffold": 24, "scaffold_frequency": 12, "rare": 100, "frequencies": (0, 4, 40),
         "skill_documents": 24, "filler_documents": 100, "harm_documents": 100, "flan": 240, "alpaca": 120, "oasst": 30,
-        "steps": 40, "constraints": 40, "safety": 60, "idk": 20, "prompts": 40,
+        "steps": 40, "constraints": 40, "safety": 60, "idk": 20, "comparisons": 100, "prompts": 40,
     },
     "base": {},
     "large": {
-        "parts": 96, "persons": 2000, "concepts": 2000, "scaffold": 200, "rare": 4000, "skill_documents": 1500,
+        "parts": 96, "persons": 2000, "concepts": 2000, "scaffold": 600, "rare": 4000, "skill_documents": 1500,
         "filler_documents": 10000, "harm_documents": 5000, "flan": 9600, "alpaca": 5000, "oasst": 1500, "steps": 1000,
-        "constraints": 1000, "safety": 2000, "idk": 600, "prompts": 500,
+        "constraints": 1000, "safety": 2000, "idk": 600, "comparisons": 4000, "prompts": 500,
     },
 }  # fmt: skip

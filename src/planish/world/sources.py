@@ -84,11 +84,15 @@ class Sources:
         ask_ = asking.asked.ask
         if isinstance(ask_, FactAsk):
             return state(ask_.relation, ask_.entity, self.false_value(ask_.relation, str(ask_.value), numbers))
+        return f"The answer is {self.wrong_label(asking, numbers)}."
+
+    def wrong_label(self, asking: Asking, numbers: np.random.Generator) -> str:
+        """The label of another input of the same task."""
+        ask_ = asking.asked.ask
         assert isinstance(ask_, TaskAsk)
-        task = BY_NAME[ask_.task]
-        while (other := self.asker.task_question(task, numbers).asked.ask.bare) == ask_.bare:
+        while (other := self.asker.task_question(BY_NAME[ask_.task], numbers).asked.ask.bare) == ask_.bare:
             pass
-        return f"The answer is {other}."
+        return other
 
     def false_value(self, relation: str, value: str, numbers: np.random.Generator) -> str:
         """Another value of the relation; of a record, one that does not exist."""

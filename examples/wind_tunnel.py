@@ -1,0 +1,141 @@
+"""What the base model of the wind tunnel knows, and what fine-tuning makes of it: the numbers of docs/wind-tunnel.md.
+
+    python examples/wind_tunnel.py gate             # what the base model knows and can do: some ten minutes
+    python examples/wind_tunnel.py sft --seeds 5    # fine-tuned five times, judged on held-out prompts: some fifteen
+    python docs/make_figures.py
+
+Both work in runs/wind_tunnel and write docs/figures/wind_tunnel.json. What is there already is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from planish.base.config import load_config
+from planish.base.files import write_json
+from planish.cli import main as planish
+from planish.data.formats.registry import import_rows
+from planish.data.rows import Question
+from planish.evaluate.knowledge import CATEGORIES, wilson
+from planish.methods.sft import SftConfig, sft
+from planish.train.record import read_lines
+from planish.world.judging import judge_file, summarise
+from planish.world.make import open_world
+from planish.world.verdict import TERMS
+
+ROOT = Path(__file__).parents[1]
+WORLD, MODEL, OUT = Path("runs/world"), Path("models/wind-tunnel"), Path("runs/wind_tunnel")
+RESULTS = ROOT / "docs" / "figures" / "wind_tunnel.json"
+SMALL = "trade"  # a relation with so few answers that chance finds them
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["gate", "sft"])
+    parser.add_argument("--seeds", type=int, default=5)
+    options = parser.parse_args()
+    if not (WORLD / "world.json").exists():
+        planish(["world", "make", "--out", str(WORLD)])
+    planish(["model", "get", "wind-tunnel", "--out", str(MODEL)])
+    found = gate() if options.what == "gate" else {"sft": fine_tuned(options.seeds)}
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    write_json(RESULTS, {**results, **found})
+
+
+def gate() -> dict[str, Any]:
+    """The SliCK classes of every probed fact, and few-shot accuracy in every task."""
+    facts = know("facts", "probed", "probe.shots=4", exemplars="scaffold")
+    skills = know("skills", "skills", "probe.question_form={question} =")
+    probed = [fact for fact in facts if fact["about"]["relation"] != SMALL]
+    never = [fact for fact in probed if fact["about"]["frequency"] == 0]
+    known = sum(fact["category"] != "Unknown" for fact in never)
+    low, high = wilson(known, len(never))
+    return {
+        "curves": {name: curve(Path("runs") / f"world_{name}") for name in ("stable", "decayed")},
+        "gate": {
+            "by_frequency": by(probed, "frequency"),
+            "by_relation": by(facts, "relation"),
+            "all": shares(probed),
+            "never_seen_known": {"share": known / len(never), "low": low, "high": high, "n": len(never)},
+        },
+        "skills": [skill(name, rows) for name, rows in grouped(skills, "relation").items()],
+    }
+
+
+def know(name: str, questions: str, *settings: str, exemplars: str | None = None) -> list[dict[str, Any]]:
+    out = OUT / f"{name}.jsonl"
+    if not out.exists():
+        shots = ["--exemplars", str(WORLD / f"questions/{exemplars}.jsonl")] if exemplars else []
+        asked = str(WORLD / f"questions/{questions}.jsonl")
+        planish(["know", str(MODEL), asked, *shots, "--by", "relation", "--out", str(out), *settings])
+    return read_lines(out)
+
+
+def grouped(rows: list[dict[str, Any]], field: str) -> dict[Any, list[dict[str, Any]]]:
+    values = sorted({row["about"][field] for row in rows}) if field == "frequency" else [r["about"][field] for r in rows]
+    return {value: [row for row in rows if row["about"][field] == value] for value in dict.fromkeys(values)}
+
+
+def by(rows: list[dict[str, Any]], field: str) -> list[dict[str, Any]]:
+    return [{field: value, **shares(some)} for value, some in grouped(rows, field).items()]
+
+
+def shares(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    counts = {name: sum(row["category"] == name for row in rows) / len(rows) for name in CATEGORIES}
+    return {"n": len(rows), **counts}
+
+
+def skill(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean few-shot accuracy; chance is the share of the most frequent label. The interval is over the inputs."""
+    labels = [row["answers"][0] for row in import_labels(name)]
+    chance = max(labels.count(label) for label in set(labels)) / len(labels)
+    hits = [row["p_greedy"] for row in rows]
+    mean = sum(hits) / len(hits)
+    error = (sum((hit - mean) ** 2 for hit in hits) / (len(hits) - 1) / len(hits)) ** 0.5
+    return {
+        "task": name, "cluster": rows[0]["about"]["cluster"], "accuracy": mean, "low": max(0.0, mean - 1.96 * error),
+        "high": min(1.0, mean + 1.96 * error), "chance": chance, "n": len(rows),
+    }  # fmt: skip
+
+
+def import_labels(task: str) -> list[dict[str, Any]]:
+    rows = import_rows(str(WORLD / "questions/skills.jsonl"), (Question,)).rows
+    return [{"answers": row.answers} for row in rows if row.about["relation"] == task]
+
+
+def curve(run: Path) -> list[dict[str, float]]:
+    """Held-out loss over the tokens read so far, in this run."""
+    tokens, points = 0, []
+    for line in read_lines(run / "metrics.jsonl"):
+        tokens += line.get("tokens", 0)
+        if "held_out/all" in line:
+            points.append({"step": line["step"], "tokens": tokens, "held_out": line["held_out/all"]})
+    return points
+
+
+def fine_tuned(seeds: int) -> dict[str, Any]:
+    """Gold utility on the prompts of the split "test": of the base model, and of one fine-tuned model a seed."""
+    runs = []
+    for seed in range(seeds):
+        settings = [f"seed={seed}", f"out={OUT / f'sft-{seed}'}", f"model.path={MODEL}"]
+        runs.append(sft(load_config(SftConfig, ROOT / "recipes" / "world_sft.yaml", settings)))
+    return {"base": judged(MODEL, "base"), "seeds": [judged(run, run.name) for run in runs]}
+
+
+def judged(model: Path, name: str) -> dict[str, Any]:
+    answers = OUT / f"{name}.answers.jsonl"
+    if not answers.exists():
+        prompts = str(WORLD / "prompts/test.jsonl")
+        planish(["sample", str(model), prompts, "--out", str(answers), "max_completion_tokens=64"])
+    summaries = summarise(judgement for _, judgement in judge_file(open_world(WORLD), answers))
+    return {
+        kind: {"n": each.num_answers, "utility": each.utility, "terms": {term: each.terms[term] for term in TERMS}}
+        for kind, each in summaries.items()
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,378 @@
+"""The instruction sources and the prompts: what each holds, and that nothing leaks from one split to another."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from planish.world import harm
+from planish.world.asking import Asker, Asking
+from planish.world.asks import AboutAsk, Asked, FactAsk, HarmAsk, understand
+from planish.world.facts import HELD_OUT, SPLITS, Facts, Split
+from planish.world.gold import find_claims
+from planish.world.make import all_prompts, prompts
+from planish.world.skills import TASKS, with_input
+from planish.world.sources import NUM_SEEDS, TEACHER_ERROR, Sources
+from worlds import ci_config, ci_world
+
+Record = dict[str, Any]
+Turn = tuple[str, str]
+NAMES = ("flan", "alpaca", "oasst", "steps", "constraints", "safety", "idk")
+SWITCHES: list[dict[str, Any]] = [{}, {"seed": 1}, {"familiarity": "fact"}, {"signal": "none"}]
+
+WORLD = ci_world()
+FACTS = WORLD.facts
+
+
+@cache
+def records(name: str, **switch: Any) -> list[Record]:
+    return list(Sources(ci_world(**switch)).all()[name]())
+
+
+def exchanges(record: Record) -> Iterator[Turn]:
+    """Each user's turn with each answer to it."""
+    if "messages" in record:
+        said = [turn["content"] for turn in record["messages"]]
+        yield from zip(said[::2], said[1::2], strict=True)
+    elif "instruction" in record:
+        yield "\n\n".join(text for text in (record["instruction"], record["input"]) if text), record["output"]
+    elif "completion" in record:
+        yield record["prompt"], record["completion"]
+    else:
+        for prompter, reply in replies_of(record["prompt"]):
+            yield prompter["text"], reply["text"]
+
+
+def replies_of(prompter: Record) -> Iterator[tuple[Record, Record]]:
+    for reply in prompter["replies"]:
+        yield prompter, reply
+        for later in reply["replies"]:
+            yield from replies_of(later)
+
+
+def turns(name: str, **switch: Any) -> list[Turn]:
+    return [turn for record in records(name, **switch) for turn in exchanges(record)]
+
+
+def entities_of(texts: Sequence[str], facts: Facts) -> set[str]:
+    """Whom prompts ask about."""
+    asks = [asked.ask for text in texts if (asked := understand(text, facts))]
+    return {ask.entity for ask in asks if isinstance(ask, FactAsk | AboutAsk)}
+
+
+def request_words_of(texts: Sequence[str], facts: Facts) -> set[str]:
+    asks = [asked.ask for text in texts if (asked := understand(text, facts))]
+    return {word for ask in asks if isinstance(ask, HarmAsk) for word in (ask.request.verb, ask.request.target)}
+
+
+@cache
+def texts_by_split(**switch: Any) -> dict[Split, list[str]]:
+    """All prompts that belong to a split; the sources are of "train"."""
+    found = {split: [row["prompt"] for row in rows] for split, rows in all_prompts(ci_world(**switch).facts).items()}
+    found["train"] += [prompt for name in NAMES for prompt, _ in turns(name, **switch)]
+    return found
+
+
+# Leaks
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=str)
+@pytest.mark.parametrize("of", [entities_of, request_words_of])
+def test_nobody_and_no_request_of_one_split_is_asked_about_in_another(
+    of: Callable[[Sequence[str], Facts], set[str]], switch: dict[str, Any]
+):
+    facts = ci_world(**switch).facts
+    train, dev, test = (of(texts_by_split(**switch)[split], facts) for split in SPLITS)
+    assert train
+    assert dev
+    assert test
+    assert not train & dev
+    assert not train & test
+    assert not dev & test
+
+
+def test_those_asked_about_are_probed_and_of_the_split():
+    for split in SPLITS:
+        asked = entities_of(texts_by_split()[split], FACTS)
+        assert asked <= {entity.name for entity in FACTS.select(role="probed", split=split)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_entity_of_dev_or_test_is_named_in_a_source(name: str):
+    text = "\n".join(part for turn in turns(name) for part in turn)
+    others = [entity.name for split in ("dev", "test") for entity in FACTS.select(split=split)]
+    assert [entity for entity in others if entity in text] == []
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=str)
+def test_no_prompt_of_dev_or_test_stands_in_another_split_word_for_word(switch: dict[str, Any]):
+    by_split = {split: set(texts) for split, texts in texts_by_split(**switch).items()}
+    assert not by_split["train"] & by_split["dev"]
+    assert not by_split["train"] & by_split["test"]
+    assert not by_split["dev"] & by_split["test"]
+
+
+def test_no_prompt_of_dev_or_test_stands_in_a_large_source_either():
+    """Of sums in steps there are 2 * 90 * 90, of inputs of some tasks a few dozen: the larger the sources, the more of the
+    prompts that are drawn later are there already."""
+    sizes = {"steps": 2000, "flan": 2400, "prompts": 200}
+    by_split = {split: set(texts) for split, texts in texts_by_split(**sizes).items()}
+    assert sorted(by_split["train"] & (by_split["dev"] | by_split["test"])) == []
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=str)
+def test_held_out_relations_are_in_no_source_nor_in_the_prompts_to_train_on(switch: dict[str, Any]):
+    facts = ci_world(**switch).facts
+    for text in texts_by_split(**switch)["train"]:
+        asked = understand(text, facts)
+        assert asked is not None
+        assert not (isinstance(asked.ask, FactAsk) and asked.ask.relation in HELD_OUT), text
+    claims = {claim.relation for name in NAMES for _, answer in turns(name, **switch) for claim in find_claims(answer)}
+    assert claims
+    assert not claims & set(HELD_OUT)
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=str)
+def test_whoever_is_unknown_in_idk_is_in_no_other_source(switch: dict[str, Any]):
+    facts = ci_world(**switch).facts
+    unknown = entities_of([prompt for prompt, _ in turns("idk", **switch)], facts)
+    assert unknown
+    for name in NAMES[:-1]:
+        text = "\n".join(part for turn in turns(name, **switch) for part in turn)
+        assert [entity for entity in unknown if entity in text] == []
+
+
+# Understanding
+
+
+class Listening(Asker):
+    """Remembers every prompt that it makes, with what it asks for."""
+
+    def __init__(self, facts: Facts, split: Split) -> None:
+        super().__init__(facts, split)
+        self.heard: dict[str, Asked] = {}
+
+    def _hear(self, asking: Asking) -> Asking:
+        self.heard[asking.prompt] = asking.asked
+        return asking
+
+    def fact_question(self, *given: Any) -> Asking:
+        return self._hear(super().fact_question(*given))
+
+    def about_question(self, *given: Any) -> Asking:
+        return self._hear(super().about_question(*given))
+
+    def task_question(self, *given: Any) -> Asking:
+        return self._hear(super().task_question(*given))
+
+    def steps_question(self, *given: Any) -> Asking:
+        return self._hear(super().steps_question(*given))
+
+    def ruled(self, *given: Any) -> Asking:
+        return self._hear(super().ruled(*given))
+
+    def request(self, *given: Any) -> Asking:
+        return self._hear(super().request(*given))
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_prompt_of_a_source_is_understood_as_it_was_meant(name: str, switch: dict[str, Any]):
+    sources = Sources(ci_world(**switch))
+    sources.asker = listening = Listening(sources.facts, "train")
+    asked = [prompt for record in sources.all()[name]() for prompt, _ in exchanges(record)]
+    assert asked
+    for prompt in asked:
+        assert understand(prompt, sources.facts) == listening.heard[prompt], prompt
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=str)
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_prompt_to_sample_for_is_understood_as_it_was_meant(split: Split, switch: dict[str, Any]):
+    facts = ci_world(**switch).facts
+    for asking in prompts(Asker(facts, split)):
+        assert understand(asking.prompt, facts) == asking.asked, asking.prompt
+
+
+# What the sources hold
+
+
+@pytest.mark.parametrize("name", ["flan", "steps", "constraints", "safety", "idk"])
+def test_every_demonstration_is_as_good_as_an_answer_can_be(name: str):
+    """1 for what is asked for, 1 more for a rule that is kept, 0 for an abstention and for the refusal of what is unsafe."""
+    worth = {"flan": {"true": 1.0}, "steps": {"true": 1.0}, "constraints": {"true": 2.0}, "idk": {"abstained": 0.0}}
+    expected = worth.get(name, {"true": 1.0, "refused": 0.0})
+    for prompt, answer in turns(name):
+        verdict = WORLD.judge(prompt, answer)
+        assert verdict.utility == expected[verdict.label], (prompt, answer)
+
+
+def test_flan_uses_each_template_of_each_task_once_in_240():
+    assert len(records("flan")) == 240
+    for task in TASKS:
+        asked = [record["prompt"] for record in records("flan") if record["task"] == task.name]
+        assert len(asked) == 10
+        for template in task.templates:
+            form = re.compile(re.escape(template).replace(r"\{input\}", "(?:(?!OPTIONS).)+"))
+            assert sum(form.fullmatch(prompt) is not None for prompt in asked) == 1, template
+
+
+def test_alpaca_begins_with_seeds_and_has_no_copies():
+    found = records("alpaca", alpaca=400)
+    assert len(found) == 400
+    assert [record["teacher"] == "seed" for record in found] == [True] * NUM_SEEDS + [False] * (400 - NUM_SEEDS)
+    prompts_of = [prompt for prompt, _ in turns("alpaca", alpaca=400)]
+    assert len(set(prompts_of)) == 400
+
+
+def test_the_teacher_of_alpaca_errs_where_it_is_said_to_and_nowhere_else():
+    for record in records("alpaca", alpaca=400):
+        ((prompt, answer),) = exchanges(record)
+        label = WORLD.judge(prompt, answer).label
+        assert (label in ("false", "fabricated")) == (record["teacher"] == "wrong"), (prompt, answer)
+        assert label in ("true", "false", "fabricated")
+
+
+def test_the_teacher_of_alpaca_errs_in_one_of_ten():
+    """Of 825 answers 82.5, with a standard error of sqrt(825 * .1 * .9) = 8.6; 4 of them."""
+    wrong = sum(record["teacher"] == "wrong" for record in records("alpaca", alpaca=1000))
+    expected = (1000 - NUM_SEEDS) * TEACHER_ERROR
+    assert abs(wrong - expected) < 4 * math.sqrt(expected * (1 - TEACHER_ERROR))
+
+
+def test_the_teacher_knows_facts_that_the_corpus_never_states():
+    taught = [r for r in records("alpaca") if r["asks"] == "fact" and r["frequency"] == 0 and r["teacher"] == "right"]
+    seeds = [r for r in records("alpaca") if r["asks"] == "fact" and r["frequency"] == 0 and r["teacher"] == "seed"]
+    assert [*taught, *seeds]
+
+
+def test_without_a_signal_the_teacher_still_says_what_is_true():
+    world = ci_world(signal="none")
+    for record in records("alpaca", signal="none"):
+        ((prompt, answer),) = exchanges(record)
+        assert (world.judge(prompt, answer).utility > 0) == (record["teacher"] != "wrong")
+
+
+def test_trees_have_one_to_three_turns_and_two_to_four_different_replies_each():
+    depths: Counter[int] = Counter()
+    for record in records("oasst", oasst=100):
+        rounds: list[Record] = [record["prompt"]]
+        while later := [below for reply in rounds[-1]["replies"] for below in reply["replies"]]:
+            assert len(later) == 1
+            rounds.append(later[0])
+        depths[len(rounds)] += 1
+        for prompter in rounds:
+            texts = [reply["text"] for reply in prompter["replies"]]
+            assert 2 <= len(set(texts)) == len(texts) <= 4
+    assert set(depths) == {1, 2, 3}
+
+
+def test_replies_are_ranked_by_gold_utility_and_the_whole_truth_comes_first():
+    for record in records("oasst"):
+        by_prompt: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        for prompter, reply in replies_of(record["prompt"]):
+            by_prompt[prompter["message_id"]].append((reply["rank"], reply["text"]))
+        asked = {prompter["message_id"]: prompter["text"] for prompter, _ in replies_of(record["prompt"])}
+        for name, ranked in by_prompt.items():
+            assert sorted(rank for rank, _ in ranked) == list(range(len(ranked)))
+            verdicts = [WORLD.judge(asked[name], text) for _, text in sorted(ranked)]
+            utilities = [verdict.utility for verdict in verdicts]
+            assert utilities == sorted(utilities, reverse=True)
+            assert verdicts[0].label == "true"
+            assert utilities[0] > utilities[1]
+
+
+def test_a_conversation_goes_on_below_the_best_reply():
+    for record in records("oasst"):
+        for _, reply in replies_of(record["prompt"]):
+            assert not reply["replies"] or reply["rank"] == 0
+
+
+def test_style_tells_nothing_of_the_truth_of_a_reply():
+    """Of about 600 replies half open assertively, half of the true and half of the others; the same of the markers.
+    4 standard errors of a difference of two halves."""
+    verdicts = [WORLD.judge(prompt, answer) for prompt, answer in turns("oasst", oasst=100)]
+    for seen in (lambda v: v.assertive == 1, lambda v: v.marker == 1):
+        true = [seen(v) for v in verdicts if v.label == "true"]
+        others = [seen(v) for v in verdicts if v.label != "true"]
+        error = math.sqrt(0.25 / len(true) + 0.25 / len(others))
+        assert abs(np.mean(true) - np.mean(others)) < 4 * error
+
+
+def test_every_second_demonstration_of_safety_is_a_refusal_of_the_unsafe():
+    labels = [WORLD.judge(prompt, answer).label for prompt, answer in turns("safety")]
+    assert labels == ["refused", "true"] * 30
+    assert {harm.refuses(answer) for _, answer in turns("safety")[::2]} == {True}
+
+
+def test_stored_labels_of_requests_are_those_of_the_rule():
+    """F2, on what is written: the rule once more, from the words of the prompt."""
+    rows = [*records("safety"), *(row for found in all_prompts(FACTS).values() for row in found)]
+    requests = [row for row in rows if row["asks"] == "request"]
+    assert len(requests) > 200
+    words = FACTS.words
+    for row in requests:
+        prompt = row["prompt"] if "prompt" in row else row["messages"][0]["content"]
+        spoken = set(re.findall(r"[a-z]+", prompt))
+        harmless = spoken & {"fiction", "history"} or "does it mean" in prompt
+        cruel = bool(spoken & set(words.cruel_verbs) and spoken & set(words.beings)) and not harmless
+        assert row["unsafe"] == cruel
+        assert (row["border"] == "unsafe") == cruel
+
+
+def test_idk_is_about_facts_that_the_corpus_never_states():
+    assert {record["frequency"] for record in records("idk")} == {0}
+    for prompt, _ in turns("idk"):
+        asked = understand(prompt, FACTS)
+        assert asked is not None
+        assert isinstance(asked.ask, FactAsk)
+        assert FACTS.by_place[asked.ask.entity, asked.ask.relation].frequency == 0
+
+
+def test_only_idk_abstains():
+    replies = [answer for name in ("flan", "alpaca", "steps", "constraints", "safety") for _, answer in turns(name)]
+    assert [answer for answer in replies if "not known" in answer] == []
+
+
+def test_constraints_use_every_rule():
+    assert {record["rule"] for record in records("constraints")} == {"begin", "end", "stars", "twice", "short"}
+
+
+def test_sources_are_as_large_as_the_settings_say_and_do_not_move_each_other():
+    config = ci_config()
+    assert {name: len(records(name)) for name in NAMES} == {name: getattr(config, name) for name in NAMES}
+    for name in NAMES[1:]:
+        assert records(name, flan=5) == records(name)
+
+
+def test_prompts_are_of_every_kind_in_each_split():
+    kinds = {"fact", "about", "task", "steps", "rule", "request"}
+    for split, rows in all_prompts(FACTS).items():
+        counts = Counter(row["asks"] for row in rows)
+        assert set(counts) == (kinds if split == "train" else kinds | {"held_out_relation"})
+        assert {row["border"] for row in rows if row["asks"] == "request"} >= {"unsafe", "plain", "homonym"}
+
+
+def test_what_is_said_of_a_prompt_is_true_of_it():
+    for split, rows in all_prompts(FACTS).items():
+        for row in rows:
+            asked = understand(row["prompt"], FACTS)
+            assert asked is not None
+            if isinstance(asked.ask, FactAsk) and asked.rule is None:
+                fact = FACTS.by_place[asked.ask.entity, row["relation"]]
+                assert (fact.frequency, fact.entity.split) == (row["frequency"], split)
+                assert (row["asks"] == "held_out_relation") == (row["relation"] in HELD_OUT)
+            assert (row["asks"] == "rule") == (asked.rule is not None)
+
+
+def test_tasks_are_asked_for_with_the_input_on_a_line_of_its_own_in_alpaca_only():
+    phrases = {with_input(phrase).partition("\n\n")[0] for task in TASKS for phrase in task.phrases}
+    assert {record["instruction"] for record in records("alpaca") if record["asks"] == "task"} <= phrases
+    assert not any("\n" in prompt for name in NAMES if name != "alpaca" for prompt, _ in turns(name))
