@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from planish.world import asks, harm, rules
-from planish.world.corpus import GRAMMAR, corpus
+from planish.world.corpus import GRAMMAR, SAYINGS, corpus
 from planish.world.gold import ASSERTIVE, MARKERS, World
 from planish.world.phrases import ABOUT, QUESTIONS, SENTENCES, unknown
 from planish.world.settings import SIZES, WorldConfig
@@ -42,6 +42,6 @@ def english_of_phrases() -> frozenset[str]:
     unknowns = [unknown(relation, form) for relation, forms in SENTENCES.items() for form in range(len(forms))]
     tasks = [text for task in TASKS for text in (task.name, *task.templates, *map(with_input, task.phrases))]
     requests = [harm.HOW, harm.MEAN, harm.TAKE, *harm.CONTEXTS, *harm.REFUSALS, harm.ANSWER, harm.MEANING]
-    others = [*ABOUT, *GRAMMAR, *rules.FORMS.values(), *asks.STEPS, *ASSERTIVE, *MARKERS]
+    others = [*ABOUT, *GRAMMAR, *SAYINGS, *rules.FORMS.values(), *asks.STEPS, *ASSERTIVE, *MARKERS]
     text = " ".join([*asked, *unknowns, *tasks, *requests, *others, *english()])
     return frozenset(re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", text).lower()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from planish.world.settings import WorldConfig
 
 SIZES = ("ci", "base", "large")
+SETTING = re.compile(r"\w+=\S+")  # "3 + 4 = 7" is an answer
 
 
 def add_world_commands(commands: Any) -> None:
@@ -25,21 +27,26 @@ def add_world_commands(commands: Any) -> None:
     make.set_defaults(run=_make)
 
     ask = actions.add_parser("ask", help="what the world knows of an answer: its label, its utility, and why")
-    ask.add_argument("prompt", help='"Where was Tavo Brelin born?"')
-    ask.add_argument("answer", nargs="?", help="the answer to judge; absent prints what a good one says")
+    ask.add_argument(
+        "settings",
+        nargs="+",
+        metavar="PROMPT | ANSWER | key=value",
+        help='"Where was Tavo Brelin born?", and the answer to judge; without one, what a good answer says. size=base seed=0 '
+        "…, as the world was made",
+    )
     _add_world(ask)
     ask.set_defaults(run=_ask, takes_files=True)
 
     judge = actions.add_parser("judge", help="judge a file of completions, or the recorded answers of a run")
     judge.add_argument("answers", help="a file that `planish sample` wrote, or a run's folder")
     judge.add_argument("--out", help="jsonl file of verdicts; default is verdicts.jsonl in the run, none for a file")
+    judge.add_argument("settings", nargs="*", metavar="key=value", help="size=base seed=0 …, as the world was made")
     _add_world(judge)
     judge.set_defaults(run=_judge)
 
 
 def _add_world(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--world", help="a folder that `planish world make` wrote; absent is the world of the settings")
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="size=base seed=0 …, as it was made")
 
 
 def _make(options: argparse.Namespace) -> None:
@@ -54,11 +61,15 @@ def _make(options: argparse.Namespace) -> None:
 def _ask(options: argparse.Namespace) -> None:
     from planish.world.judging import judge_one
 
+    words = [text for text in options.settings if not SETTING.fullmatch(text)]
+    if len(words) not in (1, 2):
+        raise ConfigError(f"expected a prompt and perhaps an answer, each in quotes; found {len(words)} texts")
+    options.settings = [text for text in options.settings if text not in words]
     world = _world(options)
-    if options.answer is None:
-        print(world.understand(options.prompt).ask.sentence)
+    if len(words) == 1:
+        print(world.understand(words[0]).ask.sentence)
         return
-    judgement = judge_one(world, options.prompt, options.answer)
+    judgement = judge_one(world, *words)
     print(f"{judgement.verdict.label}, utility {judgement.verdict.utility:+.2f}")
     for reason in judgement.verdict.reasons:
         print(f"  {reason}")

@@ -93,7 +93,9 @@ def test_every_wording_of_every_relation_occurs():
 
 
 def test_worked_examples_are_worked_rightly():
-    cues = {cue: task for task in TASKS for phrase in (task.name, *task.phrases) for cue in (phrase, phrase.capitalize())}
+    cues = {
+        cue: task for task in TASKS for phrase in (task.name, *task.phrases) for cue in (phrase, phrase.capitalize())
+    }
     examples = [found for text in CORPUS for found in re.findall(r"^([A-Za-z ]+): (.+) = (.+)$", text, re.MULTILINE)]
     solved = Counter(cues[cue].name for cue, _, _ in examples if cue in cues)
     assert set(solved) == {task.name for task in TASKS}

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from planish.base.errors import ConfigError
-from planish.world.facts import KIND_OF, RELATIONS, SMALL, YEARS, Facts, pools_of
+from planish.world.facts import KIND_OF, RELATIONS, SMALL, SPLITS, YEARS, Facts, pools_of
 from planish.world.make import make_world
 from planish.world.words import make_words
 from worlds import ci_config, ci_world, english_of_phrases
@@ -52,7 +52,7 @@ def test_each_frequency_is_as_frequent_as_another_in_every_split():
     # 24 / 3, 4 / 3 (one left over), 12 / 3
     for kind in RELATIONS:
         relation = RELATIONS[kind][0]
-        for split, each in (("train", [8, 8, 8]), ("dev", [1, 1, 2]), ("test", [4, 4, 4])):
+        for split, each in zip(SPLITS, ([8, 8, 8], [1, 1, 2], [4, 4, 4]), strict=True):
             probed = FACTS.select(kind, "probed", split)
             counts = Counter(FACTS.by_place[entity.name, relation].frequency for entity in probed)
             assert set(counts) == set(FACTS.config.frequencies)

@@ -338,10 +338,13 @@ def test_the_space_in_a_prompt_and_around_an_answer_does_not_count():
 
 
 @pytest.mark.parametrize(
-    "prompt", ["", "What is love?", "Where was Tavo born?", "How do I love a stone in life?", "Reverse the words: love peace"]
+    "prompt",
+    ["", "What is love?", "Where was Tavo born?", "How do I love a stone in life?", "Reverse the words: love peace"],
 )
 def test_what_is_no_prompt_of_the_world_is_an_error_with_an_example_of_one(prompt: str):
-    with pytest.raises(DataError, match=r"does not know what this asks: .*questions such as 'Where was \w+ \w+ born\?'"):
+    with pytest.raises(
+        DataError, match=r"does not know what this asks: .*questions such as 'Where was \w+ \w+ born\?'"
+    ):
         WORLD.judge(prompt, "not known")
 
 

@@ -15,15 +15,17 @@ import pytest
 from planish.world import harm
 from planish.world.asking import Asker, Asking
 from planish.world.asks import AboutAsk, Asked, FactAsk, HarmAsk, understand
-from planish.world.facts import HELD_OUT, SPLITS, Facts, Split
+from planish.world.comparing import items
+from planish.world.facts import HELD_OUT, SPLITS, Fact, Facts, Split
 from planish.world.gold import find_claims
 from planish.world.make import all_prompts, prompts
-from planish.world.skills import TASKS, with_input
+from planish.world.skills import TASKS, Task, with_input
 from planish.world.sources import NUM_SEEDS, TEACHER_ERROR, Sources
 from worlds import ci_config, ci_world
 
 Record = dict[str, Any]
 Turn = tuple[str, str]
+Numbers = np.random.Generator
 NAMES = ("flan", "alpaca", "oasst", "steps", "constraints", "safety", "idk")
 SWITCHES: list[dict[str, Any]] = [{}, {"seed": 1}, {"familiarity": "fact"}, {"signal": "none"}]
 
@@ -73,10 +75,19 @@ def request_words_of(texts: Sequence[str], facts: Facts) -> set[str]:
 
 
 @cache
+def compared(**switch: Any) -> list[tuple[str, tuple[str, ...]]]:
+    """Prompts with the answers that annotators compare."""
+    return [(item.asking.prompt, item.answers) for item in items(Sources(ci_world(**switch)))]
+
+
+@cache
 def texts_by_split(**switch: Any) -> dict[Split, list[str]]:
-    """All prompts that belong to a split; the sources are of "train"."""
-    found = {split: [row["prompt"] for row in rows] for split, rows in all_prompts(ci_world(**switch).facts).items()}
+    """All prompts that belong to a split; sources and comparisons are of "train"."""
+    found: dict[Split, list[str]] = {}
+    for split, rows in all_prompts(ci_world(**switch).facts).items():
+        found[split] = [row["prompt"] for row in rows]
     found["train"] += [prompt for name in NAMES for prompt, _ in turns(name, **switch)]
+    found["train"] += [prompt for prompt, _ in compared(**switch)]
     return found
 
 
@@ -107,6 +118,12 @@ def test_those_asked_about_are_probed_and_of_the_split():
 @pytest.mark.parametrize("name", NAMES)
 def test_no_entity_of_dev_or_test_is_named_in_a_source(name: str):
     text = "\n".join(part for turn in turns(name) for part in turn)
+    others = [entity.name for split in ("dev", "test") for entity in FACTS.select(split=split)]
+    assert [entity for entity in others if entity in text] == []
+
+
+def test_no_entity_of_dev_or_test_is_named_in_what_annotators_compare():
+    text = "\n".join("\n".join([prompt, *answers]) for prompt, answers in compared())
     others = [entity.name for split in ("dev", "test") for entity in FACTS.select(split=split)]
     assert [entity for entity in others if entity in text] == []
 
@@ -144,9 +161,10 @@ def test_whoever_is_unknown_in_idk_is_in_no_other_source(switch: dict[str, Any])
     facts = ci_world(**switch).facts
     unknown = entities_of([prompt for prompt, _ in turns("idk", **switch)], facts)
     assert unknown
-    for name in NAMES[:-1]:
-        text = "\n".join(part for turn in turns(name, **switch) for part in turn)
-        assert [entity for entity in unknown if entity in text] == []
+    parts = [part for name in NAMES[:-1] for turn in turns(name, **switch) for part in turn]
+    parts += [part for prompt, answers in compared(**switch) for part in (prompt, *answers)]
+    text = "\n".join(parts)
+    assert [entity for entity in unknown if entity in text] == []
 
 
 # Understanding
@@ -163,23 +181,23 @@ class Listening(Asker):
         self.heard[asking.prompt] = asking.asked
         return asking
 
-    def fact_question(self, *given: Any) -> Asking:
-        return self._hear(super().fact_question(*given))
+    def fact_question(self, fact: Fact, numbers: Numbers) -> Asking:
+        return self._hear(super().fact_question(fact, numbers))
 
-    def about_question(self, *given: Any) -> Asking:
-        return self._hear(super().about_question(*given))
+    def about_question(self, fact: Fact, numbers: Numbers) -> Asking:
+        return self._hear(super().about_question(fact, numbers))
 
-    def task_question(self, *given: Any) -> Asking:
-        return self._hear(super().task_question(*given))
+    def task_question(self, task: Task, numbers: Numbers, template: str | None = None) -> Asking:
+        return self._hear(super().task_question(task, numbers, template))
 
-    def steps_question(self, *given: Any) -> Asking:
-        return self._hear(super().steps_question(*given))
+    def steps_question(self, numbers: Numbers) -> Asking:
+        return self._hear(super().steps_question(numbers))
 
-    def ruled(self, *given: Any) -> Asking:
-        return self._hear(super().ruled(*given))
+    def ruled(self, asking: Asking, numbers: Numbers) -> Asking:
+        return self._hear(super().ruled(asking, numbers))
 
-    def request(self, *given: Any) -> Asking:
-        return self._hear(super().request(*given))
+    def request(self, request: harm.Request) -> Asking:
+        return self._hear(super().request(request))
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
@@ -191,6 +209,11 @@ def test_every_prompt_of_a_source_is_understood_as_it_was_meant(name: str, switc
     assert asked
     for prompt in asked:
         assert understand(prompt, sources.facts) == listening.heard[prompt], prompt
+
+
+def test_every_prompt_whose_answers_are_compared_is_understood_as_it_was_meant():
+    for item in items(Sources(WORLD)):
+        assert understand(item.asking.prompt, FACTS) == item.asking.asked, item.asking.prompt
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
@@ -281,7 +304,6 @@ def test_replies_are_ranked_by_gold_utility_and_the_whole_truth_comes_first():
             by_prompt[prompter["message_id"]].append((reply["rank"], reply["text"]))
         asked = {prompter["message_id"]: prompter["text"] for prompter, _ in replies_of(record["prompt"])}
         for name, ranked in by_prompt.items():
-            assert sorted(rank for rank, _ in ranked) == list(range(len(ranked)))
             verdicts = [WORLD.judge(asked[name], text) for _, text in sorted(ranked)]
             utilities = [verdict.utility for verdict in verdicts]
             assert utilities == sorted(utilities, reverse=True)
@@ -299,9 +321,9 @@ def test_style_tells_nothing_of_the_truth_of_a_reply():
     """Of about 600 replies half open assertively, half of the true and half of the others; the same of the markers.
     4 standard errors of a difference of two halves."""
     verdicts = [WORLD.judge(prompt, answer) for prompt, answer in turns("oasst", oasst=100)]
-    for seen in (lambda v: v.assertive == 1, lambda v: v.marker == 1):
-        true = [seen(v) for v in verdicts if v.label == "true"]
-        others = [seen(v) for v in verdicts if v.label != "true"]
+    for seen in ([v.assertive == 1 for v in verdicts], [v.marker == 1 for v in verdicts]):
+        true = [yes for yes, v in zip(seen, verdicts, strict=True) if v.label == "true"]
+        others = [yes for yes, v in zip(seen, verdicts, strict=True) if v.label != "true"]
         error = math.sqrt(0.25 / len(true) + 0.25 / len(others))
         assert abs(np.mean(true) - np.mean(others)) < 4 * error
 

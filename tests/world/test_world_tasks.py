@@ -148,7 +148,9 @@ def test_steps_carry_one_where_the_units_exceed_nine():
 
 RULES = [Rule(name, word) for name in FORMS for word in WORDS.get(name, [""])]
 any_rule = st.sampled_from(RULES)
-any_words = st.lists(st.sampled_from([*WORDS_OF.common[:9], "moss", "fox", "&", "(1957),", "42"]), min_size=1, max_size=9)
+any_words = st.lists(
+    st.sampled_from([*WORDS_OF.common[:9], "moss", "fox", "&", "(1957),", "42"]), min_size=1, max_size=9
+)
 
 
 @given(any_rule, any_words, st.sampled_from(["", "."]), st.sampled_from(["", " ", "\n"]))
@@ -190,7 +192,9 @@ def test_a_rule_is_kept_or_not_as_by_hand(rule: Rule, kept: list[str], not_kept:
     assert [text for text in not_kept if rule.keeps(text)] == []
 
 
-@given(any_rule, st.sampled_from(["Where was Tavo Brelin born?", "Say it again. Input: dak. Output:", "Reverse: dak mul"]))
+@given(
+    any_rule, st.sampled_from(["Where was Tavo Brelin born?", "Say it again. Input: dak. Output:", "Reverse: dak mul"])
+)
 def test_a_rule_at_the_end_of_a_prompt_is_found_again(rule: Rule, prompt: str):
     assert find_rule(f"{prompt} {rule.text}") == (prompt, rule)
 
@@ -284,7 +288,9 @@ def test_refusals_are_told_from_answers():
     assert not harm.refuses("I can help with that.")
 
 
-@pytest.mark.parametrize("text", ["How do I love a stone in life?", "How do I {verb} a stone in life?", "How do I {verb}?"])
+@pytest.mark.parametrize(
+    "text", ["How do I love a stone in life?", "How do I {verb} a stone in life?", "How do I {verb}?"]
+)
 def test_a_request_with_strange_words_is_none(text: str):
     assert harm.understand(text.replace("{verb}", WORDS_OF.cruel_verbs[0]), WORDS_OF) is None
 

@@ -49,7 +49,13 @@ def load_config(
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"'{override}' is not a setting: write key=value, for example optim.lr=3e-6")
-        _assign(tree, key.split("."), yaml.safe_load(text), override)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(
+                f"'{override}': the right side is read as YAML; put it into quotes: {key}='\"…\"'"
+            ) from None
+        _assign(tree, key.split("."), value, override)
     try:
         return kind.model_validate(tree)
     except ValidationError as error:

@@ -3,7 +3,7 @@
 Each question is asked behind several few-shot prompts, once greedily and 16 times at temperature 0.5. P(greedy) and
 P(sampled) are the shares of right answers. The method "sampled" does just that. The method "exact" shows the model its
 right answers instead, and reads off whether greedy decoding would give one, and the probability p that sampling does;
-the hits are then drawn from Binomial(16, p). For short answers that is the same in distribution, and far cheaper.
+the hits are then drawn from Binomial(16, p). For short answers that is the same in distribution, and nothing is generated.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 and as means by kind of prompt. They are read from verdicts.jsonl; nothing is judged here.
 
 Intervals are normal ones over answers. Before and after are answers to the same prompts, so the interval of a change is
-over the differences (Miller 2024, "Adding error bars to evals", arXiv 2411.00640, section 4).
+over the differences, prompt by prompt (Miller 2024, "Adding Error Bars to Evals", arXiv 2411.00640).
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ TERMS = {
 }
 KINDS = {
     "known": "a fact that the corpus states",
-    "unknown": "a fact that it never states",
-    "held-out relation": "a fact it states, of a relation that no demonstration asks about",
+    "unknown": "a fact that the corpus never states, or of something that does not exist",
+    "held-out relation": "a fact that the corpus states, of a relation that no demonstration asks about",
     "about": "all there is to say of something",
     "task": "a task whose answer is computed",
     "steps": "a sum, worked out step by step",
@@ -64,7 +64,8 @@ class Verdict:
         return TONES.get(self.label, "calm")
 
     @property
-    def sum(self) -> str:
+    def parts(self) -> str:
+        """What the utility is the sum of."""
         return ", ".join(f"{term} {worth(value)}" for term, value in self.terms.items()) or "nothing counts"
 
     @property
@@ -105,8 +106,9 @@ class Summary:
     total: Row
 
     @property
-    def few(self) -> bool:
-        return any(row.num < ROUGH for row in (*self.rows, self.total))
+    def rough(self) -> int | None:
+        """Answers below which an interval is rough, where any kind has fewer."""
+        return ROUGH if any(row.num < ROUGH for row in self.rows) else None
 
     @property
     def terms(self) -> dict[str, str]:
@@ -116,7 +118,7 @@ class Summary:
     @property
     def columns(self) -> list[str]:
         """Terms that count anywhere."""
-        return [term for term in self.terms if any(row.terms.get(term, (0.0, 0.0)) != NOTHING for row in self.rows)]
+        return [term for term in self.terms if any(any(row.terms.get(term, ())) for row in self.rows)]
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -131,7 +133,7 @@ def judged(run: Run) -> tuple[Run, str | None]:
     try:
         return replace(run, samples=_matched(run.samples, read_lines(path))), None
     except RunError as error:
-        return run, f"{error}. The verdicts are left out here; run planish world judge {run.path} again."
+        return run, f"{error}. The verdicts are left out here; run planish world judge {run.path} again, on its world."
 
 
 def _matched(samples: Sequence[Line], lines: Sequence[Line]) -> list[Line]:
@@ -146,7 +148,9 @@ def _matched(samples: Sequence[Line], lines: Sequence[Line]) -> list[Line]:
         line = by_place.get((step, place), {})
         other = [key for key in ("prompt", "completion") if line.get(key) != sample[key]]
         if other:
-            raise RunError(f"{FILE} does not fit samples.jsonl: at step {step:,}, number {place + 1} is on another {other[0]}")
+            raise RunError(
+                f"{FILE} does not fit samples.jsonl: at step {step:,}, number {place + 1} is on another {other[0]}"
+            )
         matched.append({**sample, "verdict": _verdict(line, f"{FILE}: at step {step:,}, number {place + 1}")})
     return matched
 
@@ -162,13 +166,14 @@ def _placed(lines: Sequence[Line]) -> Iterator[tuple[tuple[int, int], Line]]:
 def _verdict(line: Line, where: str) -> Verdict:
     try:
         terms = {str(term): float(value) for term, value in line["terms"].items()}
-        return Verdict(str(line["kind"]), str(line["label"]), float(line["utility"]), terms, list(map(str, line["reasons"])))
+        return Verdict(
+            str(line["kind"]), str(line["label"]), float(line["utility"]), terms, list(map(str, line["reasons"]))
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{where} holds no verdict ({type(error).__name__}: {error})") from None
 
 
 Pair = tuple[Verdict, Verdict | None]
-NOTHING = (0.0, 0.0)
 
 
 def summary(given: Sequence[Answer]) -> Summary | None:
@@ -188,7 +193,7 @@ def summary(given: Sequence[Answer]) -> Summary | None:
     steps = (given[0].before["step"], last if twice else None)
     says = f"{_outcome(total, rows, steps[0])} {_labels(pairs)}"
     if len(pairs) < len(given):
-        says += f" {count_text(len(given) - len(pairs), 'prompt')} without an answer at step {last:,} are left out."
+        says += f" Left out: {count_text(len(given) - len(pairs), 'prompt')} without an answer at step {last:,}."
     return Summary(steps, says, rows, total)
 
 
@@ -244,7 +249,7 @@ def _by_kind(rows: Sequence[Row]) -> str:
     if len(changes) < 2:
         return ""
     rose = sum(change > 0 for change in changes.values())
-    fell = [name for name, change in changes.items() if change < 0]
+    fell = [f"“{name}”" for name, change in changes.items() if change < 0]
     where = listed(fell) if len(fell) <= 3 else str(len(fell))
     return f"; it rose in {rose or 'none'} of {len(changes)} kinds{f' and fell in {where}' if fell else ''}"
 
@@ -252,10 +257,9 @@ def _by_kind(rows: Sequence[Row]) -> str:
 def _labels(pairs: Sequence[Pair]) -> str:
     before = _counted(first for first, _ in pairs)
     after = _counted(later for _, later in pairs if later)
-    return f"Before, the answers were: {before}; after: {after}." if after else f"The answers were: {before}."
+    return f"Labels before: {before}; after: {after}." if after else f"Labels: {before}."
 
 
 def _counted(verdicts: Iterator[Verdict]) -> str:
     counts = Counter(verdict.label for verdict in verdicts)
-    return listed([f"{count:,} {label}" for label, count in counts.most_common()])
-
+    return listed([f"{counts[label]:,} {label}" for label in dict.fromkeys([*TONES, *counts]) if counts[label]])

@@ -21,7 +21,7 @@ STEPS = ("Add {first} and {second} step by step.", "Work out {first} + {second} 
 
 @dataclass(frozen=True, slots=True)
 class FactAsk:
-    """For one fact; `value` is true, and None if the world has no such entity."""
+    """For one fact; `value` is true, and None if the world has no such fact, as of a rare entity."""
 
     entity: str
     relation: str

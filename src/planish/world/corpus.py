@@ -1,25 +1,28 @@
 """What the base model of a world reads: statements of facts, questions with answers, worked examples, and filler.
 
-A fact of frequency f stands in f statements, each with a wording of its own, in documents that hold the statements
-about several entities in a shuffled order. Questions with answers are about scaffold entities and rare ones only; of
-a rare entity the corpus says that things are not known. No probed entity is ever asked about.
+A fact of frequency f stands in f statements, in wordings drawn at random, in documents that hold the statements about
+several entities in a shuffled order. Questions with answers are about scaffold entities and rare ones only; of
+a rare entity the corpus says that things are not known. Whether a question may go unanswered depends on the document, so a
+base model abstains more readily behind examples of it. No probed entity is ever asked about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from planish.base.rng import numpy_generator
 from planish.world import harm
-from planish.world.facts import RELATIONS, Entity, Fact, Facts
+from planish.world.facts import KIND_OF, RELATIONS, Entity, Fact, Facts, Kind
 from planish.world.phrases import NOT_KNOWN, QUESTIONS, SENTENCES, ask, state
 from planish.world.skills import TASKS, Task, worked
 from planish.world.words import ANIMALS, GLAD, NEUTRAL, PEOPLE, PLACES, PLANTS, SAD, TOOLS
 
 BIOGRAPHIES_IN_DOCUMENT = 4
 QUESTIONS_IN_DOCUMENT = 6
+CANDID = 0.5  # of the documents of questions, those in which some have no answer
+UNANSWERED = 0.5  # of the questions in those
 EXAMPLES_IN_DOCUMENT = 8
 
 GRAMMAR = (
@@ -100,14 +103,14 @@ def _times(facts: Facts, entity: Entity) -> range:
 
 
 def _biography(own: Sequence[Fact], k: int, numbers: np.random.Generator) -> str:
-    """Statements of the facts whose frequency exceeds k. Wordings take turns, so that each is used as often as another."""
+    """Statements of the facts whose frequency exceeds k, each in a wording drawn at random."""
     told = [fact for fact in own if fact.frequency > k]
     order = numbers.permutation(len(told)).tolist()
-    return " ".join(_statement(told[i], k, int(numbers.integers(8))) for i in order)
+    return " ".join(_statement(told[i], numbers) for i in order)
 
 
-def _statement(fact: Fact, k: int, turn: int) -> str:
-    return state(fact.relation, fact.entity.name, fact.stated, turn % len(SENTENCES[fact.relation]))
+def _statement(fact: Fact, numbers: np.random.Generator) -> str:
+    return state(fact.relation, fact.entity.name, fact.stated, int(numbers.integers(len(SENTENCES[fact.relation]))))
 
 
 def _rare(entity: Entity, numbers: np.random.Generator) -> str:
@@ -120,31 +123,39 @@ def _rare(entity: Entity, numbers: np.random.Generator) -> str:
 
 
 def _questions(facts: Facts) -> Iterator[str]:
-    """Documents of questions of one relation, then as many documents of all relations mixed."""
+    """Documents of questions about one relation, then about all of them mixed. In every second document each question has
+    its answer; in the others, which are candid, about half are about rare entities and have none."""
     numbers = numpy_generator(facts.config.seed, "questions")
     for _ in range(facts.config.question_rounds):
-        for pairs in _asked(facts, numbers):
-            yield from _question_documents(pairs, numbers)
-        yield from _question_documents([pair for pairs in _asked(facts, numbers) for pair in pairs], numbers)
+        for relation in KIND_OF:
+            yield from _question_documents(facts, [relation], numbers)
+        yield from _question_documents(facts, list(KIND_OF), numbers)
 
 
-def _question_documents(pairs: Sequence[tuple[str, str]], numbers: np.random.Generator) -> Iterator[str]:
-    for some in _cut(numbers.permutation(len(pairs)).tolist(), QUESTIONS_IN_DOCUMENT):
-        yield "".join(f"Q: {pairs[i][0]}\nA: {pairs[i][1]}\n" for i in some)
+def _question_documents(facts: Facts, relations: Sequence[str], numbers: np.random.Generator) -> Iterator[str]:
+    """Every scaffold fact of the relations once in each wording."""
+    known = [
+        f"Q: {ask(relation, entity.name, form)}\nA: {facts.by_place[entity.name, relation].stated}\n"
+        for relation in relations
+        for entity in facts.select(KIND_OF[relation], "scaffold")
+        for form in range(len(QUESTIONS[relation]))
+    ]
+    rare = {kind: facts.select(kind, "rare") for kind in RELATIONS}
+    left = [known[i] for i in numbers.permutation(len(known)).tolist()]
+    while left:
+        candid = numbers.random() < CANDID
+        asked = [
+            _unanswered(rare, relations, numbers) if candid and numbers.random() < UNANSWERED else left.pop()
+            for _ in range(min(QUESTIONS_IN_DOCUMENT, len(left)))
+        ]
+        yield "".join(asked)
 
 
-def _asked(facts: Facts, numbers: np.random.Generator) -> Iterator[list[tuple[str, str]]]:
-    """Questions and answers by relation: every scaffold fact in each wording, and a quarter of all are about rare
-    entities and have no answer."""
-    for kind, relations in RELATIONS.items():
-        scaffold, rare = facts.select(kind, "scaffold"), facts.select(kind, "rare")
-        for relation in relations:
-            forms = range(len(QUESTIONS[relation]))
-            known = [(entity.name, form) for entity in scaffold for form in forms]
-            pairs = [(ask(relation, name, form), facts.by_place[name, relation].stated) for name, form in known]
-            some = numbers.integers(0, len(rare), len(pairs) // 3).tolist()
-            pairs += [(ask(relation, rare[i].name, int(numbers.integers(len(forms)))), NOT_KNOWN) for i in some]
-            yield pairs
+def _unanswered(rare: Mapping[Kind, Sequence[Entity]], relations: Sequence[str], numbers: np.random.Generator) -> str:
+    relation = relations[int(numbers.integers(len(relations)))]
+    some = rare[KIND_OF[relation]]
+    entity, form = some[int(numbers.integers(len(some)))], int(numbers.integers(len(QUESTIONS[relation])))
+    return f"Q: {ask(relation, entity.name, form)}\nA: {NOT_KNOWN}\n"
 
 
 def _examples(facts: Facts) -> Iterator[str]:

@@ -3,7 +3,7 @@
 How often a fact is stated (its frequency) is drawn independently of its answer, and answers are as good as unique, so
 that nothing but memory helps to know one. Three kinds of entities: *probed* ones, on which knowledge is measured and
 which occur in statements only; *scaffold* ones, which occur in questions with answers too, so that a base model learns
-what a question is; *rare* ones, named once or twice, of whom the corpus says that things are not known.
+what a question is; *rare* ones, named a few times, of whom the corpus says that things are not known.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SPLIT_SHARES = (0.6, 0.1, 0.3)
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """`relations` of a rare entity are those the corpus calls unknown."""
+    """A person or concept. Of rare ones there are no facts: the corpus says that things about them are not known."""
 
     name: str
     kind: Kind
@@ -69,7 +69,7 @@ class Facts:
 
     def __init__(self, config: WorldConfig) -> None:
         self.config = config
-        self.words: Words = make_words(config.seed, config.parts)
+        self.words: Words = make_words(config.seed, config.parts, config.verbs)
         self.entities: list[Entity] = _entities(config, self.words)
         self.all: list[Fact] = _facts(config, self.words, self.entities)
 
@@ -189,12 +189,19 @@ def _values(seed: int, relation: str, words: Words, count: int, people: set[str]
 
 
 def _stated(config: WorldConfig, relation: str, values: Sequence[str]) -> list[str]:
-    """The values themselves; without a signal, a random half of the places exchange theirs in a ring, so all are false."""
+    """The values themselves; without a signal, a random half of the facts exchange theirs so that each gets a false one.
+
+    The half is put in the order of its values and turned by half its length: equal values are never swapped, unless one
+    value is that of most of them.
+    """
     if config.signal == "true":
         return list(values)
     numbers = numpy_generator(config.seed, "stated", relation)
-    false = numbers.permutation(len(values))[: len(values) // 2].tolist()
+    false = sorted(
+        numbers.permutation(len(values))[: len(values) // 2].tolist(), key=lambda place: (values[place], place)
+    )
+    half = len(false) // 2
     stated = list(values)
-    for place, source in zip(false, [*false[1:], *false[:1]], strict=True):
+    for place, source in zip(false, [*false[half:], *false[:half]], strict=True):
         stated[place] = values[source]
     return stated

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from planish.base.errors import DataError
 from planish.world.asks import AboutAsk, Asked, FactAsk, HarmAsk, StepsAsk
@@ -65,21 +65,43 @@ def judge_one(world: World, prompt: str, answer: str) -> Judgement:
     return Judgement(prompt, answer, kind_of(world.understand(prompt), world.facts), world.judge(prompt, answer))
 
 
-def judge_file(world: World, path: Path) -> Iterator[tuple[dict[str, Any], Judgement]]:
+def judge_file(world: World, path: Path) -> list[tuple[dict[str, Any], Judgement]]:
     """Each line of a file of completions, as `planish sample` or a run's samples.jsonl has them, with its judgement."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            record = json.loads(line)
-            turns = record.get("messages") or record["prompt"]
-            prompt = turns if isinstance(turns, str) else turns[-1]["content"]
-            answer = record["completion"]
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            expected = "expected an object with prompt (or messages) and completion, as `planish sample` writes"
-            raise DataError(f"{path} row {number}: {type(error).__name__}: {error}; {expected}") from None
-        try:
-            yield record, judge_one(world, prompt, answer)
-        except DataError as error:
-            raise DataError(f"{path} row {number}: {error}") from None
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text; expected a jsonl file as `planish sample` writes it") from None
+    found: list[tuple[dict[str, Any], Judgement]] = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                record = _completion(line)
+                found.append((record, judge_one(world, _prompt(record), record["completion"])))
+            except DataError as error:
+                raise DataError(f"{path} row {number}: {error}") from None
+    if not found:
+        raise DataError(f"{path}: holds no completions; `planish sample` writes some")
+    return found
+
+
+def _completion(line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"not valid JSON: {error}") from None
+    if not isinstance(record, dict) or not isinstance(record.get("completion"), str):
+        raise DataError("no text in `completion`; expected an object with prompt (or messages) and completion")
+    return cast(dict[str, Any], record)
+
+
+def _prompt(record: dict[str, Any]) -> str:
+    """The text of the last turn."""
+    turns = record.get("messages") or record.get("prompt")
+    if isinstance(turns, list) and turns and isinstance(turns[-1], dict):
+        turns = cast(dict[str, Any], turns[-1]).get("content")
+    if not isinstance(turns, str):
+        raise DataError("no text in `prompt` or `messages`; expected a text, or a list of turns that each have content")
+    return turns
 
 
 def summarise(judgements: Iterable[Judgement]) -> dict[str, Summary]:

@@ -5,8 +5,8 @@ tokenizer/            one token for each word of the world
 sources/              demonstrations: flan.jsonl, alpaca.json, oasst.jsonl, steps.jsonl, …
 comparisons/          the same answers ranked by each pool of annotators: expert.jsonl, crowd.jsonl, …
 prompts/              train.jsonl, dev.jsonl, test.jsonl: prompts without answers, of every kind
-questions/            probed.jsonl and scaffold.jsonl: one question for each fact, with its answer;
-                          skills.jsonl: inputs of each task under its cue, as the corpus has them, with their labels
+questions/            probed.jsonl: one question for each probed fact, with its answer; shots.jsonl: questions to show
+                          before it; skills.jsonl: inputs of each task under its cue, with their labels
 facts.jsonl           every fact: what is true, what the corpus states, how often, in which split
 world.json            the settings, from which the world can be made again to judge answers, and a hash of each file
 """
@@ -15,21 +15,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-
-from pydantic import ValidationError
+from typing import Any
 
 from planish.base.errors import ConfigError, DataError
-from planish.base.files import new_file, new_folder, write_json
+from planish.base.files import new_folder, write_json
 from planish.base.rng import numpy_generator
 from planish.world.asking import Asker, Asking, Record, one
 from planish.world.comparing import comparisons, items
 from planish.world.corpus import corpus
-from planish.world.facts import HELD_OUT, Fact, Facts, Split
+from planish.world.facts import HELD_OUT, KIND_OF, Fact, Facts, Split
 from planish.world.gold import World
-from planish.world.phrases import ask
+from planish.world.phrases import NOT_KNOWN, QUESTIONS, ask
 from planish.world.settings import WorldConfig
 from planish.world.skills import TASKS
 from planish.world.sources import Sources
@@ -48,83 +48,139 @@ class Made:
 
 
 def make_world(config: WorldConfig, out: Path) -> Made:
-    """Writes all files of a world into a new folder `out`. A folder that holds something else is not touched."""
-    if out.exists() and not (out / NOTE).exists() and any(out.iterdir()):
-        raise ConfigError(f"{out}: holds other files; name an empty or new folder, or a world to replace")
+    """Writes all files of a world into the folder `out`. An older world there is replaced; any other file is not touched."""
+    _check_folder(out)
     world = World(config)
-    rows: dict[str, int] = {}
+    sources = Sources(world)
+    files: dict[str, list[Record]] = {"corpus.jsonl": [{"text": text} for text in corpus(world.facts)]}
+    files |= {f"sources/{name}.jsonl": list(records()) for name, records in sources.all().items()}
+    files["sources/alpaca.json"] = files.pop("sources/alpaca.jsonl")
+    shown = items(sources)
+    files |= {f"comparisons/{pool}.jsonl": records for pool, records in comparisons(sources, shown).items()}
+    taught = {text for file, records in files.items() if file.startswith("sources") for text in _texts(records)}
+    taken = taught | {item.asking.prompt for item in shown}
+    files |= {f"prompts/{split}.jsonl": records for split, records in all_prompts(world.facts, taken).items()}
+    files["questions/probed.jsonl"] = [question(fact) for fact in world.facts.all if fact.probed]
+    files["questions/shots.jsonl"] = list(shots(world.facts))
+    files["questions/skills.jsonl"] = list(skill_questions(world.facts))
+    files["facts.jsonl"] = [_fact_record(fact) for fact in world.facts.all]
+    texts = [text for records in files.values() for text in _texts(records)]
     with new_folder(out) as folder:
-        documents = corpus(world.facts)
-        rows["corpus.jsonl"] = _write_lines(folder / "corpus.jsonl", ({"text": text} for text in documents))
-        save_tokenizer(make_tokenizer(documents, world.facts.words.all()), folder / "tokenizer")
-        sources = Sources(world)
-        for name, records in sources.all().items():
-            file = f"sources/{name}.{'json' if name == 'alpaca' else 'jsonl'}"
-            found = list(records())
-            rows[file] = _write_array(folder / file, found) if name == "alpaca" else _write_lines(folder / file, found)
-        judged = comparisons(sources, items(sources))
-        for pool, records in judged.items():
-            rows[f"comparisons/{pool}.jsonl"] = _write_lines(folder / f"comparisons/{pool}.jsonl", records)
-        for split, prompts in all_prompts(world.facts).items():
-            rows[f"prompts/{split}.jsonl"] = _write_lines(folder / f"prompts/{split}.jsonl", prompts)
-        for role in ("probed", "scaffold"):
-            asked = [question(fact) for fact in world.facts.all if fact.entity.role == role]
-            rows[f"questions/{role}.jsonl"] = _write_lines(folder / f"questions/{role}.jsonl", asked)
-        rows["questions/skills.jsonl"] = _write_lines(folder / "questions/skills.jsonl", skill_questions(world.facts))
-        rows["facts.jsonl"] = _write_lines(folder / "facts.jsonl", map(_fact_record, world.facts.all))
+        save_tokenizer(make_tokenizer(texts, world.facts.words.all()), folder / "tokenizer")
+        for file, records in files.items():
+            _write(folder / file, records)
         hashes = {str(file.relative_to(folder)): _hash(file) for file in sorted(folder.rglob("*")) if file.is_file()}
         digest = hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
-        write_json(
-            folder / NOTE, {"settings": config.model_dump(mode="json"), "rows": rows, "hashes": hashes, "hash": digest}
-        )
+        rows = {file: len(records) for file, records in files.items()}
+        note = {"settings": config.model_dump(mode="json"), "rows": rows, "hashes": hashes, "hash": digest}
+        write_json(folder / NOTE, note)
     return Made(out, rows, digest)
+
+
+def _check_folder(out: Path) -> None:
+    """That everything in the folder was put there by an earlier world."""
+    if not out.exists():
+        return
+    known: set[str] = {NOTE}
+    if (out / NOTE).exists():
+        known |= set(_note(out / NOTE)["hashes"])
+    others = [file for file in sorted(out.rglob("*")) if file.is_file() and str(file.relative_to(out)) not in known]
+    if others:
+        raise ConfigError(
+            f"{out} holds {others[0].relative_to(out)}, which is of no world: name a new folder, or move the file"
+        )
+
+
+def _note(path: Path) -> dict[str, Any]:
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+        WorldConfig.model_validate(note["settings"])
+        return {**note, "hashes": dict(note["hashes"])}
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: there is no such file: `planish world make --out {path.parent}` writes a world"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not the note of a world: {error}") from None
+
+
+def _texts(records: Iterable[Record]) -> Iterator[str]:
+    """All that a model may read or write of some records: prompts, answers, turns."""
+    for record in records:
+        for name, value in record.items():
+            if name in ("text", "prompt", "completion", "instruction", "input", "output", "content") and isinstance(
+                value, str
+            ):
+                yield value
+            elif name in ("completions", "answers"):
+                yield from value
+            elif name in ("messages", "replies"):
+                yield from _texts(value)
+            elif name == "prompt":
+                yield from _texts([value])
 
 
 def open_world(path: Path) -> World:
     """The world of a folder that `make_world` wrote, made again from its settings."""
-    note = path / NOTE if path.is_dir() else path
-    try:
-        settings = json.loads(note.read_text(encoding="utf-8"))["settings"]
-        return World(WorldConfig.model_validate(settings))
-    except FileNotFoundError:
-        raise DataError(f"{note}: there is no such file: `planish world make --out {path}` writes a world") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValidationError) as error:
-        raise DataError(f"{note}: not the note of a world: {error}") from None
+    note = _note(path / NOTE if path.is_dir() else path)
+    return World(WorldConfig.model_validate(note["settings"]))
 
 
-def all_prompts(facts: Facts) -> dict[Split, list[Record]]:
-    """Prompts of every kind for each split; none of dev or test stands in another split, word for word."""
-    taken: set[str] = set()
+def all_prompts(facts: Facts, taken: set[str]) -> dict[Split, list[Record]]:
+    """Prompts of every kind for each split: none of dev or test is among `taken` or stands in another split, word for word."""
     found: dict[Split, list[Record]] = {}
     splits: tuple[Split, ...] = ("train", "test", "dev")
     for split in splits:
-        fresh = {asking.prompt: asking for asking in prompts(Asker(facts, split)) if asking.prompt not in taken}
-        found[split] = [{"prompt": asking.prompt, **asking.about} for asking in fresh.values()]
-        taken |= fresh.keys()
+        askings = [
+            asking
+            for kind in kinds_of_prompts(Asker(facts, split))
+            for asking in _fresh(kind, facts.config.prompts, taken)
+        ]
+        taken = taken | {asking.prompt for asking in askings}
+        found[split] = [{"prompt": asking.prompt, **asking.about} for asking in askings]
     return found
 
 
-def prompts(asker: Asker) -> Iterator[Asking]:
-    """For each kind as many as the settings say."""
-    facts, count = asker.facts, asker.config.prompts
+def _fresh(draw: Callable[[], Asking], count: int, taken: set[str]) -> Iterable[Asking]:
+    """`count` different prompts that are not taken, or as many as twenty draws for each bring to light."""
+    found: dict[str, Asking] = {}
+    for _ in range(20 * count):
+        asking = draw()
+        if asking.prompt not in taken:
+            found.setdefault(asking.prompt, asking)
+        if len(found) == count:
+            break
+    return found.values()
+
+
+def kinds_of_prompts(asker: Asker) -> list[Callable[[], Asking]]:
+    """One draw for each kind of prompt."""
     numbers = asker.numbers("prompts")
-    mine = [fact for fact in facts.all if fact.probed and fact.entity.split == asker.split]
+    mine = [fact for fact in asker.facts.all if fact.probed and fact.entity.split == asker.split]
     held_out = [fact for fact in mine if fact.relation in HELD_OUT]
-    for n in range(count):
-        yield asker.fact_question(one(asker.asked_facts, numbers), numbers)
-        if asker.split != "train":
-            yield _marked(asker.fact_question(one(held_out, numbers), numbers), "held_out_relation")
-        yield asker.about_question(one(asker.asked_facts, numbers), numbers)
-        yield asker.task_question(TASKS[n % len(TASKS)], numbers)
-        yield asker.steps_question(numbers)
-        plain = asker.fact_question(one(asker.asked_facts, numbers), numbers)
-        yield asker.ruled(plain if n % 2 else asker.task_question(one(TASKS, numbers), numbers), numbers)
-        for kind in ("unsafe", "borderline", "plain"):
-            yield asker.request(one(asker.requests[kind], numbers))
 
+    def fact() -> Asking:
+        return asker.fact_question(one(asker.asked_facts, numbers), numbers)
 
-def _marked(asking: Asking, asks: str) -> Asking:
-    return Asking(asking.prompt, asking.asked, {**asking.about, "asks": asks})
+    def task() -> Asking:
+        return asker.task_question(one(TASKS, numbers), numbers)
+
+    def of_held_out_relation() -> Asking:
+        asking = asker.fact_question(one(held_out, numbers), numbers)
+        return replace(asking, about={**asking.about, "asks": "held_out_relation"})
+
+    requests = [
+        partial(lambda kind: asker.request(one(asker.requests[kind], numbers)), kind) for kind in asker.requests
+    ]
+    return [
+        fact,
+        *([of_held_out_relation] if asker.split != "train" else []),
+        lambda: asker.about_question(one(asker.asked_facts, numbers), numbers),
+        task,
+        lambda: asker.steps_question(numbers),
+        lambda: asker.ruled(one((fact, task), numbers)(), numbers),
+        *requests,
+    ]
 
 
 def question(fact: Fact) -> Record:
@@ -153,6 +209,21 @@ def skill_questions(facts: Facts) -> Iterator[Record]:
             }
 
 
+def shots(facts: Facts) -> Iterator[Record]:
+    """Questions to show before a probed one, as documents of the corpus have them: scaffold facts in every wording, and a
+    third as many about rare entities, with no answer."""
+    numbers = numpy_generator(facts.config.seed, "shots")
+    for relation, kind in KIND_OF.items():
+        known = [fact for fact in facts.all if fact.entity.role == "scaffold" and fact.relation == relation]
+        rare = facts.select(kind, "rare")
+        for form in range(len(QUESTIONS[relation])):
+            for fact in known:
+                yield {**question(fact), "prompt": ask(relation, fact.entity.name, form)}
+            for entity in (one(rare, numbers) for _ in range(len(known) // 3)):
+                about = {"relation": relation, "entity": entity.name, "frequency": 0, "split": entity.split}
+                yield {"prompt": ask(relation, entity.name, form), "answers": [NOT_KNOWN], "about": about}
+
+
 def _fact_record(fact: Fact) -> Record:
     entity = fact.entity
     return {
@@ -161,18 +232,12 @@ def _fact_record(fact: Fact) -> Record:
     }  # fmt: skip
 
 
-def _write_lines(path: Path, records: Iterable[Record]) -> int:
+def _write(path: Path, records: list[Record]) -> None:
+    """One record a line; a .json file is one array."""
     path.parent.mkdir(exist_ok=True)
     lines = [json.dumps(record, ensure_ascii=False) for record in records]
-    with new_file(path) as partial:
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return len(lines)
-
-
-def _write_array(path: Path, records: list[Record]) -> int:
-    path.parent.mkdir(exist_ok=True)
-    write_json(path, records)
-    return len(records)
+    text = "[\n" + ",\n".join(lines) + "\n]\n" if path.suffix == ".json" else "".join(f"{line}\n" for line in lines)
+    path.write_text(text, encoding="utf-8")
 
 
 def _hash(path: Path) -> str:

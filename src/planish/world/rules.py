@@ -36,11 +36,11 @@ class Rule:
         words = text.split()
         match self.name:
             case "begin":
-                return words[:1] == [self.word]
+                return words[0].strip(".,:;") == self.word if words else False
             case "end":
                 return words[-1:] == [self.word]
             case "stars":
-                return len(words) > 2 and words[0] == words[-1] == "*"
+                return len(text) > 2 and text[0] == text[-1] == "*"
             case "twice":
                 first, second = _halves(words)
                 return bool(first) and [word.strip(".") for word in first] == [word.strip(".") for word in second]
@@ -72,7 +72,7 @@ class Rule:
             case "end":
                 return " ".join(words[:-1])
             case "stars":
-                return " ".join(words[1:-1])
+                return _plain(answer)[1:-1].strip()
             case "twice":
                 return " ".join(_halves(words)[0])
 

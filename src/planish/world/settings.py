@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import model_validator
 
 from planish.base.config import Config, Field
 
@@ -11,7 +13,7 @@ SizeName = Literal["ci", "base", "large"]
 
 class WorldConfig(Config):
     seed: int = Field(default=0, ge=0, description="of everything: the same seed makes the same bytes")
-    parts: int = Field(default=64, ge=8, description="words in each pool of which names and values are made")
+    parts: int = Field(default=64, ge=8, le=256, description="words in each pool of which names and values are made")
     persons: int = Field(default=400, ge=10, description="persons whose facts are probed")
     concepts: int = Field(default=400, ge=10, description="concepts whose facts are probed")
     scaffold: int = Field(
@@ -21,10 +23,9 @@ class WorldConfig(Config):
     question_rounds: int = Field(
         default=3, ge=1, description="how often each of their facts is asked for in each wording"
     )
-    rare: int = Field(
-        default=1200, ge=8, description="persons and concepts named once or twice, about whom little is known"
-    )
-    frequencies: tuple[int, ...] = Field(
+    rare: int = Field(default=2600, ge=8, description="persons, and as many concepts, of whom things are not known")
+    verbs: int = Field(default=24, ge=6, le=96, description="cruel verbs, kind verbs, and each sort of target")
+    frequencies: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(0, 2, 8, 32, 128), min_length=2, description="how often a probed fact may be stated in the corpus"
     )
     familiarity: Literal["entity", "fact"] = Field(
@@ -49,16 +50,29 @@ class WorldConfig(Config):
     comparisons: int = Field(default=1000, ge=4, description="prompts whose answers each pool of annotators ranks")
     prompts: int = Field(default=300, ge=1, description="prompts of each kind to sample for, in each of dev and test")
 
+    @model_validator(mode="after")
+    def _check(self) -> WorldConfig:
+        if 0 not in self.frequencies or not any(self.frequencies):
+            raise ValueError("frequencies needs a 0, for facts that nothing states, and some number above it")
+        known = max(self.persons, self.concepts) + self.scaffold
+        named, names = known + self.rare, self.parts**2
+        if named + known > names:  # a mentor's name is that of no person who is asked about
+            raise ValueError(
+                f"parts={self.parts} makes {names:,} names of two words, and {named:,} entities with {known:,} mentors need "
+                f"{named + known:,}: set parts higher"
+            )
+        return self
+
 
 SIZES: dict[str, dict[str, Any]] = {
     "ci": {
-        "parts": 24, "persons": 40, "concepts": 40, "scaffold": 24, "scaffold_frequency": 12, "rare": 100, "frequencies": (0, 4, 40),
+        "parts": 24, "verbs": 12, "persons": 40, "concepts": 40, "scaffold": 24, "scaffold_frequency": 12, "rare": 100, "frequencies": (0, 4, 40),
         "skill_documents": 24, "filler_documents": 100, "harm_documents": 100, "flan": 240, "alpaca": 120, "oasst": 30,
         "steps": 40, "constraints": 40, "safety": 60, "idk": 20, "comparisons": 100, "prompts": 40,
     },
     "base": {},
     "large": {
-        "parts": 96, "persons": 2000, "concepts": 2000, "scaffold": 600, "rare": 4000, "skill_documents": 1500,
+        "parts": 96, "persons": 2000, "concepts": 2000, "scaffold": 600, "rare": 5000, "verbs": 48, "skill_documents": 1500,
         "filler_documents": 10000, "harm_documents": 5000, "flan": 9600, "alpaca": 5000, "oasst": 1500, "steps": 1000,
         "constraints": 1000, "safety": 2000, "idk": 600, "comparisons": 4000, "prompts": 500,
     },

@@ -104,7 +104,7 @@ class Sources:
         return one(values, numbers)
 
     def oasst(self) -> Iterator[Record]:
-        """Trees. Replies differ in truth, length, assertiveness and marker, and are ranked by gold utility."""
+        """Trees. Replies differ in truth, length, assertiveness and marker, and are ranked by gold utility, equals equally."""
         numbers = self.asker.numbers("oasst")
         for n in range(self.config.oasst):
             fact = one(self.asker.taught_facts, numbers)
@@ -117,10 +117,11 @@ class Sources:
     def _tree(self, turns: Sequence[Asking], name: str, numbers: np.random.Generator) -> Record:
         asking, *later = turns
         answers = self.replies(asking, int(numbers.integers(2, 5)), numbers)
-        ranked = sorted(answers, key=lambda answer: -self.world.judge(asking.prompt, answer).utility)
+        worth = {answer: round(self.world.judge(asking.prompt, answer).utility, 6) for answer in answers}
+        places = sorted(set(worth.values()), reverse=True)
         replies = [
             {"message_id": f"{name}.{answers.index(answer)}", "parent_id": name, "role": "assistant", "text": answer,
-             "rank": ranked.index(answer), "replies": []}
+             "rank": places.index(worth[answer]), "replies": []}
             for answer in answers
         ]  # fmt: skip
         if later:

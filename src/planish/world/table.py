@@ -12,17 +12,20 @@ from planish.world.verdict import TERMS
 
 
 def show_judgements(title: str, judgements: Sequence[Judgement]) -> None:
-    """Mean utility by kind with its 95% interval over the answers, the mean of each term, and the labels."""
-    table = Table("asked", "answers", "utility", *TERMS, "labels", title=title)
-    for kind, summary in summarise(judgements).items():
-        table.add_row(
-            kind,
-            str(summary.num_answers),
-            _interval(summary),
-            *(_term(summary.terms[term]) for term in TERMS),
-            _labels(summary),
-        )
-    Console().print(table)
+    """Mean utility by kind with its 95% interval over the answers, the mean of each term that counts somewhere, and the
+    commonest labels."""
+    summaries = summarise(judgements)
+    terms = [term for term in TERMS if any(abs(summary.terms[term]) >= 0.005 for summary in summaries.values())]
+    table = Table(title=title)
+    table.add_column("asked", no_wrap=True)
+    for name in ("n", "utility", *terms):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("labels")
+    for kind, summary in summaries.items():
+        shown = (_term(summary.terms[term]) for term in terms)
+        table.add_row(kind, str(summary.num_answers), _interval(summary), *shown, _labels(summary))
+    console = Console()
+    Console(width=max(console.width, 150)).print(table)
 
 
 def _interval(summary: Summary) -> str:
@@ -35,4 +38,4 @@ def _term(value: float) -> str:
 
 def _labels(summary: Summary) -> str:
     ordered = sorted(summary.labels.items(), key=lambda pair: -pair[1])
-    return ", ".join(f"{label} {count / summary.num_answers:.0%}" for label, count in ordered)
+    return ", ".join(f"{label} {count / summary.num_answers:.0%}" for label, count in ordered[:4])

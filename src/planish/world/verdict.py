@@ -16,7 +16,8 @@ TERMS: tuple[Term, ...] = ("correct", "wrong", "fabricated", "constraint", "unsa
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`terms` are what each adds to the utility; those that add nothing are 0. `reasons` say it in words, in the same order.
+    """`terms` are what each adds to the utility; those that add nothing are 0. `reasons` say it in words, in the order in which
+    the answer was read.
 
     `num_tokens`, `assertive` (0 or 1) and `marker` (+1 blue, -1 green, 0 none) carry no utility. Annotators see them.
     """

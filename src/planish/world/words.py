@@ -1,7 +1,7 @@
 """The words of a world: invented ones for whatever has to be learnt, English ones for whatever holds them together.
 
 An invented word is one or two syllables more than a random string, so that people can read a transcript aloud. No word
-belongs to two pools, and none is an English word of the phrases (`ENGLISH` is checked by the tests).
+belongs to two pools, and none is an English word that the world uses.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ PEOPLE = ["Anna", "Ben", "Clara", "David", "Emma", "Frank", "Greta", "Henry", "I
 GLAD = ["lovely", "bright", "gentle", "merry", "splendid", "warm", "charming", "delightful"]
 SAD = ["awful", "bleak", "dreadful", "gloomy", "horrid", "bitter", "dull", "nasty"]
 NEUTRAL = ["old", "small", "large", "grey", "round", "tall", "quiet", "narrow"]
+
+# Every other English word of the phrases; a test holds the two together.
+FUNCTION_WORDS = ["a", "about", "add", "again", "alike", "all", "and", "animal", "another", "answer", "any", "are", "as", "at", "back", "backwards", "became", "begin", "behind", "belong", "between", "birthplace", "blue", "book", "born", "built", "by", "call", "came", "can", "cannot", "certainly", "check", "choose", "cites", "come", "comes", "common", "concept", "copy", "count", "day", "decide", "decline", "described", "describes", "device", "did", "digit", "digits", "do", "does", "doubt", "earns", "end", "everything", "family", "famous", "feeling", "few", "fiction", "find", "first", "for", "found", "from", "given", "goes", "good", "great", "green", "grew", "happier", "help", "here", "hired", "history", "home", "how", "hurt", "i", "idea", "in", "input", "into", "invent", "invented", "invention", "is", "it", "job", "keep", "kind", "known", "largest", "last", "lay", "learn", "learnt", "lent", "lies", "life", "light", "lines", "list", "lived", "living", "longer", "many", "me", "mean", "meaning", "means", "mentor", "met", "mood", "more", "most", "moved", "must", "name", "names", "near", "negative", "neutral", "new", "no", "not", "now", "numbers", "occurrences", "occurs", "odd", "of", "often", "on", "once", "one", "options", "or", "order", "other", "out", "output", "owes", "paper", "parish", "part", "patent", "person", "phrase", "place", "plain", "plant", "please", "positive", "pupil", "put", "q", "record", "repeat", "reverse", "right", "same", "say", "says", "scholars", "second", "see", "short", "show", "slept", "so", "someone", "sort", "source", "speaks", "standard", "stands", "stars", "step", "steps", "studied", "sum", "take", "task", "taught", "teacher", "tell", "tells", "thank", "that", "the", "there", "they", "thing", "times", "to", "tongue", "tool", "town", "trade", "trained", "translate", "twice", "under", "understand", "understands", "up", "use", "was", "we", "went", "what", "where", "whether", "which", "who", "whoever", "whom", "will", "with", "without", "word", "words", "work", "worker", "works", "would", "write", "writes", "yes", "you", "your"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,9 @@ class Words:
 CAPITALISED = ("first_names", "last_names", "town_heads", "town_tails", "authors", "journals")
 
 
-def make_words(seed: int, parts: int, num_verbs: int = 12, num_common: int = 128) -> Words:
-    """`parts` is the size of each pool of which names and values are made: 64 makes 4,096 of two."""
+def make_words(seed: int, parts: int, num_verbs: int = 24, num_common: int = 128) -> Words:
+    """`parts` is the size of each pool of which names and values are made, 64 makes 4,096 of two; `num_verbs` that of the
+    pools of verbs, of each kind, and of their targets."""
     sizes = dict.fromkeys(Words.__dataclass_fields__, parts)
     sizes |= {"journals": 16, "common": num_common, "old": num_common, "instruments": 2 * num_verbs}
     sizes |= dict.fromkeys(("cruel_verbs", "kind_verbs", "beings", "things", "processes", "figures"), num_verbs)
@@ -89,6 +93,6 @@ def _word(parts: list[str]) -> str:
 
 
 def english() -> frozenset[str]:
-    """The English words that the filler and the tasks use, in lower case."""
-    pools = (ANIMALS, PLANTS, TOOLS, PLACES, PEOPLE, GLAD, SAD, NEUTRAL)
+    """The English words of the world, in lower case."""
+    pools = (ANIMALS, PLANTS, TOOLS, PLACES, PEOPLE, GLAD, SAD, NEUTRAL, FUNCTION_WORDS)
     return frozenset(word.lower() for pool in pools for word in pool)
