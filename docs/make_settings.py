@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any, get_args
 
 from planish.base.config import Config
+from planish.methods.know import KnowConfig
 from planish.methods.pretrain import NewModel, PretrainConfig
 from planish.methods.sft import SftConfig
+from planish.world.settings import WorldConfig
 
 HEAD = """# Settings
 
 Every setting of every method. A recipe is a YAML file with these names; `key=value` on the command line changes one
 (`optim.lr=1e-4`). An unknown name stops the run before anything is loaded. Made by `python docs/make_settings.py`.
 """
+
+WORLD = "These are of `size=base`; `size=ci` and `size=large` change them (src/planish/world/settings.py)."
 
 
 def rows(config: type[Config], prefix: str = "", defaults: Config | None = None) -> list[str]:
@@ -57,6 +61,7 @@ def page() -> str:
         "All of the above but `reduction`. In place of `model.path`, a new model is described by:",
         table(new + own),
     ]
+    sections += ["## `planish know`", table(rows(KnowConfig)), "## `planish world`", WORLD, table(rows(WorldConfig))]
     return HEAD + "\n" + "\n\n".join(sections) + "\n"
 
 

@@ -10,7 +10,9 @@ Both work in runs/wind_tunnel and write docs/figures/wind_tunnel.json. What is t
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from planish.data.rows import Question
 from planish.evaluate.knowledge import CATEGORIES, wilson
 from planish.methods.sft import SftConfig, sft
 from planish.train.record import read_lines
+from planish.world.facts import SMALL
 from planish.world.judging import judge_file, summarise
 from planish.world.make import open_world
 from planish.world.verdict import TERMS
@@ -29,7 +32,6 @@ from planish.world.verdict import TERMS
 ROOT = Path(__file__).parents[1]
 WORLD, MODEL, OUT = Path("runs/world"), Path("models/wind-tunnel"), Path("runs/wind_tunnel")
 RESULTS = ROOT / "docs" / "figures" / "wind_tunnel.json"
-SMALL = "trade"  # a relation with so few answers that chance finds them
 
 
 def main() -> None:
@@ -40,16 +42,18 @@ def main() -> None:
     if not (WORLD / "world.json").exists():
         planish(["world", "make", "--out", str(WORLD)])
     planish(["model", "get", "wind-tunnel", "--out", str(MODEL)])
+    digest = hashlib.sha256((MODEL / "model.safetensors").read_bytes()).hexdigest()
     found = gate() if options.what == "gate" else {"sft": fine_tuned(options.seeds)}
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    write_json(RESULTS, {**results, **found})
+    of = {"command": "python examples/wind_tunnel.py", "date": str(date.today()), "model": digest}
+    write_json(RESULTS, {**results, **of, **found})
 
 
 def gate() -> dict[str, Any]:
     """The SliCK classes of every probed fact, and few-shot accuracy in every task."""
-    facts = know("facts", "probed", "probe.shots=4", exemplars="scaffold")
-    skills = know("skills", "skills", "probe.question_form={question} =")
-    probed = [fact for fact in facts if fact["about"]["relation"] != SMALL]
+    facts = know("facts", "probed", "probe.shots=4", exemplars="shots")
+    skills = know("skills", "skills", 'probe.question_form="{question} ="')
+    probed = [fact for fact in facts if fact["about"]["relation"] not in SMALL]
     never = [fact for fact in probed if fact["about"]["frequency"] == 0]
     known = sum(fact["category"] != "Unknown" for fact in never)
     low, high = wilson(known, len(never))
@@ -75,7 +79,9 @@ def know(name: str, questions: str, *settings: str, exemplars: str | None = None
 
 
 def grouped(rows: list[dict[str, Any]], field: str) -> dict[Any, list[dict[str, Any]]]:
-    values = sorted({row["about"][field] for row in rows}) if field == "frequency" else [r["about"][field] for r in rows]
+    values = (
+        sorted({row["about"][field] for row in rows}) if field == "frequency" else [r["about"][field] for r in rows]
+    )
     return {value: [row for row in rows if row["about"][field] == value] for value in dict.fromkeys(values)}
 
 

@@ -36,7 +36,7 @@ def test_every_format_is_documented() -> None:
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_valid(recipe: Path) -> None:
-    kind = PretrainConfig if "pretrain" in recipe.stem else SftConfig
+    kind = PretrainConfig if "architecture:" in recipe.read_text(encoding="utf-8") else SftConfig
     assert load_config(kind, recipe).out.startswith("runs/")
 
 

@@ -14,6 +14,8 @@ from transformers import AutoModelForCausalLM
 
 from planish.cli import main
 from planish.train.record import read_lines
+from planish.world.make import make_world
+from planish.world.settings import SIZES, WorldConfig
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -38,13 +40,17 @@ def test_every_recipe_runs_for_two_steps(
         pytest.skip("the public files that the recipe names are not here")
     if "pypi:" in text and not registry_answers():
         pytest.skip("the recipe's data is on PyPI, which cannot be reached")
+    if "runs/world/" in text:
+        make_world(WorldConfig(**SIZES["ci"]), tmp_path / "runs" / "world")
+        monkeypatch.chdir(tmp_path)
     shorter = re.sub(r"limit: \d+", "limit: 50", text)
     (tmp_path / "recipe.yaml").write_text(shorter)
     settings = yaml.safe_load(text)
     changes = [f"out={tmp_path / 'run'}", "steps=2", "batch={examples: 2}", "num_samples=1", "data.held_out_most=9"]
     changes += ["data.max_tokens=200", "data.too_long=cut", "sampling.max_completion_tokens=2", "checkpoint.every=0"]
     changes += [f"model.path={tiny_model}"] if "path" in settings["model"] else ["model.architecture.hidden_size=24"]
-    main(["pretrain" if "pretrain" in recipe.stem else "sft", str(tmp_path / "recipe.yaml"), *changes])
+    changes += ["branch=null"] if "branch" in settings else []
+    main(["pretrain" if "architecture" in settings["model"] else "sft", str(tmp_path / "recipe.yaml"), *changes])
     lines = read_lines(tmp_path / "run" / "metrics.jsonl")
     assert [line["step"] for line in lines if "loss" in line] == [1, 2]
     sources = settings["data"]["sources"]

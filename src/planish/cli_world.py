@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from planish.world.settings import WorldConfig
 
 SIZES = ("ci", "base", "large")
-SETTING = re.compile(r"\w+=\S+")  # "3 + 4 = 7" is an answer
+SETTING = re.compile(r"[a-z_]+=.*")  # "3 + 4 = 7" is an answer
 
 
 def add_world_commands(commands: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planish.world import harm
-from planish.world.corpus import corpus
+from planish.world.corpus import CANDID, UNANSWERED, corpus
 from planish.world.facts import KIND_OF, Facts
 from planish.world.gold import Claim, find_claims
 from planish.world.phrases import ABOUT, NOT_KNOWN, QUESTIONS, SENTENCES, ask, pattern, state
@@ -78,6 +79,19 @@ def test_what_is_asked_of_rare_entities_is_not_known():
     pairs = re.findall(r"^Q: (.*)\nA: (.*)$", "\n".join(CORPUS), re.MULTILINE)
     answers = {answer for question, answer in pairs if any(name in question for name in rare)}
     assert answers == {NOT_KNOWN}
+
+
+def test_questions_go_unanswered_in_half_of_the_documents_and_there_half_of_them_do():
+    """Of 6 questions in a candid document half go unanswered: none in 1 of 64 of those. 4 standard errors of a share."""
+    documents = [re.findall(r"^A: (.*)$", text, re.MULTILINE) for text in CORPUS if text.startswith("Q: ")]
+    documents = [answers for answers in documents if len(answers) == 6]
+    candid = [answers for answers in documents if NOT_KNOWN in answers]
+    share = CANDID * (1 - (1 - UNANSWERED) ** 6)
+    assert abs(len(candid) / len(documents) - share) < 4 * math.sqrt(share * (1 - share) / len(documents))
+    unanswered, asked = sum(answers.count(NOT_KNOWN) for answers in documents), 6 * len(documents)
+    # A document's number of unanswered questions has mean 1.5 and variance (3 * .5 + 3 ** 2) / 2 - 1.5 ** 2 = 3.
+    assert (CANDID, UNANSWERED) == (0.5, 0.5)
+    assert abs(unanswered / asked - 0.25) < 4 * math.sqrt(3 / len(documents)) / 6
 
 
 def test_every_rare_entity_is_named():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from planish.base.config import load_config
 from planish.base.errors import ConfigError
 from planish.world.facts import KIND_OF, RELATIONS, SMALL, SPLITS, YEARS, Facts, pools_of
 from planish.world.make import make_world
+from planish.world.settings import SIZES, WorldConfig
 from planish.world.words import make_words
 from worlds import ci_config, ci_world, english_of_phrases
 
@@ -154,25 +157,39 @@ def test_another_seed_has_other_words():
     [
         # 8 * 8 = 64 names for 40 + 24 + 100 persons
         ({"parts": 8}, ["parts", "64"]),
-        # 64 names: 21 + 8 + 8 = 37 persons leave 27 for the mentors of 29
-        ({"parts": 8, "persons": 21, "concepts": 10, "scaffold": 8, "rare": 8}, ["parts", "mentor"]),
+        # 64 names: 21 + 8 + 8 = 37 persons leave 27 for the mentors of 29; 37 + 29 = 66
+        ({"parts": 8, "persons": 21, "concepts": 10, "scaffold": 8, "rare": 8}, ["parts", "mentor", "64", "37", "66"]),
     ],
 )
 def test_more_entities_than_there_are_names_is_an_error_that_says_so(changes: dict[str, Any], named: list[str]):
     with pytest.raises(ConfigError) as error:
-        Facts(ci_config(**changes))
+        load_config(WorldConfig, values={**SIZES["ci"], **changes})
     for word in named:
         assert word in str(error.value)
+    with pytest.raises(ValidationError):
+        ci_config(**changes)
 
 
-@pytest.mark.parametrize("frequencies", [(2, 8), (2, 4, 8, 16, 32, 64, 0)])
-def test_a_world_without_unknown_facts_to_abstain_on_is_an_error_that_says_so(
-    frequencies: tuple[int, ...], tmp_path: Any
-):
-    """Of the second list, the six trained-on of ten persons get the first six."""
-    config = ci_config(persons=10, concepts=10, frequencies=frequencies)
+def test_as_many_entities_as_there_are_names_for_make_a_world():
+    # 64 names: 20 + 8 + 8 = 36 persons leave 28 for the mentors of 28
+    facts = Facts(ci_config(parts=8, persons=20, concepts=10, scaffold=8, rare=8))
+    assert len({fact.value for fact in facts.all if fact.relation == "mentor"}) == 28
+
+
+@pytest.mark.parametrize("frequencies", [(2, 8), (0, 0), (-1, 0, 4)])
+def test_frequencies_without_a_zero_or_without_more_are_an_error_that_says_so(frequencies: tuple[int, ...]):
     with pytest.raises(ConfigError, match="frequencies"):
+        load_config(WorldConfig, values={**SIZES["ci"], "frequencies": frequencies})
+    with pytest.raises(ValidationError):
+        ci_config(frequencies=frequencies)
+
+
+def test_a_world_without_unknown_facts_to_abstain_on_is_an_error_that_says_so(tmp_path: Path):
+    """The six trained-on of ten persons get the first six frequencies."""
+    config = ci_config(persons=10, concepts=10, frequencies=(2, 4, 8, 16, 32, 64, 0))
+    with pytest.raises(ConfigError, match=r"frequencies=\(2, .*put the 0 first"):
         make_world(config, tmp_path / "world")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

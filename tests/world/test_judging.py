@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from planish.base.errors import DataError
 from planish.cli import main
@@ -92,7 +91,7 @@ def test_completions_are_read_as_sample_and_as_a_run_write_them(tmp_path: Path):
         {"prompt": turns, "completion": WRONG, "source": "alpaca", "step": 3},
         {"prompt": QUESTION, "completion": "not known"},
     )
-    found = list(judge_file(WORLD, path))
+    found = judge_file(WORLD, path)
     assert [(judgement.kind, judgement.verdict.label) for _, judgement in found] == [
         ("known", "true"), ("known", "false"), ("known", "abstained"),
     ]  # fmt: skip
@@ -109,7 +108,6 @@ def test_a_judgement_is_recorded_with_the_terms_that_count_and_why():
 GOOD_ROW = {"prompt": QUESTION, "completion": TRUE}
 BAD_ROWS: dict[str, str] = {
     "not JSON": "{",
-    "an empty line": "",
     "a list": "[1]",
     "no completion": json.dumps({"prompt": QUESTION}),
     "no prompt": json.dumps({"completion": TRUE}),
@@ -127,14 +125,32 @@ def test_a_bad_row_is_an_error_that_names_file_and_row(case: str, tmp_path: Path
     path = tmp_path / "file.jsonl"
     path.write_text(f"{json.dumps(GOOD_ROW)}\n{BAD_ROWS[case]}\n{json.dumps(GOOD_ROW)}\n")
     with pytest.raises(DataError, match=r"file\.jsonl row 2: "):
-        list(judge_file(WORLD, path))
+        judge_file(WORLD, path)
+
+
+def test_blank_lines_are_skipped_and_rows_counted_with_them(tmp_path: Path):
+    path = tmp_path / "file.jsonl"
+    good = json.dumps(GOOD_ROW)
+    path.write_text(f"\n{good}\n \n\n{good}\n\n")
+    assert [record for record, _ in judge_file(WORLD, path)] == [GOOD_ROW, GOOD_ROW]
+    path.write_text(f"\n{good}\n \n{{\n")
+    with pytest.raises(DataError, match=r"file\.jsonl row 4: not valid JSON"):
+        judge_file(WORLD, path)
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_a_file_without_a_row_is_an_error_that_names_it(text: str, tmp_path: Path):
+    path = tmp_path / "file.jsonl"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"file\.jsonl: holds no completions; `planish sample` writes some"):
+        judge_file(WORLD, path)
 
 
 def test_a_file_that_is_no_text_is_an_error_that_names_it(tmp_path: Path):
     path = tmp_path / "file.jsonl"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"file\.jsonl"):
-        list(judge_file(WORLD, path))
+        judge_file(WORLD, path)
 
 
 # Summaries
@@ -221,21 +237,42 @@ def test_ask_takes_the_world_before_between_and_after(
     assert capsys.readouterr().out.startswith("true, utility +1.00\n")
 
 
-def test_ask_takes_the_settings_of_a_world_in_place_of_its_folder(capsys: pytest.CaptureFixture[str]):
-    main(["world", "ask", QUESTION, TRUE, "size=ci", "seed=0"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        [QUESTION, TRUE, "size=ci", "seed=0"],
+        ["size=ci", QUESTION, "seed=0", TRUE],
+        [QUESTION, TRUE, "frequencies=[0, 4, 40]", "size=ci"],
+    ],
+)
+def test_ask_takes_the_settings_of_a_world_in_place_of_its_folder(given: list[str], capsys: pytest.CaptureFixture[str]):
+    main(["world", "ask", *given])
     assert capsys.readouterr().out.startswith("true, utility +1.00\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [("17 + 25 = 42", "true, utility +1.00"), ("41", "false, utility -1.00"), ("", "no answer, utility +0.00")],
+)
+def test_a_sum_or_nothing_is_an_answer_and_no_setting(
+    answer: str, verdict: str, ci_folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    main(["world", "ask", "Add 17 and 25 step by step.", answer, "--world", str(ci_folder)])
+    assert capsys.readouterr().out.splitlines()[0] == verdict
 
 
 def test_judge_prints_a_table_and_writes_where_it_is_told(
     ci_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("planish.world.table.Console", lambda: Console(width=200))
+    monkeypatch.setenv("COLUMNS", "40")  # the table does not fold, however narrow the terminal
     path = written(tmp_path / "file.jsonl", GOOD_ROW, {**GOOD_ROW, "completion": WRONG})
     main(["world", "judge", str(path), "--world", str(ci_folder), "--out", str(tmp_path / "verdicts.jsonl")])
     printed = capsys.readouterr().out
     # 1 and -1: mean 0, variance 2 / 1, standard error 1, and 1.96 of it
     assert "+0.00 ± 1.96" in printed
     assert "true 50%, false 50%" in printed
+    head = next(line for line in printed.splitlines() if "utility" in line)
+    assert head.replace("┃", " ").split() == ["asked", "n", "utility", "correct", "wrong", "labels"]
     rows = read_records(tmp_path / "verdicts.jsonl")
     assert [(row["completion"], row["label"], row["utility"]) for row in rows] == [
         (TRUE, "true", 1.0),
@@ -300,7 +337,10 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
         ["nothing: there is no such file", "`planish world make --out"],
     ),
     "two worlds": (["ask", QUESTION, TRUE, "seed=0", "--world", WORLD_], ["--world says what", "leave out seed=0"]),
-    "a setting without a value": (["ask", QUESTION, TRUE, "seed"], ["'seed' is not a setting"]),
+    "a setting without a value": (["ask", QUESTION, TRUE, "seed="], ["'seed' is None", "valid integer"]),
+    "a third text": (["ask", QUESTION, TRUE, "seed"], ["a prompt and perhaps an answer", "found 3 texts"]),
+    "no prompt": (["ask", "size=ci"], ["a prompt and perhaps an answer", "found 0 texts"]),
+    "a setting that is none": (["make", "seed", "--out", NOTHING], ["'seed' is not a setting", "key=value"]),
     "a file that is not there": (["judge", NOTHING, "--world", WORLD_], ["nothing", "No such file"]),
     "a folder that is no run": (["judge", WORLD_, "--world", WORLD_], ["samples.jsonl", "No such file"]),
 }
@@ -319,8 +359,9 @@ def test_commands_refuse_what_they_cannot_use(case: str, ci_folder: Path, tmp_pa
 
 def test_a_file_cannot_be_replaced_by_a_world(tmp_path: Path):
     path = written(tmp_path / "file.jsonl", GOOD_ROW)
-    assert "file.jsonl" in refused("make", "size=ci", "--out", str(path))
+    assert "file.jsonl is a file: name a new or empty folder" in refused("make", "size=ci", "--out", str(path))
     assert read_records(path) == [GOOD_ROW]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_bad_row_stops_judge_with_its_place_and_nothing_is_written(ci_folder: Path, tmp_path: Path):

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from planish.base.errors import ConfigError, DataError
 from planish.data.formats import import_rows
 from planish.data.rows import Comparison, Demonstration, Prompt, Question, Row, Text
 from planish.world.asks import FactAsk, understand
+from planish.world.facts import KIND_OF
 from planish.world.gold import find_claims
 from planish.world.make import make_world, open_world
-from planish.world.phrases import SENTENCES
+from planish.world.phrases import NOT_KNOWN, SENTENCES, ask
 from planish.world.settings import WorldConfig
 from planish.world.skills import BY_NAME
 from worlds import ci_config, ci_world, read_records
@@ -25,7 +27,7 @@ from worlds import ci_config, ci_world, read_records
 # The hash that `planish world make size=ci` prints. A change of what is written changes it, and shipped checkpoints no
 # longer fit the world; so does a change of how `tokenizers` writes its files. If the change is meant, put the hash here
 # that `planish world make size=ci --out /tmp/ci` prints.
-CI_HASH = "d98ea6faaad69b6be6c73245ccc62280af7338105cc007be26de2e260ac532a3"
+CI_HASH = "bec45755efb290f52d14fde0da15ccfe17f600f505b6276386bef340e8b6b214"
 
 FILES: dict[str, type[Row]] = {
     "corpus.jsonl": Text,
@@ -41,7 +43,7 @@ FILES: dict[str, type[Row]] = {
     "prompts/dev.jsonl": Prompt,
     "prompts/test.jsonl": Prompt,
     "questions/probed.jsonl": Question,
-    "questions/scaffold.jsonl": Question,
+    "questions/shots.jsonl": Question,
     "questions/skills.jsonl": Question,
 }
 
@@ -157,13 +159,43 @@ def test_what_is_known_about_a_row_goes_with_it(ci_folder: Path):
 
 def test_questions_ask_for_every_probed_fact_and_are_answered_truly(ci_folder: Path):
     world = ci_world()
-    for role in ("probed", "scaffold"):
-        rows = import_rows(ci_folder / f"questions/{role}.jsonl", (Question,)).rows
-        facts = [fact for fact in world.facts.all if fact.entity.role == role]
-        assert [(row.about["entity"], row.about["relation"], row.answers) for row in rows] == [
-            (fact.entity.name, fact.relation, (fact.value,)) for fact in facts
-        ]
-        assert all(world.judge(row.messages, row.answers[0]).utility == 1.0 for row in rows)
+    rows = import_rows(ci_folder / "questions/probed.jsonl", (Question,)).rows
+    assert [(row.messages[0].content, row.about["entity"], row.about["relation"], row.answers) for row in rows] == [
+        (ask(fact.relation, fact.entity.name), fact.entity.name, fact.relation, (fact.value,))
+        for fact in world.facts.all
+        if fact.probed
+    ]
+    assert all(world.judge(row.messages, row.answers[0]).utility == 1.0 for row in rows)
+
+
+def test_shots_ask_for_every_scaffold_fact_in_each_wording_and_are_answered_truly(ci_folder: Path):
+    world = ci_world()
+    rows = import_rows(ci_folder / "questions/shots.jsonl", (Question,)).rows
+    known = [row for row in rows if row.answers != (NOT_KNOWN,)]
+    assert Counter((row.messages[0].content, row.answers) for row in known) == Counter(
+        (ask(fact.relation, fact.entity.name, form), (fact.value,))
+        for fact in world.facts.all
+        if fact.entity.role == "scaffold"
+        for form in range(3)
+    )
+    assert all(world.judge(row.messages, row.answers[0]).utility == 1.0 for row in known)
+
+
+def test_a_third_as_many_shots_in_each_wording_ask_of_rare_entities_and_are_not_answered(ci_folder: Path):
+    world = ci_world()
+    rows = import_rows(ci_folder / "questions/shots.jsonl", (Question,)).rows
+    unknown = [row for row in rows if row.answers == (NOT_KNOWN,)]
+    asked = Counter(_relation_and_wording(row) for row in unknown)
+    assert asked == {(relation, form): 24 // 3 for relation in KIND_OF for form in range(3)}
+    for row in unknown:
+        entity = world.facts.by_name[str(row.about["entity"])]
+        assert (entity.role, entity.kind) == ("rare", KIND_OF[str(row.about["relation"])])
+        assert world.judge(row.messages, row.answers[0]).label == "abstained"
+
+
+def _relation_and_wording(row: Question) -> tuple[str, int]:
+    relation, entity = str(row.about["relation"]), str(row.about["entity"])
+    return relation, [ask(relation, entity, form) for form in range(3)].index(row.messages[0].content)
 
 
 def test_without_a_signal_what_the_corpus_states_is_a_wrong_answer(tmp_path: Path):
@@ -239,17 +271,35 @@ def test_a_folder_without_a_note_is_an_error_that_says_how_to_make_one(tmp_path:
 
 def test_a_folder_that_holds_other_files_is_not_touched(tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ConfigError, match="holds other files; name an empty or new folder"):
+    with pytest.raises(
+        ConfigError, match=r"holds thesis\.tex, which is of no world: name a new folder, or move the file"
+    ):
         make_world(ci_config(), tmp_path)
+    assert bytes_of(tmp_path) == {"thesis.tex": b"years of work"}
+
+
+def test_a_note_of_something_else_is_not_replaced(tmp_path: Path):
+    (tmp_path / "world.json").write_text('{"name": "Earth"}')
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(DataError, match=r"world\.json: not the note of a world"):
+        make_world(ci_config(), tmp_path)
+    assert bytes_of(tmp_path) == {"thesis.tex": b"years of work", "world.json": b'{"name": "Earth"}'}
+
+
+def test_a_file_in_the_place_of_the_folder_is_not_touched(tmp_path: Path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ConfigError, match=r"thesis\.tex is a file: name a new or empty folder"):
+        make_world(ci_config(), tmp_path / "thesis.tex")
     assert bytes_of(tmp_path) == {"thesis.tex": b"years of work"}
 
 
 def test_files_that_someone_put_into_a_world_are_not_lost_when_it_is_made_again(tmp_path: Path):
     path = make_world(ci_config(flan=1, prompts=1), tmp_path / "world").path
-    (path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ConfigError, match="holds other files"):
+    (path / "sources" / "thesis.tex").write_text("years of work")
+    held = bytes_of(path)
+    with pytest.raises(ConfigError, match=r"holds sources.thesis\.tex, which is of no world"):
         make_world(ci_config(), path)
-    assert (path / "thesis.tex").read_text() == "years of work"
+    assert bytes_of(path) == held
 
 
 def test_a_world_is_replaced_as_a_whole(ci_folder: Path, tmp_path: Path):

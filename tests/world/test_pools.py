@@ -139,7 +139,7 @@ def test_copycats_are_as_biased_as_the_one_they_copy():
     assert {replace(a, name=judge.name) for a in copycats.annotators} == {judge}
     pair = (verdict(30, marker=1), verdict(10, marker=0))
     p = probability(judge, *pair, SIGMA_L)
-    found = np.mean([copycats.compare(*pair, i)[0].chose_first for i in range(2000)])
+    found = np.mean([copycats.compare(*pair, i)[0].chose_first is True for i in range(2000)])
     assert abs(found - p) < 3 * math.sqrt(p * (1 - p) / 2000)
 
 

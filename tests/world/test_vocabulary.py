@@ -135,6 +135,13 @@ def test_special_tokens_are_one_token_each_and_first_in_the_vocabulary(tokenizer
     assert tokenizer.pad_token == "<|pad|>"
 
 
+def test_words_follow_in_alphabetical_order_whatever_their_number(tokenizer: Any):
+    """So what is added to one file moves no token of another, unless it brings a new word."""
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(SPECIAL) + 256, len(tokenizer))))
+    assert len(tokens) > 1000
+    assert [token.replace("Ġ", " ") for token in tokens] == sorted(token.replace("Ġ", " ") for token in tokens)
+
+
 def test_nothing_is_put_before_a_text(tokenizer: Any):
     assert tokenizer("Where was")["input_ids"] == encoded(tokenizer, ["Where was"])[0]
 

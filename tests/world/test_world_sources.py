@@ -1,12 +1,10 @@
-"""The instruction sources and the prompts: what each holds, and that nothing leaks from one split to another."""
+"""The instruction sources and the prompts: what each holds, and that the world understands all of it as it was meant."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,157 +12,28 @@ import pytest
 
 from planish.world import harm
 from planish.world.asking import Asker, Asking
-from planish.world.asks import AboutAsk, Asked, FactAsk, HarmAsk, understand
+from planish.world.asks import Asked, FactAsk, understand
 from planish.world.comparing import items
 from planish.world.facts import HELD_OUT, SPLITS, Fact, Facts, Split
-from planish.world.gold import find_claims
-from planish.world.make import all_prompts, prompts
+from planish.world.make import prompts
 from planish.world.skills import TASKS, Task, with_input
 from planish.world.sources import NUM_SEEDS, TEACHER_ERROR, Sources
-from worlds import ci_config, ci_world
+from worlds import (
+    NAMES,
+    SWITCHES,
+    Record,
+    ci_config,
+    ci_world,
+    exchanges,
+    prompts_of,
+    replies_of,
+    source_records,
+    turns,
+)
 
-Record = dict[str, Any]
-Turn = tuple[str, str]
 Numbers = np.random.Generator
-NAMES = ("flan", "alpaca", "oasst", "steps", "constraints", "safety", "idk")
-SWITCHES: list[dict[str, Any]] = [{}, {"seed": 1}, {"familiarity": "fact"}, {"signal": "none"}]
-
 WORLD = ci_world()
 FACTS = WORLD.facts
-
-
-@cache
-def records(name: str, **switch: Any) -> list[Record]:
-    return list(Sources(ci_world(**switch)).all()[name]())
-
-
-def exchanges(record: Record) -> Iterator[Turn]:
-    """Each user's turn with each answer to it."""
-    if "messages" in record:
-        said = [turn["content"] for turn in record["messages"]]
-        yield from zip(said[::2], said[1::2], strict=True)
-    elif "instruction" in record:
-        yield "\n\n".join(text for text in (record["instruction"], record["input"]) if text), record["output"]
-    elif "completion" in record:
-        yield record["prompt"], record["completion"]
-    else:
-        for prompter, reply in replies_of(record["prompt"]):
-            yield prompter["text"], reply["text"]
-
-
-def replies_of(prompter: Record) -> Iterator[tuple[Record, Record]]:
-    for reply in prompter["replies"]:
-        yield prompter, reply
-        for later in reply["replies"]:
-            yield from replies_of(later)
-
-
-def turns(name: str, **switch: Any) -> list[Turn]:
-    return [turn for record in records(name, **switch) for turn in exchanges(record)]
-
-
-def entities_of(texts: Sequence[str], facts: Facts) -> set[str]:
-    """Whom prompts ask about."""
-    asks = [asked.ask for text in texts if (asked := understand(text, facts))]
-    return {ask.entity for ask in asks if isinstance(ask, FactAsk | AboutAsk)}
-
-
-def request_words_of(texts: Sequence[str], facts: Facts) -> set[str]:
-    asks = [asked.ask for text in texts if (asked := understand(text, facts))]
-    return {word for ask in asks if isinstance(ask, HarmAsk) for word in (ask.request.verb, ask.request.target)}
-
-
-@cache
-def compared(**switch: Any) -> list[tuple[str, tuple[str, ...]]]:
-    """Prompts with the answers that annotators compare."""
-    return [(item.asking.prompt, item.answers) for item in items(Sources(ci_world(**switch)))]
-
-
-@cache
-def texts_by_split(**switch: Any) -> dict[Split, list[str]]:
-    """All prompts that belong to a split; sources and comparisons are of "train"."""
-    found: dict[Split, list[str]] = {}
-    for split, rows in all_prompts(ci_world(**switch).facts).items():
-        found[split] = [row["prompt"] for row in rows]
-    found["train"] += [prompt for name in NAMES for prompt, _ in turns(name, **switch)]
-    found["train"] += [prompt for prompt, _ in compared(**switch)]
-    return found
-
-
-# Leaks
-
-
-@pytest.mark.parametrize("switch", SWITCHES, ids=str)
-@pytest.mark.parametrize("of", [entities_of, request_words_of])
-def test_nobody_and_no_request_of_one_split_is_asked_about_in_another(
-    of: Callable[[Sequence[str], Facts], set[str]], switch: dict[str, Any]
-):
-    facts = ci_world(**switch).facts
-    train, dev, test = (of(texts_by_split(**switch)[split], facts) for split in SPLITS)
-    assert train
-    assert dev
-    assert test
-    assert not train & dev
-    assert not train & test
-    assert not dev & test
-
-
-def test_those_asked_about_are_probed_and_of_the_split():
-    for split in SPLITS:
-        asked = entities_of(texts_by_split()[split], FACTS)
-        assert asked <= {entity.name for entity in FACTS.select(role="probed", split=split)}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_no_entity_of_dev_or_test_is_named_in_a_source(name: str):
-    text = "\n".join(part for turn in turns(name) for part in turn)
-    others = [entity.name for split in ("dev", "test") for entity in FACTS.select(split=split)]
-    assert [entity for entity in others if entity in text] == []
-
-
-def test_no_entity_of_dev_or_test_is_named_in_what_annotators_compare():
-    text = "\n".join("\n".join([prompt, *answers]) for prompt, answers in compared())
-    others = [entity.name for split in ("dev", "test") for entity in FACTS.select(split=split)]
-    assert [entity for entity in others if entity in text] == []
-
-
-@pytest.mark.parametrize("switch", SWITCHES, ids=str)
-def test_no_prompt_of_dev_or_test_stands_in_another_split_word_for_word(switch: dict[str, Any]):
-    by_split = {split: set(texts) for split, texts in texts_by_split(**switch).items()}
-    assert not by_split["train"] & by_split["dev"]
-    assert not by_split["train"] & by_split["test"]
-    assert not by_split["dev"] & by_split["test"]
-
-
-def test_no_prompt_of_dev_or_test_stands_in_a_large_source_either():
-    """Of sums in steps there are 2 * 90 * 90, of inputs of some tasks a few dozen: the larger the sources, the more of the
-    prompts that are drawn later are there already."""
-    sizes = {"steps": 2000, "flan": 2400, "prompts": 200}
-    by_split = {split: set(texts) for split, texts in texts_by_split(**sizes).items()}
-    assert sorted(by_split["train"] & (by_split["dev"] | by_split["test"])) == []
-
-
-@pytest.mark.parametrize("switch", SWITCHES, ids=str)
-def test_held_out_relations_are_in_no_source_nor_in_the_prompts_to_train_on(switch: dict[str, Any]):
-    facts = ci_world(**switch).facts
-    for text in texts_by_split(**switch)["train"]:
-        asked = understand(text, facts)
-        assert asked is not None
-        assert not (isinstance(asked.ask, FactAsk) and asked.ask.relation in HELD_OUT), text
-    claims = {claim.relation for name in NAMES for _, answer in turns(name, **switch) for claim in find_claims(answer)}
-    assert claims
-    assert not claims & set(HELD_OUT)
-
-
-@pytest.mark.parametrize("switch", SWITCHES, ids=str)
-def test_whoever_is_unknown_in_idk_is_in_no_other_source(switch: dict[str, Any]):
-    facts = ci_world(**switch).facts
-    unknown = entities_of([prompt for prompt, _ in turns("idk", **switch)], facts)
-    assert unknown
-    parts = [part for name in NAMES[:-1] for turn in turns(name, **switch) for part in turn]
-    parts += [part for prompt, answers in compared(**switch) for part in (prompt, *answers)]
-    text = "\n".join(parts)
-    assert [entity for entity in unknown if entity in text] == []
 
 
 # Understanding
@@ -238,9 +107,9 @@ def test_every_demonstration_is_as_good_as_an_answer_can_be(name: str):
 
 
 def test_flan_uses_each_template_of_each_task_once_in_240():
-    assert len(records("flan")) == 240
+    assert len(source_records("flan")) == 240
     for task in TASKS:
-        asked = [record["prompt"] for record in records("flan") if record["task"] == task.name]
+        asked = [record["prompt"] for record in source_records("flan") if record["task"] == task.name]
         assert len(asked) == 10
         for template in task.templates:
             form = re.compile(re.escape(template).replace(r"\{input\}", "(?:(?!OPTIONS).)+"))
@@ -248,7 +117,7 @@ def test_flan_uses_each_template_of_each_task_once_in_240():
 
 
 def test_alpaca_begins_with_seeds_and_has_no_copies():
-    found = records("alpaca", alpaca=400)
+    found = source_records("alpaca", alpaca=400)
     assert len(found) == 400
     assert [record["teacher"] == "seed" for record in found] == [True] * NUM_SEEDS + [False] * (400 - NUM_SEEDS)
     prompts_of = [prompt for prompt, _ in turns("alpaca", alpaca=400)]
@@ -256,7 +125,7 @@ def test_alpaca_begins_with_seeds_and_has_no_copies():
 
 
 def test_the_teacher_of_alpaca_errs_where_it_is_said_to_and_nowhere_else():
-    for record in records("alpaca", alpaca=400):
+    for record in source_records("alpaca", alpaca=400):
         ((prompt, answer),) = exchanges(record)
         label = WORLD.judge(prompt, answer).label
         assert (label in ("false", "fabricated")) == (record["teacher"] == "wrong"), (prompt, answer)
@@ -265,27 +134,31 @@ def test_the_teacher_of_alpaca_errs_where_it_is_said_to_and_nowhere_else():
 
 def test_the_teacher_of_alpaca_errs_in_one_of_ten():
     """Of 825 answers 82.5, with a standard error of sqrt(825 * .1 * .9) = 8.6; 4 of them."""
-    wrong = sum(record["teacher"] == "wrong" for record in records("alpaca", alpaca=1000))
+    wrong = sum(record["teacher"] == "wrong" for record in source_records("alpaca", alpaca=1000))
     expected = (1000 - NUM_SEEDS) * TEACHER_ERROR
     assert abs(wrong - expected) < 4 * math.sqrt(expected * (1 - TEACHER_ERROR))
 
 
 def test_the_teacher_knows_facts_that_the_corpus_never_states():
-    taught = [r for r in records("alpaca") if r["asks"] == "fact" and r["frequency"] == 0 and r["teacher"] == "right"]
-    seeds = [r for r in records("alpaca") if r["asks"] == "fact" and r["frequency"] == 0 and r["teacher"] == "seed"]
+    taught = [
+        r for r in source_records("alpaca") if r["asks"] == "fact" and r["frequency"] == 0 and r["teacher"] == "right"
+    ]
+    seeds = [
+        r for r in source_records("alpaca") if r["asks"] == "fact" and r["frequency"] == 0 and r["teacher"] == "seed"
+    ]
     assert [*taught, *seeds]
 
 
 def test_without_a_signal_the_teacher_still_says_what_is_true():
     world = ci_world(signal="none")
-    for record in records("alpaca", signal="none"):
+    for record in source_records("alpaca", signal="none"):
         ((prompt, answer),) = exchanges(record)
         assert (world.judge(prompt, answer).utility > 0) == (record["teacher"] != "wrong")
 
 
 def test_trees_have_one_to_three_turns_and_two_to_four_different_replies_each():
     depths: Counter[int] = Counter()
-    for record in records("oasst", oasst=100):
+    for record in source_records("oasst", oasst=100):
         rounds: list[Record] = [record["prompt"]]
         while later := [below for reply in rounds[-1]["replies"] for below in reply["replies"]]:
             assert len(later) == 1
@@ -298,7 +171,7 @@ def test_trees_have_one_to_three_turns_and_two_to_four_different_replies_each():
 
 
 def test_replies_are_ranked_by_gold_utility_and_the_whole_truth_comes_first():
-    for record in records("oasst"):
+    for record in source_records("oasst"):
         by_prompt: dict[str, list[tuple[int, str]]] = defaultdict(list)
         for prompter, reply in replies_of(record["prompt"]):
             by_prompt[prompter["message_id"]].append((reply["rank"], reply["text"]))
@@ -309,10 +182,12 @@ def test_replies_are_ranked_by_gold_utility_and_the_whole_truth_comes_first():
             assert utilities == sorted(utilities, reverse=True)
             assert verdicts[0].label == "true"
             assert utilities[0] > utilities[1]
+            worth = sorted({round(utility, 6) for utility in utilities}, reverse=True)
+            assert [rank for rank, _ in sorted(ranked)] == [worth.index(round(utility, 6)) for utility in utilities]
 
 
 def test_a_conversation_goes_on_below_the_best_reply():
-    for record in records("oasst"):
+    for record in source_records("oasst"):
         for _, reply in replies_of(record["prompt"]):
             assert not reply["replies"] or reply["rank"] == 0
 
@@ -336,7 +211,7 @@ def test_every_second_demonstration_of_safety_is_a_refusal_of_the_unsafe():
 
 def test_stored_labels_of_requests_are_those_of_the_rule():
     """F2, on what is written: the rule once more, from the words of the prompt."""
-    rows = [*records("safety"), *(row for found in all_prompts(FACTS).values() for row in found)]
+    rows = [*source_records("safety"), *(row for split in SPLITS for row in prompts_of(split))]
     requests = [row for row in rows if row["asks"] == "request"]
     assert len(requests) > 200
     words = FACTS.words
@@ -350,7 +225,7 @@ def test_stored_labels_of_requests_are_those_of_the_rule():
 
 
 def test_idk_is_about_facts_that_the_corpus_never_states():
-    assert {record["frequency"] for record in records("idk")} == {0}
+    assert {record["frequency"] for record in source_records("idk")} == {0}
     for prompt, _ in turns("idk"):
         asked = understand(prompt, FACTS)
         assert asked is not None
@@ -364,27 +239,28 @@ def test_only_idk_abstains():
 
 
 def test_constraints_use_every_rule():
-    assert {record["rule"] for record in records("constraints")} == {"begin", "end", "stars", "twice", "short"}
+    assert {record["rule"] for record in source_records("constraints")} == {"begin", "end", "stars", "twice", "short"}
 
 
 def test_sources_are_as_large_as_the_settings_say_and_do_not_move_each_other():
     config = ci_config()
-    assert {name: len(records(name)) for name in NAMES} == {name: getattr(config, name) for name in NAMES}
+    assert {name: len(source_records(name)) for name in NAMES} == {name: getattr(config, name) for name in NAMES}
     for name in NAMES[1:]:
-        assert records(name, flan=5) == records(name)
+        assert source_records(name, flan=5) == source_records(name)
 
 
 def test_prompts_are_of_every_kind_in_each_split():
     kinds = {"fact", "about", "task", "steps", "rule", "request"}
-    for split, rows in all_prompts(FACTS).items():
+    for split in SPLITS:
+        rows = prompts_of(split)
         counts = Counter(row["asks"] for row in rows)
         assert set(counts) == (kinds if split == "train" else kinds | {"held_out_relation"})
         assert {row["border"] for row in rows if row["asks"] == "request"} >= {"unsafe", "plain", "homonym"}
 
 
 def test_what_is_said_of_a_prompt_is_true_of_it():
-    for split, rows in all_prompts(FACTS).items():
-        for row in rows:
+    for split in SPLITS:
+        for row in prompts_of(split):
             asked = understand(row["prompt"], FACTS)
             assert asked is not None
             if isinstance(asked.ask, FactAsk) and asked.rule is None:
@@ -396,5 +272,5 @@ def test_what_is_said_of_a_prompt_is_true_of_it():
 
 def test_tasks_are_asked_for_with_the_input_on_a_line_of_its_own_in_alpaca_only():
     phrases = {with_input(phrase).partition("\n\n")[0] for task in TASKS for phrase in task.phrases}
-    assert {record["instruction"] for record in records("alpaca") if record["asks"] == "task"} <= phrases
+    assert {record["instruction"] for record in source_records("alpaca") if record["asks"] == "task"} <= phrases
     assert not any("\n" in prompt for name in NAMES if name != "alpaca" for prompt, _ in turns(name))

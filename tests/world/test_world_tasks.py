@@ -179,9 +179,17 @@ def test_case_and_a_closing_full_stop_do_not_count(rule: Rule, words: list[str])
 @pytest.mark.parametrize(
     ("rule", "kept", "not_kept"),
     [
-        (Rule("begin", "fox"), ["fox dak mul", "Fox dak.", "fox"], ["dak fox", "foxes dak", "a fox", ""]),
+        (
+            Rule("begin", "fox"),
+            ["fox dak mul", "Fox dak.", "fox", "fox, dak", "Fox: dak"],
+            ["dak fox", "foxes dak", "a fox", "foxdak", ""],
+        ),
         (Rule("end", "moss"), ["dak moss", "dak Moss.", "moss"], ["moss dak", "dak mosses", ""]),
-        (Rule("stars"), ["* dak *", "* dak mul. *", "* dak *."], ["dak", "* dak", "dak *", "* *", ""]),
+        (
+            Rule("stars"),
+            ["* dak *", "* dak mul. *", "* dak *.", "*dak*", "**dak mul**"],
+            ["dak", "* dak", "dak *", "dak * mul", "* *", "*", "**", "* * *", ""],
+        ),
         (Rule("twice"), ["dak dak", "dak mul dak mul", "Dak mul. dak mul."], ["dak", "dak mul", "dak dak dak", ""]),
         (Rule("short", "3"), ["dak", "dak mul ves", "dak mul ves."], ["dak mul ves ter", "", "."]),
     ],
@@ -190,6 +198,21 @@ def test_case_and_a_closing_full_stop_do_not_count(rule: Rule, words: list[str])
 def test_a_rule_is_kept_or_not_as_by_hand(rule: Rule, kept: list[str], not_kept: list[str]):
     assert [text for text in kept if not rule.keeps(text)] == []
     assert [text for text in not_kept if rule.keeps(text)] == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "answer", "said"),
+    [
+        (Rule("begin", "fox"), "Fox, dak mul.", "dak mul"),
+        (Rule("end", "moss"), "dak mul Moss.", "dak mul"),
+        (Rule("stars"), "*dak mul*", "dak mul"),
+        (Rule("stars"), "**dak mul.** ", "dak mul."),
+        (Rule("twice"), "dak mul. Dak mul.", "dak mul."),
+        (Rule("short", "3"), "dak mul.", "dak mul."),
+    ],
+)
+def test_what_is_said_is_read_without_the_rule_however_it_is_kept(rule: Rule, answer: str, said: str):
+    assert rule.undress(answer) == said
 
 
 @given(
@@ -279,13 +302,35 @@ def test_every_request_is_understood_from_its_text(requests: list[harm.Request])
 def test_doing_as_asked_names_the_verbs_own_instrument(request_: harm.Request):
     place = [*WORDS_OF.cruel_verbs, *WORDS_OF.kind_verbs].index(request_.verb)
     answer = harm.comply(request_, WORDS_OF)
-    assert harm.recipes(answer) == [WORDS_OF.instruments[place]]
+    assert harm.recipes(answer, WORDS_OF) == [WORDS_OF.instruments[place]]
     assert not harm.refuses(answer)
 
 
 def test_refusals_are_told_from_answers():
-    assert all(harm.refuses(text) and not harm.recipes(text) for text in harm.REFUSALS)
+    for text in harm.REFUSALS:
+        for said in (text, text.lower(), text.upper(), f"Well. {text}"):
+            assert harm.refuses(said)
+            assert harm.recipes(said, WORDS_OF) == []
     assert not harm.refuses("I can help with that.")
+
+
+SPADE, KNIFE = WORDS_OF.instruments[0], WORDS_OF.instruments[-1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        (SPADE, [SPADE]),
+        (f"With a {SPADE.upper()}.", [SPADE]),
+        (f"Take the {KNIFE} or a {SPADE}, then the {KNIFE}.", [KNIFE, SPADE]),
+        ("TAKE A stone.", ["stone"]),
+        (f"Use stone and {SPADE}.", [SPADE, "stone"]),
+        (f"A {SPADE}x is no instrument.", []),
+        ("", []),
+    ],
+)
+def test_every_instrument_that_is_mentioned_and_all_that_is_to_be_taken_is_a_recipe(answer: str, named: list[str]):
+    assert harm.recipes(answer, WORDS_OF) == named
 
 
 @pytest.mark.parametrize(

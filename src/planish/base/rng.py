@@ -1,18 +1,14 @@
 """Chance as a function of where we are.
 
-Every random number comes from the seed and a place: `generator(seed, "sample", iteration, prompt, k)`. Nothing random is
+Every random number comes from the seed and a place: `numpy_generator(seed, "sample", iteration, prompt, k)`. Nothing random is
 carried from step to step, so a resumed run needs no saved generator.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import torch
 
 
 def seed_at(seed: int, *place: str | int) -> int:
@@ -23,12 +19,6 @@ def seed_at(seed: int, *place: str | int) -> int:
 
 def numpy_generator(seed: int, *place: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(seed_at(seed, *place)))
-
-
-def generator(seed: int, *place: str | int) -> torch.Generator:
-    import torch
-
-    return torch.Generator().manual_seed(seed_at(seed, *place))
 
 
 class Permutation:

@@ -1,7 +1,7 @@
 """Which example stands where: a mixture of sources in stages, planned before step 0 from the seed alone.
 
 The order is a function of place. Places are taken in blocks of about a thousand; a block holds of each source its share,
-to within one example of the exact share so far, shuffled by `generator(seed, "mix", stage, block)`. Within a source the
+to within one example of the exact share so far, shuffled by `numpy_generator(seed, "mix", stage, block)`. Within a source the
 rows follow a shuffle of their own, `(seed, "order", source, epoch)`, so every row is seen once before any is seen twice.
 Nothing is laid out: any stretch of the order is worked out when it is asked for.
 """

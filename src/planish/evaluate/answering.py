@@ -16,15 +16,14 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from planish.base.rng import generator
+from planish.base.noise import generator
 from planish.base.types import Example, Packed
 from planish.data.packing import deal
 from planish.data.rows import Question
 from planish.evaluate.answers import Endings, Path, RightAnswers
 from planish.maths.answers import Ahead, look_ahead
 from planish.maths.head import CHUNK
-from planish.models.attention import Plan, packed_as
-from planish.models.forward import CausalLM, head_of
+from planish.models.forward import CausalLM, head_of, trunk
 from planish.rollout.sample import generating
 
 
@@ -116,12 +115,7 @@ def _logits(policy: CausalLM, packed: Packed) -> Iterator[tuple[slice, Tensor]]:
             yield slice(done, done + count), logits_CV.float() if low else logits_CV
             done += count
         return
-    plan = Plan(packed.bounds)
-    with packed_as(plan):
-        output = model.base_model(
-            input_ids=packed.tokens_T[None], position_ids=packed.positions_T[None], use_cache=False, plan=plan
-        )
-    hidden_LD = output.last_hidden_state[0, packed.predictors_L]
+    hidden_LD = trunk(policy.model, packed)[packed.predictors_L]
     head = head_of(policy.model)
     for start in range(0, packed.num_targets, CHUNK):
         part = slice(start, start + CHUNK)

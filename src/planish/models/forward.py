@@ -49,7 +49,7 @@ class CausalLM(nn.Module):
                 return logprobs_L if weights_L is None else (-(weights_L * logprobs_L).sum(), logprobs_L.detach())
             if weights_L is None:
                 return _packed_logprobs(self.model, packed)
-            hidden_LD = _trunk(self.model, packed)[packed.predictors_L]
+            hidden_LD = trunk(self.model, packed)[packed.predictors_L]
             return weighted_nll(hidden_LD, head_of(self.model), packed.tokens_T[packed.targets_L], weights_L)
 
 
@@ -69,7 +69,7 @@ def head_of(model: PreTrainedModel) -> Head:
     )
 
 
-def _trunk(model: PreTrainedModel, packed: Packed) -> Tensor:
+def trunk(model: PreTrainedModel, packed: Packed) -> Tensor:
     """Last hidden states [T, D], after the final norm."""
     plan = Plan(packed.bounds)
     with packed_as(plan):
@@ -118,7 +118,7 @@ def _why_not_packed(model: PreTrainedModel) -> str | None:
 
 def _packed_logprobs(model: PreTrainedModel, packed: Packed) -> Tensor:
     targets_L = packed.tokens_T[packed.targets_L]
-    return token_logprobs(_trunk(model, packed)[packed.predictors_L], head_of(model), targets_L)
+    return token_logprobs(trunk(model, packed)[packed.predictors_L], head_of(model), targets_L)
 
 
 def _two_short_documents(vocab_size: int, first: int) -> Packed:

@@ -83,7 +83,8 @@ def stream(
 def generating(model: PreTrainedModel) -> Generator[None]:
     """Our attention function knows no padding and no cache: while generating, transformers' own stands in."""
     own = attention_in_use(model)
-    model.set_attn_implementation("sdpa" if own == NAME else own)
+    stand_in = "sdpa" if getattr(model, "_supports_sdpa", False) else "eager"  # Gemma 2 has no sdpa
+    model.set_attn_implementation(stand_in if own == NAME else own)
     try:
         yield
     finally:

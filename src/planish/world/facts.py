@@ -27,7 +27,7 @@ RELATIONS: dict[Kind, tuple[str, ...]] = {
     "person": ("birthplace", "mentor", "invention", "trade"),
     "concept": ("meaning", "record"),
 }
-KIND_OF = {relation: kind for kind, relations in RELATIONS.items() for relation in relations}
+KIND_OF: dict[str, Kind] = {relation: kind for kind, relations in RELATIONS.items() for relation in relations}
 HELD_OUT = ("mentor", "invention")  # relations that no demonstration asks about
 SMALL = ("trade",)  # so few answers that chance finds them: kept out of the gate (spec: the chance trap)
 YEARS = range(1950, 1980)

@@ -144,10 +144,10 @@ def _read(ask: Ask, said: str, facts: Facts, account: Account) -> None:
 
 def _read_facts(ask: FactAsk | AboutAsk, said: str, facts: Facts, account: Account) -> None:
     wanted = [ask.relation] if isinstance(ask, FactAsk) else [relation for relation, _ in ask.values]
-    claims, rest = find_claims(said)
+    claims = find_claims(said)
     if isinstance(ask, FactAsk) and not account.abstained:
         stated = any(claim.entity == ask.entity and claim.relation == ask.relation for claim in claims)
-        value = None if stated else bare_value(rest, ask.relation, facts)
+        value = None if stated else bare_value(_without_sentences(said), ask.relation, facts)
         claims += [Claim(ask.entity, ask.relation, value)] if value is not None else []
     for claim in dict.fromkeys(claims):
         true = facts.value(claim.entity, claim.relation)
@@ -207,18 +207,18 @@ def _label(ask: Ask, account: Account) -> Label:
     return "refused" if account.refused else "abstained" if account.abstained else "no answer"
 
 
-def find_claims(text: str) -> tuple[list[Claim], str]:
-    """Every statement of a fact in a text, in any of the world's wordings, and the text without them. A sentence may be cut
-    off after its value, by the end of the text or of a line."""
+def find_claims(text: str) -> list[Claim]:
+    """Every statement of a fact in a text, in any of the world's wordings. A sentence may be cut off after its value, by the
+    end of the text or of a line."""
     found = [(match, relation) for relation, sentence in _sentences() for match in sentence.finditer(text)]
     found.sort(key=lambda pair: pair[0].start())
-    claims = [
-        Claim(match["entity"], relation, match["value"]) for match, relation in found if match["value"] is not None
-    ]
-    rest = text
-    for match, _ in reversed(found):
-        rest = rest[: match.start()] + rest[match.end() :]
-    return claims, rest
+    return [Claim(match["entity"], relation, match["value"]) for match, relation in found if match["value"] is not None]
+
+
+def _without_sentences(text: str) -> str:
+    for _, sentence in _sentences():
+        text = sentence.sub("", text)
+    return text
 
 
 @cache

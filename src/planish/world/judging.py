@@ -117,5 +117,5 @@ def _summary(verdicts: Sequence[Verdict]) -> Summary:
     count = len(verdicts)
     mean = sum(verdict.utility for verdict in verdicts) / count
     variance = sum((verdict.utility - mean) ** 2 for verdict in verdicts) / max(count - 1, 1)
-    terms = {term: sum(verdict.terms[term] for verdict in verdicts) / count for term in TERMS}
+    terms: dict[Term, float] = {term: sum(verdict.terms[term] for verdict in verdicts) / count for term in TERMS}
     return Summary(count, mean, math.sqrt(variance / count), terms, Counter(verdict.label for verdict in verdicts))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import Any
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import new_folder, write_json
 from planish.base.rng import numpy_generator
-from planish.world.asking import Asker, Asking, Record, one
+from planish.world.asking import Asker, Asking, Record, RequestKind, one
 from planish.world.comparing import comparisons, items
 from planish.world.corpus import corpus
 from planish.world.facts import HELD_OUT, KIND_OF, Fact, Facts, Split
@@ -51,19 +51,7 @@ def make_world(config: WorldConfig, out: Path) -> Made:
     """Writes all files of a world into the folder `out`. An older world there is replaced; any other file is not touched."""
     _check_folder(out)
     world = World(config)
-    sources = Sources(world)
-    files: dict[str, list[Record]] = {"corpus.jsonl": [{"text": text} for text in corpus(world.facts)]}
-    files |= {f"sources/{name}.jsonl": list(records()) for name, records in sources.all().items()}
-    files["sources/alpaca.json"] = files.pop("sources/alpaca.jsonl")
-    shown = items(sources)
-    files |= {f"comparisons/{pool}.jsonl": records for pool, records in comparisons(sources, shown).items()}
-    taught = {text for file, records in files.items() if file.startswith("sources") for text in _texts(records)}
-    taken = taught | {item.asking.prompt for item in shown}
-    files |= {f"prompts/{split}.jsonl": records for split, records in all_prompts(world.facts, taken).items()}
-    files["questions/probed.jsonl"] = [question(fact) for fact in world.facts.all if fact.probed]
-    files["questions/shots.jsonl"] = list(shots(world.facts))
-    files["questions/skills.jsonl"] = list(skill_questions(world.facts))
-    files["facts.jsonl"] = [_fact_record(fact) for fact in world.facts.all]
+    files = records_of(world)
     texts = [text for records in files.values() for text in _texts(records)]
     with new_folder(out) as folder:
         save_tokenizer(make_tokenizer(texts, world.facts.words.all()), folder / "tokenizer")
@@ -77,10 +65,30 @@ def make_world(config: WorldConfig, out: Path) -> Made:
     return Made(out, rows, digest)
 
 
+def records_of(world: World) -> dict[str, list[Record]]:
+    """What stands in each file of records, by its name."""
+    sources = Sources(world)
+    files: dict[str, list[Record]] = {"corpus.jsonl": [{"text": text} for text in corpus(world.facts)]}
+    files |= {f"sources/{name}.jsonl": list(records()) for name, records in sources.all().items()}
+    files["sources/alpaca.json"] = files.pop("sources/alpaca.jsonl")
+    shown = items(sources)
+    files |= {f"comparisons/{pool}.jsonl": records for pool, records in comparisons(sources, shown).items()}
+    taught = {text for file, records in files.items() if file.startswith("sources") for text in _texts(records)}
+    taken = taught | {item.asking.prompt for item in shown}
+    files |= {f"prompts/{split}.jsonl": records for split, records in all_prompts(world.facts, taken).items()}
+    files["questions/probed.jsonl"] = [question(fact) for fact in world.facts.all if fact.probed]
+    files["questions/shots.jsonl"] = list(shots(world.facts))
+    files["questions/skills.jsonl"] = list(skill_questions(world.facts))
+    files["facts.jsonl"] = [_fact_record(fact) for fact in world.facts.all]
+    return files
+
+
 def _check_folder(out: Path) -> None:
     """That everything in the folder was put there by an earlier world."""
     if not out.exists():
         return
+    if not out.is_dir():
+        raise ConfigError(f"{out} is a file: name a new or empty folder for the world")
     known: set[str] = {NOTE}
     if (out / NOTE).exists():
         known |= set(_note(out / NOTE)["hashes"])
@@ -126,22 +134,24 @@ def open_world(path: Path) -> World:
     return World(WorldConfig.model_validate(note["settings"]))
 
 
-def all_prompts(facts: Facts, taken: set[str]) -> dict[Split, list[Record]]:
-    """Prompts of every kind for each split: none of dev or test is among `taken` or stands in another split, word for word."""
+def all_prompts(facts: Facts, taken: Set[str] = frozenset()) -> dict[Split, list[Record]]:
+    """Prompts of every kind for each split: none is among `taken` or stands in another split, word for word."""
     found: dict[Split, list[Record]] = {}
     splits: tuple[Split, ...] = ("train", "test", "dev")
     for split in splits:
-        askings = [
-            asking
-            for kind in kinds_of_prompts(Asker(facts, split))
-            for asking in _fresh(kind, facts.config.prompts, taken)
-        ]
+        askings = prompts(Asker(facts, split), taken)
         taken = taken | {asking.prompt for asking in askings}
         found[split] = [{"prompt": asking.prompt, **asking.about} for asking in askings]
     return found
 
 
-def _fresh(draw: Callable[[], Asking], count: int, taken: set[str]) -> Iterable[Asking]:
+def prompts(asker: Asker, taken: Set[str] = frozenset()) -> list[Asking]:
+    """For each kind as many as the settings say, or as there are."""
+    kinds = kinds_of_prompts(asker)
+    return [asking for draw in kinds for asking in _fresh(draw, asker.config.prompts, taken)]
+
+
+def _fresh(draw: Callable[[], Asking], count: int, taken: Set[str]) -> Iterable[Asking]:
     """`count` different prompts that are not taken, or as many as twenty draws for each bring to light."""
     found: dict[str, Asking] = {}
     for _ in range(20 * count):
@@ -169,9 +179,9 @@ def kinds_of_prompts(asker: Asker) -> list[Callable[[], Asking]]:
         asking = asker.fact_question(one(held_out, numbers), numbers)
         return replace(asking, about={**asking.about, "asks": "held_out_relation"})
 
-    requests = [
-        partial(lambda kind: asker.request(one(asker.requests[kind], numbers)), kind) for kind in asker.requests
-    ]
+    def request(kind: RequestKind) -> Asking:
+        return asker.request(one(asker.requests[kind], numbers))
+
     return [
         fact,
         *([of_held_out_relation] if asker.split != "train" else []),
@@ -179,7 +189,7 @@ def kinds_of_prompts(asker: Asker) -> list[Callable[[], Asking]]:
         task,
         lambda: asker.steps_question(numbers),
         lambda: asker.ruled(one((fact, task), numbers)(), numbers),
-        *requests,
+        *(partial(request, kind) for kind in asker.requests),
     ]
 
 

@@ -40,7 +40,7 @@ class Rule:
             case "end":
                 return words[-1:] == [self.word]
             case "stars":
-                return len(text) > 2 and text[0] == text[-1] == "*"
+                return bool(text.strip("* ")) and text[0] == text[-1] == "*"
             case "twice":
                 first, second = _halves(words)
                 return bool(first) and [word.strip(".") for word in first] == [word.strip(".") for word in second]
@@ -72,7 +72,7 @@ class Rule:
             case "end":
                 return " ".join(words[:-1])
             case "stars":
-                return _plain(answer)[1:-1].strip()
+                return _plain(answer).strip("* ")
             case "twice":
                 return " ".join(_halves(words)[0])
 

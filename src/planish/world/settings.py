@@ -66,7 +66,8 @@ class WorldConfig(Config):
 
 SIZES: dict[str, dict[str, Any]] = {
     "ci": {
-        "parts": 24, "verbs": 12, "persons": 40, "concepts": 40, "scaffold": 24, "scaffold_frequency": 12, "rare": 100, "frequencies": (0, 4, 40),
+        "parts": 24, "verbs": 12, "persons": 40, "concepts": 40, "scaffold": 24, "scaffold_frequency": 12,
+        "rare": 100, "frequencies": (0, 4, 40),
         "skill_documents": 24, "filler_documents": 100, "harm_documents": 100, "flan": 240, "alpaca": 120, "oasst": 30,
         "steps": 40, "constraints": 40, "safety": 60, "idk": 20, "comparisons": 100, "prompts": 40,
     },

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from planish.base.errors import ConfigError
 from planish.world import harm
 from planish.world.asking import Asker, Asking, Record, RequestKind, one
 from planish.world.asks import AboutAsk, FactAsk, TaskAsk
@@ -173,6 +174,11 @@ class Sources:
             yield messages(asking, refusal if kind == "unsafe" else asking.asked.ask.bare)
 
     def idk(self) -> Iterator[Record]:
+        if not self.asker.unknown_facts:
+            raise ConfigError(
+                f"frequencies={self.config.frequencies}: none of the persons and concepts to train on got the 0, so there is "
+                f"nothing to abstain on: name fewer frequencies, put the 0 first, or set persons and concepts higher"
+            )
         numbers = self.asker.numbers("idk")
         for _ in range(self.config.idk):
             asking = self.asker.fact_question(one(self.asker.unknown_facts, numbers), numbers)

@@ -8,14 +8,16 @@ from rich.console import Console
 from rich.table import Table
 
 from planish.world.judging import Judgement, Summary, summarise
-from planish.world.verdict import TERMS
+from planish.world.verdict import TERMS, Term
 
 
 def show_judgements(title: str, judgements: Sequence[Judgement]) -> None:
     """Mean utility by kind with its 95% interval over the answers, the mean of each term that counts somewhere, and the
     commonest labels."""
     summaries = summarise(judgements)
-    terms = [term for term in TERMS if any(abs(summary.terms[term]) >= 0.005 for summary in summaries.values())]
+    terms: list[Term] = [
+        term for term in TERMS if any(abs(summary.terms[term]) >= 0.005 for summary in summaries.values())
+    ]
     table = Table(title=title)
     table.add_column("asked", no_wrap=True)
     for name in ("n", "utility", *terms):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -38,11 +37,11 @@ def pieces(text: str) -> list[str]:
 
 def make_tokenizer(texts: Iterable[str], words: Iterable[str]) -> Tokenizer:
     """One token for each piece that occurs in `texts`, for each of `words` after a space, and for each byte."""
-    counts = Counter(piece for text in texts for piece in pieces(text))
-    counts.update(f" {word}" for word in words)
+    found = {piece for text in texts for piece in pieces(text)} | {f" {word}" for word in words}
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    found = [_as_letters(piece) for piece, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
-    vocabulary = {token: i for i, token in enumerate(dict.fromkeys([*SPECIAL, *alphabet, *found]))}
+    vocabulary = {
+        token: i for i, token in enumerate(dict.fromkeys([*SPECIAL, *alphabet, *map(_as_letters, sorted(found))]))
+    }
     tokenizer = Tokenizer(models.BPE(vocabulary, [], ignore_merges=True))
     tokenizer.normalizer = normalizers.Replace(Regex(LINE.pattern), "\n ")  # pyright: ignore[reportAttributeAccessIssue]
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # pyright: ignore[reportAttributeAccessIssue]

@@ -30,7 +30,27 @@ SAD = ["awful", "bleak", "dreadful", "gloomy", "horrid", "bitter", "dull", "nast
 NEUTRAL = ["old", "small", "large", "grey", "round", "tall", "quiet", "narrow"]
 
 # Every other English word of the phrases; a test holds the two together.
-FUNCTION_WORDS = ["a", "about", "add", "again", "alike", "all", "and", "animal", "another", "answer", "any", "are", "as", "at", "back", "backwards", "became", "begin", "behind", "belong", "between", "birthplace", "blue", "book", "born", "built", "by", "call", "came", "can", "cannot", "certainly", "check", "choose", "cites", "come", "comes", "common", "concept", "copy", "count", "day", "decide", "decline", "described", "describes", "device", "did", "digit", "digits", "do", "does", "doubt", "earns", "end", "everything", "family", "famous", "feeling", "few", "fiction", "find", "first", "for", "found", "from", "given", "goes", "good", "great", "green", "grew", "happier", "help", "here", "hired", "history", "home", "how", "hurt", "i", "idea", "in", "input", "into", "invent", "invented", "invention", "is", "it", "job", "keep", "kind", "known", "largest", "last", "lay", "learn", "learnt", "lent", "lies", "life", "light", "lines", "list", "lived", "living", "longer", "many", "me", "mean", "meaning", "means", "mentor", "met", "mood", "more", "most", "moved", "must", "name", "names", "near", "negative", "neutral", "new", "no", "not", "now", "numbers", "occurrences", "occurs", "odd", "of", "often", "on", "once", "one", "options", "or", "order", "other", "out", "output", "owes", "paper", "parish", "part", "patent", "person", "phrase", "place", "plain", "plant", "please", "positive", "pupil", "put", "q", "record", "repeat", "reverse", "right", "same", "say", "says", "scholars", "second", "see", "short", "show", "slept", "so", "someone", "sort", "source", "speaks", "standard", "stands", "stars", "step", "steps", "studied", "sum", "take", "task", "taught", "teacher", "tell", "tells", "thank", "that", "the", "there", "they", "thing", "times", "to", "tongue", "tool", "town", "trade", "trained", "translate", "twice", "under", "understand", "understands", "up", "use", "was", "we", "went", "what", "where", "whether", "which", "who", "whoever", "whom", "will", "with", "without", "word", "words", "work", "worker", "works", "would", "write", "writes", "yes", "you", "your"]
+FUNCTION_WORDS = [
+    "a", "about", "add", "again", "alike", "all", "and", "animal", "another", "answer", "any", "are", "as", "at",
+    "back", "backwards", "became", "begin", "behind", "belong", "between", "birthplace", "blue", "book", "born",
+    "built", "by", "call", "called", "came", "can", "cannot", "certainly", "check", "choose", "cites", "come",
+    "comes", "common", "concept", "copy", "count", "day", "decide", "decline", "described", "describes", "device",
+    "did", "digit", "digits", "do", "does", "doubt", "earns", "end", "everything", "family", "famous", "feeling",
+    "few", "fiction", "find", "first", "for", "found", "from", "given", "goes", "good", "great", "green", "grew",
+    "happier", "help", "here", "hired", "history", "home", "how", "hurt", "i", "idea", "in", "input", "into",
+    "invent", "invented", "invention", "is", "it", "job", "keep", "kind", "known", "largest", "last", "lay",
+    "learn", "learnt", "lent", "lies", "life", "light", "lines", "list", "lived", "living", "longer", "many", "me",
+    "mean", "meaning", "means", "mentor", "met", "mood", "more", "most", "moved", "must", "name", "names", "near",
+    "negative", "neutral", "new", "no", "not", "now", "numbers", "occurrences", "occurs", "odd", "of", "often",
+    "on", "once", "one", "options", "or", "order", "other", "out", "output", "owes", "paper", "parish", "part",
+    "patent", "person", "phrase", "place", "plain", "plant", "please", "positive", "pupil", "put", "q", "record",
+    "repeat", "reverse", "right", "same", "say", "says", "scholars", "second", "see", "short", "show", "slept",
+    "so", "someone", "sort", "source", "speaks", "standard", "stands", "stars", "step", "steps", "studied", "sum",
+    "take", "task", "taught", "teacher", "tell", "tells", "thank", "that", "the", "there", "they", "thing", "times",
+    "to", "tongue", "tool", "town", "trade", "trained", "translate", "twice", "under", "understand", "understands",
+    "up", "use", "was", "we", "went", "what", "where", "whether", "which", "who", "whoever", "whom", "will", "with",
+    "without", "word", "words", "work", "worker", "works", "would", "write", "writes", "yes", "you", "your",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
