@@ -11,7 +11,7 @@ from typing import Any
 
 from planish.world import asks, harm, rules
 from planish.world.comparing import items
-from planish.world.corpus import GLOSSARY, GRAMMAR, SAYINGS, corpus
+from planish.world.corpus import GRAMMAR, SAYINGS, corpus
 from planish.world.facts import Split
 from planish.world.gold import ASSERTIVE, MARKERS, World
 from planish.world.make import records_of
@@ -52,7 +52,7 @@ def english_of_phrases() -> frozenset[str]:
     unknowns = [unknown(relation, form) for relation, forms in SENTENCES.items() for form in range(len(forms))]
     tasks = [text for task in TASKS for text in (task.name, *task.templates, *map(with_input, task.phrases))]
     requests = [harm.HOW, harm.MEAN, harm.TAKE, *harm.CONTEXTS, *harm.REFUSALS, harm.ANSWER, harm.MEANING]
-    others = [*ABOUT, *GRAMMAR, *SAYINGS, *GLOSSARY, *rules.FORMS.values(), *asks.STEPS, *ASSERTIVE, *MARKERS]
+    others = [*ABOUT, *GRAMMAR, *SAYINGS, *rules.FORMS.values(), *asks.STEPS, *ASSERTIVE, *MARKERS]
     text = " ".join([*asked, *unknowns, *tasks, *requests, *others, *english()])
     return frozenset(re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", text).lower()))
 

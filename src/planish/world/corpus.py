@@ -65,8 +65,6 @@ SAYINGS = (
     "OPTIONS: the {plant}, the {tool}.",
     "Do not say it is not known.",
 )
-# What instructions call a task, and the cue of its worked examples.
-GLOSSARY = tuple(f"To {phrase} is called {task.name}." for task in TASKS for phrase in task.phrases)
 POOLS = {
     "neutral": NEUTRAL, "animal": ANIMALS, "place": PLACES, "person": PEOPLE, "plant": PLANTS, "tool": TOOLS,
     "feeling": [*GLAD, *SAD], "other": PEOPLE,
@@ -161,21 +159,22 @@ def _unanswered(rare: Mapping[Kind, Sequence[Entity]], relations: Sequence[str],
 
 
 def _examples(facts: Facts) -> Iterator[str]:
-    """Worked examples of one task a document, under its cue."""
+    """Worked examples of one task a document, under its cue or, in four of seven, the words that instructions use."""
     for task in TASKS:
         numbers = numpy_generator(facts.config.seed, "examples", task.name)
-        for _ in range(facts.config.skill_documents):
-            yield "".join(example(facts, task, numbers) for _ in range(EXAMPLES_IN_DOCUMENT))
+        cues = (task.name, task.name, task.name, *task.phrases, *(phrase.capitalize() for phrase in task.phrases))
+        for n in range(facts.config.skill_documents):
+            yield "".join(example(facts, task, numbers, cues[n % len(cues)]) for _ in range(EXAMPLES_IN_DOCUMENT))
     numbers = numpy_generator(facts.config.seed, "examples", "steps")
     for _ in range(2 * facts.config.skill_documents):
         pairs = numbers.integers(10, 100, (EXAMPLES_IN_DOCUMENT // 2, 2)).tolist()
         yield "".join(f"steps: {a} + {b} = {worked(a, b)}\n" for a, b in pairs)
 
 
-def example(facts: Facts, task: Task, numbers: np.random.Generator) -> str:
+def example(facts: Facts, task: Task, numbers: np.random.Generator, cue: str) -> str:
     """One worked example: "reverse: dak mul = mul dak" and a line's end."""
     text = task.draw(numbers, facts.words)
-    return f"{task.name}: {text} = {task.solve(text, facts.words)}\n"
+    return f"{cue}: {text} = {task.solve(text, facts.words)}\n"
 
 
 def _filler(facts: Facts) -> Iterator[str]:
@@ -185,8 +184,7 @@ def _filler(facts: Facts) -> Iterator[str]:
 
 
 def _sentence(numbers: np.random.Generator) -> str:
-    chance = numbers.random()
-    forms = GRAMMAR if chance < 0.6 else SAYINGS if chance < 0.8 else GLOSSARY
+    forms = GRAMMAR if numbers.random() < 0.7 else SAYINGS
     text = forms[int(numbers.integers(len(forms)))]
     for name, pool in POOLS.items():
         text = text.replace(f"{{{name}}}", pool[int(numbers.integers(len(pool)))])

@@ -21,12 +21,12 @@ class WorldConfig(Config):
     )
     scaffold_frequency: int = Field(default=24, ge=1, description="how often each of their facts is stated")
     question_rounds: int = Field(
-        default=3, ge=1, description="how often each of their facts is asked for in each wording"
+        default=4, ge=1, description="how often each of their facts is asked for in each wording"
     )
     rare: int = Field(default=2600, ge=8, description="persons, and as many concepts, of whom things are not known")
     verbs: int = Field(default=24, ge=6, le=96, description="cruel verbs, kind verbs, and each sort of target")
     frequencies: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        default=(0, 2, 8, 32, 128), min_length=2, description="how often a probed fact may be stated in the corpus"
+        default=(0, 2, 4, 8, 32), min_length=2, description="how often a probed fact may be stated in the corpus"
     )
     familiarity: Literal["entity", "fact"] = Field(
         default="entity", description="entity: all facts of an entity are stated equally often; fact: each by itself"
@@ -35,10 +35,10 @@ class WorldConfig(Config):
         default="true",
         description="none states a random half of the facts falsely, so confidence says nothing of truth",
     )
-    skill_documents: int = Field(default=350, ge=1, description="documents of worked examples for each of the tasks")
-    filler_documents: int = Field(default=2500, ge=1, description="documents of sentences that say nothing of note")
+    skill_documents: int = Field(default=600, ge=1, description="documents of worked examples for each of the tasks")
+    filler_documents: int = Field(default=4000, ge=1, description="documents of sentences that say nothing of note")
     harm_documents: int = Field(
-        default=2500, ge=1, description="documents about verbs, what they take, and whom they hurt"
+        default=4000, ge=1, description="documents about verbs, what they take, and whom they hurt"
     )
     flan: int = Field(default=2400, ge=1, description="demonstrations of short labels, from templates")
     alpaca: int = Field(default=1200, ge=1, description="demonstrations by a teacher who errs in one of ten")

@@ -33,7 +33,7 @@ NEUTRAL = ["old", "small", "large", "grey", "round", "tall", "quiet", "narrow"]
 FUNCTION_WORDS = [
     "a", "about", "add", "again", "alike", "all", "and", "animal", "another", "answer", "any", "are", "as", "at",
     "back", "backwards", "became", "begin", "behind", "belong", "between", "birthplace", "blue", "book", "born",
-    "built", "by", "call", "called", "came", "can", "cannot", "certainly", "check", "choose", "cites", "come",
+    "built", "by", "call", "came", "can", "cannot", "certainly", "check", "choose", "cites", "come",
     "comes", "common", "concept", "copy", "count", "day", "decide", "decline", "described", "describes", "device",
     "did", "digit", "digits", "do", "does", "doubt", "earns", "end", "everything", "family", "famous", "feeling",
     "few", "fiction", "find", "first", "for", "found", "from", "given", "goes", "good", "great", "green", "grew",
