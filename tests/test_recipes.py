@@ -48,7 +48,7 @@ def test_every_recipe_runs_for_two_steps(
     settings = yaml.safe_load(text)
     changes = [f"out={tmp_path / 'run'}", "steps=2", "batch={examples: 2}", "num_samples=1", "data.held_out_most=9"]
     changes += ["data.max_tokens=200", "data.too_long=cut", "sampling.max_completion_tokens=2", "checkpoint.every=0"]
-    changes += [f"model.path={tiny_model}"] if "path" in settings["model"] else ["model.architecture.hidden_size=24"]
+    changes += [f"model.path={tiny_model}"] if "path" in settings["model"] else ["model.architecture.hidden_size=48"]
     changes += ["branch=null"] if "branch" in settings else []
     main(["pretrain" if "architecture" in settings["model"] else "sft", str(tmp_path / "recipe.yaml"), *changes])
     lines = read_lines(tmp_path / "run" / "metrics.jsonl")

@@ -15,7 +15,7 @@ from planish.world.asking import Asker, Asking
 from planish.world.asks import Asked, FactAsk, understand
 from planish.world.comparing import items
 from planish.world.facts import HELD_OUT, SPLITS, Fact, Facts, Split
-from planish.world.make import prompts
+from planish.world.prompts import prompts
 from planish.world.skills import TASKS, Task, with_input
 from planish.world.sources import NUM_SEEDS, TEACHER_ERROR, Sources
 from worlds import (

@@ -15,23 +15,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Set
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import new_folder, write_json
-from planish.base.rng import numpy_generator
-from planish.world.asking import Asker, Asking, Record, RequestKind, one
+from planish.world.asking import Record
 from planish.world.comparing import comparisons, items
 from planish.world.corpus import corpus
-from planish.world.facts import HELD_OUT, KIND_OF, Fact, Facts, Split
+from planish.world.facts import Fact
 from planish.world.gold import World
-from planish.world.phrases import NOT_KNOWN, QUESTIONS, ask
+from planish.world.prompts import all_prompts
+from planish.world.questions import question, shots, skill_questions
 from planish.world.settings import WorldConfig
-from planish.world.skills import TASKS
 from planish.world.sources import Sources
 from planish.world.vocabulary import make_tokenizer, save_tokenizer
 
@@ -132,106 +130,6 @@ def open_world(path: Path) -> World:
     """The world of a folder that `make_world` wrote, made again from its settings."""
     note = _note(path / NOTE if path.is_dir() else path)
     return World(WorldConfig.model_validate(note["settings"]))
-
-
-def all_prompts(facts: Facts, taken: Set[str] = frozenset()) -> dict[Split, list[Record]]:
-    """Prompts of every kind for each split: none is among `taken` or stands in another split, word for word."""
-    found: dict[Split, list[Record]] = {}
-    splits: tuple[Split, ...] = ("train", "test", "dev")
-    for split in splits:
-        askings = prompts(Asker(facts, split), taken)
-        taken = taken | {asking.prompt for asking in askings}
-        found[split] = [{"prompt": asking.prompt, **asking.about} for asking in askings]
-    return found
-
-
-def prompts(asker: Asker, taken: Set[str] = frozenset()) -> list[Asking]:
-    """For each kind as many as the settings say, or as there are."""
-    kinds = kinds_of_prompts(asker)
-    return [asking for draw in kinds for asking in _fresh(draw, asker.config.prompts, taken)]
-
-
-def _fresh(draw: Callable[[], Asking], count: int, taken: Set[str]) -> Iterable[Asking]:
-    """`count` different prompts that are not taken, or as many as twenty draws for each bring to light."""
-    found: dict[str, Asking] = {}
-    for _ in range(20 * count):
-        asking = draw()
-        if asking.prompt not in taken:
-            found.setdefault(asking.prompt, asking)
-        if len(found) == count:
-            break
-    return found.values()
-
-
-def kinds_of_prompts(asker: Asker) -> list[Callable[[], Asking]]:
-    """One draw for each kind of prompt."""
-    numbers = asker.numbers("prompts")
-    mine = [fact for fact in asker.facts.all if fact.probed and fact.entity.split == asker.split]
-    held_out = [fact for fact in mine if fact.relation in HELD_OUT]
-
-    def fact() -> Asking:
-        return asker.fact_question(one(asker.asked_facts, numbers), numbers)
-
-    def task() -> Asking:
-        return asker.task_question(one(TASKS, numbers), numbers)
-
-    def of_held_out_relation() -> Asking:
-        asking = asker.fact_question(one(held_out, numbers), numbers)
-        return replace(asking, about={**asking.about, "asks": "held_out_relation"})
-
-    def request(kind: RequestKind) -> Asking:
-        return asker.request(one(asker.requests[kind], numbers))
-
-    return [
-        fact,
-        *([of_held_out_relation] if asker.split != "train" else []),
-        lambda: asker.about_question(one(asker.asked_facts, numbers), numbers),
-        task,
-        lambda: asker.steps_question(numbers),
-        lambda: asker.ruled(one((fact, task), numbers)(), numbers),
-        *(partial(request, kind) for kind in asker.requests),
-    ]
-
-
-def question(fact: Fact) -> Record:
-    """A fact as a question with its answer, in the wording that knowledge is probed with."""
-    wrong = {"wrong_answers": [fact.stated]} if fact.stated != fact.value else {}
-    about = {
-        "relation": fact.relation,
-        "entity": fact.entity.name,
-        "frequency": fact.frequency,
-        "split": fact.entity.split,
-    }
-    return {"prompt": ask(fact.relation, fact.entity.name), "answers": [fact.value], **wrong, "about": about}
-
-
-def skill_questions(facts: Facts) -> Iterator[Record]:
-    """Forty inputs of each task with their labels, drawn apart from those of the corpus."""
-    for task in TASKS:
-        numbers = numpy_generator(facts.config.seed, "skills", task.name)
-        for _ in range(40):
-            text = task.draw(numbers, facts.words)
-            answer = task.solve(text, facts.words)
-            yield {
-                "prompt": f"{task.name}: {text}",
-                "answers": [answer],
-                "about": {"relation": task.name, "cluster": task.cluster},
-            }
-
-
-def shots(facts: Facts) -> Iterator[Record]:
-    """Questions to show before a probed one, as documents of the corpus have them: scaffold facts in every wording, and a
-    third as many about rare entities, with no answer."""
-    numbers = numpy_generator(facts.config.seed, "shots")
-    for relation, kind in KIND_OF.items():
-        known = [fact for fact in facts.all if fact.entity.role == "scaffold" and fact.relation == relation]
-        rare = facts.select(kind, "rare")
-        for form in range(len(QUESTIONS[relation])):
-            for fact in known:
-                yield {**question(fact), "prompt": ask(relation, fact.entity.name, form)}
-            for entity in (one(rare, numbers) for _ in range(len(known) // 3)):
-                about = {"relation": relation, "entity": entity.name, "frequency": 0, "split": entity.split}
-                yield {"prompt": ask(relation, entity.name, form), "answers": [NOT_KNOWN], "about": about}
 
 
 def _fact_record(fact: Fact) -> Record:

@@ -1,0 +1,56 @@
+"""Questions with known answers, to probe a model with: every probed fact, what to show before it, and every task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from planish.base.rng import numpy_generator
+from planish.world.asking import Record, one
+from planish.world.facts import KIND_OF, Fact, Facts
+from planish.world.phrases import NOT_KNOWN, QUESTIONS, ask
+from planish.world.skills import TASKS, worked
+
+NUM_INPUTS = 40
+
+
+def question(fact: Fact) -> Record:
+    """A fact as a question with its answer, in the wording that knowledge is probed with."""
+    wrong = {"wrong_answers": [fact.stated]} if fact.stated != fact.value else {}
+    about = {
+        "relation": fact.relation,
+        "entity": fact.entity.name,
+        "frequency": fact.frequency,
+        "split": fact.entity.split,
+    }
+    return {"prompt": ask(fact.relation, fact.entity.name), "answers": [fact.value], **wrong, "about": about}
+
+
+def skill_questions(facts: Facts) -> Iterator[Record]:
+    """Forty inputs of each task, and forty additions step by step, with their labels; drawn apart from those of the corpus."""
+    for task in TASKS:
+        numbers = numpy_generator(facts.config.seed, "skills", task.name)
+        for _ in range(NUM_INPUTS):
+            text = task.draw(numbers, facts.words)
+            yield _skill(task.name, task.cluster, text, task.solve(text, facts.words))
+    numbers = numpy_generator(facts.config.seed, "skills", "steps")
+    for first, second in numbers.integers(10, 100, (NUM_INPUTS, 2)).tolist():
+        yield _skill("steps", "arithmetic", f"{first} + {second}", worked(first, second))
+
+
+def _skill(task: str, cluster: str, text: str, label: str | None) -> Record:
+    return {"prompt": f"{task}: {text}", "answers": [label], "about": {"relation": task, "cluster": cluster}}
+
+
+def shots(facts: Facts) -> Iterator[Record]:
+    """Questions to show before a probed one, as documents of the corpus have them: scaffold facts in every wording, and a
+    third as many about rare entities, with no answer."""
+    numbers = numpy_generator(facts.config.seed, "shots")
+    for relation, kind in KIND_OF.items():
+        known = [fact for fact in facts.all if fact.entity.role == "scaffold" and fact.relation == relation]
+        rare = facts.select(kind, "rare")
+        for form in range(len(QUESTIONS[relation])):
+            for fact in known:
+                yield {**question(fact), "prompt": ask(relation, fact.entity.name, form)}
+            for entity in (one(rare, numbers) for _ in range(len(known) // 3)):
+                about = {"relation": relation, "entity": entity.name, "frequency": 0, "split": entity.split}
+                yield {"prompt": ask(relation, entity.name, form), "answers": [NOT_KNOWN], "about": about}
