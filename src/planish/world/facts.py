@@ -29,7 +29,7 @@ RELATIONS: dict[Kind, tuple[str, ...]] = {
 }
 KIND_OF: dict[str, Kind] = {relation: kind for kind, relations in RELATIONS.items() for relation in relations}
 HELD_OUT = ("mentor", "invention")  # relations that no demonstration asks about
-SMALL = ("trade",)  # so few answers that chance finds them: kept out of the gate (spec: the chance trap)
+SMALL = ("trade",)  # so few answers that chance finds them: kept out of the gate (docs/knowledge.md, the chance trap)
 YEARS = range(1950, 1980)
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 SPLIT_SHARES = (0.6, 0.1, 0.3)
