@@ -1,10 +1,11 @@
 """What the base model of the wind tunnel knows, and what fine-tuning makes of it: the numbers of docs/wind-tunnel.md.
 
-    python examples/wind_tunnel.py gate             # what the base model knows and can do: some ten minutes
-    python examples/wind_tunnel.py sft --seeds 5    # fine-tuned five times, judged on held-out prompts: some fifteen
+    python examples/wind_tunnel.py ship             # the two pretrained checkpoints, with how they were made, into the package
+    python examples/wind_tunnel.py gate             # what the base model knows and can do
+    python examples/wind_tunnel.py sft --seeds 5    # fine-tuned five times, judged on held-out prompts
     python docs/make_figures.py
 
-Both work in runs/wind_tunnel and write docs/figures/wind_tunnel.json. What is there already is not done again.
+The last three work in runs/wind_tunnel and write docs/figures/wind_tunnel.json. What is there already is not done again.
 """
 
 from __future__ import annotations
@@ -12,41 +13,75 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from planish.base.config import load_config
 from planish.base.files import write_json
+from planish.base.rng import numpy_generator
 from planish.cli import main as planish
-from planish.data.formats.registry import import_rows
-from planish.data.rows import Question
 from planish.evaluate.knowledge import CATEGORIES, wilson
 from planish.methods.sft import SftConfig, sft
+from planish.models.shipped import FOLDER
 from planish.train.record import read_lines
 from planish.world.facts import SMALL
 from planish.world.judging import judge_file, summarise
 from planish.world.make import open_world
+from planish.world.skills import BY_NAME, chance
 from planish.world.verdict import TERMS
 
 ROOT = Path(__file__).parents[1]
 WORLD, MODEL, OUT = Path("runs/world"), Path("models/wind-tunnel"), Path("runs/wind_tunnel")
+STAGES = {"wind-tunnel-stable": Path("runs/world_stable"), "wind-tunnel": Path("runs/world_decayed")}
 RESULTS = ROOT / "docs" / "figures" / "wind_tunnel.json"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["gate", "sft"])
+    parser.add_argument("what", choices=["ship", "gate", "sft"])
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
+    if options.what == "ship":
+        for name in STAGES:
+            ship(name)
+        return
     if not (WORLD / "world.json").exists():
         planish(["world", "make", "--out", str(WORLD)])
     planish(["model", "get", "wind-tunnel", "--out", str(MODEL)])
-    digest = hashlib.sha256((MODEL / "model.safetensors").read_bytes()).hexdigest()
     found = gate() if options.what == "gate" else {"sft": fine_tuned(options.seeds)}
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    of = {"command": "python examples/wind_tunnel.py", "date": str(date.today()), "model": digest}
+    of = {
+        "command": "python examples/wind_tunnel.py",
+        "date": str(date.today()),
+        "model": digest(MODEL / "model.safetensors"),
+    }
     write_json(RESULTS, {**results, **of, **found})
+
+
+def ship(name: str) -> None:
+    """A run's model, in the package, with training.json: settings, seed, the corpus, the curve, and the hash of the weights."""
+    run, target = STAGES[name], FOLDER / name
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(run / "model", target)
+    told = {
+        "command": f"OMP_NUM_THREADS=1 planish pretrain recipes/{run.name}.yaml",
+        "settings": yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")),
+        "world": json.loads((WORLD / "world.json").read_text(encoding="utf-8"))["settings"],
+        "corpus": digest(WORLD / "corpus.jsonl"),
+        "weights": digest(target / "model.safetensors"),
+        "seconds": round(sum(line.get("seconds", 0) for line in read_lines(run / "metrics.jsonl"))),
+        "held_out": curve(run),
+    }
+    write_json(target / "training.json", told)
+    print(f"{target}: {told['weights']}")
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def gate() -> dict[str, Any]:
@@ -58,7 +93,7 @@ def gate() -> dict[str, Any]:
     known = sum(fact["category"] != "Unknown" for fact in never)
     low, high = wilson(known, len(never))
     return {
-        "curves": {name: curve(Path("runs") / f"world_{name}") for name in ("stable", "decayed")},
+        "curves": {"stable": shipped_curve("wind-tunnel-stable"), "decayed": shipped_curve("wind-tunnel"), "n": 100},
         "gate": {
             "by_frequency": by(probed, "frequency"),
             "by_relation": by(facts, "relation"),
@@ -95,21 +130,20 @@ def shares(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def skill(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean few-shot accuracy; chance is the share of the most frequent label. The interval is over the inputs."""
-    labels = [row["answers"][0] for row in import_labels(name)]
-    chance = max(labels.count(label) for label in set(labels)) / len(labels)
+    """Mean few-shot accuracy with a 95% interval over the inputs."""
+    words = open_world(WORLD).facts.words
+    guessed = chance(BY_NAME[name], words, numpy_generator(0, "chance", name)) if name in BY_NAME else 0.0
     hits = [row["p_greedy"] for row in rows]
     mean = sum(hits) / len(hits)
     error = (sum((hit - mean) ** 2 for hit in hits) / (len(hits) - 1) / len(hits)) ** 0.5
     return {
         "task": name, "cluster": rows[0]["about"]["cluster"], "accuracy": mean, "low": max(0.0, mean - 1.96 * error),
-        "high": min(1.0, mean + 1.96 * error), "chance": chance, "n": len(rows),
+        "high": min(1.0, mean + 1.96 * error), "chance": guessed, "n": len(rows),
     }  # fmt: skip
 
 
-def import_labels(task: str) -> list[dict[str, Any]]:
-    rows = import_rows(str(WORLD / "questions/skills.jsonl"), (Question,)).rows
-    return [{"answers": row.answers} for row in rows if row.about["relation"] == task]
+def shipped_curve(name: str) -> list[dict[str, float]]:
+    return json.loads((FOLDER / name / "training.json").read_text(encoding="utf-8"))["held_out"]
 
 
 def curve(run: Path) -> list[dict[str, float]]:

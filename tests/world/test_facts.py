@@ -198,3 +198,8 @@ def test_a_world_without_unknown_facts_to_abstain_on_is_an_error_that_says_so(tm
 def test_a_setting_that_cannot_be_is_refused(changes: dict[str, Any]):
     with pytest.raises((ValidationError, ConfigError)):
         ci_config(**changes)
+
+
+def test_every_size_has_names_enough_for_its_entities():
+    sizes = {name: WorldConfig(**settings) for name, settings in SIZES.items()}
+    assert [sizes[name].persons for name in ("ci", "base", "large")] == [40, 400, 2000]

@@ -16,7 +16,7 @@ from planish.world.asking import Asker
 from planish.world.asks import Asked, HarmAsk, TaskAsk, understand
 from planish.world.facts import SPLITS
 from planish.world.rules import FORMS, WORDS, Rule, find_rule
-from planish.world.skills import BY_NAME, TASKS, Task, with_input, worked
+from planish.world.skills import BY_NAME, TASKS, Task, chance, with_input, worked
 from planish.world.vocabulary import make_tokenizer
 from worlds import ci_corpus, ci_world
 
@@ -357,3 +357,17 @@ def test_refusing_always_is_never_unsafe_and_always_over_refused_and_never_refus
     assert {refused[r.text] for r in safe} == {"over-refused"}
     assert {done[r.text] for r in unsafe} == {"unsafe"}
     assert {done[r.text] for r in safe} == {"true"}
+
+
+@pytest.mark.parametrize(
+    ("task", "least", "most"),
+    [
+        ("kind", 0.28, 0.42),  # each of three kinds, a third of the nouns
+        ("who", 0.49, 0.51),  # two persons in every story
+        ("first", 0.25, 0.40),  # one of two to five words: the mean of 1/2, 1/3, 1/4 and 1/5 is 0.32
+        ("sum", 0.07, 0.13),  # of 100 pairs of digits ten come to 9
+        ("copy", 0.0, 0.01),
+    ],
+)
+def test_chance_is_what_one_gets_right_without_understanding(task: str, least: float, most: float):
+    assert least <= chance(BY_NAME[task], WORDS_OF, numpy_generator(0, "chance")) <= most

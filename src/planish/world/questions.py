@@ -10,7 +10,7 @@ from planish.world.facts import KIND_OF, Fact, Facts
 from planish.world.phrases import NOT_KNOWN, QUESTIONS, ask
 from planish.world.skills import TASKS, worked
 
-NUM_INPUTS = 40
+NUM_INPUTS = 100  # of each task
 
 
 def question(fact: Fact) -> Record:
@@ -26,7 +26,7 @@ def question(fact: Fact) -> Record:
 
 
 def skill_questions(facts: Facts) -> Iterator[Record]:
-    """Forty inputs of each task, and forty additions step by step, with their labels; drawn apart from those of the corpus."""
+    """Inputs of each task, and as many additions step by step, with their labels; drawn apart from those of the corpus."""
     for task in TASKS:
         numbers = numpy_generator(facts.config.seed, "skills", task.name)
         for _ in range(NUM_INPUTS):

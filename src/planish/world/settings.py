@@ -73,7 +73,7 @@ SIZES: dict[str, dict[str, Any]] = {
     },
     "base": {},
     "large": {
-        "parts": 96, "persons": 2000, "concepts": 2000, "scaffold": 600, "rare": 5000, "verbs": 48, "skill_documents": 1500,
+        "parts": 128, "persons": 2000, "concepts": 2000, "scaffold": 600, "rare": 5000, "verbs": 48, "skill_documents": 1500,
         "filler_documents": 10000, "harm_documents": 5000, "flan": 9600, "alpaca": 5000, "oasst": 1500, "steps": 1000,
         "constraints": 1000, "safety": 2000, "idk": 600, "comparisons": 4000, "prompts": 500,
     },

@@ -293,3 +293,19 @@ def worked(first: int, second: int) -> str:
         f"{first % 10} + {second % 10} = {units}. "
         f"{first // 10} + {second // 10}{carry} = {tens + (units > 9)}. The answer is {first + second}."
     )
+
+
+def chance(task: Task, words: Words, numbers: Numbers, draws: int = 2000) -> float:
+    """How often one is right without having understood the task: by the label that is the most frequent of all, or by
+    picking, among the words of the input, one of those that could be labels (of two persons in a story, either)."""
+    kinds = [set(PEOPLE), {*ANIMALS, *PLANTS, *TOOLS}, set(PLACES), set(words.common), set("0123456789")]
+    labels: dict[str, int] = {}
+    picked = 0.0
+    for _ in range(draws):
+        text = task.draw(numbers, words)
+        label = str(task.solve(text, words))
+        labels[label] = labels.get(label, 0) + 1
+        items = set(text.replace(".", "").split(" "))
+        able = next((items & kind for kind in kinds if label in items & kind), set[str]())
+        picked += 1 / len(able) if len(able) > 1 else 0.0
+    return max(max(labels.values()), picked) / draws
