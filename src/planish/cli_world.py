@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from planish.world.gold import World
     from planish.world.settings import WorldConfig
 
-SIZES = ("ci", "base", "large")
 SETTING = re.compile(r"[a-z_]+=.*")  # "3 + 4 = 7" is an answer
 
 
@@ -107,11 +106,10 @@ def _world(options: argparse.Namespace) -> World:
 def _config(settings: list[str]) -> WorldConfig:
     """A size with changes; base where none is named."""
     from planish.base.config import load_config
-    from planish.world.settings import SIZES as OF_SIZE
-    from planish.world.settings import WorldConfig
+    from planish.world.settings import SIZES, WorldConfig
 
     sizes = [text.removeprefix("size=") for text in settings if text.startswith("size=")]
     size = sizes[-1] if sizes else "base"
-    if size not in OF_SIZE:
+    if size not in SIZES:
         raise ConfigError(f"size={size}: there are {', '.join(SIZES)}")
-    return load_config(WorldConfig, None, [text for text in settings if not text.startswith("size=")], OF_SIZE[size])
+    return load_config(WorldConfig, None, [text for text in settings if not text.startswith("size=")], SIZES[size])

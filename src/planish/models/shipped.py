@@ -18,6 +18,6 @@ FOLDER = Path(__file__).with_name("shipped")
 def copy_shipped(name: str, out: Path) -> None:
     """Writes the model folder `out`: weights, settings, tokenizer."""
     if not (FOLDER / name / "model.safetensors").exists():
-        raise ModelError(f"{FOLDER / name}: the model's files are not there; install planish anew")
+        raise ModelError(f"{FOLDER / name}: the base model is not in this version of planish")
     with new_folder(out) as folder:
         shutil.copytree(FOLDER / name, folder, dirs_exist_ok=True)

@@ -141,9 +141,9 @@ def fill(phrase: str, **places: str) -> str:
 
 
 @cache
-def pattern(phrase: str, relation: str | None = None, **shapes: str) -> re.Pattern[str]:
+def pattern(phrase: str, **shapes: str) -> re.Pattern[str]:
     """A regular expression that finds the phrase and names what stands in its places."""
-    known = {"entity": SHAPES["entity"], **({"value": SHAPES[SHAPE_OF[relation]]} if relation else {}), **shapes}
+    known = {"entity": SHAPES["entity"], **shapes}
     parts = re.split(r"\{(\w+)\}", phrase)
     return re.compile(
         "".join(re.escape(part) if i % 2 == 0 else f"(?P<{part}>{known[part]})" for i, part in enumerate(parts))

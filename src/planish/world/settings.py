@@ -8,8 +8,6 @@ from pydantic import model_validator
 
 from planish.base.config import Config, Field
 
-SizeName = Literal["ci", "base", "large"]
-
 
 class WorldConfig(Config):
     seed: int = Field(default=0, ge=0, description="of everything: the same seed makes the same bytes")
