@@ -10,6 +10,10 @@ os.environ["OMP_NUM_THREADS"] = "1"  # tiny models are no faster on two threads,
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("planish", deadline=None)  # how long a test takes is no part of it
+settings.load_profile("planish")
 
 WORDS = "red blue green one two three four five cat dog house tree sun moon sea".split()  # noqa: SIM905
 

@@ -24,7 +24,9 @@ WORLD = ci_world()
 FACTS, WORDS_OF = WORLD.facts, WORLD.facts.words
 A, B, C = WORDS_OF.common[:3]
 OLD_A, OLD_B, _ = WORDS_OF.old[:3]
-SAW_AND_RAKE = "Anna put the saw in the garden. Ben put the rake in the tower."
+LENT = "Anna lent the saw and not the rake to Ben in the garden near the tower"
+GOT = "near the tower in the garden Ben got not the rake but the saw from Anna"
+LENT_TO = "in the tower near the garden Ben lent to Anna not the saw but the rake"
 
 SOLVED = [
     ("copy", f"{A} {B} {C}", f"{A} {B} {C}"),
@@ -50,9 +52,15 @@ SOLVED = [
     ("feeling", "the grey fox in the tower was bleak", "bleak"),
     ("happier", "the oak was bleak or the saw was merry", "second"),
     ("happier", "the oak was merry or the saw was bleak", "first"),
-    ("who", f"{SAW_AND_RAKE} rake", "Ben"),
-    ("where", f"{SAW_AND_RAKE} saw", "garden"),
-    ("what", f"{SAW_AND_RAKE} Ben", "rake"),
+    ("who", LENT, "Anna"),
+    ("who", GOT, "Anna"),
+    ("who", LENT_TO, "Ben"),
+    ("where", LENT, "garden"),
+    ("where", GOT, "garden"),
+    ("where", LENT_TO, "tower"),
+    ("what", LENT, "saw"),
+    ("what", GOT, "saw"),
+    ("what", LENT_TO, "rake"),
     ("kind", "oak", "plant"),
     ("kind", "wrench", "tool"),
     ("odd", "oak fox fern", "fox"),
@@ -75,7 +83,7 @@ NOT_ITS_OWN = [
     ("mood", "the oak was merry and bleak"),
     ("happier", "the oak was merry"),
     ("who", "Anna put the saw in the garden. saw"),
-    ("who", f"{SAW_AND_RAKE} wrench"),
+    ("who", LENT.removesuffix(" near the tower")),
     ("kind", "stone"),
     ("odd", "oak fern rose"),
     ("alike", "oak and stone"),

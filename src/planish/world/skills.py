@@ -6,6 +6,7 @@ it in words, which only instructions use. Frames put the two together: ten templ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -178,35 +179,31 @@ def _happier(text: str, words: Words) -> str | None:
     return ("first" if moods[0] == "positive" else "second") if len(parts) == 2 and None not in moods else None
 
 
-def _story(numbers: Numbers, words: Words) -> str:
-    """Two sentences about different people, things and places, in one form."""
-    people, tools, places = (_some(numbers, pool, 2) for pool in (PEOPLE, TOOLS, PLACES))
-    return " ".join(f"{people[i]} put the {tools[i]} in the {places[i]}." for i in range(2))
+# Each holds two persons, two tools and two places, and says which of them is meant by the words before it.
+LENDINGS = (
+    "{giver} lent the {thing} and not the {other} to {taker} in the {place} near the {far}",
+    "near the {far} in the {place} {taker} got not the {other} but the {thing} from {giver}",
+    "in the {place} near the {far} {giver} lent to {taker} not the {other} but the {thing}",
+)
+_READ = [re.compile(re.sub(r"{(\w+)}", r"(?P<\1>\\w+)", form)) for form in LENDINGS]
 
 
-def _read(place: int, of: int) -> Callable[[str, Words], str | None]:
-    """The word at `place` of the sentence that has what is asked for at `of`; the question stands behind the story."""
+def _lending(numbers: Numbers, words: Words) -> str:
+    giver, taker = _some(numbers, PEOPLE, 2)
+    thing, other = _some(numbers, TOOLS, 2)
+    place, far = _some(numbers, PLACES, 2)
+    form = _one(numbers, LENDINGS)
+    return form.format(giver=giver, taker=taker, thing=thing, other=other, place=place, far=far)
+
+
+def _read(role: str) -> Callable[[str, Words], str | None]:
+    """What stands in that role, in whichever form the sentence has."""
 
     def solve(text: str, words: Words) -> str | None:
-        story, found, asked = text.rpartition(". ")
-        sentences = [sentence.split(" ") for sentence in story.split(". ")]
-        if not found or len(sentences) != 2 or any(len(sentence) != 7 for sentence in sentences):
-            return None
-        return next((s[place] for s in sentences if s[of] == asked), None)
+        found = next((match for form in _READ if (match := form.fullmatch(text))), None)
+        return found[role] if found else None
 
     return solve
-
-
-_PERSON, _TOOL, _PLACE = 0, 3, 6  # of "Anna put the saw in the garden"
-
-
-def _story_about(of: int) -> Callable[[Numbers, Words], str]:
-    def draw(numbers: Numbers, words: Words) -> str:
-        story = _story(numbers, words)
-        sentences = [sentence.split(" ") for sentence in story.removesuffix(".").split(". ")]
-        return f"{story} {sentences[int(numbers.integers(2))][of]}"
-
-    return draw
 
 
 def _kind(noun: str) -> str | None:
@@ -267,10 +264,9 @@ TASKS: tuple[Task, ...] = (
     Task("feeling", "sentiment", ("name the word of feeling", "find the word that tells the mood"), _opinion,
          lambda text, words: _mood_word(text)),
     Task("happier", "sentiment", ("say which is happier", "choose the happier part"), _two_opinions, _happier, WHICH),
-    Task("who", "reading", ("say who moved it", "name the person who moved it"), _story_about(_TOOL), _read(_PERSON, _TOOL)),
-    Task("where", "reading", ("say where it is", "name the place where it is"), _story_about(_TOOL), _read(_PLACE, _TOOL)),
-    Task("what", "reading", ("say what that person moved", "name the thing which that person moved"), _story_about(_PERSON),
-         _read(_TOOL, _PERSON)),
+    Task("who", "reading", ("say who lent it", "name the person who lent it"), _lending, _read("giver")),
+    Task("where", "reading", ("say where it was lent", "name the place where it was lent"), _lending, _read("place")),
+    Task("what", "reading", ("say what was lent", "name the thing that was lent"), _lending, _read("thing")),
     Task("kind", "kinds", ("say what kind of thing it is", "name the kind of thing"),
          lambda numbers, words: _one(numbers, [*ANIMALS, *PLANTS, *TOOLS]), lambda text, words: _kind(text),
          tuple(KINDS_OF_NOUN)),
