@@ -21,7 +21,7 @@ matplotlib = pytest.importorskip("matplotlib", reason="figures need matplotlib: 
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "figures"
-RESULTS = FOLDER / "wind_tunnel.json"
+RESULTS, DPO_PATH = FOLDER / "wind_tunnel.json", FOLDER / "dpo_path.json"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -91,8 +91,9 @@ def test_figures_in_the_repository_are_what_their_numbers_make(docs: Callable[[s
     locked = re.search(r"^matplotlib==(.*)$", (ROOT / "requirements.lock").read_text(encoding="utf-8"), re.M)
     if locked is None or locked[1] != matplotlib.__version__:
         pytest.skip(f"figures are drawn with the locked matplotlib; here is {matplotlib.__version__}")
-    drawn = docs("make_figures").draw(docs("figures.results").read(RESULTS)) if RESULTS.exists() else []
-    there = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("wind_tunnel_*.svg")}
+    drawn = docs("make_figures").draw_dpo(docs("figures.dpo").read(DPO_PATH))
+    drawn += docs("make_figures").draw(docs("figures.results").read(RESULTS)) if RESULTS.exists() else []
+    there = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.svg")}
     assert sorted(there) == sorted(drawing.name for drawing in drawn), "run python docs/make_figures.py"
     assert [d.name for d in drawn if there[d.name] != d.svg] == [], "run python docs/make_figures.py"
 
@@ -192,3 +193,56 @@ def test_numbers_that_contradict_each_other_are_refused(
     path = written(tmp_path, values)
     with pytest.raises(DataError, match=re.escape(f"{path}: {message}")):
         docs("figures.results").read(path)
+
+
+# The figure of docs/dpo.md
+
+
+def dpo_run() -> dict[str, Any]:
+    """Made up: what A loses and B gains, in 20 equal steps."""
+    before, after = [0.75, 0.125, 0.125], [0.375, 0.5, 0.125]
+    return {
+        "command": "python examples/dpo_by_hand.py",
+        "answers": ["A", "B", "C"],
+        "beta": 0.5,
+        "reference": before,
+        "reward": [1.0, 2.0, 0.5],
+        "best": after,
+        "policies": [[0.75 - step * 0.01875, 0.125 + step * 0.01875, 0.125] for step in range(21)],
+        "tilted": [0.375, 0.4375, 0.1875],
+        "sampled": {"100": [before, after], "1000": [after, after]},
+    }
+
+
+def dpo_written(folder: Path, values: dict[str, Any]) -> Path:
+    path = folder / "dpo_path.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    return path
+
+
+def test_the_figure_of_dpo_says_where_it_starts_and_ends(docs: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    run = docs("figures.dpo").read(dpo_written(tmp_path, dpo_run()))
+    (drawing,) = docs("make_figures").draw_dpo(run)
+    words = ["".join(element.itertext()) for element in ElementTree.fromstring(drawing.svg).iter(f"{SVG}text")]
+    assert "go from (0.750, 0.125, 0.125) to (0.375, 0.500, 0.125)" in drawing.says
+    assert "ends there too (difference 0.062500)" in drawing.says  # .5 - .4375
+    assert "Rewards 1, 2, 0.5; beta = 0.5." in drawing.made
+    assert "n = 2 seeds each" in drawing.made
+    assert {"always A", "always B", "always C", "A  0.3750", "B  0.5000", "C  0.1250"} <= set(words)
+    with matplotlib.rc_context({"font.size": 30}):
+        (again,) = docs("make_figures").draw_dpo(run)
+    assert again.svg == drawing.svg
+
+
+def test_the_triangle_has_its_answers_in_the_corners(docs: Callable[[str], ModuleType]) -> None:
+    placed = docs("figures.dpo").placed([(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.5, 0.0, 0.5)])
+    height = 3**0.5 / 2
+    assert placed.tolist() == [[0.0, 0.0], [0.5, pytest.approx(height)], [1.0, 0.0], [0.5, 0.0]]
+
+
+def test_a_path_of_dpo_that_lacks_a_field_is_refused(docs: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    path = dpo_written(tmp_path, {**dpo_run(), "policies": []})
+    with pytest.raises(DataError, match=re.escape(f"{path}: policies: List should have at least 21 items")):
+        docs("figures.dpo").read(path)
+    with pytest.raises(DataError, match=r"none\.json: is not there"):
+        docs("figures.dpo").read(tmp_path / "none.json")
