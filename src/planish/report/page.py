@@ -17,6 +17,7 @@ from planish.base.files import write_text
 from planish.report import sentences
 from planish.report.answers import answers, answers_say, folded
 from planish.report.figures import Figure, comparison_figure, run_figures
+from planish.report.ranking import percent, ranked, span
 from planish.report.runs import ALL, Run, read_run
 from planish.report.template import template
 from planish.report.verdicts import judged, summary, worth
@@ -40,7 +41,7 @@ def render(runs: Sequence[Run]) -> str:
     comparison = _comparison(runs, names) if len(runs) > 1 else None
     figures: Figures = dict(comparison["figures"]) if comparison else {}
     for article in articles:
-        figures |= article["figures"]
+        figures |= article["figures"] | (article["ranking"].figures if article["ranking"] else {})
     return _template().render(
         title=articles[0]["title"] if len(runs) == 1 else f"{len(runs)} runs side by side",
         articles=articles,
@@ -70,8 +71,9 @@ def command(run: Run) -> str:
 def _article(run: Run, place: str, name: str) -> dict[str, Any]:
     """What the template says about one run."""
     with_verdicts, misfit = judged(run)
+    ranking, unread = ranked(run, place)
     given = answers(with_verdicts)
-    notes = (sentences.state(run), sentences.selection(run), sentences.leaks(run), misfit)
+    notes = (sentences.state(run), sentences.selection(run), sentences.leaks(run), misfit, unread)
     return {
         "run": run,
         "place": place,
@@ -88,6 +90,7 @@ def _article(run: Run, place: str, name: str) -> dict[str, Any]:
         "answers": given,
         "answers_say": answers_say(run, given),
         "world": summary(given),
+        "ranking": ranking,
         "command": command(run),
     }
 
@@ -156,5 +159,7 @@ def _template() -> jinja2.Template:
         "listed": sentences.listed,
         "folded": folded,
         "worth": worth,
+        "percent": percent,
+        "span": span,
     }
     return template("page.html", filters)
