@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from planish.base.types import Example
+from planish.base.types import Choices, Example
 from planish.models.load import quiet
 
 VOCAB_SIZE = 320
@@ -113,6 +114,13 @@ def random_examples(lengths: Sequence[int], seed: int = 0, vocab_size: int = VOC
         )
         for i, length in enumerate(lengths)
     ]
+
+
+def compared(some: Example, trunk: int, ends: tuple[int, ...]) -> Example:
+    """The same tokens as a prompt of `trunk` tokens with completions that end at `ends`, the first of them the best, every
+    token of them learnt."""
+    learnt = np.arange(len(some)) >= trunk
+    return replace(some, loss_mask=learnt, choices=Choices(trunk, ends, tuple(range(len(ends)))))
 
 
 def logprobs_one_by_one(model: PreTrainedModel, examples: Sequence[Example]) -> Tensor:

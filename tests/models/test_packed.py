@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from helpers import (
     KINDS,
     UNPACKABLE,
+    compared,
     eager,
     example,
     gradients,
@@ -22,7 +23,7 @@ from helpers import (
     random_examples,
     tiny_model,
 )
-from planish.base.types import Packed, pack
+from planish.base.types import Packed, pack, unshared
 from planish.data.packing import deal
 from planish.maths.reductions import Reduction
 from planish.methods.supervised import Likelihood
@@ -121,6 +122,40 @@ def test_a_model_that_would_be_silently_wrong_is_caught_even_untrained(kind: str
     policy = CausalLM(tiny_model(kind, initializer_range=0.02))
     assert policy.why_not_packed is not None
     assert "differ" in policy.why_not_packed
+
+
+# A prompt once for several completions
+
+COMPARED = [
+    compared(random_examples([30], seed=5)[0], trunk=10, ends=(17, 25, 30)),
+    random_examples([9], seed=6)[0],
+    compared(random_examples([12], seed=7)[0], trunk=4, ends=(7, 12)),
+]
+
+
+@pytest.mark.usefixtures("nothing_below_float64")
+@pytest.mark.parametrize("kind", [*KINDS, "bloom", "mamba", "lfm2"])
+def test_a_shared_prompt_gives_the_numbers_of_one_that_is_repeated(kind: str) -> None:
+    policy, packed = CausalLM(tiny_model(kind, torch.float64)), pack(COMPARED)
+    assert policy.shares_prompts == (kind in KINDS and kind != "codegen")
+    apart = [example for some in COMPARED for example in unshared(pack([some])).examples]
+    assert [len(example) for example in apart] == [17, 18, 15, 9, 7, 9]
+    expected_L = logprobs_one_by_one(tiny_model(kind, torch.float64), apart)
+    torch.testing.assert_close(policy(packed).detach(), expected_L, rtol=0, atol=1e-9)
+    policy(packed, weights_of(packed))[0].backward()
+    found = gradients(policy.model)
+    policy(unshared(packed), weights_of(packed))[0].backward()
+    assert largest_difference(found, gradients(policy.model)) < 1e-9
+
+
+def test_a_shared_prompt_is_laid_out_once() -> None:
+    packed = pack(COMPARED)
+    assert packed.num_tokens == 30 + 9 + 12
+    assert packed.bounds == (0, 17, 25, 30, 39, 46, 51)
+    assert packed.prefixes == ((0, 0), (0, 10), (0, 10), (0, 0), (0, 0), (39, 43))
+    assert packed.positions_T[[10, 17, 25, 46]].tolist() == [10, 10, 10, 4]
+    firsts = [packed.targets_L.tolist().index(place) for place in (10, 17, 25, 43, 46)]
+    assert packed.predictors_L[firsts].tolist() == [9, 9, 9, 42, 42]
 
 
 def test_a_row_where_nothing_is_learnt_gives_zero_gradients() -> None:
@@ -225,7 +260,7 @@ def test_recomputed_layers_keep_fewer_activations(tmp_path: Path) -> None:
 # Neighbours
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *UNPACKABLE])
+@pytest.mark.parametrize("kind", [*KINDS, "bloom", "mamba", "lfm2"])
 def test_pain_11_a_neighbours_tokens_change_nothing(kind: str) -> None:
     policy = CausalLM(tiny_model(kind))
     first, other, last = random_examples([11, 14, 8], seed=3)

@@ -103,7 +103,7 @@ def test_rows_one_by_one_give_the_numbers_of_packed_rows(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("planish.models.forward._why_not_packed", lambda model: "a test says so")
+    monkeypatch.setattr("planish.models.forward._why_not_packed", lambda model, shared: "a test says so")
     found = run(method, settings(method, tiny_model, tiny_data, tmp_path / "run"))
     assert_same(found, reference[method], 1e-9)
 

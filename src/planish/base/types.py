@@ -1,16 +1,32 @@
 """The two shapes of data that cross floors: a tokenised example, and the packed row one forward pass sees.
 
-Letters: T tokens in a packed row, S sequences in it, L tokens that count towards the loss.
+Letters: T tokens in a packed row, E examples in it, S sequences, L tokens that count towards the loss. An example is one
+sequence, or, where completions of one prompt are compared, one for each completion.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Several completions of one prompt, laid behind it one after the other: the prompt's tokens stand there once.
+
+    Two completions of 2 and 1 tokens behind a prompt of 3: `trunk` 3, `ends` (5, 6).
+    """
+
+    trunk: int  # tokens of the prompt, which every completion follows
+    ends: tuple[int, ...]  # where each completion ends; each begins where the one before ends
+    ranks: tuple[int, ...]  # the place of each, 0 is best, equal numbers are a tie
+    scores: tuple[float, ...] = ()  # what the annotator gave each, if anything
+    reference: tuple[float, ...] = ()  # log-probability of each under the reference, once that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +37,7 @@ class Example:
     loss_mask: np.ndarray  # bool [t]
     name: str  # where it came from, for messages: "alpaca.json row 12"
     source: int = 0  # number of the mixture's source
+    choices: Choices | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -37,19 +54,33 @@ class Packed:
         bounds       (0, 3, 5)
         targets_L    [1, 2, 4]      the tokens that are learnt, by place in the row
         predictors_L [0, 1, 3]      the places that predict them
+
+    One example of two completions, c d and e, behind the prompt a b. The second sees the prompt, but not the first:
+
+        tokens_T     a b c d | e
+        positions_T  0 1 2 3 | 2
+        bounds       (0, 4, 5)
+        prefixes     ((0, 0), (0, 2))   from where to where stands the prompt that each sequence goes on from
+        targets_L    [2, 3, 4]
+        predictors_L [1, 2, 1]
     """
 
     tokens_T: Tensor  # int64
-    positions_T: Tensor  # int64, from 0 in each sequence
+    positions_T: Tensor  # int64, from 0 in each sequence, or from the end of its prefix
     bounds: tuple[int, ...]  # S+1 places, from 0 to T
+    prefixes: tuple[tuple[int, int], ...]  # S
     targets_L: Tensor  # int64, increasing
+    predictors_L: Tensor  # int64
     sequences_L: Tensor  # int64: to which of the S sequences each target belongs
-    names: tuple[str, ...]  # S
-    sources: tuple[int, ...]  # S
+    examples: tuple[Example, ...]  # E
 
     @property
-    def predictors_L(self) -> Tensor:
-        return self.targets_L - 1
+    def names(self) -> tuple[str, ...]:
+        return tuple(example.name for example in self.examples)
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        return tuple(example.source for example in self.examples)
 
     @property
     def num_tokens(self) -> int:
@@ -67,34 +98,63 @@ class Packed:
         """Learnt tokens of each sequence, [S]."""
         return torch.bincount(self.sequences_L, minlength=self.num_sequences)
 
+    def last_S(self) -> Tensor:
+        """The place of each sequence's last token, [S]."""
+        return torch.tensor(self.bounds[1:], device=self.tokens_T.device) - 1
+
     def to(self, device: torch.device) -> Packed:
         if self.tokens_T.device == device:
             return self
-        moved = (
-            t.to(device, non_blocking=True) for t in (self.tokens_T, self.positions_T, self.targets_L, self.sequences_L)
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(
+            self, **{k: t.to(device, non_blocking=True) for k, t in tensors.items() if isinstance(t, Tensor)}
         )
-        tokens, positions, targets, sequences = moved
-        return Packed(tokens, positions, self.bounds, targets, sequences, self.names, self.sources)
 
 
 def pack(examples: Sequence[Example]) -> Packed:
     """Lays examples end to end. None at all gives a row of one token that nothing is learnt from, so that a rank
     without work can still take part in its neighbours' collectives."""
-    if not examples:
-        examples, names, sources = [Example(np.zeros(1, np.int32), np.zeros(1, np.bool_), "")], (), ()
-        bounds = (0, 1)
-    else:
-        names, sources = tuple(e.name for e in examples), tuple(e.source for e in examples)
-        bounds = (0, *np.cumsum([len(e) for e in examples]).tolist())
-    mask = np.concatenate([e.loss_mask for e in examples])
-    targets = np.flatnonzero(mask)
-    sequence_of = np.repeat(np.arange(len(examples)), [len(e) for e in examples])
+    laid = examples or [Example(np.zeros(1, np.int32), np.zeros(1, np.bool_), "")]
+    starts = np.cumsum([0, *(len(e) for e in laid)]).tolist()
+    sequences = [sequence for e, start in zip(laid, starts, strict=False) for sequence in _sequences(e, start)]
+    bounds = (0, *(stop for _, stop, _ in sequences))
+    targets = np.flatnonzero(np.concatenate([e.loss_mask for e in laid]))
+    sequence_of = np.repeat(np.arange(len(sequences)), np.diff(bounds))
+    predictors = targets - 1
+    for start, _, (_, end) in sequences:
+        if end:  # its first token is predicted by the prompt's last
+            predictors[targets == start] = end - 1
+    positions = [np.arange(stop - start) + (p[1] - p[0]) for start, stop, p in sequences]
     return Packed(
-        tokens_T=torch.from_numpy(np.concatenate([e.tokens for e in examples]).astype(np.int64)),
-        positions_T=torch.from_numpy(np.concatenate([np.arange(len(e)) for e in examples])),
+        tokens_T=torch.from_numpy(np.concatenate([e.tokens for e in laid]).astype(np.int64)),
+        positions_T=torch.from_numpy(np.concatenate(positions)),
         bounds=bounds,
+        prefixes=tuple(prefix for _, _, prefix in sequences),
         targets_L=torch.from_numpy(targets),
+        predictors_L=torch.from_numpy(predictors),
         sequences_L=torch.from_numpy(sequence_of[targets]),
-        names=names,
-        sources=sources,
+        examples=tuple(examples),
     )
+
+
+def unshared(packed: Packed) -> Packed:
+    """The same sequences, each with its prompt before it: longer, and for models that cannot go on from a prefix. The
+    targets keep their order."""
+    examples: list[Example] = []
+    for example in packed.examples:
+        for start, stop, (first, last) in _sequences(example, 0):
+            mask = np.concatenate([np.zeros(last - first, np.bool_), example.loss_mask[start:stop]])
+            tokens = np.concatenate([example.tokens[first:last], example.tokens[start:stop]])
+            examples.append(Example(tokens, mask, example.name, example.source))
+    return pack(examples).to(packed.tokens_T.device)
+
+
+def _sequences(example: Example, start: int) -> list[tuple[int, int, tuple[int, int]]]:
+    """From where to where each sequence of an example stands in the row, and its prefix. The first completion goes on
+    from the prompt as any text does, so prompt and completion are one sequence."""
+    if example.choices is None:
+        return [(start, start + len(example), (0, 0))]
+    ends = [start, *(start + end for end in example.choices.ends)]
+    prefix = (start, start + example.choices.trunk)
+    own = (0, 0)
+    return [(a, b, prefix if k and prefix[1] > prefix[0] else own) for k, (a, b) in enumerate(pairwise(ends))]

@@ -14,7 +14,7 @@ import weakref
 from array import array
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -23,9 +23,10 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from planish.base.errors import DataError
-from planish.base.types import Example
+from planish.base.types import Choices, Example
+from planish.data.choices import ChoiceTable, lay_out
 from planish.data.origins import Origins
-from planish.data.rows import Demonstration, Dropped, Learnt, Origin, Text
+from planish.data.rows import Comparison, Demonstration, Dropped, Learnt, Origin, Text
 from planish.data.templates import ChatTemplate, Encoded, Rendered
 
 TooLong = Literal["stop", "drop", "cut"]
@@ -56,9 +57,13 @@ class Examples:
         self._coded = np.zeros(0, np.int32)
         self._offsets = array("q", [0])
         self._origins = Origins()
+        self.choices: ChoiceTable | None = None  # of comparisons
         self.num_targets = 0  # learnt tokens of all examples
 
-    def append(self, encoded: Encoded, origin: Origin) -> None:
+    def append(self, encoded: Encoded, origin: Origin, choices: Choices | None = None) -> None:
+        if choices is not None:
+            self.choices = self.choices or ChoiceTable()
+            self.choices.append(choices)
         tokens = encoded.tokens.astype(np.int32)
         self._fresh += np.where(encoded.loss_mask, tokens, ~tokens).tobytes()
         self._offsets.append(self._offsets[-1] + len(tokens))
@@ -72,7 +77,8 @@ class Examples:
 
     def __getitem__(self, i: int) -> Example:
         coded = self._all()[self._offsets[i] : self._offsets[i + 1]]
-        return Example(np.where(coded < 0, ~coded, coded), coded >= 0, self.name(i), self.source)
+        choices = None if self.choices is None else self.choices[i]
+        return Example(np.where(coded < 0, ~coded, coded), coded >= 0, self.name(i), self.source, choices)
 
     def name(self, i: int) -> str:
         """Where example i came from: "alpaca.json row 12"."""
@@ -93,6 +99,8 @@ class Examples:
         for start in range(0, len(coded), SPILL):
             digest.update(coded[start : start + SPILL].data)
         digest.update(memoryview(self._offsets))
+        for part in self.choices.parts() if self.choices is not None else []:
+            digest.update(part)
 
     def _spill(self) -> None:
         if self._file is None:
@@ -121,25 +129,26 @@ class Encoding:
     cut: list[Dropped] = field(default_factory=list)  # rows that were shortened, and by how much
 
 
-Batch = list[tuple[Learnt, Encoding]]
+Encodable = Learnt | Comparison
+Batch = list[tuple[Encodable, Encoding]]
 
 
 def encode_rows(
-    rows: Iterable[Learnt],
+    rows: Iterable[Encodable],
     tokenizer: PreTrainedTokenizerBase,
     template: ChatTemplate | None,
     max_tokens: int,
     too_long: TooLong = "stop",
     source: int = 0,
 ) -> Encoding:
-    """Tokenises demonstrations through the chat template and documents as they are."""
+    """Tokenises demonstrations and comparisons through the chat template and documents as they are."""
     encoding = Encoding(Examples(source))
     encode_into(((row, encoding) for row in rows), tokenizer, template, max_tokens, too_long)
     return encoding
 
 
 def encode_into(
-    rows: Iterable[tuple[Learnt, Encoding]],
+    rows: Iterable[tuple[Encodable, Encoding]],
     tokenizer: PreTrainedTokenizerBase,
     template: ChatTemplate | None,
     max_tokens: int,
@@ -148,7 +157,7 @@ def encode_into(
     """Tokenises each row into the encoding beside it. While one batch is tokenised, the next is read and rendered."""
     remaining = iter(rows)
     with ThreadPoolExecutor(1) as worker:
-        waiting: list[tuple[Batch, Future[list[Encoded]]]] = []
+        waiting: list[tuple[Batch, Future[list[list[Encoded]]]]] = []
         while (batch := list(islice(remaining, BATCH))) or waiting:
             if batch:
                 rendered = _render([row for row, _ in batch], template)
@@ -158,27 +167,38 @@ def encode_into(
                 _add(*waiting.pop(0), max_tokens, too_long)
 
 
-def _render(rows: list[Learnt], template: ChatTemplate | None) -> list[Rendered]:
-    chats = [row for row in rows if isinstance(row, Demonstration)]
+def _render(rows: list[Encodable], template: ChatTemplate | None) -> list[Rendered]:
+    chats = [chat for row in rows for chat in _conversations(row)]
     if chats and template is None:
         raise DataError(f"{chats[0].origin}: a conversation needs a chat template, and none was made")
     return template.render(chats) if template else []
 
 
+def _conversations(row: Encodable) -> list[Demonstration]:
+    """The row as conversations: itself, or one for each completion, of which only the completion is learnt."""
+    if isinstance(row, Comparison):
+        prompt = [replace(message, trained=False) for message in row.prompt]
+        return [Demonstration((*prompt, replace(each, trained=True)), row.origin) for each in row.completions]
+    return [row] if isinstance(row, Demonstration) else []
+
+
 def _tokenise(
-    rows: list[Learnt], rendered: list[Rendered], tokenizer: PreTrainedTokenizerBase, template: ChatTemplate | None
-) -> list[Encoded]:
+    rows: list[Encodable], rendered: list[Rendered], tokenizer: PreTrainedTokenizerBase, template: ChatTemplate | None
+) -> list[list[Encoded]]:
+    """The tokens of each row: of a document or conversation one, of a comparison one for each completion."""
     chats = iter(template.tokenise(rendered) if template and rendered else [])
     documents = iter(encode_texts(tokenizer, [row.text for row in rows if isinstance(row, Text)]))
-    return [next(chats) if isinstance(row, Demonstration) else next(documents) for row in rows]
+    return [[next(documents)] if isinstance(row, Text) else [next(chats) for _ in _conversations(row)] for row in rows]
 
 
-def _add(batch: Batch, tokenised: Future[list[Encoded]], max_tokens: int, too_long: TooLong) -> None:
+def _add(batch: Batch, tokenised: Future[list[list[Encoded]]], max_tokens: int, too_long: TooLong) -> None:
     for (row, encoding), encoded in zip(batch, tokenised.result(), strict=True):
         if isinstance(row, Text):
-            _add_document(encoding, row, encoded, max_tokens)
+            _add_document(encoding, row, encoded[0], max_tokens)
+        elif isinstance(row, Comparison):
+            _add_comparison(encoding, row, encoded, max_tokens, too_long)
         else:
-            _add_demonstration(encoding, row, encoded, max_tokens, too_long)
+            _add_demonstration(encoding, row, encoded[0], max_tokens, too_long)
 
 
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[Encoded]:
@@ -217,28 +237,44 @@ def _split(encoded: Encoded, max_tokens: int) -> Iterator[Encoded]:
 def _add_demonstration(
     encoding: Encoding, row: Demonstration, encoded: Encoded, max_tokens: int, too_long: TooLong
 ) -> None:
-    length = len(encoded.tokens)
+    if not encoded.loss_mask.any():
+        reason = "no token of it is learnt: every assistant turn is left out of the loss"
+        encoding.dropped.append(Dropped(row.origin, reason))
+    elif fitted := _fitted(encoding, row.origin, [encoded], max_tokens, too_long):
+        encoding.examples.append(fitted[0], row.origin)
+
+
+def _add_comparison(
+    encoding: Encoding, row: Comparison, encoded: list[Encoded], max_tokens: int, too_long: TooLong
+) -> None:
+    if not row.pairs:
+        reason = f"its {len(row.completions)} completions are all tied: there is no pair to learn from"
+        encoding.dropped.append(Dropped(row.origin, reason))
+    elif fitted := _fitted(encoding, row.origin, encoded, max_tokens, too_long):
+        laid, choices = lay_out(row, fitted)
+        encoding.examples.append(laid, row.origin, choices)
+
+
+def _fitted(
+    encoding: Encoding, origin: Origin, encoded: list[Encoded], max_tokens: int, too_long: TooLong
+) -> list[Encoded]:
+    """The conversations of one row, none longer than `max_tokens`; nothing where the row is left out."""
+    length = max(len(each.tokens) for each in encoded)
     if length <= max_tokens:
-        if encoded.loss_mask.any():
-            encoding.examples.append(encoded, row.origin)
-        else:
-            encoding.dropped.append(
-                Dropped(row.origin, "no token of it is learnt: every assistant turn is left out of the loss")
-            )
-        return
+        return encoded
     if too_long == "stop":
         raise DataError(
-            f"{row.origin}: {length} tokens, more than max_tokens={max_tokens}. Nothing is cut unasked: raise data.max_tokens, "
+            f"{origin}: {length} tokens, more than max_tokens={max_tokens}. Nothing is cut unasked: raise data.max_tokens, "
             "or set data.too_long to drop (leave such rows out) or cut (keep their first tokens); both are listed in data.json"
         )
     if too_long == "drop":
-        encoding.dropped.append(Dropped(row.origin, f"{length} tokens, more than max_tokens={max_tokens}"))
-        return
-    shorter = Encoded(encoded.tokens[:max_tokens], encoded.loss_mask[:max_tokens])
-    if not shorter.loss_mask.any():
+        encoding.dropped.append(Dropped(origin, f"{length} tokens, more than max_tokens={max_tokens}"))
+        return []
+    shorter = [Encoded(each.tokens[:max_tokens], each.loss_mask[:max_tokens]) for each in encoded]
+    if not all(each.loss_mask.any() for each in shorter):
         encoding.dropped.append(
-            Dropped(row.origin, f"the prompt alone fills max_tokens={max_tokens}: nothing is left to learn")
+            Dropped(origin, f"the prompt alone fills max_tokens={max_tokens}: nothing is left to learn")
         )
-        return
-    encoding.examples.append(shorter, row.origin)
-    encoding.cut.append(Dropped(row.origin, f"{length - max_tokens} of {length} tokens cut off at the end"))
+        return []
+    encoding.cut.append(Dropped(origin, f"{length - max_tokens} of {length} tokens cut off at the end"))
+    return shorter

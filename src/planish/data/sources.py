@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -19,11 +19,11 @@ from transformers import PreTrainedTokenizerBase
 from planish.base.errors import ConfigError, DataError
 from planish.base.progress import track
 from planish.base.rng import Permutation
-from planish.data.cleaning.contents import digest
+from planish.data.cleaning.contents import apart_digest
 from planish.data.cleaning.hygiene import clean
-from planish.data.examples import Encoding, Examples, encode_into
+from planish.data.examples import Encodable, Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
-from planish.data.rows import LEARNT, Comparison, Demonstration, Dropped, Learnt
+from planish.data.rows import LEARNT, Comparison, Demonstration, Dropped
 from planish.data.settings import DataConfig, SourceConfig
 from planish.data.templates import ChatTemplate
 
@@ -55,15 +55,19 @@ class Source:
         }
 
 
+E = TypeVar("E", bound=Encodable)
+
+
 @dataclass(slots=True)
-class SourceRows:
-    """The rows of one source that can be learnt, read anew each time, and what its importers leave out."""
+class SourceRows(Generic[E]):
+    """The rows of one source that can be learnt, of these kinds, read anew each time, and what its importers leave out."""
 
     name: str
     config: SourceConfig
+    kinds: tuple[type[E], ...]
     dropped: list[Dropped] = field(default_factory=list[Dropped])
 
-    def __iter__(self) -> Iterator[Learnt]:
+    def __iter__(self) -> Iterator[E]:
         self.dropped.clear()
         for path in [self.config.path] if isinstance(self.config.path, str) else self.config.path:
             for row in self._stream(path):
@@ -72,20 +76,25 @@ class SourceRows:
                 else:
                     yield row
 
-    def _stream(self, path: str) -> Iterator[Learnt | Dropped]:
-        if self.config.take == "demonstrations":
-            yield from stream_rows(path, LEARNT, self.config.format)
+    def _stream(self, path: str) -> Iterator[E | Dropped]:
+        if self.config.take == "demonstrations" or Comparison in self.kinds:
+            yield from stream_rows(path, self.kinds, self.config.format)
             return
         for row in stream_rows(path, (Comparison,), self.config.format):
-            yield row if isinstance(row, Dropped) else best_of(row)
+            yield row if isinstance(row, Dropped) else cast(E | Dropped, best_of(row))
 
 
 def best_of(row: Comparison) -> Demonstration | Dropped:
     """The completion that was ranked first, as a demonstration."""
-    best = [message for message, rank in zip(row.completions, row.ranks, strict=True) if rank == min(row.ranks)]
-    if len(best) > 1:
-        return Dropped(row.origin, f"{len(best)} completions share the first rank, so none is best")
-    return Demonstration((*row.prompt, best[0]), row.origin, about=row.about)
+    if (count := row.ranks.count(min(row.ranks))) > 1:
+        return Dropped(row.origin, f"{count} completions share the first rank, so none is best")
+    return a_best_of(row)
+
+
+def a_best_of(row: Comparison) -> Demonstration:
+    """The same, or the first of those that share the first rank."""
+    best = row.completions[row.ranks.index(min(row.ranks))]
+    return Demonstration((*row.prompt, best), row.origin, about=row.about)
 
 
 def prepare_sources(
@@ -95,12 +104,13 @@ def prepare_sources(
     max_tokens: int,
     seed: int,
     folder: Path | None = None,
+    kinds: tuple[type[Encodable], ...] = LEARNT,
 ) -> list[Source]:
     """Reads and tokenises every source. The same files and settings give the same examples on every rank.
 
     The tokens lie in nameless files in `folder`, or where temporary files lie.
     """
-    sources = [SourceRows(name, source) for name, source in config.sources.items()]
+    sources = [SourceRows(name, source, kinds) for name, source in config.sources.items()]
     digests = [_digests(source) for source in sources]
     cleaning = clean(sources, config.hygiene)
     parts = [_split(config, source, digests[k], sorted(cleaning.removed[k]), seed) for k, source in enumerate(sources)]
@@ -133,7 +143,7 @@ def prepare_sources(
 class _Reading:
     """The second pass over a source: each row goes where the first pass decided."""
 
-    source: SourceRows
+    source: SourceRows[Encodable]
     parts: np.ndarray
     copies: dict[int, str]
     training: Encoding
@@ -141,12 +151,12 @@ class _Reading:
     prompts: list[Demonstration] = field(default_factory=list[Demonstration])
     leaks: list[Dropped] = field(default_factory=list[Dropped])
 
-    def rows(self) -> Iterator[tuple[Learnt, Encoding]]:
+    def rows(self) -> Iterator[tuple[Encodable, Encoding]]:
         number = -1
         for number, row in enumerate(track(self.source, f"tokenising {self.source.name}", len(self.parts))):
             part = self.parts[number] if number < len(self.parts) else UNUSED
-            if part == HELD_OUT and isinstance(row, Demonstration):
-                self.prompts.append(row)
+            if part == HELD_OUT and isinstance(row, Demonstration | Comparison):
+                self.prompts.append(row if isinstance(row, Demonstration) else a_best_of(row))
             if number in self.copies:
                 self.leaks.append(Dropped(row.origin, f"a copy is held out in source '{self.copies[number]}'"))
             if part != UNUSED:
@@ -158,13 +168,13 @@ class _Reading:
             )
 
 
-def _digests(source: SourceRows) -> np.ndarray:
-    found = array("Q", (digest(row) for row in track(source, f"reading {source.name}")))
+def _digests(source: SourceRows[Encodable]) -> np.ndarray:
+    found = array("Q", (apart_digest(row) for row in track(source, f"reading {source.name}")))
     return np.array(found, np.uint64)
 
 
 def _split(
-    config: DataConfig, source: SourceRows, digests: np.ndarray, removed: Sequence[int], seed: int
+    config: DataConfig, source: SourceRows[Encodable], digests: np.ndarray, removed: Sequence[int], seed: int
 ) -> np.ndarray:
     """What becomes of each row. A copy of a held-out row is held out with it: what is measured on is not trained on.
 

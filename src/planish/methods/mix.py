@@ -12,13 +12,13 @@ from planish.data.templates import ChatTemplate, ensure_template
 from planish.data.tokenizer import train_tokenizer
 from planish.maths.reductions import Reduction
 from planish.methods.pretrain import NewModel, documents
+from planish.methods.running import RunConfig, account, longest
 from planish.methods.sft import read_template
-from planish.methods.supervised import SupervisedConfig, account, longest
 from planish.models.load import ModelConfig, context_length, load_settings, load_tokenizer
 from planish.train.feed import plan_feed
 
 
-class MixConfig(SupervisedConfig):
+class MixConfig(RunConfig):
     """A recipe of `planish sft` or of `planish pretrain`."""
 
     out: str = Field(default="", description="not used: nothing is written")

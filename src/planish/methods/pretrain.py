@@ -21,24 +21,23 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from planish.base.config import Config, Field
 from planish.base.distributed import barrier, is_main
-from planish.data.rows import Text
+from planish.data.rows import LEARNT, Text
 from planish.data.settings import DataConfig
 from planish.data.sources import SourceRows
 from planish.data.templates import ChatTemplate, ensure_template
 from planish.data.tokenizer import save_tokenizer, train_tokenizer
-from planish.methods.sft import read_template
-from planish.methods.supervised import Learner, SupervisedConfig, learn
+from planish.methods.running import Learner, run_method
+from planish.methods.sampled import SampledConfig
+from planish.methods.sft import bring_policy, read_template
+from planish.methods.supervised import Supervised
 from planish.models.load import (
     DtypeName,
     ModelConfig,
     SavedDtypeName,
     build_model,
     check_vocabulary,
-    compute_dtype,
-    load_model,
     load_tokenizer,
 )
-from planish.models.lora import add_lora
 from planish.train.run_folder import RunFolder
 
 
@@ -50,34 +49,24 @@ class NewModel(Config):
     save_dtype: SavedDtypeName | None = Field(default=None, description="type of the saved weights; absent is dtype")
 
 
-class PretrainConfig(SupervisedConfig):
+class PretrainConfig(SampledConfig):
     model: ModelConfig | NewModel = Field(description="path: a model that goes on learning; architecture: a new one")
 
 
 def pretrain(config: PretrainConfig) -> Path:
     """Trains on every token of `config.data`'s documents; returns the run's folder, whose `model/` is the result."""
+    return run_method(config, Pretraining())
 
-    def bring(run: RunFolder, device: torch.device) -> Learner:
-        model, tokenizer = (
-            _new(config, config.model, run, device)
-            if isinstance(config.model, NewModel)
-            else _known(config.model, device)
-        )
+
+class Pretraining(Supervised[PretrainConfig]):
+    def bring(self, config: PretrainConfig, folder: RunFolder, device: torch.device) -> Learner:
+        if isinstance(config.model, ModelConfig):
+            return bring_policy(config.model, config.data, config.seed, device)
+        model, tokenizer = _new(config, config.model, folder, device)
         check_vocabulary(model, tokenizer)
         ensure_template(tokenizer, read_template(config.data.template))
         template = ChatTemplate(tokenizer, config.data.mask)
-        if isinstance(config.model, NewModel):
-            return Learner(model, tokenizer, template, save_dtype=config.model.save_dtype)
-        adapted = add_lora(model, config.model.lora, config.seed) if config.model.lora else None
-        return Learner(
-            model, tokenizer, template, adapted, compute_dtype(config.model, device), config.model.save_dtype
-        )
-
-    return learn(config, "token_mean", bring)
-
-
-def _known(config: ModelConfig, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    return load_model(config, device), load_tokenizer(config.path, config.trust_remote_code)
+        return Learner(model, tokenizer, template, save_dtype=config.model.save_dtype)
 
 
 def _new(
@@ -101,5 +90,5 @@ def _new(
 def documents(config: DataConfig) -> Iterator[str]:
     """The text of every row, for a tokenizer to be trained on."""
     for name, source in config.sources.items():
-        for row in SourceRows(name, source):
+        for row in SourceRows(name, source, LEARNT):
             yield row.text if isinstance(row, Text) else "\n".join(message.content for message in row.messages)

@@ -14,34 +14,43 @@ import torch
 
 from planish.base.config import Field
 from planish.base.errors import ConfigError
+from planish.data.settings import DataConfig
 from planish.data.templates import ChatTemplate, ensure_template
 from planish.maths.reductions import Reduction
-from planish.methods.supervised import Learner, SupervisedConfig, learn
+from planish.methods.running import Learner, run_method
+from planish.methods.sampled import SampledConfig
+from planish.methods.supervised import Supervised
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model, load_tokenizer
 from planish.models.lora import add_lora
 from planish.train.run_folder import RunFolder
 
 
-class SftConfig(SupervisedConfig):
+class SftConfig(SampledConfig):
     model: ModelConfig = Field(description="the model to fine-tune")
     reduction: Reduction = Field(default="token_mean", description="token_mean, seq_mean or seq_sum")
 
 
 def sft(config: SftConfig) -> Path:
     """Fine-tunes `config.model` on `config.data`; returns the run's folder, whose `model/` is the result."""
+    return run_method(config, Sft(config.reduction))
 
-    def bring(run: RunFolder, device: torch.device) -> Learner:
-        model = load_model(config.model, device)
-        tokenizer = load_tokenizer(config.model.path, config.model.trust_remote_code)
-        check_vocabulary(model, tokenizer)
-        ensure_template(tokenizer, read_template(config.data.template))
-        template = ChatTemplate(tokenizer, config.data.mask)
-        adapted = add_lora(model, config.model.lora, config.seed) if config.model.lora else None
-        return Learner(
-            model, tokenizer, template, adapted, compute_dtype(config.model, device), config.model.save_dtype
-        )
 
-    return learn(config, config.reduction, bring)
+class Sft(Supervised[SftConfig]):
+    def __init__(self, reduction: Reduction) -> None:
+        self.reduction = reduction
+
+    def bring(self, config: SftConfig, folder: RunFolder, device: torch.device) -> Learner:
+        return bring_policy(config.model, config.data, config.seed, device)
+
+
+def bring_policy(config: ModelConfig, data: DataConfig, seed: int, device: torch.device) -> Learner:
+    """A causal LM with its tokenizer and chat template, and with LoRA where that is asked for."""
+    model, tokenizer = load_model(config, device), load_tokenizer(config.path, config.trust_remote_code)
+    check_vocabulary(model, tokenizer)
+    ensure_template(tokenizer, read_template(data.template))
+    template = ChatTemplate(tokenizer, data.mask)
+    adapted = add_lora(model, config.lora, seed) if config.lora else None
+    return Learner(model, tokenizer, template, adapted, compute_dtype(config, device), config.save_dtype)
 
 
 def read_template(path: str | None) -> str | None:

@@ -1,13 +1,14 @@
 """Attention over a packed row, registered with transformers under the name "planish".
 
 A packed row holds several sequences end to end. The plan says where each begins; attention runs once per sequence, so no
-mask is built and nothing is padded. No mask function is registered under our name, so transformers builds none;
-the model's own code stays as it is.
+mask of the row is built and nothing is padded. A sequence that goes on from another's beginning, as the second answer to a prompt
+does, attends to that beginning and itself, so the prompt is computed once. No mask function is registered under our
+name, so transformers builds none; the model's own code stays as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -25,13 +26,17 @@ _ABSENT = object()
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where the sequences of a packed row stand: `bounds` (0, 3, 5) is one of 3 tokens and one of 2."""
+    """Where the sequences of a packed row stand: `bounds` (0, 3, 5) is one of 3 tokens and one of 2. With `prefixes`
+    ((0, 0), (0, 2)) the second goes on from the first two tokens of the row. None at all: no sequence has a prefix."""
 
     bounds: tuple[int, ...]
+    prefixes: tuple[tuple[int, int], ...] = ()
 
     @property
-    def lengths(self) -> list[int]:
-        return [stop - start for start, stop in pairwise(self.bounds)]
+    def sequences(self) -> Iterator[tuple[int, int, tuple[int, int]]]:
+        """From where to where each stands, and its prefix."""
+        prefixes = self.prefixes or ((0, 0),) * (len(self.bounds) - 1)
+        return ((start, stop, prefix) for (start, stop), prefix in zip(pairwise(self.bounds), prefixes, strict=True))
 
 
 # Most models hand unknown keyword arguments down to attention. For those that do not, the plan is also found here.
@@ -73,12 +78,23 @@ def attention(
         return _attend(query, key, value, attention_mask, scaling, window, softcap).transpose(1, 2).contiguous(), None
     if plan.bounds[-1] != query.shape[2]:
         raise ValueError(f"the plan covers {plan.bounds[-1]} tokens, the row has {query.shape[2]}")
-    lengths = plan.lengths
-    parts = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
-    return torch.cat([_attend(q, k, v, None, scaling, window, softcap).transpose(1, 2) for q, k, v in parts], 1), None
+    parts = [
+        _attend(query[:, :, start:stop], *_seen(key, value, start, stop, prefix), None, scaling, window, softcap)
+        for start, stop, prefix in plan.sequences
+    ]
+    return torch.cat([part.transpose(1, 2) for part in parts], 1), None
 
 
 AttentionInterface.register(NAME, attention)
+
+
+def _seen(key: Tensor, value: Tensor, start: int, stop: int, prefix: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """What a sequence attends to: its prefix, if it has one, and itself."""
+    own = key[:, :, start:stop], value[:, :, start:stop]
+    if prefix[0] == prefix[1]:
+        return own
+    before = slice(*prefix)
+    return torch.cat([key[:, :, before], own[0]], 2), torch.cat([value[:, :, before], own[1]], 2)
 
 
 def _attend(
@@ -90,11 +106,12 @@ def _attend(
     window: int | None,
     softcap: float | None,
 ) -> Tensor:
-    length = query.shape[2]
-    if window is not None and length > window and mask is None:
-        place = torch.arange(length, device=query.device)
-        distance = place[:, None] - place[None, :]
-        mask = (distance >= 0) & (distance < window)
+    """Causal attention. The queries are the last of the keys' places: those before them are a prefix."""
+    length, keys = query.shape[2], key.shape[2]
+    if mask is None and ((window is not None and keys > window) or length < keys):
+        place = torch.arange(keys, device=query.device)
+        distance = place[keys - length :, None] - place
+        mask = (distance >= 0) & (distance < (window or keys))
     if softcap is not None:
         return _softcapped(query, key, value, mask, scaling, softcap)
     grouped = query.shape[1] != key.shape[1]

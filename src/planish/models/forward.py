@@ -7,43 +7,52 @@ numbers. Which of the two is decided once, by trial, when the model is loaded.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from planish.base.types import Packed
+from planish.base.types import Choices, Example, Packed, pack, unshared
 from planish.maths.head import Head, token_logprobs, weighted_nll
 from planish.models.attention import NAME, Plan, attention_in_use, packed_as
 
 
-class CausalLM(nn.Module):
-    """A Hugging Face causal LM that takes packed rows.
+class PackedModel(nn.Module):
+    """A Hugging Face model that takes packed rows. One that cannot be packed gives the same numbers sequence by sequence."""
+
+    def __init__(self, model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self.compute_dtype = compute_dtype  # autocast to this; None computes in the weights' own type
+        self.why_not_packed, self.shares_prompts = packable(model)
+
+    @property
+    def config(self) -> Any:
+        return self.model.config
+
+    def precision(self, packed: Packed) -> AbstractContextManager[Any]:
+        return torch.autocast(packed.tokens_T.device.type, self.compute_dtype) if self.compute_dtype else nullcontext()
+
+    def fitted(self, packed: Packed) -> Packed:
+        """The row as the model can take it: with each prompt once, or before every completion."""
+        return packed if self.shares_prompts or not any(map(any, packed.prefixes)) else unshared(packed)
+
+
+class CausalLM(PackedModel):
+    """A causal LM: log-probabilities of the learnt tokens.
 
     >>> policy = CausalLM(model)
     >>> logprobs_L = policy(packed)                      # with gradient
     >>> nll, logprobs_L = policy(packed, weights_L)      # -sum(weights * logprobs), in one pass; logprobs detached
     """
 
-    def __init__(self, model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -> None:
-        super().__init__()
-        self.model = model
-        self.compute_dtype = compute_dtype  # autocast to this; None computes in the weights' own type
-        own = attention_in_use(model)
-        self.why_not_packed = _why_not_packed(model)
-        if self.why_not_packed:
-            model.set_attn_implementation(own)
-
-    @property
-    def config(self) -> Any:
-        return self.model.config
-
     def forward(self, packed: Packed, weights_L: Tensor | None = None) -> Any:
-        device = packed.tokens_T.device.type
-        with torch.autocast(device, self.compute_dtype) if self.compute_dtype else nullcontext():
+        packed = self.fitted(packed)
+        with self.precision(packed):
             if self.why_not_packed:
                 logprobs_L = _one_by_one(self.model, packed)
                 return logprobs_L if weights_L is None else (-(weights_L * logprobs_L).sum(), logprobs_L.detach())
@@ -71,7 +80,7 @@ def head_of(model: PreTrainedModel) -> Head:
 
 def trunk(model: PreTrainedModel, packed: Packed) -> Tensor:
     """Last hidden states [T, D], after the final norm."""
-    plan = Plan(packed.bounds)
+    plan = Plan(packed.bounds, packed.prefixes)
     with packed_as(plan):
         output = model.base_model(
             input_ids=packed.tokens_T[None], position_ids=packed.positions_T[None], use_cache=False, plan=plan
@@ -83,25 +92,38 @@ def _one_by_one(model: PreTrainedModel, packed: Packed) -> Tensor:
     """Log-probabilities of the targets [L], each sequence a forward pass of its own."""
     rows: list[Tensor] = []
     for start, stop in pairwise(packed.bounds):
-        here = (packed.targets_L >= start) & (packed.targets_L < stop)
-        targets = packed.targets_L[here]
+        targets = packed.targets_L[(packed.targets_L >= start) & (packed.targets_L < stop)]
         logits = model(input_ids=packed.tokens_T[None, start:stop], use_cache=False).logits[0, targets - 1 - start]
         logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
         rows.append(torch.log_softmax(logits, -1).gather(1, packed.tokens_T[targets][:, None]).squeeze(1))
     return torch.cat(rows)
 
 
+def packable(model: PreTrainedModel) -> tuple[str | None, bool]:
+    """Why the model cannot take packed rows, or None; and whether it can compute a prompt once for several completions.
+    Where it cannot be packed it keeps its own attention."""
+    own = attention_in_use(model)
+    for shared in (True, False):
+        why = _why_not_packed(model, shared=shared)
+        if why is None:
+            return None, shared
+        model.set_attn_implementation(own)
+    return why, False
+
+
 @torch.no_grad()
-def _why_not_packed(model: PreTrainedModel) -> str | None:
+def _why_not_packed(model: PreTrainedModel, *, shared: bool) -> str | None:
     """None where a packed row gives the log-probabilities of its sequences taken one by one, else what went wrong.
 
     Some models ignore the plan without a word (Bloom, Mamba, LFM2): only trying tells. Weights of low precision round so
-    coarsely that an untrained model's neighbours drown in it; so the second sequence must also not move when the first
+    coarsely that an untrained model's neighbours drown in it; so the second document must also not move when the first
     one changes, which holds to the last bit however coarse the weights.
     """
     vocab_size = model.config.get_text_config().vocab_size
     packed, other = (_two_short_documents(vocab_size, first).to(model.device) for first in (3, 4))
-    expected_L = _one_by_one(model, packed)
+    expected_L = _one_by_one(model, unshared(packed))
+    if not shared:
+        packed, other = unshared(packed), unshared(other)
     try:
         model.set_attn_implementation(NAME)
         found_L, moved_L = _packed_logprobs(model, packed), _packed_logprobs(model, other)
@@ -111,8 +133,7 @@ def _why_not_packed(model: PreTrainedModel) -> str | None:
     # Rounding is below 1e-5 in float32; attending to the neighbour moves even an untrained model by more than this.
     if difference > {torch.float64: 1e-7, torch.float32: 5e-5}.get(model.dtype, 0.1):
         return f"its log-probabilities differ by {difference:.1e} when packed"
-    second_L = packed.sequences_L == 1
-    leak = (found_L - moved_L)[second_L].abs().max().item()
+    leak = (found_L - moved_L)[packed.sequences_L > 0].abs().max().item()
     return f"a neighbour in the row moves its log-probabilities by {leak:.1e}" if leak > 1e-5 else None
 
 
@@ -122,15 +143,13 @@ def _packed_logprobs(model: PreTrainedModel, packed: Packed) -> Tensor:
 
 
 def _two_short_documents(vocab_size: int, first: int) -> Packed:
-    """Seven and nine tokens; those of the first document begin at the token `first`, those of the second are fixed."""
-    tokens = torch.cat([torch.arange(7) * 5 + first, torch.arange(9) * 10 + 6]) % vocab_size
-    targets = torch.tensor([t for t in range(16) if t not in (0, 7)])
-    return Packed(
-        tokens_T=tokens,
-        positions_T=torch.cat([torch.arange(7), torch.arange(9)]),
-        bounds=(0, 7, 16),
-        targets_L=targets,
-        sequences_L=(targets >= 7).long(),
-        names=("", ""),
-        sources=(0, 0),
+    """Seven and nine tokens; those of the first document begin at the token `first`, those of the second are fixed. The
+    second is a prompt of three tokens with two completions, of four and of two."""
+    tokens = [np.arange(7) * 5 + first, np.arange(9) * 10 + 6]
+    choices = [None, Choices(trunk=3, ends=(7, 9), ranks=(0, 1))]
+    return pack(
+        [
+            Example(some.astype(np.int32) % vocab_size, np.arange(len(some)) > 0, "", choices=each)
+            for some, each in zip(tokens, choices, strict=True)
+        ]
     )

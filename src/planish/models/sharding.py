@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,12 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from planish.base.distributed import world_size
-from planish.models.forward import CausalLM
+from planish.models.forward import PackedModel
+
+M = TypeVar("M", bound=PackedModel)
 
 
-def shard(policy: CausalLM, device: torch.device) -> CausalLM:
+def shard(policy: M, device: torch.device) -> M:
     """Shards each layer and then the rest. Alone, a rank keeps its model as it is."""
     if world_size() == 1:
         return policy
@@ -31,7 +33,7 @@ def shard(policy: CausalLM, device: torch.device) -> CausalLM:
 
 
 @contextmanager
-def gathered(policy: CausalLM) -> Generator[None]:
+def gathered(policy: PackedModel) -> Generator[None]:
     """Within it the model outside its layers is whole on every rank, so that it can be called without the policy around it.
 
     All ranks must then make the same calls."""
@@ -44,7 +46,7 @@ def gathered(policy: CausalLM) -> Generator[None]:
             policy.reshard()
 
 
-def whole_weights(policy: CausalLM) -> dict[str, Tensor]:
+def whole_weights(policy: PackedModel) -> dict[str, Tensor]:
     """All weights by the model's own names, on the main rank's CPU; empty on other ranks. Every rank must call it."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights: dict[str, Any] = get_model_state_dict(policy, options=options)

@@ -82,6 +82,11 @@ def copy_digest(row: Cleanable) -> int:
     return _digest(_turns(row.prompt), [row.annotator], judged)
 
 
+def apart_digest(row: Cleanable) -> int:
+    """Rows with the same one are held out together. Comparisons of one prompt are: what is measured there would be learnt."""
+    return _digest(_turns(row.prompt)) if isinstance(row, Comparison) else digest(row)
+
+
 def _turns(messages: Sequence[Message]) -> list[str]:
     return [f"{message.role} {normalised(said(message))}" for message in messages]
 

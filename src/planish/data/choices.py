@@ -1,0 +1,78 @@
+"""How the completions of comparisons lie behind their prompts, for all examples of a source, in a few flat arrays."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+
+from planish.base.types import Choices
+from planish.data.rows import Comparison
+from planish.data.templates import Encoded
+
+
+class ChoiceTable:
+    """`Choices` by example number, appended once."""
+
+    def __init__(self) -> None:
+        self._starts = array("q", [0])
+        self._trunks = array("i")
+        self._ends = array("i")
+        self._ranks = array("i")
+        self._scores = array("d")  # NaN where the annotator gave none
+        self.reference: np.ndarray | None = None  # one log-probability for each completion of all examples, in order
+
+    def append(self, choices: Choices) -> None:
+        count = len(choices.ends)
+        self._trunks.append(choices.trunk)
+        self._ends.extend(choices.ends)
+        self._ranks.extend(choices.ranks)
+        self._scores.extend(choices.scores or [float("nan")] * count)
+        self._starts.append(self._starts[-1] + count)
+
+    @property
+    def num_completions(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, i: int) -> Choices:
+        here = slice(self._starts[i], self._starts[i + 1])
+        scores = tuple(self._scores[here])
+        return Choices(
+            self._trunks[i],
+            tuple(self._ends[here]),
+            tuple(self._ranks[here]),
+            () if scores[0] != scores[0] else scores,
+            () if self.reference is None else tuple(self.reference[here].tolist()),
+        )
+
+    def parts(self) -> list[memoryview]:
+        """Everything but the reference, for a digest."""
+        return [memoryview(each) for each in (self._starts, self._trunks, self._ends, self._ranks, self._scores)]
+
+
+def lay_out(row: Comparison, encoded: Sequence[Encoded]) -> tuple[Encoded, Choices]:
+    """The conversations of a comparison, one for each completion, as one: the prompt once, the completions behind it.
+
+    The prompt ends where tokens begin to differ or to be learnt. So a chat template that writes a prompt differently
+    before one answer than before another makes it shorter, and nothing else. A completion ends with its end-of-turn token:
+    what the template writes behind it is left out.
+    """
+    trunk = _shared(encoded)
+    tokens, masks = [encoded[0].tokens[:trunk]], [encoded[0].loss_mask[:trunk]]
+    ends: list[int] = []
+    for each in encoded:
+        stop = 1 + int(np.flatnonzero(each.loss_mask)[-1])
+        tokens.append(each.tokens[trunk:stop])
+        masks.append(each.loss_mask[trunk:stop])
+        ends.append((ends[-1] if ends else trunk) + stop - trunk)
+    return Encoded(np.concatenate(tokens), np.concatenate(masks)), Choices(trunk, tuple(ends), row.ranks, row.scores)
+
+
+def _shared(encoded: Sequence[Encoded]) -> int:
+    """How many tokens all begin with, none of them learnt."""
+    limit = min(int(np.argmax(np.append(each.loss_mask, True))) for each in encoded)
+    first = encoded[0].tokens[:limit]
+    return min(
+        int(np.argmax(np.append(each.tokens[: len(first)] != first[: len(each.tokens)], True))) for each in encoded
+    )

@@ -1,0 +1,234 @@
+"""The run around a method: from files to a model folder. A method brings its model, its objective and what it looks at;
+data, order, optimiser, checkpoints and the record are the same for all.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from planish.base.config import Config, Field
+from planish.base.distributed import all_sum, barrier, is_main, local_device, process_group, world_size
+from planish.base.errors import ConfigError
+from planish.base.files import write_json
+from planish.data.examples import Encodable
+from planish.data.plan import Plan
+from planish.data.rows import LEARNT
+from planish.data.settings import DataConfig
+from planish.data.sources import Source, prepare_sources
+from planish.data.templates import ChatTemplate
+from planish.models.forward import PackedModel
+from planish.models.load import SavedDtypeName, context_length, save_model
+from planish.models.lora import merge, save_adapter
+from planish.models.sharding import shard, whole_weights
+from planish.train.checkpoint import CheckpointConfig, Checkpoints
+from planish.train.feed import BatchConfig, MixtureFeed, plan_feed
+from planish.train.loop import Every, Objective, Visit, train
+from planish.train.record import Record, read_lines
+from planish.train.run_folder import RunFolder, open_run
+from planish.train.trackers import Tracker, TrackerName, make_tracker
+from planish.train.trainer import OptimConfig, Trainer
+
+FREE = ("device", "tracker", "checkpoint", "out")  # settings that may change when a run is taken up again
+
+
+class RunConfig(Config):
+    out: str = Field(description="the run's folder; the same command carries on from what is in it")
+    data: DataConfig = Field(description="what to learn from")
+    batch: BatchConfig = Field(default=BatchConfig(), description="how much makes a step")
+    optim: OptimConfig = Field(default=OptimConfig(), description="how the weights move")
+    epochs: float = Field(default=1.0, gt=0, description="passes over the training rows")
+    steps: int | None = Field(default=None, ge=1, description="instead of epochs: this many steps")
+    branch: str | None = Field(
+        default=None, description="a checkpoint of another run to go on from: weights, optimiser and step"
+    )
+    evaluate_every: int = Field(
+        default=100, ge=0, description="steps between two measurements on held-out rows; 0 is first and last"
+    )
+    select: Literal["last", "best"] = Field(
+        default="last", description="the model that is saved: last, or best in held-out loss"
+    )
+    checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="how often the run is saved")
+    tracker: TrackerName | None = Field(
+        default=None, description="tensorboard, wandb, trackio or mlflow, beside metrics.jsonl"
+    )
+    seed: int = Field(default=0, ge=0, description="of the order, the held-out rows and fresh weights")
+    device: str = Field(default="auto", description="cpu, cuda, or auto")
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """A model with what belongs to it. `adapted` holds the same model when LoRA trains it."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    template: ChatTemplate
+    adapted: PeftModel | None = None
+    compute_dtype: torch.dtype | None = None
+    save_dtype: SavedDtypeName | None = None
+
+
+C = TypeVar("C", bound=RunConfig)
+
+
+@dataclass(slots=True)
+class Running(Generic[C]):
+    """A run that has begun: what a method needs to look at it."""
+
+    config: C
+    folder: RunFolder
+    device: torch.device
+    learner: Learner
+    policy: PackedModel
+    sources: Sequence[Source]
+    micro_tokens: int
+
+
+class Method(Generic[C]):
+    """What a method brings. `bring` and `objective` it must have, the rest it may."""
+
+    kinds: tuple[type[Encodable], ...] = LEARNT
+
+    def bring(self, config: C, folder: RunFolder, device: torch.device) -> Learner:
+        """The model and its tokenizer; once more on the CPU when the result of several ranks is put together."""
+        raise NotImplementedError
+
+    def wrap(self, learner: Learner) -> PackedModel:
+        """The model as it takes packed rows."""
+        raise NotImplementedError
+
+    def prepare(self, run: Running[C]) -> None:
+        """Before the first step, and again when the run is taken up: the model is the one it starts from."""
+
+    def objective(self, run: Running[C]) -> Objective:
+        raise NotImplementedError
+
+    def visits(self, run: Running[C], record: Record) -> Sequence[tuple[int, Visit]]:
+        """What is looked at between steps, and every how many; also before the first step."""
+        raise NotImplementedError
+
+    def finish(self, run: Running[C], record: Record) -> None:
+        """After the last step, with the weights that will be saved."""
+
+
+def run_method(config: C, method: Method[C]) -> Path:
+    """The whole run; returns its folder, whose `model/` is the result."""
+    device = local_device(config.device)
+    with process_group(device), open_run(config.out, config, FREE) as folder:
+        learner = method.bring(config, folder, device)
+        limit = longest(config.data, context_length(learner.model.config))
+        sources = prepare_sources(
+            config.data, learner.tokenizer, learner.template, limit, config.seed, folder.path, method.kinds
+        )
+        policy = method.wrap(learner)
+        if policy.why_not_packed and is_main():
+            print(f"this model runs one sequence at a time, which is slower: {policy.why_not_packed}", file=sys.stderr)
+        policy = shard(policy, device)
+        # A model that runs one sequence at a time must do so equally often on every rank.
+        batch = config.batch.model_copy(update={"micro_tokens": 1}) if policy.why_not_packed else config.batch
+        feed, plan = plan_feed(config.data, batch, sources, config.steps, config.epochs, config.seed)
+        if is_main():
+            write_json(folder.data, account(sources, feed, plan))
+            _warn_of_leaks(sources)
+        run = Running(config, folder, device, learner, policy, sources, batch.micro_tokens)
+        method.prepare(run)
+        trainer = Trainer(policy, config.optim, feed.steps)
+        checkpoints = Checkpoints(
+            folder.checkpoints,
+            trainer,
+            feed.fingerprint(),
+            config.checkpoint,
+            lambda: best_step(folder.metrics, config.select),
+        )
+        start = checkpoints.resume(config.branch)
+        record = Record(folder, trainer.steps, start, _tracker(config, folder))
+        visits = method.visits(run, record)
+
+        def keep(step: int) -> None:
+            if checkpoints.due(step):
+                record.sync()
+                checkpoints.save(step)
+                record.pause()
+
+        with closing(record):
+            if start == 0:
+                for _, visit in visits:
+                    visit(trainer.step)
+            every = [Every(steps, trainer.steps, visit) for steps, visit in visits]
+            train(method.objective(run), feed, trainer, record, [*every, keep])
+            if not (folder.model / "config.json").exists():
+                if (best := best_step(folder.metrics, config.select)) is not None:
+                    checkpoints.load(best)
+                method.finish(run, record)
+                _export(run, method)
+    return folder.path
+
+
+def best_step(metrics: Path, select: str) -> int | None:
+    """The step with the lowest held-out loss so far, if that is what the run selects."""
+    if select != "best":
+        return None
+    best = 0
+    if is_main():  # it alone writes the file; the others hear from it
+        measured = {line["step"]: line["held_out/all"] for line in read_lines(metrics) if "held_out/all" in line}
+        best = min((step for step in measured if step), key=lambda step: (measured[step], step), default=0)
+    return int(all_sum(best)) or None
+
+
+def longest(data: DataConfig, own: int | None) -> int:
+    """Tokens of the longest example: as the settings say, at most what the model was made for."""
+    limit = data.max_tokens or own
+    if limit is None:
+        raise ConfigError("the model does not say how long a row it was made for: set data.max_tokens")
+    if own is not None and limit > own:
+        raise ConfigError(f"data.max_tokens={limit} is more than the {own} tokens that the model was made for")
+    return limit
+
+
+def account(sources: Sequence[Source], feed: MixtureFeed, plan: Plan) -> dict[str, Any]:
+    """What data.json says: which rows of each source are used and which are not, and what each stage holds."""
+    stages = [{"steps": steps, **stage} for steps, stage in zip(feed.stage_steps, plan.account(), strict=True)]
+    return {"sources": {source.name: source.account() for source in sources}, "stages": stages}
+
+
+def _warn_of_leaks(sources: Sequence[Source]) -> None:
+    for source in sources:
+        if source.leaks:
+            first = source.leaks[0]
+            print(
+                f"warning: {len(source.leaks)} training rows of source '{source.name}' are also measured on, such as "
+                f"{first.origin}: {first.reason}. All are in data.json; data.hygiene takes them out",
+                file=sys.stderr,
+            )
+
+
+def _tracker(config: RunConfig, run: RunFolder) -> Tracker | None:
+    return (
+        make_tracker(config.tracker, run.path, config.model_dump(mode="json")) if config.tracker and is_main() else None
+    )
+
+
+def _export(run: Running[C], method: Method[C]) -> None:
+    """Writes `model/`, and `adapter/` beside it for LoRA. A model that is spread over ranks is first put together on one."""
+    learner = run.learner
+    if world_size() > 1:
+        weights = whole_weights(run.policy)
+        if is_main():
+            settings = learner.model.config
+            learner = method.bring(run.config, run.folder, torch.device("cpu"))
+            learner.model.load_state_dict(weights)
+            learner.model.config = settings
+    if is_main():
+        if learner.adapted is not None:
+            save_adapter(learner.adapted, run.folder.path / "adapter")
+        model = merge(learner.adapted) if learner.adapted is not None else learner.model
+        save_model(model, learner.tokenizer, run.folder.model, [learner.template.stop_token_id], learner.save_dtype)
+    barrier()
