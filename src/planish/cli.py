@@ -54,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, summary in (
         ("pretrain", _pretrain, "train a base model on documents, or let one go on learning"),
         ("sft", _sft, "fine-tune a model on demonstrations"),
+        ("reward", _reward, "train a reward model on comparisons"),
+        ("dpo", _dpo, "fit a model to comparisons without a reward model"),
     ):
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         command.add_argument("settings", nargs="*", metavar="RECIPE.yaml | key=value", help="settings, later ones win")
@@ -78,6 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--out", required=True, help="jsonl file to write")
     sample.add_argument("settings", nargs="*", metavar="key=value", help="temperature=0.7 max_completion_tokens=256 …")
     sample.set_defaults(run=_sample)
+
+    score = commands.add_parser("score", help="let a reward model score a file of conversations or comparisons")
+    score.add_argument("model", help="a run of `planish reward`, or its model folder")
+    score.add_argument(
+        "rows", help="a file of rows with prompt and completion, or of any known format that has answers"
+    )
+    score.add_argument("--out", required=True, help="jsonl file to write")
+    score.set_defaults(run=_score)
 
     report = commands.add_parser(
         "report", help="make a page of a run: curves, losses by source, answers before and after"
@@ -108,6 +118,26 @@ def _sft(options: argparse.Namespace) -> None:
     from planish.methods.sft import SftConfig, sft
 
     _finished(sft(load_config(SftConfig, *_settings(options))))
+
+
+def _reward(options: argparse.Namespace) -> None:
+    from planish.base.config import load_config
+    from planish.methods.reward_model import RewardConfig, reward_model
+
+    _finished(reward_model(load_config(RewardConfig, *_settings(options))))
+
+
+def _dpo(options: argparse.Namespace) -> None:
+    from planish.base.config import load_config
+    from planish.methods.dpo import DpoConfig, dpo
+
+    _finished(dpo(load_config(DpoConfig, *_settings(options))))
+
+
+def _score(options: argparse.Namespace) -> None:
+    from planish.methods.score import score_file
+
+    print(f"{score_file(options.model, options.rows, Path(options.out))} rows scored in {options.out}")
 
 
 def _pretrain(options: argparse.Namespace) -> None:

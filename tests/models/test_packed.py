@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -67,26 +66,6 @@ def assert_equal_to_one_by_one(policy: CausalLM, obvious: PreTrainedModel, toler
     assert largest_difference(unfused, gradient) < tolerance
     assert largest_difference(fused, gradient) < tolerance
     assert nll.item() == pytest.approx(-(weights_of(packed) * logprobs_L).sum().item(), abs=tolerance)
-
-
-@pytest.fixture
-def nothing_below_float64(monkeypatch: pytest.MonkeyPatch) -> None:
-    """transformers' eager attention takes its softmax in float32 even in a float64 model, and so do Gemma's and Cohere's
-    norms and CodeGen's attention with their products. That rounding would hide an error of ours below 1e-8."""
-    softmax, narrow, to = torch.nn.functional.softmax, torch.Tensor.float, torch.Tensor.to
-
-    def wide_softmax(scores: Tensor, dim: int | None = None, dtype: torch.dtype | None = None, **_: Any) -> Tensor:
-        return softmax(scores, dim=dim, dtype=dtype and torch.promote_types(dtype, scores.dtype))
-
-    def wide_float(tensor: Tensor) -> Tensor:
-        return tensor if tensor.dtype == torch.float64 else narrow(tensor)
-
-    def wide_to(tensor: Tensor, *wanted: Any, **how: Any) -> Tensor:
-        return tensor if tensor.dtype == torch.float64 and wanted == (torch.float32,) else to(tensor, *wanted, **how)
-
-    monkeypatch.setattr(torch.nn.functional, "softmax", wide_softmax)
-    monkeypatch.setattr(torch.Tensor, "float", wide_float)
-    monkeypatch.setattr(torch.Tensor, "to", wide_to)
 
 
 # One by one

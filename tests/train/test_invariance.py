@@ -17,19 +17,28 @@ import torch
 from safetensors.torch import load_file
 
 from planish.base.config import dump_config, load_config
+from planish.methods.dpo import DpoConfig, dpo
 from planish.methods.pretrain import PretrainConfig, pretrain
+from planish.methods.reward_model import RewardConfig, reward_model
 from planish.methods.sft import SftConfig, sft
 from planish.models.load import build_model, load_tokenizer, save_model
 from planish.train.record import read_lines
 
 STEPS = 6
+METHODS: dict[str, Any] = {
+    "sft": (SftConfig, sft),
+    "pretrain": (PretrainConfig, pretrain),
+    "reward": (RewardConfig, reward_model),
+    "dpo": (DpoConfig, dpo),
+}
 
 
 def settings(
     method: str, folder: Path, files: dict[str, str], out: Path, dtype: str = "float64", **changes: Any
 ) -> Any:
     """A run of six steps over two sources in float64, with ragged rows and a clipped gradient."""
-    sources = {"first": files["first"], "second": files["second" if method == "sft" else "documents"]}
+    names = {"sft": ("first", "second"), "pretrain": ("first", "documents")}.get(method, ("compared", "ranked"))
+    sources = dict(zip(("first", "second"), (files[name] for name in names), strict=True))
     values = {
         "model": {"path": str(folder), "dtype": dtype},
         "data": {"sources": {name: {"path": path} for name, path in sources.items()}},
@@ -38,12 +47,11 @@ def settings(
         "batch": {"examples": 7, "micro_tokens": 64},
         "optim": {"lr": 1e-2, "clip_grad_norm": 0.5},
         "evaluate_every": 2,
-        "num_samples": 1,
-        "sampling": {"max_completion_tokens": 3},
+        **({} if method == "reward" else {"num_samples": 1, "sampling": {"max_completion_tokens": 3}}),
         "checkpoint": {"every": 2, "keep": 9},
         **changes,
     }
-    return load_config(SftConfig if method == "sft" else PretrainConfig, values=values)
+    return load_config(METHODS[method][0], values=values)
 
 
 def numbers(run: Path) -> dict[int, tuple[float, float]]:
@@ -58,14 +66,14 @@ def held_out(run: Path) -> dict[int, float]:
 
 
 def run(method: str, config: Any) -> Path:
-    return (sft if method == "sft" else pretrain)(config)
+    return METHODS[method][1](config)
 
 
 @pytest.fixture(scope="module")
 def reference(tiny_model: Path, tiny_data: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Each method run once, straight through, in one process."""
     folder = tmp_path_factory.mktemp("reference")
-    return {m: run(m, settings(m, tiny_model, tiny_data, folder / m)) for m in ("sft", "pretrain")}
+    return {m: run(m, settings(m, tiny_model, tiny_data, folder / m)) for m in METHODS}
 
 
 def assert_same(found: Path, expected: Path, tolerance: float = 1e-10, steps: int = STEPS) -> None:
@@ -76,10 +84,10 @@ def assert_same(found: Path, expected: Path, tolerance: float = 1e-10, steps: in
     assert held_out(found) == pytest.approx(held_out(expected), rel=tolerance)
 
 
-METHODS = pytest.mark.parametrize("method", ["sft", "pretrain"])
+EVERY_METHOD = pytest.mark.parametrize("method", ["sft", "pretrain", "reward", "dpo"])
 
 
-@METHODS
+@EVERY_METHOD
 @pytest.mark.parametrize("micro_tokens", [1, 4096])
 def test_micro_batches_do_not_change_losses_or_gradient_norms(
     method: str,
@@ -94,18 +102,15 @@ def test_micro_batches_do_not_change_losses_or_gradient_norms(
     assert_same(found, reference[method])
 
 
-@METHODS
+@EVERY_METHOD
+@pytest.mark.usefixtures("nothing_below_float64")
 def test_rows_one_by_one_give_the_numbers_of_packed_rows(
-    method: str,
-    reference: dict[str, Path],
-    tiny_model: Path,
-    tiny_data: dict[str, str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    method: str, tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("planish.models.forward._why_not_packed", lambda model, shared: "a test says so")
-    found = run(method, settings(method, tiny_model, tiny_data, tmp_path / "run"))
-    assert_same(found, reference[method], 1e-9)
+    packed = run(method, settings(method, tiny_model, tiny_data, tmp_path / "packed"))
+    monkeypatch.setattr("planish.models.forward._why_not_packed", lambda *args, shared: "a test says so")
+    apart = run(method, settings(method, tiny_model, tiny_data, tmp_path / "apart"))
+    assert_same(apart, packed)
 
 
 @pytest.mark.parametrize("reduction", ["seq_mean", "seq_sum"])
@@ -174,7 +179,7 @@ def processes_of(recipe: Path) -> list[int]:
     return found
 
 
-@METHODS
+@EVERY_METHOD
 def test_two_ranks_give_the_numbers_of_one(
     method: str, reference: dict[str, Path], tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
 ) -> None:

@@ -1,19 +1,21 @@
-"""How the completions of comparisons lie behind their prompts, for all examples of a source, in a few flat arrays."""
+"""Comparisons as tokens: how completions lie behind their prompt, and which pairs of them there are to learn from."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from planish.base.types import Choices
-from planish.data.rows import Comparison
+from planish.base.types import Choices, Packed
 from planish.data.templates import Encoded
 
 
 class ChoiceTable:
-    """`Choices` by example number, appended once."""
+    """`Choices` by example number, appended once, in a few flat arrays."""
 
     def __init__(self) -> None:
         self._starts = array("q", [0])
@@ -51,7 +53,9 @@ class ChoiceTable:
         return [memoryview(each) for each in (self._starts, self._trunks, self._ends, self._ranks, self._scores)]
 
 
-def lay_out(row: Comparison, encoded: Sequence[Encoded]) -> tuple[Encoded, Choices]:
+def lay_out(
+    ranks: tuple[int, ...], encoded: Sequence[Encoded], scores: tuple[float, ...] = ()
+) -> tuple[Encoded, Choices]:
     """The conversations of a comparison, one for each completion, as one: the prompt once, the completions behind it.
 
     The prompt ends where tokens begin to differ or to be learnt. So a chat template that writes a prompt differently
@@ -66,7 +70,7 @@ def lay_out(row: Comparison, encoded: Sequence[Encoded]) -> tuple[Encoded, Choic
         tokens.append(each.tokens[trunk:stop])
         masks.append(each.loss_mask[trunk:stop])
         ends.append((ends[-1] if ends else trunk) + stop - trunk)
-    return Encoded(np.concatenate(tokens), np.concatenate(masks)), Choices(trunk, tuple(ends), row.ranks, row.scores)
+    return Encoded(np.concatenate(tokens), np.concatenate(masks)), Choices(trunk, tuple(ends), ranks, scores)
 
 
 def _shared(encoded: Sequence[Encoded]) -> int:
@@ -76,3 +80,39 @@ def _shared(encoded: Sequence[Encoded]) -> int:
     return min(
         int(np.argmax(np.append(each.tokens[: len(first)] != first[: len(each.tokens)], True))) for each in encoded
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Each two completions of one prompt that are not tied, over all examples of a packed row.
+
+    An example weighs 1 in all: each of its pairs one over their number (Ouyang et al. 2022, eq. 1), so a prompt with four ranked
+    answers counts as much as one with nine.
+    """
+
+    better_P: Tensor  # int64, number of the sequence
+    worse_P: Tensor  # int64
+    weights_P: Tensor  # float64
+    given_P: (
+        Tensor  # float64: by how much the annotator's own score of the better is above that of the worse, 0 without
+    )
+
+
+def pairs_of(packed: Packed) -> Pairs:
+    rows: list[tuple[int, int, float, float]] = []
+    first = 0
+    for example in packed.examples:
+        choices = example.choices
+        assert choices is not None
+        ranks, scores = choices.ranks, choices.scores or (0.0,) * len(choices.ranks)
+        both = [(i, j) for i in range(len(ranks)) for j in range(len(ranks)) if ranks[i] < ranks[j]]
+        rows += [(first + i, first + j, 1 / len(both), scores[i] - scores[j]) for i, j in both]
+        first += len(ranks)
+    device = packed.tokens_T.device
+    columns = torch.tensor(rows, dtype=torch.float64, device=device).reshape(-1, 4).T
+    return Pairs(columns[0].long(), columns[1].long(), columns[2], columns[3])
+
+
+def sequence_sums(values_L: Tensor, packed: Packed) -> Tensor:
+    """What the learnt tokens of each sequence add up to, [S]."""
+    return values_L.new_zeros(packed.num_sequences).index_add(0, packed.sequences_L, values_L)

@@ -127,6 +127,7 @@ class Encoding:
     examples: Examples
     dropped: list[Dropped] = field(default_factory=list)
     cut: list[Dropped] = field(default_factory=list)  # rows that were shortened, and by how much
+    comparisons: list[Comparison] | None = None  # the row of each example, where those are kept
 
 
 Encodable = Learnt | Comparison
@@ -168,13 +169,13 @@ def encode_into(
 
 
 def _render(rows: list[Encodable], template: ChatTemplate | None) -> list[Rendered]:
-    chats = [chat for row in rows for chat in _conversations(row)]
+    chats = [chat for row in rows for chat in conversations(row)]
     if chats and template is None:
         raise DataError(f"{chats[0].origin}: a conversation needs a chat template, and none was made")
     return template.render(chats) if template else []
 
 
-def _conversations(row: Encodable) -> list[Demonstration]:
+def conversations(row: Encodable) -> list[Demonstration]:
     """The row as conversations: itself, or one for each completion, of which only the completion is learnt."""
     if isinstance(row, Comparison):
         prompt = [replace(message, trained=False) for message in row.prompt]
@@ -188,7 +189,7 @@ def _tokenise(
     """The tokens of each row: of a document or conversation one, of a comparison one for each completion."""
     chats = iter(template.tokenise(rendered) if template and rendered else [])
     documents = iter(encode_texts(tokenizer, [row.text for row in rows if isinstance(row, Text)]))
-    return [[next(documents)] if isinstance(row, Text) else [next(chats) for _ in _conversations(row)] for row in rows]
+    return [[next(documents)] if isinstance(row, Text) else [next(chats) for _ in conversations(row)] for row in rows]
 
 
 def _add(batch: Batch, tokenised: Future[list[list[Encoded]]], max_tokens: int, too_long: TooLong) -> None:
@@ -251,8 +252,10 @@ def _add_comparison(
         reason = f"its {len(row.completions)} completions are all tied: there is no pair to learn from"
         encoding.dropped.append(Dropped(row.origin, reason))
     elif fitted := _fitted(encoding, row.origin, encoded, max_tokens, too_long):
-        laid, choices = lay_out(row, fitted)
+        laid, choices = lay_out(row.ranks, fitted, row.scores)
         encoding.examples.append(laid, row.origin, choices)
+        if encoding.comparisons is not None:
+            encoding.comparisons.append(row)
 
 
 def _fitted(

@@ -38,6 +38,7 @@ class Source:
     training: Examples
     held_out: Examples
     held_out_prompts: tuple[Demonstration, ...]
+    held_out_comparisons: tuple[Comparison, ...]  # the row of each held-out example, where those are comparisons
     dropped: tuple[Dropped, ...]
     cut: tuple[Dropped, ...]
     leaks: tuple[Dropped, ...]  # training rows that stand in an evaluation set or among held-out rows
@@ -117,7 +118,7 @@ def prepare_sources(
     copies = [_held_out_elsewhere(k, config, digests, parts) for k in range(len(sources))]
     prepared: list[Source] = []
     for k, source in enumerate(sources):
-        training, held_out = Encoding(Examples(k, folder)), Encoding(Examples(k, folder))
+        training, held_out = Encoding(Examples(k, folder)), Encoding(Examples(k, folder), comparisons=[])
         reading = _Reading(source, parts[k], copies[k], training, held_out)
         encode_into(reading.rows(), tokenizer, template, max_tokens, config.too_long)
         _refuse_empty(source.name, training, held_out)
@@ -130,6 +131,7 @@ def prepare_sources(
                 training.examples,
                 held_out.examples,
                 tuple(row for row in reading.prompts if str(row.origin) in measurable),
+                tuple(held_out.comparisons or ()),
                 (*source.dropped, *removed, *training.dropped, *held_out.dropped),
                 (*training.cut, *held_out.cut),
                 (*known, *reading.leaks),

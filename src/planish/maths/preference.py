@@ -162,14 +162,14 @@ def orpo(pairs: PairLogprobs, weight: float) -> Tensor:
     code takes the NLL over all tokens of a batch at once, with or without those of the prompt.
     """
     chosen_P, rejected_P = _means(pairs)
-    return -chosen_P - weight * logsigmoid(_log_odds(chosen_P) - _log_odds(rejected_P))
+    return -chosen_P - weight * logsigmoid(log_odds(chosen_P) - log_odds(rejected_P))
 
 
 def _means(pairs: PairLogprobs) -> tuple[Tensor, Tensor]:
     return pairs.chosen_P / pairs.chosen_tokens_P, pairs.rejected_P / pairs.rejected_tokens_P
 
 
-def _log_odds(logprobs_P: Tensor) -> Tensor:
+def log_odds(logprobs_P: Tensor) -> Tensor:
     """log p - log(1 - p). Where rounding made p = 1, p is one epsilon below it, and has no gradient."""
     below_P = logprobs_P.clamp(max=-torch.finfo(logprobs_P.dtype).eps)
     return below_P - torch.log(-torch.expm1(below_P))

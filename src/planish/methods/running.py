@@ -111,8 +111,8 @@ class Method(Generic[C]):
     def objective(self, run: Running[C]) -> Objective:
         raise NotImplementedError
 
-    def visits(self, run: Running[C], record: Record) -> Sequence[tuple[int, Visit]]:
-        """What is looked at between steps, and every how many; also before the first step."""
+    def visits(self, run: Running[C], record: Record, last: int) -> Sequence[tuple[int, Visit]]:
+        """What is looked at between steps, and every how many; also before the first step and after the last."""
         raise NotImplementedError
 
     def finish(self, run: Running[C], record: Record) -> None:
@@ -139,8 +139,8 @@ def run_method(config: C, method: Method[C]) -> Path:
             write_json(folder.data, account(sources, feed, plan))
             _warn_of_leaks(sources)
         run = Running(config, folder, device, learner, policy, sources, batch.micro_tokens)
+        trainer = Trainer(policy, config.optim, feed.steps)  # before any forward pass, which unshards what FSDP shards
         method.prepare(run)
-        trainer = Trainer(policy, config.optim, feed.steps)
         checkpoints = Checkpoints(
             folder.checkpoints,
             trainer,
@@ -150,7 +150,7 @@ def run_method(config: C, method: Method[C]) -> Path:
         )
         start = checkpoints.resume(config.branch)
         record = Record(folder, trainer.steps, start, _tracker(config, folder))
-        visits = method.visits(run, record)
+        visits = method.visits(run, record, trainer.steps)
 
         def keep(step: int) -> None:
             if checkpoints.due(step):

@@ -51,7 +51,7 @@ class Supervised(Method[C]):
         assert isinstance(run.policy, CausalLM)
         return Likelihood(run.policy, self.reduction, run.device)
 
-    def visits(self, run: Running[C], record: Record) -> Sequence[tuple[int, Visit]]:
+    def visits(self, run: Running[C], record: Record, last: int) -> Sequence[tuple[int, Visit]]:
         held_out = {source.name: source.held_out for source in run.sources}
 
         def evaluate(step: int) -> None:

@@ -7,6 +7,7 @@ numbers. Which of the two is decided once, by trial, when the model is loaded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any, cast
@@ -28,7 +29,17 @@ class PackedModel(nn.Module):
         super().__init__()
         self.model = model
         self.compute_dtype = compute_dtype  # autocast to this; None computes in the weights' own type
-        self.why_not_packed, self.shares_prompts = packable(model)
+        self.why_not_packed, self.shares_prompts = packable(model, self.apart, self.together)
+
+    @staticmethod
+    def apart(model: PreTrainedModel, packed: Packed) -> Tensor:
+        """What is wanted of the row, each sequence a forward pass of its own."""
+        raise NotImplementedError
+
+    @staticmethod
+    def together(model: PreTrainedModel, packed: Packed) -> Tensor:
+        """The same from one forward pass over the row."""
+        raise NotImplementedError
 
     @property
     def config(self) -> Any:
@@ -53,13 +64,29 @@ class CausalLM(PackedModel):
     def forward(self, packed: Packed, weights_L: Tensor | None = None) -> Any:
         packed = self.fitted(packed)
         with self.precision(packed):
-            if self.why_not_packed:
-                logprobs_L = _one_by_one(self.model, packed)
-                return logprobs_L if weights_L is None else (-(weights_L * logprobs_L).sum(), logprobs_L.detach())
             if weights_L is None:
-                return _packed_logprobs(self.model, packed)
+                return (self.apart if self.why_not_packed else self.together)(self.model, packed)
+            if self.why_not_packed:
+                logprobs_L = self.apart(self.model, packed)
+                return -(weights_L * logprobs_L).sum(), logprobs_L.detach()
             hidden_LD = trunk(self.model, packed)[packed.predictors_L]
             return weighted_nll(hidden_LD, head_of(self.model), packed.tokens_T[packed.targets_L], weights_L)
+
+    @staticmethod
+    def apart(model: PreTrainedModel, packed: Packed) -> Tensor:
+        """Log-probabilities of the targets [L]."""
+        rows: list[Tensor] = []
+        for start, stop in pairwise(packed.bounds):
+            targets = packed.targets_L[(packed.targets_L >= start) & (packed.targets_L < stop)]
+            logits = model(input_ids=packed.tokens_T[None, start:stop], use_cache=False).logits[0, targets - 1 - start]
+            logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+            rows.append(torch.log_softmax(logits, -1).gather(1, packed.tokens_T[targets][:, None]).squeeze(1))
+        return torch.cat(rows)
+
+    @staticmethod
+    def together(model: PreTrainedModel, packed: Packed) -> Tensor:
+        targets_L = packed.tokens_T[packed.targets_L]
+        return token_logprobs(trunk(model, packed)[packed.predictors_L], head_of(model), targets_L)
 
 
 def head_of(model: PreTrainedModel) -> Head:
@@ -88,23 +115,16 @@ def trunk(model: PreTrainedModel, packed: Packed) -> Tensor:
     return cast(Tensor, output.last_hidden_state)[0]
 
 
-def _one_by_one(model: PreTrainedModel, packed: Packed) -> Tensor:
-    """Log-probabilities of the targets [L], each sequence a forward pass of its own."""
-    rows: list[Tensor] = []
-    for start, stop in pairwise(packed.bounds):
-        targets = packed.targets_L[(packed.targets_L >= start) & (packed.targets_L < stop)]
-        logits = model(input_ids=packed.tokens_T[None, start:stop], use_cache=False).logits[0, targets - 1 - start]
-        logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
-        rows.append(torch.log_softmax(logits, -1).gather(1, packed.tokens_T[targets][:, None]).squeeze(1))
-    return torch.cat(rows)
+Forward = Callable[[PreTrainedModel, Packed], Tensor]
 
 
-def packable(model: PreTrainedModel) -> tuple[str | None, bool]:
+def packable(model: PreTrainedModel, apart: Forward, together: Forward) -> tuple[str | None, bool]:
     """Why the model cannot take packed rows, or None; and whether it can compute a prompt once for several completions.
     Where it cannot be packed it keeps its own attention."""
     own = attention_in_use(model)
+    why: str | None = None
     for shared in (True, False):
-        why = _why_not_packed(model, shared=shared)
+        why = _why_not_packed(model, apart, together, shared=shared)
         if why is None:
             return None, shared
         model.set_attn_implementation(own)
@@ -112,8 +132,8 @@ def packable(model: PreTrainedModel) -> tuple[str | None, bool]:
 
 
 @torch.no_grad()
-def _why_not_packed(model: PreTrainedModel, *, shared: bool) -> str | None:
-    """None where a packed row gives the log-probabilities of its sequences taken one by one, else what went wrong.
+def _why_not_packed(model: PreTrainedModel, apart: Forward, together: Forward, *, shared: bool) -> str | None:
+    """None where a packed row gives what its sequences give one by one, else what went wrong.
 
     Some models ignore the plan without a word (Bloom, Mamba, LFM2): only trying tells. Weights of low precision round so
     coarsely that an untrained model's neighbours drown in it; so the second document must also not move when the first
@@ -121,25 +141,22 @@ def _why_not_packed(model: PreTrainedModel, *, shared: bool) -> str | None:
     """
     vocab_size = model.config.get_text_config().vocab_size
     packed, other = (_two_short_documents(vocab_size, first).to(model.device) for first in (3, 4))
-    expected_L = _one_by_one(model, unshared(packed))
+    expected = apart(model, unshared(packed))
     if not shared:
         packed, other = unshared(packed), unshared(other)
     try:
         model.set_attn_implementation(NAME)
-        found_L, moved_L = _packed_logprobs(model, packed), _packed_logprobs(model, other)
+        found, moved = together(model, packed), together(model, other)
     except Exception as error:  # whatever a model's own code does with an attention function that it does not know
         return f"{type(error).__name__}: {error}"
-    difference = (found_L - expected_L).abs().max().item()
+    size = 1.0 if expected.ndim == 1 else expected.abs().max().item()  # some models have hidden states in the hundreds
+    difference = (found - expected).abs().max().item() / size
     # Rounding is below 1e-5 in float32; attending to the neighbour moves even an untrained model by more than this.
     if difference > {torch.float64: 1e-7, torch.float32: 5e-5}.get(model.dtype, 0.1):
-        return f"its log-probabilities differ by {difference:.1e} when packed"
-    leak = (found_L - moved_L)[packed.sequences_L > 0].abs().max().item()
-    return f"a neighbour in the row moves its log-probabilities by {leak:.1e}" if leak > 1e-5 else None
-
-
-def _packed_logprobs(model: PreTrainedModel, packed: Packed) -> Tensor:
-    targets_L = packed.tokens_T[packed.targets_L]
-    return token_logprobs(trunk(model, packed)[packed.predictors_L], head_of(model), targets_L)
+        return f"its numbers differ by {difference:.1e} when packed"
+    first = int((packed.sequences_L == 0).sum()) if len(found) == packed.num_targets else 1
+    leak = (found - moved)[first:].abs().max().item() / size
+    return f"a neighbour in the row moves its numbers by {leak:.1e}" if leak > 1e-5 else None
 
 
 def _two_short_documents(vocab_size: int, first: int) -> Packed:

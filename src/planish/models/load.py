@@ -75,11 +75,17 @@ def model_folder(path: str | Path) -> str:
 
 def load_model(config: ModelConfig, device: torch.device) -> PreTrainedModel:
     """The model in evaluation mode: planish trains without dropout."""
+    return load_pretrained(config, device, AutoModelForCausalLM)
+
+
+def load_pretrained(
+    config: ModelConfig, device: torch.device, loader: Any, may_be_missing: Sequence[str] = (), **settings: Any
+) -> PreTrainedModel:
+    """The same by the auto class `loader`, where some weights may be missing, and are then to be filled."""
     path = model_folder(config.path)
     _check_folder(path)
     quiet()
     try:
-        loader: Any = AutoModelForCausalLM
         model, report = loader.from_pretrained(
             path,
             dtype=getattr(torch, config.dtype),
@@ -87,6 +93,7 @@ def load_model(config: ModelConfig, device: torch.device) -> PreTrainedModel:
             trust_remote_code=config.trust_remote_code,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported, and then refused by _check_report with their names
+            **settings,
         )
     except SafetensorError as error:
         raise ModelError(
@@ -95,7 +102,7 @@ def load_model(config: ModelConfig, device: torch.device) -> PreTrainedModel:
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise ModelError(f"{path}: cannot be loaded: {_first_line(error)}") from None
     model = cast(PreTrainedModel, model.to(device).eval())
-    _check_report(path, report)
+    _check_report(path, {**report, "missing_keys": set(report["missing_keys"]) - set(may_be_missing)})
     _check_finite(path, model)
     if config.recompute:
         _recompute_layers(model)
@@ -178,7 +185,7 @@ def save_model(
 
 
 def _add_stops(model: PreTrainedModel, ids: Sequence[int]) -> None:
-    generation: Any = model.generation_config
+    generation: Any = getattr(model, "generation_config", None)  # a reward model has none
     if generation is None or not ids:
         return
     before = generation.eos_token_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from planish.base.files import new_folder
 from planish.models.load import LoraConfig
 
 
-def add_lora(model: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel:
-    """Freezes the model and adds updates that start at zero, so the first step's model is the model that was given."""
+def add_lora(model: PreTrainedModel, config: LoraConfig, seed: int, whole: Sequence[str] = ()) -> PeftModel:
+    """Freezes the model and adds updates that start at zero, so the first step's model is the model that was given. The
+    modules named in `whole` are trained as they are."""
     targets: Any = config.targets if isinstance(config.targets, str) else list(config.targets)
     settings = PeftLora(
         r=config.rank,
@@ -27,7 +29,8 @@ def add_lora(model: PreTrainedModel, config: LoraConfig, seed: int) -> PeftModel
         target_modules=targets,
         # GPT-2's weights lie on their side, and peft warns of what it then corrects.
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
-        task_type="CAUSAL_LM",
+        task_type="SEQ_CLS" if whole else "CAUSAL_LM",
+        modules_to_save=list(whole) or None,
     )  # pyright: ignore
     try:
         with torch.random.fork_rng(), warnings.catch_warnings():

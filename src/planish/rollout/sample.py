@@ -31,8 +31,12 @@ class SamplingConfig(Config):
 @dataclass(frozen=True, slots=True)
 class Completion:
     text: str
-    num_tokens: int
+    tokens: tuple[int, ...]  # with the stop token, if it ended by that
     ended: bool  # by the end-of-turn token, rather than by max_completion_tokens
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.tokens)
 
 
 def sample(
@@ -132,4 +136,4 @@ def _until_stop(tokens: list[int], stop_token_id: int) -> list[int]:
 def _completion(tokenizer: PreTrainedTokenizerBase, tokens: list[int], stop_token_id: int) -> Completion:
     ended = tokens[-1:] == [stop_token_id]
     text = cast(str, tokenizer.decode(tokens[:-1] if ended else tokens, skip_special_tokens=True))
-    return Completion(text, len(tokens), ended)
+    return Completion(text, tuple(tokens), ended)

@@ -1,0 +1,52 @@
+"""The zero of a reward model's scores: where it is put, and whether it is still there when the model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from planish.base.errors import ModelError
+from planish.base.types import Example, pack
+from planish.evaluate.sequences import sequence_values
+from planish.models.scoring import Scorer
+
+KEPT = 8  # demonstrations whose tokens and scores stay with the model
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}  # of a score, on another machine; of other types 0.1
+
+
+def centre(scorer: Scorer, demonstrations: Sequence[Example], micro_tokens: int, device: torch.device) -> None:
+    """Moves all scores by a constant, so that the demonstrations have mean 0 (InstructGPT, before PPO). Some of them stay in
+    the model's config.json with their scores, for `check_scores`."""
+    scorer.offset = 0.0
+    scorer.offset = float(sequence_values(scorer, demonstrations, micro_tokens, device).mean())
+    scores = sequence_values(scorer, demonstrations, micro_tokens, device)
+    if abs(scores.mean()) > 1e-4:
+        raise ModelError(f"the demonstrations have a mean score of {scores.mean():g} after it was made 0")
+    shortest = np.argsort([len(each) for each in demonstrations], kind="stable")[:KEPT].tolist()
+    scorer.config.score_check = {
+        "demonstrations": len(demonstrations),
+        "tokens": [demonstrations[i].tokens.tolist() for i in shortest],
+        "scores": [float(scores[i]) for i in shortest],
+    }
+
+
+@torch.no_grad()
+def check_scores(scorer: Scorer, path: str) -> None:
+    """That a loaded model gives some demonstrations the scores they had when their mean was made 0."""
+    kept: dict[str, Any] | None = getattr(scorer.config, "score_check", None)
+    if kept is None:
+        raise ModelError(
+            f"{path}: says nothing of the mean score of demonstrations, so a score of 0 means nothing. Train it with "
+            "planish reward, which sets the constant"
+        )
+    rows = [Example(np.array(ids, np.int32), np.zeros(len(ids), np.bool_), "") for ids in kept["tokens"]]
+    found = [scorer(pack([row]).to(scorer.model.device)).item() for row in rows]
+    worst = max(abs(a - b) for a, b in zip(found, kept["scores"], strict=True))
+    if worst > TOLERANCE.get(scorer.model.dtype, 0.1):
+        raise ModelError(
+            f"{path}: a demonstration's score differs by {worst:.2g} from what it was when the model was saved: its weights or "
+            "its score_offset were changed, or this version of transformers computes otherwise"
+        )

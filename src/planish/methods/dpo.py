@@ -1,0 +1,193 @@
+"""Direct preference optimisation: the policy is fitted to comparisons as a reward model would be (Rafailov et al. 2023).
+
+    r(x, y) = beta log pi(y | x) / pi_ref(y | x)
+    L = -1/N sum_n 1/C_n sum_(w, l) log sigmoid(r(x_n, y_w) - r(x_n, y_l))        (eq. 7, over all pairs of a prompt)
+
+docs/dpo.md derives it by hand. The reference is the policy as it starts, also with LoRA; its log-probabilities are computed
+once and kept beside the run. The relatives of maths/preference.py stand under `loss`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from planish.base.config import Field
+from planish.base.distributed import is_main
+from planish.base.tally import Mean, Metrics
+from planish.base.types import Example, Packed, pack
+from planish.data.choices import pairs_of
+from planish.data.examples import Encodable, Encoding
+from planish.data.rows import Comparison
+from planish.maths.preference import PairLogprobs, implied_right, plain_right
+from planish.methods.preference_losses import Dpo, PreferenceLoss
+from planish.methods.ranked import Ranked, RankedConfig, read_measured
+from planish.methods.reference import attach_reference, completion_logprobs, digest_weights
+from planish.methods.running import Learner, Method, Running, run_method
+from planish.methods.sampled import SampledConfig, Sampling, held_out_prompts
+from planish.methods.sft import bring_policy
+from planish.models.forward import CausalLM
+from planish.models.load import ModelConfig, load_model
+from planish.models.sharding import gathered
+from planish.rollout.sample import SamplingConfig, sample
+from planish.train.loop import Objective, Visit
+from planish.train.record import Record
+from planish.train.run_folder import RunFolder
+
+
+class DpoConfig(RankedConfig, SampledConfig):
+    model: ModelConfig = Field(description="the policy, usually the fine-tuned model")
+    loss: PreferenceLoss = Field(default=Dpo(), description="dpo or one of its relatives, by name")
+    reference: str | None = Field(
+        default=None, description="another model to stay close to; absent is the policy as it starts"
+    )
+    kl_prompts: int = Field(
+        default=0, ge=0, description="held-out prompts answered at temperature 1 to estimate the KL to the reference"
+    )
+
+
+def dpo(config: DpoConfig) -> Path:
+    """Trains on the comparisons of `config.data`; returns the run's folder, whose `model/` is the policy."""
+    return run_method(config, PreferenceLearning())
+
+
+class Preference:
+    """The objective: each prompt weighs 1, each of its pairs one over their number."""
+
+    def __init__(self, policy: CausalLM, loss: PreferenceLoss, device: torch.device) -> None:
+        self.policy, self.function, self.device = policy, loss, device
+
+    def weight(self, packed: Packed) -> float:
+        return len(packed.examples)
+
+    def loss(self, packed: Packed) -> tuple[Tensor, Metrics]:
+        packed = packed.to(self.device)
+        logprobs_S, pairs = completion_logprobs(self.policy, packed), pairs_of(packed)
+        w_P, l_P = pairs.better_P, pairs.worse_P
+        tokens_S, reference_S = packed.num_targets_S(), reference_of(packed)
+        both = PairLogprobs(
+            logprobs_S[w_P], logprobs_S[l_P], reference_S[w_P], reference_S[l_P], tokens_S[w_P], tokens_S[l_P]
+        )
+        loss = (pairs.weights_P * self.function.losses(both)).sum() + 0 * logprobs_S.sum()
+        reward_S = self.function.reward(logprobs_S.detach(), reference_S, tokens_S)
+        seen = {
+            "accuracy": implied_right(both),  # the reward that is implied is higher; before the first step none is
+            "accuracy_logprobs": plain_right(both),
+            "margin": reward_S[w_P] - reward_S[l_P],
+            "chosen": both.chosen_P,
+            "rejected": both.rejected_P,
+            "chosen_change": both.logratios[0],
+            "rejected_change": both.logratios[1],
+            "chosen_tokens": both.chosen_tokens_P.double(),
+            "rejected_tokens": both.rejected_tokens_P.double(),
+        }
+        num = len(packed.examples)
+        return loss, {name: Mean((pairs.weights_P * each_P.detach()).sum(), num) for name, each_P in seen.items()}
+
+
+def reference_of(packed: Packed) -> Tensor:
+    """What the reference gives each completion, [S]."""
+    values = [value for example in packed.examples if example.choices for value in example.choices.reference]
+    values = values or [0.0] * packed.num_sequences  # the empty row of a rank without work
+    return torch.tensor(values, dtype=torch.float64, device=packed.tokens_T.device)
+
+
+class PreferenceLearning(Method[DpoConfig]):
+    kinds: tuple[type[Encodable], ...] = (Comparison,)
+
+    def __init__(self) -> None:
+        self.digest = ""
+        self.measured: dict[str, Encoding] = {}
+
+    def bring(self, config: DpoConfig, folder: RunFolder, device: torch.device) -> Learner:
+        return bring_policy(config.model, config.data, config.seed, device)
+
+    def wrap(self, learner: Learner) -> CausalLM:
+        self.digest = digest_weights(learner.model)
+        return CausalLM(learner.model, learner.compute_dtype)
+
+    def prepare(self, run: Running[DpoConfig]) -> None:
+        self.measured = read_measured(run, run.config.measured)
+        sets = {f"{source.name}/training": source.training for source in run.sources}
+        sets |= {f"{source.name}/held_out": source.held_out for source in run.sources}
+        sets |= {f"measured/{name}": encoding.examples for name, encoding in self.measured.items()}
+        path = run.folder.path / "reference.safetensors"
+        with self._reference(run) as (reference, digest):
+            known = attach_reference(reference, digest, sets, path, run.micro_tokens, run.device)
+        if known and is_main():
+            print(f"the reference's log-probabilities are taken from {path}", file=sys.stderr)
+
+    @contextmanager
+    def _reference(self, run: Running[DpoConfig], *, moved: bool = False) -> Generator[tuple[CausalLM, str]]:
+        """The reference and the digest of its weights. Once the policy has moved, its start is the model without LoRA's
+        updates, or is loaded anew."""
+        policy, config = _policy(run), run.config
+        if config.reference is None and not moved:
+            yield policy, self.digest
+        elif config.reference is None and run.learner.adapted is not None:
+            with run.learner.adapted.disable_adapter():
+                yield policy, self.digest
+        else:
+            path = config.reference or config.model.path
+            other = load_model(config.model.model_copy(update={"path": path, "lora": None}), run.device)
+            yield CausalLM(other, policy.compute_dtype), digest_weights(other)
+
+    def objective(self, run: Running[DpoConfig]) -> Objective:
+        return Preference(_policy(run), run.config.loss, run.device)
+
+    def visits(self, run: Running[DpoConfig], record: Record, last: int) -> Sequence[tuple[int, Visit]]:
+        def reward(packed: Packed) -> Tensor:
+            logprobs_S = completion_logprobs(_policy(run), packed)
+            return run.config.loss.reward(logprobs_S, reference_of(packed), packed.num_targets_S())
+
+        def drift(step: int) -> None:
+            """Mean over completions that the policy samples of log pi - log pi_ref: an unbiased estimate of KL(pi, pi_ref)."""
+            if step and run.config.kl_prompts:
+                rows = sampled_rows(run, run.config.kl_prompts)
+                packed = [pack([row]).to(run.device) for row in rows]
+                with torch.no_grad():
+                    ours = [completion_logprobs(_policy(run), row).item() for row in packed]
+                    with self._reference(run, moved=True) as (reference, _):
+                        theirs = [completion_logprobs(reference, row).item() for row in packed]
+                changes = np.array(ours) - np.array(theirs)
+                error = changes.std(ddof=1) / len(changes) ** 0.5 if len(changes) > 1 else 0.0
+                record.note(step, {"kl": float(changes.mean()), "kl_standard_error": float(error)})
+                record.pause()
+
+        ranked = Ranked(run, record, reward, self.measured, last)
+        sampling = Sampling(run, record)
+        return [
+            (run.config.evaluate_every, ranked),
+            (run.config.sample_every, sampling),
+            (run.config.sample_every, drift),
+        ]
+
+
+def sampled_rows(run: Running[DpoConfig], count: int) -> list[Example]:
+    """Held-out prompts, each with a completion that the policy samples at temperature 1."""
+    learner, template = run.learner, run.learner.template
+    prompts = [template.encode_prompt(row.messages[:turn]) for _, row, turn in held_out_prompts(run.sources, count)]
+    sampling = SamplingConfig(
+        max_completion_tokens=run.config.sampling.max_completion_tokens, temperature=1.0, seed=run.config.seed
+    )
+    with gathered(run.policy):
+        completions = sample(learner.model, learner.tokenizer, prompts, sampling, template.stop_token_id)
+    return [
+        Example(
+            np.array([*prompt, *completion.tokens], np.int32),
+            np.arange(len(prompt) + completion.num_tokens) >= len(prompt),
+            "",
+        )
+        for prompt, completion in zip(prompts, completions, strict=True)
+    ]
+
+
+def _policy(run: Running[DpoConfig]) -> CausalLM:
+    assert isinstance(run.policy, CausalLM)
+    return run.policy

@@ -1,0 +1,90 @@
+"""The reference of DPO: its log-probabilities of every completion are computed once, and kept beside the run.
+
+    RUN/reference.safetensors     one float64 a completion, by source; its metadata say of which weights and which tokens
+
+The file is used again if, and only if, weights and tokens are the same to the last bit; else it is computed anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch import Tensor, nn
+
+from planish.base.distributed import barrier, is_main
+from planish.base.files import new_file
+from planish.base.progress import track
+from planish.base.types import Packed
+from planish.data.choices import sequence_sums
+from planish.data.examples import Examples
+from planish.evaluate.sequences import sequence_values
+from planish.models.forward import CausalLM
+
+
+def attach_reference(
+    reference: CausalLM, digest: str, sets: Mapping[str, Examples], path: Path, micro_tokens: int, device: torch.device
+) -> bool:
+    """Gives every completion its log-probability under the reference. True if they were found in the file."""
+    key = {"weights": digest, "precision": str(reference.compute_dtype), "tokens": _digest_tokens(sets)}
+    found = _read(path, key)
+    known = found is not None
+    if found is None:
+        found = {
+            name: sequence_values(lambda packed: completion_logprobs(reference, packed), examples, micro_tokens, device)
+            for name, examples in track(list(sets.items()), "reference")
+        }
+        barrier()
+        if is_main():
+            with new_file(path) as partial:
+                save_file(found, str(partial), metadata={**key, "values": _digest_values(found)})
+    for name, examples in sets.items():
+        if examples.choices is not None:
+            examples.choices.reference = found[name]
+    return known
+
+
+def completion_logprobs(policy: CausalLM, packed: Packed) -> Tensor:
+    """log p(completion | prompt), the sum over its learnt tokens, [S], in float64."""
+    return sequence_sums(policy(packed).double(), packed)
+
+
+def digest_weights(module: nn.Module) -> str:
+    """SHA-256 of all weights with their names, types and shapes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(repr((name, tensor.dtype, tuple(tensor.shape))).encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _digest_tokens(sets: Mapping[str, Examples]) -> str:
+    digest = hashlib.sha256()
+    for name, examples in sets.items():
+        digest.update(name.encode())
+        examples.update_digest(digest)
+    return digest.hexdigest()
+
+
+def _read(path: Path, key: Mapping[str, str]) -> dict[str, np.ndarray] | None:
+    """What the file holds, if it is of these weights and tokens. A damaged one is computed anew like a stale one."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(str(path), "np") as file:
+            values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is no mapping)
+            return values if file.metadata() == {**key, "values": _digest_values(values)} else None
+    except SafetensorError:
+        return None
+
+
+def _digest_values(values: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(values):
+        digest.update(name.encode() + np.ascontiguousarray(values[name]).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,161 @@
+"""The reward model: scores that put completions in the order in which people did (Ouyang et al. 2022, step 2).
+
+    L = -1/N sum_n 1/C(K_n, 2) sum_(w, l) log sigmoid(r(x_n, y_w) - r(x_n, y_l))
+
+over the pairs of each prompt's K ranked completions that are not tied. One prompt is one example: its completions go
+through the model together, the prompt once, and its pairs weigh 1 in all. Were the pairs shuffled apart, each completion
+would be learnt from K - 1 times in one epoch.
+
+The loss does not change when a constant is added to all scores. After training the constant is chosen so that
+demonstrations have mean score 0: then a score says something by itself, as PPO needs it to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from planish.base.config import Field
+from planish.base.distributed import is_main
+from planish.base.errors import ConfigError
+from planish.base.rng import Permutation
+from planish.base.tally import Mean, Metrics
+from planish.base.types import Example, Packed
+from planish.data.choices import pairs_of
+from planish.data.examples import Encodable, encode_rows
+from planish.data.formats import stream_rows
+from planish.data.rows import Comparison, Demonstration, Dropped
+from planish.data.templates import ChatTemplate, ensure_template
+from planish.evaluate.scores import centre
+from planish.maths.preference import bradley_terry, centering
+from planish.methods.ranked import Ranked, RankedConfig, read_measured
+from planish.methods.running import Learner, Method, Running, longest, run_method
+from planish.methods.sft import read_template
+from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length, load_tokenizer
+from planish.models.lora import add_lora
+from planish.models.scoring import HEAD, Scorer, load_scorer, set_padding
+from planish.train.loop import Objective, Visit
+from planish.train.record import Record
+from planish.train.run_folder import RunFolder
+
+
+class RewardConfig(RankedConfig):
+    model: ModelConfig = Field(description="the model that becomes a reward model, usually the fine-tuned one")
+    margin: float = Field(
+        default=0.0, ge=0, description="pairs must differ by this times the difference of the annotator's own scores"
+    )
+    centering: float = Field(
+        default=0.0, ge=0, description="weight of (r_w + r_l)^2, which holds scores around 0; TRL's is 0.01"
+    )
+    demonstrations: str | None = Field(
+        default=None,
+        description="a file of demonstrations whose mean score becomes 0; absent takes the best completions that were learnt",
+    )
+    num_demonstrations: int = Field(default=1000, ge=1, description="at most so many of them, drawn by the seed")
+
+
+def reward_model(config: RewardConfig) -> Path:
+    """Trains on the comparisons of `config.data`; returns the run's folder, whose `model/` is the reward model."""
+    return run_method(config, RewardModelling())
+
+
+class PairwiseChoice:
+    """The objective: minus the log-likelihood of the annotators' choices, each prompt weighing 1."""
+
+    def __init__(self, scorer: Scorer, config: RewardConfig, device: torch.device) -> None:
+        self.scorer, self.config, self.device = scorer, config, device
+
+    def weight(self, packed: Packed) -> float:
+        return len(packed.examples)
+
+    def loss(self, packed: Packed) -> tuple[Tensor, Metrics]:
+        packed = packed.to(self.device)
+        scores_S, pairs = self.scorer(packed), pairs_of(packed)
+        better_P, worse_P = scores_S[pairs.better_P], scores_S[pairs.worse_P]
+        weights_P, given_P = pairs.weights_P.to(scores_S.dtype), pairs.given_P.to(scores_S.dtype)
+        losses_P = bradley_terry(better_P, worse_P, self.config.margin * given_P)
+        if self.config.centering:
+            losses_P = losses_P + self.config.centering * centering(better_P, worse_P)
+        loss = (weights_P * losses_P).sum() + 0 * scores_S.sum()  # a row without any pair has a gradient too: zeros
+        gap_P, num = (better_P - worse_P).detach(), len(packed.examples)
+        right_P = (gap_P > 0).to(gap_P.dtype) + 0.5 * (gap_P == 0)
+        return loss, {
+            "accuracy": Mean((weights_P * right_P).sum(), num),
+            "margin": Mean((weights_P * gap_P).sum(), num),
+            "score": Mean(scores_S.detach().sum() * bool(num), packed.num_sequences * bool(num)),
+        }
+
+
+class RewardModelling(Method[RewardConfig]):
+    kinds: tuple[type[Encodable], ...] = (Comparison,)
+
+    def bring(self, config: RewardConfig, folder: RunFolder, device: torch.device) -> Learner:
+        model = load_scorer(config.model, device, config.seed)
+        tokenizer = load_tokenizer(config.model.path, config.model.trust_remote_code)
+        check_vocabulary(model, tokenizer)
+        ensure_template(tokenizer, read_template(config.data.template))
+        template = ChatTemplate(tokenizer, config.data.mask)
+        set_padding(model, tokenizer, template.stop_token_id)
+        lora = config.model.lora
+        adapted = add_lora(model, lora, config.seed, whole=(HEAD,)) if lora else None
+        dtype = compute_dtype(config.model, device)
+        return Learner(model, tokenizer, template, adapted, dtype, config.model.save_dtype)
+
+    def wrap(self, learner: Learner) -> Scorer:
+        scorer = Scorer(learner.model, learner.compute_dtype)
+        scorer.offset = 0.0  # the model that this one begins as may be a reward model with an offset of its own
+        return scorer
+
+    def objective(self, run: Running[RewardConfig]) -> Objective:
+        return PairwiseChoice(_scorer(run), run.config, run.device)
+
+    def visits(self, run: Running[RewardConfig], record: Record, last: int) -> Sequence[tuple[int, Visit]]:
+        measured = read_measured(run, run.config.measured)
+        return [(run.config.evaluate_every, Ranked(run, record, _scorer(run), measured, last))]
+
+    def finish(self, run: Running[RewardConfig], record: Record) -> None:
+        """Sets the constant, and says which texts it was taken from."""
+        centre(_scorer(run), demonstrations(run), run.micro_tokens, run.device)
+        if is_main():
+            print(f"demonstrations had a mean score of {_scorer(run).offset:+.3f}, which is now 0")
+
+
+def _scorer(run: Running[RewardConfig]) -> Scorer:
+    assert isinstance(run.policy, Scorer)
+    return run.policy
+
+
+def demonstrations(run: Running[RewardConfig]) -> list[Example]:
+    """What has mean score 0: the demonstrations that the settings name, or the best completions of the training rows."""
+    config = run.config
+    if config.demonstrations is None:
+        sources = [source.training for source in run.sources]
+        places = [(source, i) for source in sources for i in range(len(source))]
+    else:
+        rows = [row for row in stream_rows(config.demonstrations, (Demonstration,)) if not isinstance(row, Dropped)]
+        limit = longest(config.data, context_length(run.learner.model.config))
+        source = encode_rows(rows, run.learner.tokenizer, run.learner.template, limit, "drop").examples
+        places = [(source, i) for i in range(len(source))]
+    if not places:
+        raise ConfigError(f"demonstrations={config.demonstrations}: holds no demonstration that fits into the model")
+    drawn = Permutation(len(places), config.seed, "demonstrations")(
+        np.arange(min(len(places), config.num_demonstrations))
+    )
+    return [whole(places[i][0][places[i][1]]) for i in drawn.tolist()]
+
+
+def whole(example: Example) -> Example:
+    """The conversation whose score counts: up to its last learnt token, or of a comparison the first that is ranked best."""
+    choices = example.choices
+    if choices is None:
+        stop = 1 + int(np.flatnonzero(example.loss_mask)[-1])
+        return replace(example, tokens=example.tokens[:stop], loss_mask=example.loss_mask[:stop])
+    best = choices.ranks.index(min(choices.ranks))
+    start, stop = (choices.trunk, *choices.ends)[best : best + 2]
+    places = np.r_[: choices.trunk, start:stop]
+    return replace(example, tokens=example.tokens[places], loss_mask=example.loss_mask[places], choices=None)

@@ -1,0 +1,106 @@
+"""Using a reward model: a score for every row of a file, whichever tokenizer the model that wrote it had.
+
+Texts are rendered and tokenised with the reward model's own chat template and tokenizer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from planish.base.distributed import local_device
+from planish.base.errors import DataError
+from planish.base.files import new_file
+from planish.base.progress import track
+from planish.base.types import Example
+from planish.data.choices import lay_out
+from planish.data.examples import conversations
+from planish.data.formats import stream_rows
+from planish.data.rows import Comparison, Demonstration, Dropped, Message
+from planish.data.templates import ChatTemplate, ensure_template
+from planish.evaluate.scores import check_scores
+from planish.evaluate.sequences import sequence_values
+from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length, load_tokenizer
+from planish.models.scoring import Scorer, load_scorer
+
+ROWS = 256  # read, tokenised and scored at once
+Scorable = Demonstration | Comparison
+
+
+class RewardModel:
+    """A trained reward model with its tokenizer and chat template.
+
+    >>> judge = RewardModel(ModelConfig(path="runs/rm"), device)
+    >>> judge.score([row])          # one list a row: of a conversation its score, of a comparison one for each completion
+    [[0.31, -1.2]]
+    """
+
+    def __init__(self, config: ModelConfig, device: torch.device, micro_tokens: int = 768) -> None:
+        model, tokenizer = load_scorer(config, device), load_tokenizer(config.path, config.trust_remote_code)
+        check_vocabulary(model, tokenizer)
+        ensure_template(tokenizer)
+        self.template, self.device, self.micro_tokens = ChatTemplate(tokenizer), device, micro_tokens
+        self.scorer = Scorer(model, compute_dtype(config, device))
+        self.limit = context_length(model.config)
+        check_scores(self.scorer, config.path)
+
+    def score(self, rows: Sequence[Scorable]) -> list[list[float]]:
+        counts = [len(conversations(row)) for row in rows]
+        encoded = iter(self.template.encode([chat for row in rows for chat in conversations(row)]))
+        examples = [self._example(row, [next(encoded) for _ in range(n)]) for row, n in zip(rows, counts, strict=True)]
+        values = iter(sequence_values(self.scorer, examples, self.micro_tokens, self.device).tolist())
+        return [list(islice(values, n)) for n in counts]
+
+    def _example(self, row: Scorable, encoded: Sequence[Any]) -> Example:
+        longest = max(len(each.tokens) for each in encoded)
+        if self.limit is not None and longest > self.limit:
+            raise DataError(
+                f"{row.origin}: {longest} tokens, more than the {self.limit} that the reward model was made for"
+            )
+        if not all(each.loss_mask.any() for each in encoded):
+            raise DataError(f"{row.origin}: no turn of the assistant to score")
+        laid, choices = lay_out(row.ranks if isinstance(row, Comparison) else (0,), encoded)
+        return Example(laid.tokens, laid.loss_mask, str(row.origin), choices=choices)
+
+
+def score_file(path: str, rows: str, out: Path) -> int:
+    """Writes one line for each row: what it says, and its score or scores. Rows are read as they are needed."""
+    judge = RewardModel(ModelConfig(path=path), local_device())
+    count = 0
+    with new_file(out) as partial, partial.open("w", encoding="utf-8") as file:
+        for some in _batches(track(_rows(rows), "scoring")):
+            for row, scores in zip(some, judge.score(some), strict=True):
+                file.write(json.dumps(_line(row, scores), ensure_ascii=False) + "\n")
+                count += 1
+    if not count:
+        raise DataError(f"{rows}: holds no conversation and no comparison to score")
+    return count
+
+
+def _rows(path: str) -> Iterator[Scorable]:
+    for row in stream_rows(path, (Demonstration, Comparison)):
+        if isinstance(row, Dropped):
+            raise DataError(f"{row.origin}: {row.reason}; every row must have a score, so take it out first")
+        yield row
+
+
+def _batches(rows: Iterable[Scorable]) -> Iterator[list[Scorable]]:
+    left = iter(rows)
+    while some := list(islice(left, ROWS)):
+        yield some
+
+
+def _line(row: Scorable, scores: list[float]) -> dict[str, Any]:
+    if isinstance(row, Demonstration):
+        return {"messages": _dicts(row.messages), "score": scores[0]}
+    texts = [message.content for message in row.completions]
+    return {"prompt": _dicts(row.prompt), "completions": texts, "ranks": list(row.ranks), "scores": scores}
+
+
+def _dicts(messages: Iterable[Message]) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in messages]

@@ -1,0 +1,90 @@
+"""The reward model: a causal LM's trunk with one number in place of the vocabulary, read at a completion's last token.
+
+Saved, it is transformers' AutoModelForSequenceClassification with one label. The last layer of that class has no bias, so what
+makes the demonstrations' mean score 0 is kept in config.json as `score_offset`: planish subtracts it, transformers does
+not, and differences are the same.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from planish.base.errors import ModelError
+from planish.base.types import Packed
+from planish.models.forward import PackedModel, trunk
+from planish.models.load import ModelConfig, load_pretrained, load_settings
+
+HEAD = "score"
+
+
+class Scorer(PackedModel):
+    """Scores [S], one for each sequence of a packed row: a linear function of the hidden state at its last token, less the
+    offset. Which token is last is known from where the sequence ends, not from any token's number.
+
+    >>> scorer = Scorer(load_scorer(config, device))
+    >>> scores_S = scorer(packed)
+    """
+
+    @property
+    def offset(self) -> float:
+        return float(getattr(self.config, "score_offset", 0.0))
+
+    @offset.setter
+    def offset(self, value: float) -> None:
+        self.config.score_offset = value
+
+    def forward(self, packed: Packed) -> Tensor:
+        packed = self.fitted(packed)
+        with self.precision(packed):
+            hidden_SD = (self.apart if self.why_not_packed else self.together)(self.model, packed)
+        head: Any = self.model.score
+        scores_S = head(hidden_SD.to(next(head.parameters()).dtype)).squeeze(1)
+        return scores_S.to(torch.promote_types(scores_S.dtype, torch.float32)) - self.offset
+
+    @staticmethod
+    def apart(model: PreTrainedModel, packed: Packed) -> Tensor:
+        rows = (packed.tokens_T[None, start:stop] for start, stop in pairwise(packed.bounds))
+        return torch.stack([model.base_model(input_ids=row, use_cache=False).last_hidden_state[0, -1] for row in rows])
+
+    @staticmethod
+    def together(model: PreTrainedModel, packed: Packed) -> Tensor:
+        return trunk(model, packed)[packed.last_S()]
+
+
+def load_scorer(config: ModelConfig, device: torch.device, seed: int = 0) -> PreTrainedModel:
+    """A reward model, or one made of a causal LM: then the head is fresh, N(0, 1 / (d + 1)) as in lm-human-preferences."""
+    settings = load_settings(config.path, config.trust_remote_code)
+    made = any("SequenceClassification" in name for name in settings.architectures or [])
+    if made and settings.num_labels != 1:
+        raise ModelError(f"{config.path}: gives {settings.num_labels} numbers for a text; a reward model gives one")
+    model = load_pretrained(
+        config, device, AutoModelForSequenceClassification, () if made else (f"{HEAD}.weight",), num_labels=1
+    )
+    head = getattr(model, HEAD, None)
+    if not isinstance(head, nn.Linear):
+        raise ModelError(f"{config.path}: transformers' {type(model).__name__} has no head called '{HEAD}'")
+    if not made:
+        noise = torch.Generator().manual_seed(seed)
+        width = head.weight.shape[1]
+        fresh = torch.randn(head.weight.shape, generator=noise, dtype=torch.float64) * (width + 1) ** -0.5
+        head.weight.data.copy_(fresh)
+    return model
+
+
+def set_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stop_token_id: int) -> None:
+    """transformers reads a score at the last token that is not padding. The end of a turn must therefore not be padding, as
+    it is in many tokenizers: then another special token stands in."""
+    special = [tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id, *tokenizer.all_special_ids]
+    other = next((i for i in special if i is not None and i != stop_token_id), None)
+    if other is None:
+        raise ModelError(
+            "the tokenizer's one special token ends a turn, so no other can be padding: give it a pad token"
+        )
+    padding = cast(int, other)
+    model.config.pad_token_id = padding
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(padding)
