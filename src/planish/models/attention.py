@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -39,12 +39,29 @@ class Plan:
         return ((start, stop, prefix) for (start, stop), prefix in zip(pairwise(self.bounds), prefixes, strict=True))
 
 
+class OtherPlan(Protocol):
+    """Another way to attend, such as with a cache (models/decoding.py)."""
+
+    def attend(
+        self,
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scaling: float | None,
+        window: int | None,
+        softcap: float | None,
+    ) -> Tensor:
+        """[batch, T, heads, width]"""
+        ...
+
+
 # Most models hand unknown keyword arguments down to attention. For those that do not, the plan is also found here.
-_plan: ContextVar[Plan | None] = ContextVar("plan", default=None)
+_plan: ContextVar[Plan | OtherPlan | None] = ContextVar("plan", default=None)
 
 
 @contextmanager
-def packed_as(plan: Plan) -> Generator[None]:
+def packed_as(plan: Plan | OtherPlan) -> Generator[None]:
     token = _plan.set(plan)
     try:
         yield
@@ -67,7 +84,7 @@ def attention(
     scaling: float | None = None,
     sliding_window: Any = _ABSENT,
     softcap: float | None = None,
-    plan: Plan | None = None,
+    plan: Plan | OtherPlan | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """transformers' attention interface. Without a plan each row of the batch is one causal sequence."""
@@ -75,17 +92,32 @@ def attention(
     window = _window(module, sliding_window)
     plan = plan or _plan.get()
     if plan is None:
-        return _attend(query, key, value, attention_mask, scaling, window, softcap).transpose(1, 2).contiguous(), None
-    if plan.bounds[-1] != query.shape[2]:
-        raise ValueError(f"the plan covers {plan.bounds[-1]} tokens, the row has {query.shape[2]}")
-    parts = [
-        _attend(query[:, :, start:stop], *_seen(key, value, start, stop, prefix), None, scaling, window, softcap)
-        for start, stop, prefix in plan.sequences
-    ]
-    return torch.cat([part.transpose(1, 2) for part in parts], 1), None
+        return attend(query, key, value, attention_mask, scaling, window, softcap).transpose(1, 2).contiguous(), None
+    if not isinstance(plan, Plan):
+        return plan.attend(module, query, key, value, scaling, window, softcap), None
+    return attend_packed(plan, query, key, value, scaling, window, softcap), None
 
 
 AttentionInterface.register(NAME, attention)
+
+
+def attend_packed(
+    plan: Plan,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scaling: float | None,
+    window: int | None,
+    softcap: float | None,
+) -> Tensor:
+    """Attention of a packed row, [1, T, heads, width]."""
+    if plan.bounds[-1] != query.shape[2]:
+        raise ValueError(f"the plan covers {plan.bounds[-1]} tokens, the row has {query.shape[2]}")
+    parts = [
+        attend(query[:, :, start:stop], *_seen(key, value, start, stop, prefix), None, scaling, window, softcap)
+        for start, stop, prefix in plan.sequences
+    ]
+    return torch.cat([part.transpose(1, 2) for part in parts], 1)
 
 
 def _seen(key: Tensor, value: Tensor, start: int, stop: int, prefix: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -97,7 +129,7 @@ def _seen(key: Tensor, value: Tensor, start: int, stop: int, prefix: tuple[int, 
     return torch.cat([key[:, :, before], own[0]], 2), torch.cat([value[:, :, before], own[1]], 2)
 
 
-def _attend(
+def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
