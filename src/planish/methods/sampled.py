@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Any
 
 from planish.base.config import Field
 from planish.data.rows import Demonstration
 from planish.data.sources import Source
 from planish.methods.running import RunConfig, Running
+from planish.models.forward import CausalLM
 from planish.models.sharding import gathered
 from planish.rollout.sample import SamplingConfig, sample
 from planish.train.record import Record
@@ -37,10 +38,10 @@ class Sampling:
             return
         learner, template = self.run.learner, self.run.learner.template
         prompts = [template.encode_prompt(row.messages[:turn], row.tools) for _, row, turn in self.prompts]
-        with gathered(self.run.policy):
-            completions = sample(
-                learner.model, learner.tokenizer, prompts, self.run.config.sampling, template.stop_token_id
-            )
+        policy = self.run.policy
+        assert isinstance(policy, CausalLM)
+        with gathered(policy):
+            sampled = sample(policy, learner.tokenizer, prompts, self.run.config.sampling, template.stop_token_id)
         self.record.samples(
             step,
             [
@@ -51,7 +52,7 @@ class Sampling:
                     "ended": completion.ended,
                     "reference": row.messages[turn].content,
                 }
-                for (name, row, turn), completion in zip(self.prompts, completions, strict=True)
+                for (name, row, turn), completion in zip(self.prompts, chain(*sampled), strict=True)
             ],
         )
         self.record.pause()

@@ -45,8 +45,9 @@ class PackedModel(nn.Module):
     def config(self) -> Any:
         return self.model.config
 
-    def precision(self, packed: Packed) -> AbstractContextManager[Any]:
-        return torch.autocast(packed.tokens_T.device.type, self.compute_dtype) if self.compute_dtype else nullcontext()
+    def precision(self) -> AbstractContextManager[Any]:
+        """What the products are computed in."""
+        return torch.autocast(self.model.device.type, self.compute_dtype) if self.compute_dtype else nullcontext()
 
     def fitted(self, packed: Packed) -> Packed:
         """The row as the model can take it: with each prompt once, or before every completion."""
@@ -63,7 +64,7 @@ class CausalLM(PackedModel):
 
     def forward(self, packed: Packed, weights_L: Tensor | None = None) -> Any:
         packed = self.fitted(packed)
-        with self.precision(packed):
+        with self.precision():
             if weights_L is None:
                 return (self.apart if self.why_not_packed else self.together)(self.model, packed)
             if self.why_not_packed:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from planish.base.errors import ModelError
 from planish.base.types import Packed
@@ -40,7 +40,7 @@ class Scorer(PackedModel):
 
     def forward(self, packed: Packed) -> Tensor:
         packed = self.fitted(packed)
-        with self.precision(packed):
+        with self.precision():
             hidden_SD = (self.apart if self.why_not_packed else self.together)(self.model, packed)
         head: Any = self.model.score
         scores_S = head(hidden_SD.to(next(head.parameters()).dtype)).squeeze(1)
@@ -59,7 +59,7 @@ class Scorer(PackedModel):
 def load_scorer(config: ModelConfig, device: torch.device, seed: int = 0) -> PreTrainedModel:
     """A reward model, or one made of a causal LM: then the head is fresh, N(0, 1 / (d + 1)) as in lm-human-preferences."""
     settings = load_settings(config.path, config.trust_remote_code)
-    made = any("SequenceClassification" in name for name in settings.architectures or [])
+    made = gives_scores(settings)
     if made and settings.num_labels != 1:
         raise ModelError(f"{config.path}: gives {settings.num_labels} numbers for a text; a reward model gives one")
     model = load_pretrained(
@@ -76,10 +76,17 @@ def load_scorer(config: ModelConfig, device: torch.device, seed: int = 0) -> Pre
     return model
 
 
+def gives_scores(settings: PreTrainedConfig) -> bool:
+    """Whether a config.json is of a model that gives numbers for a text, and has no words for what comes next."""
+    return any("SequenceClassification" in name for name in settings.architectures or [])
+
+
 def set_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stop_token_id: int) -> None:
     """transformers reads a score at the last token that is not padding. The end of a turn must therefore not be padding, as
     it is in many tokenizers: then another special token stands in."""
-    special = [tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id, *tokenizer.all_special_ids]
+    named = [tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id, *tokenizer.all_special_ids]
+    added: dict[int, Any] = tokenizer.added_tokens_decoder  # a beginning of turns need not have a name
+    special = [*named, *(i for i, token in added.items() if token.special)]
     other = next((i for i in special if i is not None and i != stop_token_id), None)
     if other is None:
         raise ModelError(

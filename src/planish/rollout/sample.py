@@ -1,6 +1,6 @@
-"""Sampling completions with transformers' own generate.
+"""Sampling completions, with our own decoding (decode.py) or, for models that it cannot serve, transformers' generate.
 
-Each prompt's noise comes from (seed, prompt number), so neither its neighbours nor the batch size change a completion.
+The noise of each completion comes from (seed, prompt, sample), so neither its neighbours nor the batch size change it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from transformers.generation.streamers import BaseStreamer
 from planish.base.config import Config, Field
 from planish.base.rng import seed_at
 from planish.models.attention import NAME, attention_in_use
+from planish.models.forward import CausalLM
+from planish.rollout.decode import Choosing, Request, decode, why_not_decodable
 
 
 class SamplingConfig(Config):
@@ -25,6 +27,7 @@ class SamplingConfig(Config):
     top_p: float = Field(
         default=1.0, gt=0, le=1, description="sample from the likeliest tokens that hold this much probability"
     )
+    top_k: int = Field(default=0, ge=0, description="sample from so many of the likeliest tokens; 0 is all")
     seed: int = Field(default=0, description="of the noise")
 
 
@@ -40,21 +43,40 @@ class Completion:
 
 
 def sample(
-    model: PreTrainedModel,
+    policy: CausalLM,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
     config: SamplingConfig,
     stop_token_id: int,
-    batch: int = 16,
-) -> list[Completion]:
-    """One completion for each prompt of token ids. Greedy prompts share batches of similar length; sampled ones do not."""
-    found: dict[int, Completion] = {}
-    with generating(model):
-        for chosen in _batches([len(prompt) for prompt in prompts], batch if config.temperature == 0 else 1):
-            rows = _generate(
-                model, [prompts[i] for i in chosen], config, stop_token_id, seed_at(config.seed, "sample", chosen[0])
-            )
-            found.update({i: _completion(tokenizer, row, stop_token_id) for i, row in zip(chosen, rows, strict=True)})
+    num_samples: int = 1,
+) -> list[list[Completion]]:
+    """`num_samples` completions for each prompt of token ids."""
+    if why_not_decodable(policy) is not None:
+        return _slowly(policy, tokenizer, prompts, config, stop_token_id, num_samples)
+    requests = [Request(i, (config.seed, "sample", i, k)) for i in range(len(prompts)) for k in range(num_samples)]
+    choosing = Choosing(config.temperature, config.top_p, config.top_k)
+    drawn = iter(decode(policy, prompts, requests, choosing, config.max_completion_tokens, (stop_token_id,)))
+    return [[_completion(tokenizer, next(drawn).tokens, stop_token_id) for _ in range(num_samples)] for _ in prompts]
+
+
+def _slowly(
+    policy: CausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    config: SamplingConfig,
+    stop_token_id: int,
+    num_samples: int,
+) -> list[list[Completion]]:
+    """The same with transformers' generate. Greedy prompts share batches of similar length; sampled ones do not."""
+    found: dict[int, list[Completion]] = {i: [] for i in range(len(prompts))}
+    batch = 16 if config.temperature == 0 else 1
+    with generating(policy.model):
+        for k in range(num_samples):
+            for chosen in _batches([len(prompt) for prompt in prompts], batch):
+                seed = seed_at(config.seed, "sample", chosen[0], k)
+                rows = _generate(policy.model, [prompts[i] for i in chosen], config, stop_token_id, seed)
+                for i, row in zip(chosen, rows, strict=True):
+                    found[i].append(_completion(tokenizer, row, stop_token_id))
     return [found[i] for i in range(len(prompts))]
 
 
@@ -113,7 +135,7 @@ def _generate(
         mask[i, width - len(prompt) :] = 1
     choice: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if config.temperature > 0:
-        choice = {"do_sample": True, "temperature": config.temperature, "top_p": config.top_p, "top_k": 0}
+        choice = {"do_sample": True, "temperature": config.temperature, "top_p": config.top_p, "top_k": config.top_k}
     generator: Any = model
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -133,7 +155,7 @@ def _until_stop(tokens: list[int], stop_token_id: int) -> list[int]:
     return tokens[: tokens.index(stop_token_id) + 1] if stop_token_id in tokens else tokens
 
 
-def _completion(tokenizer: PreTrainedTokenizerBase, tokens: list[int], stop_token_id: int) -> Completion:
-    ended = tokens[-1:] == [stop_token_id]
-    text = cast(str, tokenizer.decode(tokens[:-1] if ended else tokens, skip_special_tokens=True))
+def _completion(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int], stop_token_id: int) -> Completion:
+    ended = bool(tokens) and tokens[-1] == stop_token_id
+    text = cast(str, tokenizer.decode(list(tokens[:-1] if ended else tokens), skip_special_tokens=True))
     return Completion(text, tuple(tokens), ended)

@@ -1,0 +1,206 @@
+"""Sampling several completions of each of many prompts, for any model that takes packed rows.
+
+Each prompt is read once. Completions share a fixed number of rows; when one ends, the next takes its row, so that every
+decoding step is full as long as there is work. What a completion draws is a function of (seed, iteration, prompt, sample)
+alone: neither its neighbours, nor the number of rows, nor the order in which prompts are given, change it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from planish.base.rng import numpy_generator
+from planish.base.types import Example, pack
+from planish.models.attention import Plan, packed_as
+from planish.models.decoding import Cache, Layer, Reading
+from planish.models.forward import CausalLM, head_of
+
+READ_AT_ONCE = 2048  # tokens of prompts
+ROWS = 32  # completions that grow side by side: a CPU reaches half of its rate with 8
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One completion to sample: of which prompt, by its number, and the how-manieth of it. `place` keys its noise."""
+
+    prompt: int
+    place: tuple[int, *tuple[int | str, ...]]  # the seed, and from where on
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Tokens, the stop token included if one came, and the log-probability of each at the temperature it was drawn at."""
+
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choosing:
+    """How the next token is chosen from logits. Temperature 0 takes the likeliest."""
+
+    temperature: float
+    top_p: float
+    top_k: int
+
+    def __call__(self, logits_RV: Tensor, uniform_R: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [R] and their log-probabilities [R] before top-p and top-k, in float64."""
+        logits_RV = logits_RV.double()
+        if self.temperature == 0:
+            chosen_R = logits_RV.argmax(1)
+            return chosen_R, torch.log_softmax(logits_RV, 1).gather(1, chosen_R[:, None]).squeeze(1)
+        logprobs_RV = torch.log_softmax(logits_RV / self.temperature, 1)
+        order_RV, shares_RV = None, logprobs_RV.exp()
+        if self.top_p < 1 or self.top_k:
+            shares_RV, order_RV = shares_RV.sort(dim=1, descending=True, stable=True)
+            before_RV = shares_RV.cumsum(1) - shares_RV
+            kept_RV = before_RV < self.top_p
+            if self.top_k:
+                kept_RV[:, self.top_k :] = False
+            shares_RV = shares_RV * kept_RV
+        cumulated_RV = shares_RV.cumsum(1)
+        # The first token at which the cumulated share is above u: never one whose own share is 0.
+        total_R = cumulated_RV[:, -1]
+        wanted_R = torch.minimum(uniform_R * total_R, total_R.nextafter(torch.zeros_like(total_R)))
+        chosen_R = torch.searchsorted(cumulated_RV, wanted_R[:, None], right=True).squeeze(1)
+        if order_RV is not None:
+            chosen_R = order_RV.gather(1, chosen_R[:, None]).squeeze(1)
+        return chosen_R, logprobs_RV.gather(1, chosen_R[:, None]).squeeze(1)
+
+
+@dataclass(slots=True)
+class _Row:
+    number: int  # of the request
+    noise: np.ndarray
+    tokens: list[int]
+    logprobs: list[float]
+
+
+@torch.no_grad()
+def decode(
+    policy: CausalLM,
+    prompts: Sequence[Sequence[int]],
+    requests: Sequence[Request],
+    choosing: Choosing,
+    most_tokens: int,
+    stop_token_ids: Sequence[int],
+    rows: int = ROWS,
+) -> list[Drawn]:
+    """A completion for each request, in their order."""
+    stops, rows = frozenset(stop_token_ids), min(rows, len(requests))
+    longest = max((len(prompts[request.prompt]) for request in requests), default=0)
+    cache = Cache(rows, longest + most_tokens, policy.model.device)
+    prompted = _Prompts(policy, prompts, requests)
+    waiting, active = deque(range(len(requests))), dict[int, _Row]()
+    found: dict[int, Drawn] = {}
+    logits_RV = torch.zeros(0)
+    while waiting or active:
+        for place in range(rows):
+            if place not in active and waiting:
+                number = waiting.popleft()
+                kept, first_V = prompted.take(number)
+                cache.fill(place, kept)
+                logits_RV = logits_RV if len(logits_RV) else first_V.new_zeros(rows, len(first_V))
+                logits_RV[place] = first_V
+                active[place] = _Row(number, numpy_generator(*requests[number].place).random(most_tokens), [], [])
+        uniforms = [active[place].noise[len(active[place].tokens)] if place in active else 0.0 for place in range(rows)]
+        uniform_R = torch.tensor(uniforms, dtype=torch.float64, device=logits_RV.device)
+        tokens_R, logprobs_R = choosing(logits_RV, uniform_R)
+        tokens, logprobs = tokens_R.tolist(), logprobs_R.tolist()
+        for place, row in list(active.items()):
+            row.tokens.append(tokens[place])
+            row.logprobs.append(logprobs[place])
+            if tokens[place] in stops or len(row.tokens) == most_tokens:
+                found[row.number] = Drawn(tuple(row.tokens), tuple(row.logprobs))
+                cache.empty(place)
+                del active[place]
+        if active:
+            logits_RV = _step(policy, cache, tokens_R)
+    return [found[number] for number in range(len(requests))]
+
+
+def _step(policy: CausalLM, cache: Cache, tokens_R: Tensor) -> Tensor:
+    """Logits [R, V] after one more token in every row."""
+    positions_R1 = cache.begin_step()
+    with packed_as(cache), policy.precision():
+        output = policy.model.base_model(
+            input_ids=tokens_R[:, None], position_ids=positions_R1, use_cache=False, plan=cache
+        )
+        return head_of(policy.model).logits(output.last_hidden_state[:, 0])
+
+
+class _Prompts:
+    """Prompts are read, several at once, when the first request for one comes up, and forgotten after the last."""
+
+    def __init__(self, policy: CausalLM, prompts: Sequence[Sequence[int]], requests: Sequence[Request]) -> None:
+        self.policy, self.prompts, self.requests = policy, prompts, requests
+        self.uses = Counter(request.prompt for request in requests)
+        self.unread = deque(dict.fromkeys(request.prompt for request in requests))
+        self.read: dict[int, tuple[dict[int, Layer], Tensor]] = {}
+
+    def take(self, number: int) -> tuple[dict[int, Layer], Tensor]:
+        """Keys and values of a request's prompt, and the logits behind its last token [V]."""
+        prompt = self.requests[number].prompt
+        if prompt not in self.read:
+            self._read_some()
+        self.uses[prompt] -= 1
+        return self.read[prompt] if self.uses[prompt] else self.read.pop(prompt)
+
+    def _read_some(self) -> None:
+        some = [self.unread.popleft()]
+        while (
+            self.unread and sum(len(self.prompts[i]) for i in some) + len(self.prompts[self.unread[0]]) <= READ_AT_ONCE
+        ):
+            some.append(self.unread.popleft())
+        device = self.policy.model.device
+        bounds = (0, *np.cumsum([len(self.prompts[i]) for i in some]).tolist())
+        tokens_T = torch.tensor([token for i in some for token in self.prompts[i]], device=device)
+        positions_T = torch.cat([torch.arange(len(self.prompts[i]), device=device) for i in some])
+        reading = Reading(Plan(bounds))
+        with packed_as(reading), self.policy.precision():
+            output = self.policy.model.base_model(
+                input_ids=tokens_T[None], position_ids=positions_T[None], use_cache=False, plan=reading
+            )
+            logits_SV = head_of(self.policy.model).logits(output.last_hidden_state[0, torch.tensor(bounds[1:]) - 1])
+        for i, start, stop, logits_V in zip(some, bounds, bounds[1:], logits_SV, strict=False):
+            self.read[i] = reading.of(start, stop), logits_V
+
+
+def why_not_decodable(policy: CausalLM) -> str | None:
+    """None where decoding with our cache gives the log-probabilities of the forward pass of training, else what went wrong.
+    Only trying tells; it is tried once for each policy."""
+    if policy.why_not_packed:
+        return policy.why_not_packed
+    if policy not in _tried:
+        _tried[policy] = _try(policy)
+    return _tried[policy]
+
+
+_tried: WeakKeyDictionary[CausalLM, str | None] = WeakKeyDictionary()
+
+
+@torch.no_grad()
+def _try(policy: CausalLM) -> str | None:
+    vocab_size = policy.config.get_text_config().vocab_size
+    prompts = [[(7 * i + 3) % vocab_size for i in range(length)] for length in (5, 9)]
+    requests = [Request(prompt, (0, k)) for k, prompt in enumerate((0, 1, 0))]
+    try:
+        drawn = decode(policy, prompts, requests, Choosing(1.0, 1.0, 0), 4, (), rows=2)
+    except Exception as error:  # whatever a model's own code does with a plan that it does not know
+        return f"{type(error).__name__}: {error}"
+    whole = [[*prompts[request.prompt], *each.tokens] for request, each in zip(requests, drawn, strict=True)]
+    learnt = [np.arange(len(ids)) >= len(ids) - 4 for ids in whole]
+    rows = [Example(np.array(ids, np.int32), mask, "") for ids, mask in zip(whole, learnt, strict=True)]
+    expected_L = policy(pack(rows).to(policy.model.device)).double()
+    found_L = torch.tensor([x for each in drawn for x in each.logprobs], dtype=torch.float64, device=expected_L.device)
+    difference = (found_L - expected_L).abs().max().item()
+    allowed = {torch.float64: 1e-7, torch.float32: 1e-4}.get(policy.model.dtype, 0.1)
+    allowed = max(allowed, 0.1) if policy.compute_dtype is not None else allowed
+    return None if difference <= allowed else f"its log-probabilities differ by {difference:.1e} when decoded"
