@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic.fields import FieldInfo
+
 from planish.base.config import Config
+from planish.methods.dpo import DpoConfig
 from planish.methods.know import KnowConfig
 from planish.methods.pretrain import NewModel, PretrainConfig
+from planish.methods.reward_model import RewardConfig
+from planish.methods.running import RunConfig
 from planish.methods.sft import SftConfig
 from planish.world.settings import WorldConfig
 
@@ -26,6 +31,9 @@ def rows(config: type[Config], prefix: str = "", defaults: Config | None = None)
         inner = [kind for kind in configs_in(field.annotation) if kind is not NewModel]
         repeated = "dict" in str(field.annotation) or "tuple" in str(field.annotation)
         key = f"{prefix}{name}" + (".*" if repeated and inner else "")
+        if len(inner) > 1:
+            lines += choices(key, field, inner)
+            continue
         if inner and not field.is_required() and "None" in str(field.annotation):
             lines.append(f"| `{key}` | absent | {field.description} |")
         if inner:
@@ -35,6 +43,16 @@ def rows(config: type[Config], prefix: str = "", defaults: Config | None = None)
             value = getattr(defaults, name) if defaults else field.default
             default = "needed" if field.is_required() and not defaults else shown(value)
             lines.append(f"| `{key}` | {default} | {field.description} |")
+    return lines
+
+
+def choices(key: str, field: FieldInfo, kinds: list[type[Config]]) -> list[str]:
+    """A setting that is one of several by name: the names, and each one's own settings."""
+    by_name = {kind.model_fields["name"].default: kind for kind in kinds}
+    lines = [f"| `{key}.name` | {shown(field.default.name)} | {field.description}: {', '.join(by_name)} |"]
+    for name, kind in by_name.items():
+        own = [line for line in rows(kind, f"{key}.") if not line.startswith(f"| `{key}.name`")]
+        lines += [line.replace("` |", f"` of `{name}` |", 1) for line in own]
     return lines
 
 
@@ -61,8 +79,17 @@ def page() -> str:
         "All of the above but `reduction`. In place of `model.path`, a new model is described by:",
         table(new + own),
     ]
+    sections += against("reward", RewardConfig) + against("dpo", DpoConfig)
     sections += ["## `planish know`", table(rows(KnowConfig)), "## `planish world`", WORLD, table(rows(WorldConfig))]
     return HEAD + "\n" + "\n\n".join(sections) + "\n"
+
+
+def against(command: str, config: type[RunConfig]) -> list[str]:
+    """The section of a command whose settings are mostly those of fine-tuning."""
+    lacking = [f"`{name}`" for name in SftConfig.model_fields if name not in config.model_fields]
+    less = f"All of `planish sft` but {', '.join(lacking)}, and these:"
+    known = rows(SftConfig)
+    return [f"## `planish {command}`", less, table([line for line in rows(config) if line not in known])]
 
 
 if __name__ == "__main__":

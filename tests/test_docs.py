@@ -7,15 +7,20 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from planish.base.config import load_config
 from planish.data.formats import FORMATS
+from planish.methods.dpo import DpoConfig
+from planish.methods.preference_losses import PreferenceLoss
 from planish.methods.pretrain import PretrainConfig
+from planish.methods.reward_model import RewardConfig
 from planish.methods.sft import SftConfig
+from recipe_files import RECIPES, ROOT, method_of
 
-ROOT = Path(__file__).parents[1]
+KINDS = {"pretrain": PretrainConfig, "sft": SftConfig, "reward": RewardConfig, "dpo": DpoConfig}
 
 
 def test_every_setting_is_documented_as_it_is() -> None:
@@ -29,15 +34,24 @@ def test_every_setting_is_documented_as_it_is() -> None:
     )
 
 
+def test_settings_of_every_loss_are_documented() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    union, *_ = get_args(PreferenceLoss)
+    for loss in get_args(union):
+        fields = dict(loss.model_fields)
+        name = fields.pop("name").default
+        for setting, field in fields.items():
+            assert f"| `loss.{setting}` of `{name}` | `{field.default}` | {field.description} |" in text
+
+
 def test_every_format_is_documented() -> None:
     text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     assert [name for name in FORMATS if f"`{name}`" not in text] == []
 
 
-@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_valid(recipe: Path) -> None:
-    kind = PretrainConfig if "architecture:" in recipe.read_text(encoding="utf-8") else SftConfig
-    assert load_config(kind, recipe).out.startswith("runs/")
+    assert load_config(KINDS[method_of(recipe)], recipe).out.startswith("runs/")
 
 
 def test_links_between_documents_lead_somewhere() -> None:

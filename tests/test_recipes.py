@@ -16,9 +16,7 @@ from planish.cli import main
 from planish.train.record import read_lines
 from planish.world.make import make_world
 from planish.world.settings import SIZES, WorldConfig
-
-ROOT = Path(__file__).parents[1]
-RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+from recipe_files import RECIPES, ROOT, method_of
 
 
 def registry_answers() -> bool:
@@ -45,16 +43,18 @@ def test_every_recipe_runs_for_two_steps(
         monkeypatch.chdir(tmp_path)
     shorter = re.sub(r"limit: \d+", "limit: 50", text)
     (tmp_path / "recipe.yaml").write_text(shorter)
-    settings = yaml.safe_load(text)
-    changes = [f"out={tmp_path / 'run'}", "steps=2", "batch={examples: 2}", "num_samples=1", "data.held_out_most=9"]
-    changes += ["data.max_tokens=200", "data.too_long=cut", "sampling.max_completion_tokens=2", "checkpoint.every=0"]
+    settings, method = yaml.safe_load(text), method_of(recipe)
+    changes = [f"out={tmp_path / 'run'}", "steps=2", "batch={examples: 2}", "data.held_out_most=9"]
+    changes += ["data.max_tokens=200", "data.too_long=cut", "checkpoint.every=0"]
+    changes += ["num_samples=1", "sampling.max_completion_tokens=2"] if method != "reward" else []
     changes += [f"model.path={tiny_model}"] if "path" in settings["model"] else ["model.architecture.hidden_size=48"]
     changes += ["branch=null"] if "branch" in settings else []
-    main(["pretrain" if "architecture" in settings["model"] else "sft", str(tmp_path / "recipe.yaml"), *changes])
+    main([method, str(tmp_path / "recipe.yaml"), *changes])
     lines = read_lines(tmp_path / "run" / "metrics.jsonl")
     assert [line["step"] for line in lines if "loss" in line] == [1, 2]
-    sources = settings["data"]["sources"]
-    assert {f"held_out/{name}" for name in sources} <= lines[-1].keys()
+    kind = "held_out_accuracy" if method in {"reward", "dpo"} else "held_out"
+    measured = {f"{kind}/{name}" for name in settings["data"]["sources"]}
+    assert any(measured <= line.keys() for line in lines if line["step"] == 2)
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
 
 

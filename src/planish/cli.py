@@ -89,6 +89,16 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--out", required=True, help="jsonl file to write")
     score.set_defaults(run=_score)
 
+    best = commands.add_parser(
+        "best", help="best of n: keep, of n completions of each prompt, the one a reward model likes best"
+    )
+    best.add_argument("model", help="a run, or a Hugging Face folder")
+    best.add_argument("prompts", help="a file of prompts, or demonstrations of any known format")
+    best.add_argument("--reward", required=True, metavar="MODEL", help="a run of `planish reward`")
+    best.add_argument("--out", required=True, help="jsonl file of demonstrations to write")
+    best.add_argument("settings", nargs="*", metavar="key=value", help="n=16 sampling.max_completion_tokens=256 …")
+    best.set_defaults(run=_best)
+
     report = commands.add_parser(
         "report", help="make a page of a run: curves, losses by source, answers before and after"
     )
@@ -132,6 +142,23 @@ def _dpo(options: argparse.Namespace) -> None:
     from planish.methods.dpo import DpoConfig, dpo
 
     _finished(dpo(load_config(DpoConfig, *_settings(options))))
+
+
+def _best(options: argparse.Namespace) -> None:
+    from planish.base.config import load_config
+    from planish.methods.best_of_n import BestConfig, best_of_n
+
+    values = {
+        "model.path": options.model,
+        "reward.path": options.reward,
+        "prompts": options.prompts,
+        "out": options.out,
+    }
+    found = best_of_n(load_config(BestConfig, None, options.settings, values))
+    print(
+        f"{found.prompts} demonstrations in {options.out}: mean score {found.mean_best:.3f}, of all completions "
+        f"{found.mean_score:.3f}; KL to the policy at most {found.kl:.3f} nats"
+    )
 
 
 def _score(options: argparse.Namespace) -> None:

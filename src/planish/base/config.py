@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
 
@@ -95,9 +95,10 @@ def _assign(tree: Tree, keys: list[str], value: Any, shown: str) -> None:
 def _explain(kind: type[Config], error: ValidationError, source: str) -> str:
     lines: list[str] = []
     for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
+        parts, level = _place(kind, [str(part) for part in problem["loc"]])
+        key = ".".join(parts)
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{source}: unknown setting '{key}'{_nearest(kind, problem['loc'])}")
+            lines.append(f"{source}: unknown setting '{key}'{_nearest(level, parts[-1])}")
         elif problem["type"] == "missing":
             lines.append(f"{source}: the setting '{key}' is needed and absent")
         else:
@@ -107,13 +108,32 @@ def _explain(kind: type[Config], error: ValidationError, source: str) -> str:
     return "\n".join(lines)
 
 
-def _nearest(kind: type[Config], location: Iterable[int | str]) -> str:
-    *parents, key = [str(part) for part in location]
+def _place(kind: type[Config], location: Sequence[str]) -> tuple[list[str], type[Config] | None]:
+    """A setting's own name, and the config it stands in. pydantic also puts the tag of a union into the name, which is taken
+    out; a mapping's key adds no level."""
+    parts: list[str] = []
+    choices: list[type[Config]] = [kind]
     level: type[Config] | None = kind
-    for parent in parents:
-        field = level.model_fields.get(parent) if level is not None else None
-        # A parent can also be a mapping's key or a union's tag: those add no level of their own.
-        level = next(iter(_configs_in(field.annotation)), None) if field is not None else level
+    for i, part in enumerate(location):
+        tagged = [each for each in choices if part == _tag(each)]
+        field = level.model_fields.get(part) if level is not None else None
+        if field is None and len(choices) > 1 and tagged:
+            choices, level = tagged, tagged[0]
+            continue
+        parts.append(part)
+        if field is not None and i + 1 < len(location):
+            choices = _configs_in(field.annotation)
+            level = next(iter(choices), None)
+    return parts, level
+
+
+def _tag(config: type[Config]) -> Any:
+    """What tells a config from the others of its union."""
+    field = config.model_fields.get("name")
+    return field.default if field is not None else None
+
+
+def _nearest(level: type[Config] | None, key: str) -> str:
     names = list(level.model_fields) if level is not None else []
     near = difflib.get_close_matches(key, names, n=1)
     return f"; did you mean '{near[0]}'?" if near else f"; there are: {', '.join(names)}" if names else ""

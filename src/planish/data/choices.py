@@ -37,6 +37,11 @@ class ChoiceTable:
     def num_completions(self) -> int:
         return self._starts[-1]
 
+    @property
+    def has_scores(self) -> bool:
+        """Whether an annotator gave any completion a score."""
+        return any(score == score for score in self._scores)
+
     def __getitem__(self, i: int) -> Choices:
         here = slice(self._starts[i], self._starts[i + 1])
         scores = tuple(self._scores[here])

@@ -189,7 +189,18 @@ def _tokenise(
     """The tokens of each row: of a document or conversation one, of a comparison one for each completion."""
     chats = iter(template.tokenise(rendered) if template and rendered else [])
     documents = iter(encode_texts(tokenizer, [row.text for row in rows if isinstance(row, Text)]))
-    return [[next(documents)] if isinstance(row, Text) else [next(chats) for _ in conversations(row)] for row in rows]
+    found = [[next(documents)] if isinstance(row, Text) else [next(chats) for _ in conversations(row)] for row in rows]
+    stop = template.stop_token_id if template else -1
+    return [
+        [_ended(each, stop) for each in encoded] if isinstance(row, Comparison) else encoded
+        for row, encoded in zip(rows, found, strict=True)
+    ]
+
+
+def _ended(encoded: Encoded, stop_token_id: int) -> Encoded:
+    """Up to the last end-of-turn token: behind it a template may write a line break, which the mask `all` would learn."""
+    stop = 1 + int(np.flatnonzero(encoded.tokens == stop_token_id)[-1])
+    return Encoded(encoded.tokens[:stop], encoded.loss_mask[:stop])
 
 
 def _add(batch: Batch, tokenised: Future[list[list[Encoded]]], max_tokens: int, too_long: TooLong) -> None:
@@ -252,6 +263,11 @@ def _add_comparison(
         reason = f"its {len(row.completions)} completions are all tied: there is no pair to learn from"
         encoding.dropped.append(Dropped(row.origin, reason))
     elif fitted := _fitted(encoding, row.origin, encoded, max_tokens, too_long):
+        if same := next((p for p in row.pairs if np.array_equal(fitted[p[0]].tokens, fitted[p[1]].tokens)), None):
+            one, other = sorted(same)
+            reason = f"completions {one + 1} and {other + 1} are the same tokens, but ranked apart"
+            encoding.dropped.append(Dropped(row.origin, reason))
+            return
         laid, choices = lay_out(row.ranks, fitted, row.scores)
         encoding.examples.append(laid, row.origin, choices)
         if encoding.comparisons is not None:

@@ -196,9 +196,11 @@ def _split(
             parts[copies] = HELD_OUT
             count += int(np.count_nonzero(copies))
     if count == len(used):
+        few = "have too few prompts" if Comparison in source.kinds else "are too few"
+        dropped = "".join(f"; the first that was dropped: {row.origin}: {row.reason}" for row in source.dropped[:1])
         raise DataError(
-            f"{source.config.path}: {len(used)} rows are too few that differ: source '{source.name}' needs one to train on "
-            "and one to hold out"
+            f"{source.config.path}: {len(used)} rows {few} that differ: source '{source.name}' needs one to train on and one to "
+            f"hold out{dropped}"
         )
     return parts
 

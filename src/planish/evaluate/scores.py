@@ -14,12 +14,23 @@ from planish.evaluate.sequences import sequence_values
 from planish.models.scoring import Scorer
 
 KEPT = 8  # demonstrations whose tokens and scores stay with the model
-TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}  # of a score, on another machine; of other types 0.1
+COARSE = (torch.bfloat16, torch.float16)
 
 
-def centre(scorer: Scorer, demonstrations: Sequence[Example], micro_tokens: int, device: torch.device) -> None:
+def tolerance(*types: torch.dtype | None) -> float:
+    """By how much a score may differ on another machine, given the types of weights and products."""
+    return 0.1 if any(each in COARSE for each in types) else 1e-3
+
+
+def centre(
+    scorer: Scorer,
+    demonstrations: Sequence[Example],
+    micro_tokens: int,
+    device: torch.device,
+    saved: torch.dtype | None = None,
+) -> None:
     """Moves all scores by a constant, so that the demonstrations have mean 0 (InstructGPT, before PPO). Some of them stay in
-    the model's config.json with their scores, for `check_scores`."""
+    the model's config.json with their scores, for `check_scores`; `saved` is the type that the weights are rounded to."""
     scorer.offset = 0.0
     scorer.offset = float(sequence_values(scorer, demonstrations, micro_tokens, device).mean())
     scores = sequence_values(scorer, demonstrations, micro_tokens, device)
@@ -30,6 +41,7 @@ def centre(scorer: Scorer, demonstrations: Sequence[Example], micro_tokens: int,
         "demonstrations": len(demonstrations),
         "tokens": [demonstrations[i].tokens.tolist() for i in shortest],
         "scores": [float(scores[i]) for i in shortest],
+        "tolerance": tolerance(scorer.model.dtype, scorer.compute_dtype, saved),
     }
 
 
@@ -45,7 +57,7 @@ def check_scores(scorer: Scorer, path: str) -> None:
     rows = [Example(np.array(ids, np.int32), np.zeros(len(ids), np.bool_), "") for ids in kept["tokens"]]
     found = [scorer(pack([row]).to(scorer.model.device)).item() for row in rows]
     worst = max(abs(a - b) for a, b in zip(found, kept["scores"], strict=True))
-    if worst > TOLERANCE.get(scorer.model.dtype, 0.1):
+    if not worst <= max(kept["tolerance"], tolerance(scorer.model.dtype, scorer.compute_dtype)):
         raise ModelError(
             f"{path}: a demonstration's score differs by {worst:.2g} from what it was when the model was saved: its weights or "
             "its score_offset were changed, or this version of transformers computes otherwise"

@@ -2,7 +2,8 @@
 
 The output head is the widest product of a small model, and its logits the largest tensor. Both functions here go
 through the positions in chunks. `weighted_nll` knows what its tokens weigh, so it forms the gradient while the chunk's
-logits are at hand; `token_logprobs` does not, and computes them a second time in the backward pass.
+logits are at hand; `token_logprobs` does not. It keeps the softmax of the first chunks, up to KEPT bytes, and computes
+the logits of the others a second time in the backward pass.
 
 Letters: L positions, D hidden width, V vocabulary, C positions of one chunk.
 """
@@ -11,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise, starmap
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 CHUNK = 256  # positions; 128 to 512 were equally fast on two CPU cores
+KEPT = 2**26  # bytes; with them a step of DPO of a 2.8M model took 5% less processor time
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,9 @@ def weighted_nll(hidden_LD: Tensor, head: Head, targets_L: Tensor, weights_L: Te
 
 
 def _chunks(length: int) -> Iterator[slice]:
-    """Slices of at most CHUNK positions; of no positions at all, one empty slice."""
-    return (slice(start, min(start + CHUNK, length)) for start in range(0, max(length, 1), CHUNK))
+    """Slices of at most CHUNK positions, about equally long: products of few rows are slow. Of none, one empty slice."""
+    count = max(1, -(-length // CHUNK))
+    return starmap(slice, pairwise(length * k // count for k in range(count + 1)))
 
 
 def _pick(logits_CV: Tensor, targets_C: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -105,8 +109,15 @@ class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden_LD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_L: Tensor, head: Head):
         ctx.save_for_backward(hidden_LD, weight_VD, targets_L)
-        ctx.head = head
-        picked = [_pick(head.logits(hidden_LD[part]), targets_L[part])[0] for part in _chunks(len(targets_L))]
+        ctx.head, ctx.kept = head, {}
+        room = KEPT if any(ctx.needs_input_grad) and head.cap is None else 0
+        picked: list[Tensor] = []
+        for part in _chunks(len(targets_L)):
+            logprobs_C, exp_CV, total_C = _pick(head.logits(hidden_LD[part]), targets_L[part])
+            picked.append(logprobs_C)
+            room -= exp_CV.nbytes
+            if room >= 0:
+                ctx.kept[part.start] = exp_CV, total_C
         return torch.cat(picked)
 
     @staticmethod
@@ -115,9 +126,13 @@ class _TokenLogprobs(torch.autograd.Function):
         head: Head = ctx.head
         gradients = _Gradients(ctx.needs_input_grad, hidden_LD, head)
         for part in _chunks(len(targets_L)):
-            logits_CV = head.logits(hidden_LD[part])
-            capped_CV = None if head.cap is None else logits_CV.clone()
-            _, exp_CV, total_C = _pick(logits_CV, targets_L[part])
+            capped_CV = None
+            if part.start in ctx.kept:
+                exp_CV, total_C = ctx.kept.pop(part.start)  # overwritten below: a second backward pass computes them
+            else:
+                logits_CV = head.logits(hidden_LD[part])
+                capped_CV = None if head.cap is None else logits_CV.clone()
+                _, exp_CV, total_C = _pick(logits_CV, targets_L[part])
             grad_CV = _grad_logits(exp_CV, total_C, targets_L[part], upstream[0][part])
             gradients.add(part, head.pull_back(grad_CV, capped_CV), hidden_LD[part], head)
         return gradients.hidden_LD, gradients.weight_VD, gradients.bias_V, None, None

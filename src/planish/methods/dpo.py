@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from planish.base.config import Field
 from planish.base.distributed import is_main
@@ -37,7 +36,6 @@ from planish.methods.sampled import SampledConfig, Sampling, held_out_prompts
 from planish.methods.sft import bring_policy
 from planish.models.forward import CausalLM
 from planish.models.load import ModelConfig, load_model, load_tokenizer
-from planish.models.scoring import gives_scores
 from planish.models.sharding import gathered
 from planish.rollout.sample import SamplingConfig, sample
 from planish.train.loop import Objective, Visit
@@ -95,14 +93,6 @@ class Preference:
         return loss, {name: Mean((pairs.weights_P * each_P.detach()).sum(), num) for name, each_P in seen.items()}
 
 
-def refuse_scores(setting: str, path: str, model: PreTrainedModel) -> None:
-    """With tied weights a reward model loads as a policy, and no word says that its head was left out."""
-    if gives_scores(model.config):
-        raise ModelError(
-            f"{setting}={path}: is a reward model, which gives scores and no text. Name the model it began as"
-        )
-
-
 def reference_of(packed: Packed) -> Tensor:
     """What the reference gives each completion, [S]."""
     values = [value for example in packed.examples if example.choices for value in example.choices.reference]
@@ -118,9 +108,7 @@ class PreferenceLearning(Method[DpoConfig]):
         self.measured: dict[str, Encoding] = {}
 
     def bring(self, config: DpoConfig, folder: RunFolder, device: torch.device) -> Learner:
-        learner = bring_policy(config.model, config.data, config.seed, device)
-        refuse_scores("model.path", config.model.path, learner.model)
-        return learner
+        return bring_policy(config.model, config.data, config.seed, device)
 
     def wrap(self, learner: Learner) -> CausalLM:
         self.digest = digest_weights(learner.model)
@@ -151,7 +139,6 @@ class PreferenceLearning(Method[DpoConfig]):
             path = config.reference or config.model.path
             other = load_model(config.model.model_copy(update={"path": path, "lora": None}), run.device)
             if config.reference is not None:
-                refuse_scores("reference", path, other)
                 tokenizer = load_tokenizer(path, config.model.trust_remote_code)
                 if tokenizer.get_vocab() != run.learner.tokenizer.get_vocab():
                     raise ModelError(

@@ -6,8 +6,9 @@ the argument of the sigmoid, but for what depends on the pair alone.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import BeforeValidator
 from pydantic import Field as Tagged
 from torch import Tensor
 
@@ -80,7 +81,7 @@ class RDpo(_WithReference):
         return preference.r_dpo(pairs, self.beta, self.alpha)
 
     def reward(self, logprobs_S: Tensor, reference_S: Tensor, tokens_S: Tensor) -> Tensor:
-        return self.beta * (logprobs_S - reference_S) + self.alpha * tokens_S
+        return self.beta * (logprobs_S - reference_S) + self.alpha * tokens_S.to(logprobs_S.dtype)
 
 
 class SimPo(Config):
@@ -106,6 +107,13 @@ class Orpo(Config):
         return preference.log_odds(logprobs_S / tokens_S)
 
 
+def _named(value: Any) -> Any:
+    """Settings without a name are DPO's own, as in loss.beta=0.3."""
+    return {"name": "dpo", **value} if isinstance(value, dict) else value
+
+
 PreferenceLoss = Annotated[
-    Dpo | Ipo | ConservativeDpo | RobustDpo | LengthNormalisedDpo | RDpo | SimPo | Orpo, Tagged(discriminator="name")
+    Dpo | Ipo | ConservativeDpo | RobustDpo | LengthNormalisedDpo | RDpo | SimPo | Orpo,
+    Tagged(discriminator="name"),
+    BeforeValidator(_named),
 ]

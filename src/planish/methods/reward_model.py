@@ -111,6 +111,14 @@ class RewardModelling(Method[RewardConfig]):
         scorer.offset = 0.0  # the model that this one begins as may be a reward model with an offset of its own
         return scorer
 
+    def prepare(self, run: Running[RewardConfig]) -> None:
+        tables = [source.training.choices for source in run.sources]
+        if run.config.margin and not any(table.has_scores for table in tables if table is not None):
+            raise ConfigError(
+                f"margin={run.config.margin:g}: no comparison has `scores` of the annotator's own, so no pair would have a "
+                "margin. Leave it out, or give the rows scores"
+            )
+
     def objective(self, run: Running[RewardConfig]) -> Objective:
         return PairwiseChoice(_scorer(run), run.config, run.device)
 
@@ -120,7 +128,8 @@ class RewardModelling(Method[RewardConfig]):
 
     def finish(self, run: Running[RewardConfig], record: Record) -> None:
         """Sets the constant, and says which texts it was taken from."""
-        centre(_scorer(run), demonstrations(run), run.micro_tokens, run.device)
+        saved = run.learner.save_dtype and getattr(torch, run.learner.save_dtype)
+        centre(_scorer(run), demonstrations(run), run.micro_tokens, run.device, saved)
         if is_main():
             print(f"demonstrations had a mean score of {_scorer(run).offset:+.3f}, which is now 0")
 

@@ -149,7 +149,7 @@ def run_method(config: C, method: Method[C]) -> Path:
             lambda: best_step(folder.metrics, config.select),
         )
         start = checkpoints.resume(config.branch)
-        record = Record(folder, trainer.steps, start, _tracker(config, folder))
+        record = Record(folder, trainer.steps, start, _tracker(config, folder), trainer.step)
         visits = method.visits(run, record, trainer.steps)
 
         def keep(step: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,9 @@ class RewardModel:
         check_scores(self.scorer, config.path)
 
     def score(self, rows: Sequence[Scorable]) -> list[list[float]]:
-        counts = [len(conversations(row)) for row in rows]
-        encoded = iter(self.template.encode([chat for row in rows for chat in conversations(row)]))
+        chats = [conversations(_spoken(row)) for row in rows]
+        counts = [len(each) for each in chats]
+        encoded = iter(self.template.encode([chat for each in chats for chat in each]))
         examples = [self._example(row, [next(encoded) for _ in range(n)]) for row, n in zip(rows, counts, strict=True)]
         values = iter(sequence_values(self.scorer, examples, self.micro_tokens, self.device).tolist())
         return [list(islice(values, n)) for n in counts]
@@ -66,6 +68,13 @@ class RewardModel:
             raise DataError(f"{row.origin}: no turn of the assistant to score")
         laid, choices = lay_out(row.ranks if isinstance(row, Comparison) else (0,), encoded)
         return Example(laid.tokens, laid.loss_mask, str(row.origin), choices=choices)
+
+
+def _spoken(row: Scorable) -> Scorable:
+    """A conversation with no turn left out: it is scored at its last, whether or not that is one to imitate."""
+    if isinstance(row, Comparison):
+        return row
+    return replace(row, messages=tuple(replace(message, trained=True) for message in row.messages))
 
 
 def score_file(path: str, rows: str, out: Path) -> int:

@@ -113,20 +113,19 @@ def attend_packed(
     """Attention of a packed row, [1, T, heads, width]."""
     if plan.bounds[-1] != query.shape[2]:
         raise ValueError(f"the plan covers {plan.bounds[-1]} tokens, the row has {query.shape[2]}")
-    parts = [
-        attend(query[:, :, start:stop], *_seen(key, value, start, stop, prefix), None, scaling, window, softcap)
-        for start, stop, prefix in plan.sequences
-    ]
-    return torch.cat([part.transpose(1, 2) for part in parts], 1)
-
-
-def _seen(key: Tensor, value: Tensor, start: int, stop: int, prefix: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """What a sequence attends to: its prefix, if it has one, and itself."""
-    own = key[:, :, start:stop], value[:, :, start:stop]
-    if prefix[0] == prefix[1]:
-        return own
-    before = slice(*prefix)
-    return torch.cat([key[:, :, before], own[0]], 2), torch.cat([value[:, :, before], own[1]], 2)
+    lengths = [stop - start for start, stop in pairwise(plan.bounds)]
+    # split, not slices: the gradient of every slice is as long as the row
+    queries, keys, values = (each.split(lengths, 2) for each in (query, key, value))
+    number = {start: i for i, start in enumerate(plan.bounds)}
+    parts: list[Tensor] = []
+    for i, (_, _, (first, last)) in enumerate(plan.sequences):
+        own_key, own_value = keys[i], values[i]
+        if last > first:
+            before = number[first]
+            own_key = torch.cat([keys[before][:, :, : last - first], own_key], 2)
+            own_value = torch.cat([values[before][:, :, : last - first], own_value], 2)
+        parts.append(attend(queries[i], own_key, own_value, None, scaling, window, softcap).transpose(1, 2))
+    return torch.cat(parts, 1)
 
 
 def attend(

@@ -75,6 +75,12 @@ def model_folder(path: str | Path) -> str:
 
 def load_model(config: ModelConfig, device: torch.device) -> PreTrainedModel:
     """The model in evaluation mode: planish trains without dropout."""
+    folder = Path(model_folder(config.path))
+    if (folder / "config.json").exists() and gives_scores(load_settings(folder, config.trust_remote_code)):
+        # With tied weights it would load, and no word say that its head was left out.
+        raise ModelError(
+            f"{config.path}: is a reward model, which gives scores and no text. Name the model it began as"
+        )
     return load_pretrained(config, device, AutoModelForCausalLM)
 
 
@@ -149,6 +155,11 @@ def load_settings(path: str | Path, trust_remote_code: bool = False) -> PreTrain
         return AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: has no config.json that can be read: {_first_line(error)}") from None
+
+
+def gives_scores(settings: PreTrainedConfig) -> bool:
+    """Whether a config.json is of a model that gives numbers for a text, and has no words for what comes next."""
+    return any("SequenceClassification" in name for name in settings.architectures or [])
 
 
 def context_length(config: PreTrainedConfig) -> int | None:

@@ -12,12 +12,12 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from planish.base.errors import ModelError
 from planish.base.types import Packed
 from planish.models.forward import PackedModel, trunk
-from planish.models.load import ModelConfig, load_pretrained, load_settings
+from planish.models.load import ModelConfig, gives_scores, load_pretrained, load_settings
 
 HEAD = "score"
 
@@ -74,11 +74,6 @@ def load_scorer(config: ModelConfig, device: torch.device, seed: int = 0) -> Pre
         fresh = torch.randn(head.weight.shape, generator=noise, dtype=torch.float64) * (width + 1) ** -0.5
         head.weight.data.copy_(fresh)
     return model
-
-
-def gives_scores(settings: PreTrainedConfig) -> bool:
-    """Whether a config.json is of a model that gives numbers for a text, and has no words for what comes next."""
-    return any("SequenceClassification" in name for name in settings.architectures or [])
 
 
 def set_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stop_token_id: int) -> None:

@@ -6,14 +6,14 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from itertools import accumulate
 from typing import Any
 
 from planish.report.runs import ALL, Evaluation, Run
-from planish.report.sentences import change_text, count_text, loss_text, same_rows
+from planish.report.sentences import GUESS, change_text, count_text, loss_text, same_rows
 
 NUM_COLOURS = 6  # --line-0 and on, in page.html
 DASHES = ("solid", "dash", "dot", "dashdot")  # a further round through the colours takes the next
@@ -36,13 +36,20 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
+    """One plot. Its horizontal axis is the step unless `over` and `xaxis` say otherwise; `shapes` are lines of its own."""
+
     title: str
     traces: list[dict[str, Any]]
     axis: dict[str, Any] = field(default_factory=dict[str, Any])
+    over: str = "by step"
+    xaxis: dict[str, Any] = field(default_factory=dict[str, Any])
+    shapes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    hovermode: str = "x unified"
 
     def plain(self) -> dict[str, Any]:
         """What the page's script draws from."""
-        return {"traces": self.traces, "axis": self.axis}
+        how = {"xaxis": self.xaxis, "shapes": self.shapes, "hovermode": self.hovermode}
+        return {"traces": self.traces, "axis": self.axis, **how}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,7 @@ class Figure:
     made: str
     panels: list[Panel]
     keys: list[Key] = field(default_factory=list[Key])
+    half: bool = False  # of the page's width, beside another
 
 
 def run_figures(run: Run) -> list[Figure]:
@@ -65,14 +73,14 @@ def run_figures(run: Run) -> list[Figure]:
 def held_out_figure(run: Run) -> Figure:
     names = [name for name in run.sources if name in run.evaluations[0].losses]
     several = len(names) > 1
-    keys = {name: _key(name, i) for i, name in enumerate(names)}
+    keys = {name: source_key(name, i) for i, name in enumerate(names)}
     if several:
         keys[ALL] = Key("all sources", "var(--ink)", width=3.5)
     steps = [each.step for each in run.evaluations]
     losses = {name: [each.losses.get(name) for each in run.evaluations] for name in keys}
-    panels = [Panel("Nats per token", [_curve(key, steps, losses[name]) for name, key in keys.items()])]
+    panels = [Panel("Nats per token", [curve(key, steps, losses[name]) for name, key in keys.items()])]
     if several:
-        changes = [_curve(key, steps, _since_first(losses[name]), "%{y:+.3f}") for name, key in keys.items()]
+        changes = [curve(key, steps, _since_first(losses[name]), "%{y:+.3f}") for name, key in keys.items()]
         panels.append(Panel("Change since the first measurement", changes, {"zeroline": True}))
     rows, tokens = run.held_out(ALL)
     return Figure(
@@ -93,32 +101,67 @@ def held_out_figure(run: Run) -> Figure:
 def training_figure(run: Run) -> Figure:
     steps = [line["step"] for line in run.steps]
     losses = [line.get("nll", line["loss"]) for line in run.steps]
-    window = min(50, len(losses) // 10)
-    smooth = window >= FEWEST_TO_MEAN
-    if smooth:
-        says = f"went from {loss_text(_mean(losses[:window]))}, the mean of the first {window} steps, to "
-        says += f"{loss_text(_mean(losses[-window:]))}, that of the last {window}"
-    else:
-        says = f"was {loss_text(losses[0])} at the first step and {loss_text(losses[-1])} at the last"
-    every = math.ceil(len(steps) / MOST_POINTS)
-    keys = [Key("each step", "var(--line-0)", width=1.0 if smooth else 2.0)]
-    traces = [_curve(keys[0], steps[::every], losses[::every], opacity=0.5 if smooth else 1.0)]
-    if smooth:
-        keys.append(Key(f"mean of the last {window} steps", "var(--line-0)", width=3.0))
-        traces.append(_curve(keys[1], steps[::every], running_mean(losses, window)[::every]))
+    window = mean_window(len(steps))
     return Figure(
         "Training loss",
-        f"Loss on the examples learnt from {says}.",
+        f"Loss on the examples learnt from {_went(losses, window, loss_text)}.",
         f"Mean negative log-likelihood of a learnt token in one step's examples, {round(run.tokens / len(steps)):,} tokens on "
-        "average, before the step's update. Steps hold different examples, so single points scatter."
-        + (f" One point in {every} is drawn." if every > 1 else ""),
-        [Panel("Nats per token", traces)],
-        keys if smooth else [],
+        f"average, before the step's update. Steps hold different examples, so single points scatter.{thinned(len(steps))}",
+        [Panel("Nats per token", step_curves(steps, losses, window))],
+        step_keys(window),
     )
 
 
+def mean_window(count: int) -> int:
+    """Over how many of so many steps a running mean is taken; 1 where they are too few for one."""
+    window = min(50, count // 10)
+    return window if window >= FEWEST_TO_MEAN else 1
+
+
+def _went(values: Sequence[float], window: int, text: Callable[[float], str]) -> str:
+    """How a number that every step records moved, from the first steps to the last."""
+    if window == 1:
+        return f"was {text(values[0])} at the first step and {text(values[-1])} at the last"
+    return (
+        f"went from {text(_mean(values[:window]))}, the mean of the first {window} steps, to "
+        f"{text(_mean(values[-window:]))}, that of the last {window}"
+    )
+
+
+def step_keys(window: int) -> list[Key]:
+    """Of `step_curves`; a single curve needs none."""
+    if window == 1:
+        return []
+    blue = "var(--line-0)"
+    return [Key("each step", blue, width=1.0), Key(f"mean of the last {window} steps", blue, width=3.0)]
+
+
+def step_curves(
+    steps: Sequence[int], values: Sequence[float], window: int, hover: str = "%{y:.3f}"
+) -> list[dict[str, Any]]:
+    """A number that every step records, and its running mean where there is one."""
+    every = thinning(len(steps))
+    if window == 1:
+        return [curve(Key("each step", "var(--line-0)"), steps[::every], values[::every], hover)]
+    each, mean = step_keys(window)
+    return [
+        curve(each, steps[::every], values[::every], hover, opacity=0.5),
+        curve(mean, steps[::every], running_mean(values, window)[::every], hover),
+    ]
+
+
+def thinned(count: int) -> str:
+    """What to say of curves of which not every point is drawn."""
+    return f" One point in {thinning(count)} is drawn." if thinning(count) > 1 else ""
+
+
+def thinning(count: int) -> int:
+    """One point of so many is drawn."""
+    return math.ceil(count / MOST_POINTS)
+
+
 def optimiser_figure(run: Run) -> Figure:
-    every = math.ceil(len(run.steps) / MOST_POINTS)
+    every = thinning(len(run.steps))
     steps = [line["step"] for line in run.steps][::every]
     rates = [line.get("learning_rate", math.nan) for line in run.steps]
     norms = [line.get("grad_norm", math.nan) for line in run.steps]
@@ -141,35 +184,43 @@ def optimiser_figure(run: Run) -> Figure:
         [
             Panel(
                 "Learning rate",
-                [_curve(colour, steps, rates[::every], "%{y:.3g}")],
+                [curve(colour, steps, rates[::every], "%{y:.3g}")],
                 {"rangemode": "tozero", "exponentformat": "e"},
             ),
-            Panel("Gradient norm", [_curve(colour, steps, norms[::every], "%{y:.3g}")], {"rangemode": "tozero"}),
+            Panel("Gradient norm", [curve(colour, steps, norms[::every], "%{y:.3g}")], {"rangemode": "tozero"}),
         ],
     )
 
 
 def comparison_figure(runs: Sequence[Run], names: Sequence[str]) -> Figure | None:
-    """Held-out loss over all sources, a curve for each run that has been measured more than once."""
+    """Held-out loss over all sources, a curve for each run that has been measured more than once. None where some runs
+    learnt from comparisons and some did not: a nat is not the same in both."""
+    unit = runs[0].unit
     curves = [
-        (_key(name, i), run) for i, (name, run) in enumerate(zip(names, runs, strict=True)) if len(run.evaluations) > 1
+        (source_key(name, i), run)
+        for i, (name, run) in enumerate(zip(names, runs, strict=True))
+        if len(run.evaluations) > 1
     ]
-    if not curves:
+    if not curves or any(run.unit != unit for run in runs):
         return None
     lowest = min(curves, key=lambda curve: min(each.all for each in curve[1].evaluations))
     best = min(lowest[1].evaluations, key=lambda each: each.all)
-    says = f"The lowest was {loss_text(best.all)} nats per token, by {lowest[0].name} at step {best.step:,}."
+    says = f"The lowest was {loss_text(best.all)} nats per {unit}, by {lowest[0].name} at step {best.step:,}."
+    of, guess = "Mean negative log-likelihood of a learnt token", []
+    if unit == "comparison":
+        of, guess = "Thin line: a guess, ln 2. Mean of −ln σ(score difference)", [level(GUESS)]
     return Figure(
         "Held-out loss of the runs",
         same_rows(runs) or says,
-        "Mean negative log-likelihood of a learnt token, over the held-out rows of all sources of a run together.",
+        f"{of}, over the held-out rows of all sources of a run together.",
         [
             Panel(
-                "Nats per token",
+                f"Nats per {unit}",
                 [
-                    _curve(key, [e.step for e in run.evaluations], [e.all for e in run.evaluations])
+                    curve(key, [e.step for e in run.evaluations], [e.all for e in run.evaluations])
                     for key, run in curves
                 ],
+                shapes=guess,
             )
         ],
         [key for key, _ in curves],
@@ -184,7 +235,16 @@ def running_mean(values: Sequence[float], window: int) -> list[float]:
     return [(sums[i] - sums[max(0, i - window)]) / min(i, window) for i in range(1, len(sums))]
 
 
-def _curve(
+def level(y: float) -> dict[str, Any]:
+    """A thin line across a panel."""
+    return {**thin_line(x0=0, x1=1, y0=y, y1=y), "xref": "paper"}
+
+
+def thin_line(**ends: float) -> dict[str, Any]:
+    return {"type": "line", "layer": "below", "line": {"color": "var(--quiet)", "width": 1.5}, **ends}
+
+
+def curve(
     key: Key, steps: Sequence[int], values: Numbers, hover: str = "%{y:.3f}", opacity: float = 1.0
 ) -> dict[str, Any]:
     return {
@@ -200,7 +260,7 @@ def _curve(
     }
 
 
-def _key(name: str, number: int) -> Key:
+def source_key(name: str, number: int) -> Key:
     return Key(name, f"var(--line-{number % NUM_COLOURS})", DASHES[number // NUM_COLOURS % len(DASHES)])
 
 

@@ -17,7 +17,8 @@ from planish.base.files import write_text
 from planish.report import sentences
 from planish.report.answers import answers, answers_say, folded
 from planish.report.figures import Figure, comparison_figure, run_figures
-from planish.report.ranking import percent, ranked, span
+from planish.report.preferences import implied, preference_figures, starts_level
+from planish.report.ranking import Section, ranked, span
 from planish.report.runs import ALL, Run, read_run
 from planish.report.template import template
 from planish.report.verdicts import judged, summary, worth
@@ -73,6 +74,7 @@ def _article(run: Run, place: str, name: str) -> dict[str, Any]:
     with_verdicts, misfit = judged(run)
     ranking, unread = ranked(run, place)
     given = answers(with_verdicts)
+    figures = preference_figures(run) if run.compares else run_figures(run)
     notes = (sentences.state(run), sentences.selection(run), sentences.leaks(run), misfit, unread)
     return {
         "run": run,
@@ -84,9 +86,12 @@ def _article(run: Run, place: str, name: str) -> dict[str, Any]:
         "trained": sentences.trained(run),
         "losses": [_loss_row(run, source) for source in run.sources],
         "total": _loss_row(run, ALL),
+        "measured": [_measured_row(run, name, ranking) for name in (run.before.measured if run.before else ())],
+        "score": implied(run) if run.method == "dpo" else None,
+        "starts_level": starts_level(run),
         "few": [source for source in run.sources if 0 < run.held_out(source)[0] < FEW_ROWS],
         "left_out": [each for source in run.sources for each in _left_out(source, run.data.get(source, {}))],
-        "figures": {f"{place}-figure-{i}": figure for i, figure in enumerate(run_figures(run))},
+        "figures": {f"{place}-figure-{i}": figure for i, figure in enumerate(figures)},
         "answers": given,
         "answers_say": answers_say(run, given),
         "world": summary(given),
@@ -106,8 +111,19 @@ def _loss_row(run: Run, source: str) -> dict[str, Any]:
         "tokens": tokens,
         "before": before,
         "after": after,
+        "right_before": run.before.accuracies.get(source) if run.before else None,
+        "right_after": run.after.accuracies.get(source) if run.after else None,
+        "compares": run.compares,
         "account": run.data.get(source),
     }
+
+
+def _measured_row(run: Run, name: str, ranking: Section | None) -> dict[str, Any]:
+    """A further set. It is measured before the first step and after the last, whichever model is saved."""
+    found = [(each.step, each.measured[name]) for each in run.evaluations if name in each.measured]
+    counts = {row.name: row.comparisons for _, rows in ranking.blocks[:1] for row in rows} if ranking else {}
+    step, after = found[-1] if len(found) > 1 else (None, None)
+    return {"name": name, "rows": counts.get(name), "right_before": found[0][1], "right_after": after, "step": step}
 
 
 def _left_out(source: str, account: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -135,6 +151,7 @@ def _comparison(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
     figure = comparison_figure(runs, names)
     return {
         "rows": [_loss_row(run, ALL) for run in runs],
+        "unit": " or ".join(dict.fromkeys(run.unit for run in runs)),
         "warning": sentences.same_rows(runs),
         "figures": {"comparison": figure} if figure else {},
         "settings": [(key, ["–" if each.get(key) is None else each[key] for each in flat]) for key in differing],
@@ -159,7 +176,8 @@ def _template() -> jinja2.Template:
         "listed": sentences.listed,
         "folded": folded,
         "worth": worth,
-        "percent": percent,
+        "percent": sentences.percent,
+        "points": sentences.points_text,
         "span": span,
     }
     return template("page.html", filters)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,29 +15,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from planish.base.errors import RunError
 from planish.evaluate.ranking import Estimate, Evaluation, Known, Part
-from planish.report.figures import NUM_COLOURS, Figure, Key, Panel
+from planish.report.figures import NUM_COLOURS, Figure, Key, Panel, level, thin_line
 from planish.report.runs import Run
-from planish.report.sentences import listed, loss_text
+from planish.report.sentences import listed, loss_text, percent
 
 FILE = "ranking.json"
 MAIN = "held_out"  # the set that is told first
 ROUGH = 30  # prompts; with fewer a bootstrap over them is itself unsure
 
 _SHAPE = TypeAdapter(list[Evaluation])
-
-
-@dataclass(frozen=True, slots=True)
-class Plot(Panel):
-    """A panel whose horizontal axis is not the step, or that has lines of its own."""
-
-    over: str = "by step"
-    xaxis: dict[str, Any] = field(default_factory=dict[str, Any])
-    shapes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    hovermode: str = "x unified"
-
-    def plain(self) -> dict[str, Any]:
-        how = {"xaxis": self.xaxis, "shapes": self.shapes, "hovermode": self.hovermode}
-        return {"traces": self.traces, "axis": self.axis, **how}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +147,6 @@ def _set_name(name: str) -> str:
 
 
 # Words
-
-
-def percent(share: float, decimals: int = 1) -> str:
-    return f"{share:.{decimals}%}"
 
 
 def span(found: Estimate, digits: str = ".1%") -> str:
@@ -323,8 +305,8 @@ def accuracy_figure(sets: Sets) -> Figure:
         "Share of pairs in the annotators' order, and mean of −ln σ(score difference). The same pairs at every step; bars are "
         "95% intervals, as in the table. Thin lines: a guess, 50% and ln 2.",
         [
-            Plot("Accuracy", accuracy, {"tickformat": ".0%", **_range(accuracy, 0.5)}, shapes=[_level(0.5)]),
-            Plot("Log loss, nats per pair", loss, _range(loss, chance), shapes=[_level(chance)]),
+            Panel("Accuracy", accuracy, {"tickformat": ".0%", **_range(accuracy, 0.5)}, shapes=[level(0.5)]),
+            Panel("Log loss, nats per pair", loss, _range(loss, chance), shapes=[level(chance)]),
         ],
         keys if len(keys) > 1 else [],
     )
@@ -347,7 +329,7 @@ def reliability_figure(shown: Mapping[str, Evaluation]) -> Figure:
         "same pairs the other way round would mirror the diagram. On the thin line, as often right as sure. Bars are 95% "
         "intervals.",
         [
-            Plot(
+            Panel(
                 "Share that is right",
                 traces,
                 {"tickformat": ".0%", **_range(traces, 0.5, 1.0)},
@@ -358,7 +340,7 @@ def reliability_figure(shown: Mapping[str, Evaluation]) -> Figure:
                     "dtick": 0.1,
                     "range": [0.485, 1.015],
                 },
-                [_line(x0=0.5, y0=0.5, x1=1, y1=1)],
+                [thin_line(x0=0.5, y0=0.5, x1=1, y1=1)],
                 "closest",
             )
         ],
@@ -384,13 +366,13 @@ def length_figure(shown: Mapping[str, Evaluation]) -> Figure | None:
         "Pairs of unequal length, in bins of equal weight by how many tokens they lie apart; the mean of the longer answer's "
         "score less the shorter's, with 95% intervals. On the thin line, length does not matter.",
         [
-            Plot(
+            Panel(
                 "Score of the longer answer less that of the shorter",
                 traces,
                 _range(traces, 0.0),
                 "by tokens",
                 {"title": {"text": "tokens longer", "standoff": 6}, "rangemode": "tozero"},
-                [_level(0)],
+                [level(0)],
                 "closest",
             )
         ],
@@ -478,11 +460,3 @@ def _range(traces: Sequence[Mapping[str, Any]], *shown: float) -> dict[str, Any]
 def _trace(key: Key, hover: str) -> dict[str, Any]:
     line = {"color": key.colour, "dash": key.dash, "width": key.width}
     return {"type": "scatter", "name": escape(key.name), "line": line, "marker": {"size": 6}, "hovertemplate": hover}
-
-
-def _level(y: float) -> dict[str, Any]:
-    return {**_line(x0=0, x1=1, y0=y, y1=y), "xref": "paper"}
-
-
-def _line(**ends: float) -> dict[str, Any]:
-    return {"type": "line", "layer": "below", "line": {"color": "var(--quiet)", "width": 1.5}, **ends}

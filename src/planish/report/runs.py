@@ -13,7 +13,7 @@ import yaml
 
 from planish.base.errors import RunError
 
-HELD_OUT = "held_out/"
+HELD_OUT, ACCURACY, MEASURED = "held_out/", "held_out_accuracy/", "measured_accuracy/"
 ALL = "all"  # the sum over sources; no source can have this name
 
 Line = dict[str, Any]
@@ -21,10 +21,15 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Held-out losses after `step` steps, in nats per learnt token, by source and for `all`."""
+    """What was measured after `step` steps. Losses are in nats per learnt token, by source and for `all`; of comparisons in
+    nats per comparison, and for `all` alone."""
 
     step: int
     losses: dict[str, float]
+    accuracies: dict[
+        str, float
+    ]  # of comparisons: share of held-out pairs in the annotators' order, by source and for `all`
+    measured: dict[str, float]  # the same of further sets, before the first step and after the last
 
     @property
     def all(self) -> float:
@@ -40,7 +45,9 @@ class Run:
     steps: list[Line]
     evaluations: list[Evaluation]
     samples: list[Line]
+    drift: list[Line]  # estimates of the KL to the reference
     finished: bool
+    offset: float | None = None  # what was subtracted from all scores of the saved reward model
 
     @property
     def sources(self) -> list[str]:
@@ -48,8 +55,19 @@ class Run:
 
     @property
     def method(self) -> str:
-        """The command that made it. Of the two, only fine-tuning chooses a reduction."""
-        return "sft" if "reduction" in self.config else "pretrain"
+        """The command that made it, known by a setting that no other has."""
+        own = {"centering": "reward", "loss": "dpo", "reduction": "sft"}
+        return next((method for setting, method in own.items() if setting in self.config), "pretrain")
+
+    @property
+    def compares(self) -> bool:
+        """Whether it learnt from comparisons."""
+        return self.method in {"reward", "dpo"}
+
+    @property
+    def unit(self) -> str:
+        """What its held-out loss is a mean over."""
+        return "comparison" if self.compares else "token"
 
     @property
     def last_step(self) -> int:
@@ -103,27 +121,27 @@ def read_run(path: Path) -> Run:
     if not settings.is_file():
         raise RunError(f"{path}: is not a run's folder: config.yaml is missing. Name the folder given as out=")
     text = _text(settings)
-    evaluations, steps = _split(read_lines(path / "metrics.jsonl"))
+    lines, result = read_lines(path / "metrics.jsonl"), path / "model" / "config.json"
     return Run(
         path=path,
         settings=text,
         config=_config(settings, text),
-        data=_account(path / "data.json"),
-        steps=steps,
-        evaluations=evaluations,
+        data=_mapping(_json(path / "data.json").get("sources")),
+        steps=[line for line in lines if "loss" in line],
+        evaluations=_evaluations(lines),
         samples=read_lines(path / "samples.jsonl"),
-        finished=(path / "model" / "config.json").is_file(),
+        drift=[line for line in lines if "kl" in line],
+        finished=result.is_file(),
+        offset=_json(result).get("score_offset"),
     )
 
 
-def _split(lines: list[Line]) -> tuple[list[Evaluation], list[Line]]:
-    """Evaluations, and training steps."""
-    measured = [
-        (line["step"], {k.removeprefix(HELD_OUT): v for k, v in line.items() if k.startswith(HELD_OUT)})
-        for line in lines
-    ]
-    evaluations = [Evaluation(step, losses) for step, losses in measured if losses]
-    return evaluations, [line for line in lines if "loss" in line]
+def _evaluations(lines: list[Line]) -> list[Evaluation]:
+    def of(kind: str, line: Line) -> dict[str, float]:
+        return {key.removeprefix(kind): value for key, value in line.items() if key.startswith(kind)}
+
+    found = [Evaluation(line["step"], of(HELD_OUT, line), of(ACCURACY, line), of(MEASURED, line)) for line in lines]
+    return [each for each in found if each.losses]
 
 
 def _config(path: Path, text: str) -> dict[str, Any]:
@@ -133,17 +151,16 @@ def _config(path: Path, text: str) -> dict[str, Any]:
         raise RunError(f"{path}: not valid YAML: {error}") from None
     data = _mapping(config).get("data")
     if not _mapping(_mapping(data).get("sources")):
-        raise RunError(
-            f"{path}: holds no data.sources: these are not the settings of `planish sft` or `planish pretrain`"
-        )
+        raise RunError(f"{path}: holds no data.sources: these are not the settings of a run of planish")
     return _mapping(config)
 
 
-def _account(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> dict[str, Any]:
+    """What the file holds; nothing where it is absent."""
     if not path.exists():
         return {}
     try:
-        return _mapping(_mapping(json.loads(_text(path))).get("sources", {}))
+        return _mapping(json.loads(_text(path)))
     except json.JSONDecodeError as error:
         raise RunError(f"{path}: not valid JSON: {error}") from None
 

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from planish.report.runs import ALL, Run
+
+LOSSES = {
+    "dpo": "Direct preference optimisation",
+    "ipo": "Identity preference optimisation (IPO)",
+    "cdpo": "Conservative DPO",
+    "robust": "Robust DPO",
+    "length_normalised": "Length-normalised DPO",
+    "r_dpo": "Length-regularised DPO (R-DPO)",
+    "simpo": "Simple preference optimisation (SimPO)",
+    "orpo": "Odds-ratio preference optimisation (ORPO)",
+}
+GUESS = math.log(2)  # the loss of a comparison that is left to chance, in nats
 
 
 def loss_text(value: float | None) -> str:
@@ -47,24 +59,41 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def moved(before: float, after: float) -> str:
-    """ "fell from 1.98 to 1.61": two decimals for what they show, three for a small change."""
+def percent(share: float | None, decimals: int = 1) -> str:
+    return "–" if share is None else f"{share:.{decimals}%}"
+
+
+def points_text(before: float | None, after: float | None) -> str:
+    """A change of a share, in percentage points."""
+    if before is None or after is None:
+        return "–"
+    change = round(100 * (after - before), 1)
+    return f"{change:+.1f}".replace("-", "−") if change else "0.0"
+
+
+def moved(before: float, after: float, decimals: int = 2) -> str:
+    """ "fell from 1.98 to 1.61": so many decimals for what they show, three for a small change."""
     if not math.isfinite(after):
         return f"was {loss_text(before)} and is no number any more: the training came apart"
     if round(after - before, 3) == 0:
         return f"stayed at {before:.3f}"
-    digits = 2 if abs(after - before) >= 0.05 else 3
+    digits = decimals if abs(after - before) >= 0.05 else 3
     return f"{'fell' if after < before else 'rose'} from {before:.{digits}f} to {after:.{digits}f}"
 
 
 def title(run: Run) -> str:
     """What was trained, from which model, on what."""
     where = listed(run.sources) if len(run.sources) <= 4 else count_text(len(run.sources), "source")
-    if run.method == "sft":
-        return f"Supervised fine-tuning of {model_name(run)} on {where}"
-    if "architecture" in run.config.get("model", {}):
-        return f"Pretraining of {model_name(run)} on {where}"
-    return f"Continued pretraining of {model_name(run)} on {where}"
+    if run.method == "pretrain":
+        what = "Pretraining of" if "architecture" in run.config.get("model", {}) else "Continued pretraining of"
+    else:
+        what = {"sft": "Supervised fine-tuning of", "reward": "Reward model made of"}.get(run.method)
+    return f"{what or loss_name(run) + ' of'} {model_name(run)} on {where}"
+
+
+def loss_name(run: Run) -> str:
+    """Of a run that fits a policy to comparisons."""
+    return LOSSES.get(run.config["loss"]["name"], "Preference optimisation")
 
 
 def model_name(run: Run) -> str:
@@ -103,35 +132,48 @@ def state(run: Run) -> str | None:
 
 
 def outcome(run: Run) -> str:
-    """The one sentence that says what is to be seen."""
+    """What is to be seen, in a sentence; of comparisons in two."""
     before, after = run.before, run.after
     if before is None:
         return "No held-out loss has been measured yet."
     if after is None:
         return (
-            f"Held-out loss was {loss_text(before.all)} nats per token at step {before.step:,}; it has been measured once, "
-            "so there is no change to report."
+            f"Held-out loss was {loss_text(before.all)} nats per {run.unit} at step {before.step:,}; it has been measured "
+            "once, so there is no change to report."
         )
-    sentence = f"Held-out loss {moved(before.all, after.all)}"
-    sentence += " nats per token" if math.isfinite(after.all) else ""
-    changes = {
-        name: round(after.losses[name] - before.losses[name], 3)
-        for name in run.sources
-        if name in after.losses and name in before.losses
-    }
-    if len(changes) < 2 or not math.isfinite(after.all):
-        return sentence + "."
-    return f"{sentence}; {_by_source(changes)}."
+    loss = f"Held-out loss {moved(before.all, after.all, 3 if run.compares else 2)}"
+    loss += f" nats per {run.unit}" if math.isfinite(after.all) else ""
+    if run.compares:
+        changes = _changes(run, before.accuracies, after.accuracies)
+        right = [each.accuracies.get(ALL, math.nan) for each in (before, after)]
+        return f"{loss}; a guess has {loss_text(GUESS)}. Accuracy {_moved_share(*right)}{_by_source(changes, 'rose', 'fell')}."
+    changes = _changes(run, before.losses, after.losses) if math.isfinite(after.all) else {}
+    return f"{loss}{_by_source(changes, 'fell', 'rose')}."
 
 
-def _by_source(changes: dict[str, float]) -> str:
-    fell = [name for name, change in changes.items() if change < 0]
-    rose = [name for name, change in changes.items() if change > 0]
-    if len(fell) == len(changes):
-        return "it fell in both sources" if len(fell) == 2 else f"it fell in all {len(fell)} sources"
-    sentence = f"it fell in {len(fell)} of {len(changes)} sources" if fell else "it fell in none of the sources"
-    where = listed(rose) if len(rose) <= 3 else str(len(rose))
-    return f"{sentence} and rose in {where}" if rose else sentence
+def _moved_share(before: float, after: float) -> str:
+    if points_text(before, after) == "0.0":
+        return f"stayed at {percent(before)}"
+    return f"{'rose' if after > before else 'fell'} from {percent(before)} to {percent(after)}"
+
+
+def _changes(run: Run, before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    names = [name for name in run.sources if name in before and name in after]
+    return {name: round(after[name] - before[name], 3) for name in names}
+
+
+def _by_source(changes: Mapping[str, float], hoped: str, feared: str) -> str:
+    """ "; it fell in 2 of 3 sources and rose in code": `hoped` and `feared` are "fell" and "rose", or the other way."""
+    if len(changes) < 2:
+        return ""
+    sign = -1 if hoped == "fell" else 1
+    right = [name for name, change in changes.items() if sign * change > 0]
+    wrong = [name for name, change in changes.items() if sign * change < 0]
+    if len(right) == len(changes):
+        return f"; it {hoped} in {'both' if len(right) == 2 else f'all {len(right)}'} sources"
+    sentence = f"; it {hoped} in {f'{len(right)} of {len(changes)}' if right else 'none of the'} sources"
+    where = listed(wrong) if len(wrong) <= 3 else str(len(wrong))
+    return f"{sentence} and {feared} in {where}" if wrong else sentence
 
 
 def selection(run: Run) -> str | None:
@@ -153,13 +195,18 @@ def leaks(run: Run) -> str | None:
 
 def same_rows(runs: Sequence[Run]) -> str | None:
     """A warning where the losses of several runs were measured on different things."""
+    if len({run.unit for run in runs}) > 1:
+        return (
+            "Some of these runs learnt from comparisons and some from text: a nat per comparison and a nat per token are "
+            "different things, so their losses cannot be compared with each other."
+        )
     rows = [{name: account["held_out"].get("rows") for name, account in run.data.items()} for run in runs]
     if any(each != rows[0] for each in rows):
         return (
             "These runs were measured on different held-out rows, so their losses cannot be compared with each other."
         )
     tokens = {run.held_out(ALL)[1] for run in runs}
-    if len(tokens) > 1:
+    if len(tokens) > 1 and not runs[0].compares:
         return (
             "These runs cut the same held-out rows into different numbers of learnt tokens, so a nat per token means "
             "something else in each."

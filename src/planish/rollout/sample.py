@@ -49,11 +49,14 @@ def sample(
     config: SamplingConfig,
     stop_token_id: int,
     num_samples: int = 1,
+    first: int = 0,
 ) -> list[list[Completion]]:
-    """`num_samples` completions for each prompt of token ids."""
+    """`num_samples` completions for each prompt of token ids. Prompts are numbered from `first`, for their noise."""
     if why_not_decodable(policy) is not None:
-        return _slowly(policy, tokenizer, prompts, config, stop_token_id, num_samples)
-    requests = [Request(i, (config.seed, "sample", i, k)) for i in range(len(prompts)) for k in range(num_samples)]
+        return _slowly(policy, tokenizer, prompts, config, stop_token_id, num_samples, first)
+    requests = [
+        Request(i, (config.seed, "sample", first + i, k)) for i in range(len(prompts)) for k in range(num_samples)
+    ]
     choosing = Choosing(config.temperature, config.top_p, config.top_k)
     drawn = iter(decode(policy, prompts, requests, choosing, config.max_completion_tokens, (stop_token_id,)))
     return [[_completion(tokenizer, next(drawn).tokens, stop_token_id) for _ in range(num_samples)] for _ in prompts]
@@ -66,6 +69,7 @@ def _slowly(
     config: SamplingConfig,
     stop_token_id: int,
     num_samples: int,
+    first: int,
 ) -> list[list[Completion]]:
     """The same with transformers' generate. Greedy prompts share batches of similar length; sampled ones do not."""
     found: dict[int, list[Completion]] = {i: [] for i in range(len(prompts))}
@@ -73,7 +77,7 @@ def _slowly(
     with generating(policy.model):
         for k in range(num_samples):
             for chosen in _batches([len(prompt) for prompt in prompts], batch):
-                seed = seed_at(config.seed, "sample", chosen[0], k)
+                seed = seed_at(config.seed, "sample", first + chosen[0], k)
                 rows = _generate(policy.model, [prompts[i] for i in chosen], config, stop_token_id, seed)
                 for i, row in zip(chosen, rows, strict=True):
                     found[i].append(_completion(tokenizer, row, stop_token_id))

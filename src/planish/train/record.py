@@ -22,9 +22,12 @@ from planish.train.trackers import Tracker
 class Record:
     """Writes on the main rank alone; elsewhere every call does nothing."""
 
-    def __init__(self, run: RunFolder, steps: int, start: int = 0, tracker: Tracker | None = None) -> None:
+    def __init__(
+        self, run: RunFolder, steps: int, start: int = 0, tracker: Tracker | None = None, branch: int = 0
+    ) -> None:
+        """`start` is the step that a run is taken up at, `branch` that of another run's checkpoint which it begins at."""
         self._run, self._tracker = run, tracker
-        self._progress = Progress("training", steps, start) if is_main() else None
+        self._progress = Progress("training", steps, max(start, branch)) if is_main() else None
         self._since = time.perf_counter()
         if is_main():
             for path in (run.metrics, run.samples):

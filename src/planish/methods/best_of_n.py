@@ -1,0 +1,91 @@
+"""Best of n: of several completions of each prompt, the one that a reward model likes best, written as a demonstration.
+
+The simplest improvement of a policy, and what others are held against: nothing is trained. Its distance to the policy is at
+most KL = log n - (n - 1) / n (Stiennon et al. 2020; Beirami et al. 2024), and fine-tuning on the result (rejection sampling,
+Touvron et al. 2023) makes a policy of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from planish.base.config import Config, Field
+from planish.base.distributed import local_device
+from planish.base.files import new_file
+from planish.base.progress import track
+from planish.data.prompts import import_prompts
+from planish.data.rows import Comparison, Message
+from planish.data.templates import ChatTemplate, ensure_template
+from planish.methods.score import RewardModel
+from planish.models.forward import CausalLM
+from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model, load_tokenizer
+from planish.rollout.sample import SamplingConfig, sample
+
+PROMPTS = 64  # sampled and scored at once
+
+
+class BestConfig(Config):
+    model: ModelConfig = Field(description="the policy that completes")
+    reward: ModelConfig = Field(description="the reward model that chooses")
+    prompts: str = Field(description="a file of prompts, or of demonstrations of any known format")
+    out: str = Field(description="the jsonl file of demonstrations to write")
+    n: int = Field(default=16, ge=2, description="completions of each prompt")
+    sampling: SamplingConfig = Field(
+        default=SamplingConfig(temperature=1.0), description="how they are sampled; the KL holds at temperature 1"
+    )
+    device: str = Field(default="auto", description="cpu, cuda, or auto")
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """What choosing gained, over all prompts."""
+
+    prompts: int
+    mean_score: float  # of all completions
+    mean_best: float
+    kl: float  # at most, in nats
+
+
+def kl_of_best(n: int) -> float:
+    """log n - (n - 1) / n: an upper bound of KL(best of n, policy), nearly reached where no completion comes twice."""
+    return math.log(n) - (n - 1) / n
+
+
+def best_of_n(config: BestConfig) -> Best:
+    """Writes one demonstration a prompt, with the score of the best, the mean score, and n in `about`."""
+    device = local_device(config.device)
+    judge = RewardModel(config.reward, device)
+    model, tokenizer = load_model(config.model, device), load_tokenizer(config.model.path)
+    check_vocabulary(model, tokenizer)
+    ensure_template(tokenizer)
+    policy, template = CausalLM(model, compute_dtype(config.model, device)), ChatTemplate(tokenizer)
+    asked = import_prompts(config.prompts)
+    means: list[float] = []
+    bests: list[float] = []
+    with new_file(Path(config.out)) as partial, partial.open("w", encoding="utf-8") as file:
+        for start in track(range(0, len(asked), PROMPTS), "prompts", -(-len(asked) // PROMPTS)):
+            some = asked[start : start + PROMPTS]
+            encoded = [template.encode_prompt(prompt.messages, prompt.tools) for prompt in some]
+            sampled = sample(policy, tokenizer, encoded, config.sampling, template.stop_token_id, config.n, start)
+            rows = [
+                Comparison(
+                    prompt.messages,
+                    tuple(Message("assistant", each.text) for each in completions),
+                    tuple(range(config.n)),
+                    prompt.origin,
+                )
+                for prompt, completions in zip(some, sampled, strict=True)
+            ]
+            for row, scores in zip(rows, judge.score(rows), strict=True):
+                best = int(np.argmax(scores))
+                means.append(float(np.mean(scores)))
+                bests.append(scores[best])
+                messages = [{"role": m.role, "content": m.content} for m in (*row.prompt, row.completions[best])]
+                about = {"score": scores[best], "mean_score": means[-1], "n": config.n}
+                file.write(json.dumps({"messages": messages, "about": about}, ensure_ascii=False) + "\n")
+    return Best(len(asked), float(np.mean(means)), float(np.mean(bests)), kl_of_best(config.n))
