@@ -23,7 +23,6 @@ from planish.world.questions import question, shots
 from planish.world.settings import WorldConfig
 
 MODEL = FOLDER / "wind-tunnel"
-pytestmark = pytest.mark.skipif(not (MODEL / "model.safetensors").exists(), reason="the base model is not shipped yet")
 RESULTS = Path(__file__).parents[2] / "docs" / "figures" / "wind_tunnel.json"
 
 
