@@ -20,6 +20,10 @@ bench: .venv/ready-dev
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[bench]'
 	$(BIN)/python benchmarks/sft.py --shape small
 	$(BIN)/python benchmarks/sft.py --shape 135M
+	$(BIN)/python benchmarks/reward.py --shape small
+	$(BIN)/python benchmarks/reward.py --shape 135M --rounds 3 --steps 1
+	$(BIN)/python benchmarks/dpo.py --shape small
+	$(BIN)/python benchmarks/dpo.py --shape 135M --rounds 3 --steps 1
 	$(BIN)/planish model get smollm2
 	$(BIN)/python benchmarks/data.py speed
 	$(BIN)/python benchmarks/data.py memory

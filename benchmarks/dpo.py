@@ -16,7 +16,7 @@ log-probabilities summed over the completion, its end included; TRL's defaults a
 skipped: it is given the numbers of prompt, chosen and rejected. The reference is the policy as it starts, so the
 loss of step 0 is ln 2 for whatever log-probabilities, and step 0 is checked by its gradients.
 
-How they are measured is said in turns.py. Needs the extra `bench` (trl).
+How they are measured is said in compare.py. Needs the extra `bench` (trl).
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
+from compare import Bench, main
 from pairs import DATA, longer, parts, read
-from turns import Bench, Task, causal_lm, main, run_planish, run_trl, trl_order
+from turns import Task, causal_lm, run_planish, run_trl, trl_order
 
 
 def planish_process(port: Connection, task: Task) -> None:

@@ -11,7 +11,7 @@ Both train transformers' AutoModelForSequenceClassification, head included, on -
 mean over the pairs of a step; TRL's default is just that. It is given token numbers (`chosen_ids`, `rejected_ids`), which
 it takes as they are. A score is read at the last token that is not padding, so no row holds the padding token.
 
-How they are measured is said in turns.py. Needs the extra `bench` (trl).
+How they are measured is said in compare.py. Needs the extra `bench` (trl).
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import sys
 from multiprocessing.connection import Connection
 from typing import Any
 
+from compare import Bench, main
 from pairs import DATA, longer, parts, read
-from turns import PAD, SEED, Bench, Task, main, run_planish, run_trl, settings_of, trl_order, use_threads
+from turns import PAD, SEED, Task, run_planish, run_trl, settings_of, trl_order, use_threads
 
 
 def planish_process(port: Connection, task: Task) -> None:

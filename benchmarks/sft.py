@@ -7,7 +7,7 @@
     trl best    no bf16, no gradient checkpointing, and the fastest of `--splits` (rows per forward pass)
     trl tuned   the same with rows grouped by length; also with its own fastest split
 
-How they are measured is said in turns.py. Needs the extra `bench` (trl).
+How they are measured is said in compare.py. Needs the extra `bench` (trl).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
-from turns import MOST_TOKENS, SEED, Bench, Task, causal_lm, learnt_template, main, run_planish, run_trl, trl_order
+from compare import Bench, main
+from turns import MOST_TOKENS, SEED, Task, causal_lm, learnt_template, run_planish, run_trl, trl_order
 
 from planish.data.examples import Examples
 from planish.data.rows import Origin

@@ -69,8 +69,8 @@ def test_k3_exact_and_sampled_classes_agree_on_97_of_100_facts(base: Base) -> No
 
 
 def test_facts_stated_often_are_known_and_those_stated_twice_are_not(base: Base) -> None:
-    for frequency, low, high in ((32, 0.8, 1.0), (2, 0.0, 0.2)):
-        rows = [row for row in base.probed if row.about["frequency"] == frequency][:40]
+    for frequency, low, high in ((32, 0.7, 1.0), (2, 0.0, 0.2)):  # 83% and 8% of all 400
+        rows = [row for row in base.probed if row.about["frequency"] == frequency][::8]
         known = sum(each.p_greedy > 0 for each in base.know(rows)) / len(rows)
         assert low <= known <= high, frequency
 

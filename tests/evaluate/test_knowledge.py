@@ -22,7 +22,7 @@ from planish.base.types import pack
 from planish.cli_know import add_know_command
 from planish.data.formats import import_rows
 from planish.data.rows import Message, Origin, Question
-from planish.evaluate.answering import Asked, chances
+from planish.evaluate.answering import Asked, Chance, chances
 from planish.evaluate.answers import Endings, core, right_answers
 from planish.evaluate.fewshot import FewShot, FewShotConfig
 from planish.evaluate.knowledge import (
@@ -91,8 +91,27 @@ def found(model: PreTrainedModel, rows: Sequence[Question], config: ProbeConfig,
 
 
 def numbers(results: Sequence[Knowledge]) -> dict[str, tuple[float, float, str]]:
-    """By question. Probabilities are left out: they carry the rounding of the batch."""
-    return {each.question.messages[0].content: (each.p_greedy, each.p_sampled, each.category) for each in results}
+    """By question. What is a probability, not a share, is left out: it carries the rounding of the batch."""
+    return {
+        each.question.messages[0].content: (
+            each.p_greedy,
+            each.p_sampled if each.p_any is None else 0.0,
+            each.category,
+        )
+        for each in results
+    }
+
+
+@pytest.mark.parametrize(("p", "category"), [(0.0044, "WeaklyKnown"), (0.0042, "Unknown"), (0.0, "Unknown")])
+def test_a_question_is_weakly_known_if_some_hit_is_likelier_than_none(
+    p: float, category: Category, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 10 prompts of 16 samples: 1 - (1 - 0.0044)^160 = 0.506, 1 - (1 - 0.0042)^160 = 0.490
+    never = [[Chance(False, p) for _ in range(10)]]
+    monkeypatch.setattr("planish.evaluate.knowledge.chances", lambda *_: never)
+    [each] = found(tiny_model("llama", vocab_size=len(TOKENIZER)), FACTS[:1], CONFIG, exemplars=FACTS)
+    assert (each.category, each.p_sampled) == (category, pytest.approx(p))
+    assert each.p_any == pytest.approx(1 - (1 - p) ** 160)
 
 
 # K1: the classes
@@ -233,7 +252,7 @@ def test_k3_greedy_shares_are_the_same_for_every_fact(exact: list[Knowledge], sa
 
 def test_k3_sampled_shares_differ_by_chance_only(exact: list[Knowledge], sampled: list[Knowledge]) -> None:
     """160 answers of mean probability p have a share whose variance is at most p (1 - p) / 160."""
-    expected = [each.probability or 0.0 for each in exact]
+    expected = [each.p_sampled for each in exact]
     variances = [p * (1 - p) / 160 for p in expected]
     for p, variance, other in zip(expected, variances, sampled, strict=True):
         assert abs(other.p_sampled - p) <= 4 * sqrt(variance) + 1 / 160
@@ -243,7 +262,7 @@ def test_k3_sampled_shares_differ_by_chance_only(exact: list[Knowledge], sampled
 def test_k3_the_classes_agree_but_where_chance_decides(exact: list[Knowledge], sampled: list[Knowledge]) -> None:
     """Whether a rare answer is hit once in 160 is chance. With the greedy shares equal, nothing else can differ."""
     apart = [a for a, b in zip(exact, sampled, strict=True) if a.category != b.category]
-    assert all(a.p_greedy == 0 and 1e-4 < (a.probability or 0) < 0.05 for a in apart)
+    assert all(a.p_greedy == 0 and 0.01 < (a.p_any or 0) < 0.99 for a in apart)
     assert len(apart) <= 3
 
 
@@ -279,7 +298,7 @@ def test_the_batch_changes_nothing(taught: PreTrainedModel, exact: list[Knowledg
     few = found(taught, FACTS[20:24], CONFIG.model_copy(update={"micro_tokens": 1}), exemplars=FACTS)
     assert numbers(few).items() <= numbers(exact).items()
     for one, other in zip(few, exact[20:24], strict=True):
-        assert one.probability == pytest.approx(other.probability, rel=1e-4, abs=1e-9)
+        assert one.p_any == pytest.approx(other.p_any, rel=1e-4, abs=1e-9)
 
 
 def test_the_batch_changes_no_generated_answer(taught: PreTrainedModel, sampled: list[Knowledge]) -> None:
@@ -494,7 +513,7 @@ def test_every_question_of_a_file_is_written_with_its_class_and_origin(
     lines = [json.loads(line) for line in Path(asking["out"]).read_text().splitlines()]
     assert [line["origin"]["row"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert [line["category"] for line in lines] == [each.category for each in results]
-    assert {"prompt", "answers", "about", "p_greedy", "p_sampled", "probability"} <= lines[0].keys()
+    assert {"prompt", "answers", "about", "p_greedy", "p_sampled", "p_any"} <= lines[0].keys()
     assert "repeat" in capsys.readouterr().out
     again = import_rows(asking["out"], (Question,)).rows  # it is a file of questions again
     assert [row.answers for row in again] == [each.question.answers for each in results]

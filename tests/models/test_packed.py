@@ -100,7 +100,7 @@ def test_a_model_that_cannot_be_packed_runs_one_by_one_and_says_why(kind: str) -
 def test_a_model_that_would_be_silently_wrong_is_caught_even_untrained(kind: str) -> None:
     policy = CausalLM(tiny_model(kind, initializer_range=0.02))
     assert policy.why_not_packed is not None
-    assert "differ" in policy.why_not_packed
+    assert "differ" in policy.why_not_packed or "a neighbour" in policy.why_not_packed
 
 
 # A prompt once for several completions

@@ -24,7 +24,7 @@ def source(name: str, *lengths: int) -> Source:
     examples = Examples()
     for row, length in enumerate(lengths, start=1):
         examples.append(Encoded(np.ones(length, np.int32), np.arange(length) > 0), Origin(name, row))
-    return Source(name, examples, Examples(), (), (), (), (), 0)
+    return Source(name, examples, Examples(), (), (), (), (), (), 0)
 
 
 def feed_of(

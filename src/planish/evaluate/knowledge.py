@@ -2,22 +2,22 @@
 
 Each question is asked behind several few-shot prompts, once greedily and 16 times at temperature 0.5. P(greedy) and
 P(sampled) are the shares of right answers. The method "sampled" does just that. The method "exact" shows the model its
-right answers instead, and reads off whether greedy decoding would give one, and the probability p that sampling does;
-the hits are then drawn from Binomial(16, p). For short answers that is the same in distribution, and nothing is generated.
+right answers instead, and reads off whether greedy decoding would give one, and the probability p that sampling does. P(sampled)
+is then the mean of p, and counts as above 0 if some hit among all samples is more likely than none: the class that
+sampling gives more often than not. Nothing is generated, and nothing is left to chance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import expm1, log1p, sqrt
 from typing import Any, Literal, get_args
 
 from transformers import PreTrainedTokenizerBase
 
 from planish.base.config import Field
 from planish.base.errors import ConfigError, DataError
-from planish.base.rng import numpy_generator
 from planish.data.rows import Question
 from planish.evaluate.answering import Asked, Generating, chances, generate_answers
 from planish.evaluate.answers import Endings, right_answers
@@ -50,9 +50,9 @@ class Knowledge:
 
     question: Question
     p_greedy: float  # share of prompts whose greedy answer is right
-    p_sampled: float  # share of right ones among all sampled answers
+    p_sampled: float  # share of right ones among all sampled answers; by method exact, its expectation
     category: Category
-    probability: float | None = None  # of a right sampled answer, mean over the prompts; method exact only
+    p_any: float | None = None  # probability that any sampled answer is right; method exact only
 
 
 def slick(p_greedy: float, p_sampled: float) -> Category:
@@ -127,12 +127,11 @@ def _check_length(asked: Asked, policy: CausalLM, config: ProbeConfig) -> None:
 def _exact(policy: CausalLM, asked: Sequence[Asked], endings: Endings, config: ProbeConfig) -> Iterator[Knowledge]:
     found = chances(policy, asked, endings, config.temperature, config.micro_tokens)
     for each, its in zip(asked, found, strict=True):
-        hits = [
-            int(numpy_generator(config.seed, "hits", each.text, k).binomial(config.samples, chance.probability))
-            for k, chance in enumerate(its)
-        ]
-        mean = sum(chance.probability for chance in its) / len(its)
-        yield _knowledge(each.row, [chance.greedy for chance in its], hits, config.samples, mean)
+        p_greedy, p_sampled = (
+            sum(values) / len(its) for values in ([c.greedy for c in its], [c.probability for c in its])
+        )
+        p_any = -expm1(config.samples * sum(log1p(-min(c.probability, 1 - 1e-12)) for c in its))
+        yield Knowledge(each.row, p_greedy, p_sampled, slick(p_greedy, float(p_any >= 0.5)), p_any)
 
 
 def _sampled(policy: CausalLM, asked: Sequence[Asked], endings: Endings, config: ProbeConfig) -> Iterator[Knowledge]:
@@ -140,14 +139,8 @@ def _sampled(policy: CausalLM, asked: Sequence[Asked], endings: Endings, config:
         most = config.max_answer_tokens or each.right.most_tokens + 1 + SPARE
         how = Generating(config.samples, config.temperature, most, config.seed, config.micro_tokens)
         greedy, hits = zip(*generate_answers(policy, each, endings, how), strict=True)
-        yield _knowledge(each.row, greedy, hits, config.samples, None)
-
-
-def _knowledge(
-    row: Question, greedy: Sequence[bool], hits: Sequence[int], samples: int, probability: float | None
-) -> Knowledge:
-    p_greedy, p_sampled = sum(greedy) / len(greedy), sum(hits) / (len(hits) * samples)
-    return Knowledge(row, p_greedy, p_sampled, slick(p_greedy, p_sampled), probability)
+        p_greedy, p_sampled = sum(greedy) / len(greedy), sum(hits) / (len(hits) * config.samples)
+        yield Knowledge(each.row, p_greedy, p_sampled, slick(p_greedy, p_sampled))
 
 
 # Counting

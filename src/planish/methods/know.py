@@ -89,7 +89,7 @@ def _cell(share: Share) -> str:
 
 def _line(each: Knowledge) -> dict[str, object]:
     """The question as a row of planish's own format, and what was found."""
-    found = {"p_greedy": each.p_greedy, "p_sampled": each.p_sampled, "probability": each.probability}
+    found = {"p_greedy": each.p_greedy, "p_sampled": each.p_sampled, "p_any": each.p_any}
     return {**line(each.question), **found, "category": each.category}
 
 

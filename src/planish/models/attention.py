@@ -27,7 +27,8 @@ _ABSENT = object()
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Where the sequences of a packed row stand: `bounds` (0, 3, 5) is one of 3 tokens and one of 2. With `prefixes`
-    ((0, 0), (0, 2)) the second goes on from the first two tokens of the row. None at all: no sequence has a prefix."""
+    ((0, 0), (0, 2)) the second goes on from the first two tokens of the row. A prefix is the beginning of a sequence
+    before. None at all: no sequence has one."""
 
     bounds: tuple[int, ...]
     prefixes: tuple[tuple[int, int], ...] = ()
