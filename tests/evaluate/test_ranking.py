@@ -13,7 +13,8 @@ import pytest
 
 from planish.base.errors import DataError, RunError
 from planish.data.rows import Comparison, Message, Origin
-from planish.evaluate.ranking import Scored, ranking, write_ranking
+from planish.evaluate.ranking import ranking, write_ranking
+from planish.evaluate.ranking_shapes import Scored
 
 LN_3 = math.log(3)
 

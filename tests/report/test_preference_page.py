@@ -12,7 +12,8 @@ import pytest
 import yaml
 from run_folders import SETTINGS, a_run, an_early_run, answer, lines, page_of, said
 
-from planish.evaluate.ranking import Scored, ranking, write_ranking
+from planish.evaluate.ranking import ranking, write_ranking
+from planish.evaluate.ranking_shapes import Scored
 from planish.methods.preference_losses import PreferenceLoss
 from planish.report.figures import Figure, comparison_figure
 from planish.report.preferences import REWARDS, changes_say, preference_figures

@@ -34,10 +34,6 @@ class ChoiceTable:
         self._starts.append(self._starts[-1] + count)
 
     @property
-    def num_completions(self) -> int:
-        return self._starts[-1]
-
-    @property
     def has_scores(self) -> bool:
         """Whether an annotator gave any completion a score."""
         return any(score == score for score in self._scores)
@@ -98,9 +94,7 @@ class Pairs:
     better_P: Tensor  # int64, number of the sequence
     worse_P: Tensor  # int64
     weights_P: Tensor  # float64
-    given_P: (
-        Tensor  # float64: by how much the annotator's own score of the better is above that of the worse, 0 without
-    )
+    given_P: Tensor  # float64: the annotator's own score of the better less that of the worse, 0 without
 
 
 def pairs_of(packed: Packed) -> Pairs:

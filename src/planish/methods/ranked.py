@@ -15,7 +15,8 @@ from planish.data.cleaning.contents import normalised, said
 from planish.data.examples import Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
 from planish.data.rows import Comparison, Dropped
-from planish.evaluate.ranking import Scored, ranking, write_ranking
+from planish.evaluate.ranking import ranking, write_ranking
+from planish.evaluate.ranking_shapes import Scored
 from planish.evaluate.sequences import sequence_values
 from planish.methods.running import RunConfig, Running, longest
 from planish.models.load import context_length

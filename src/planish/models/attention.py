@@ -40,6 +40,15 @@ class Plan:
         return ((start, stop, prefix) for (start, stop), prefix in zip(pairwise(self.bounds), prefixes, strict=True))
 
 
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What a layer does to its scores: their scale (None is one over the root of the width), a sliding window, a soft cap."""
+
+    scaling: float | None
+    window: int | None
+    softcap: float | None
+
+
 class OtherPlan(Protocol):
     """Another way to attend, such as with a cache (models/decoding.py)."""
 
@@ -49,9 +58,7 @@ class OtherPlan(Protocol):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        scaling: float | None,
-        window: int | None,
-        softcap: float | None,
+        scoring: Scoring,
     ) -> Tensor:
         """[batch, T, heads, width]"""
         ...
@@ -90,13 +97,13 @@ def attention(
 ) -> tuple[Tensor, None]:
     """transformers' attention interface. Without a plan each row of the batch is one causal sequence."""
     _refuse_what_we_do_not_know(module, kwargs)
-    window = _window(module, sliding_window)
+    scoring = Scoring(scaling, _window(module, sliding_window), softcap)
     plan = plan or _plan.get()
     if plan is None:
-        return attend(query, key, value, attention_mask, scaling, window, softcap).transpose(1, 2).contiguous(), None
+        return attend(query, key, value, attention_mask, scoring).transpose(1, 2).contiguous(), None
     if not isinstance(plan, Plan):
-        return plan.attend(module, query, key, value, scaling, window, softcap), None
-    return attend_packed(plan, query, key, value, scaling, window, softcap), None
+        return plan.attend(module, query, key, value, scoring), None
+    return attend_packed(plan, query, key, value, scoring), None
 
 
 AttentionInterface.register(NAME, attention)
@@ -107,9 +114,7 @@ def attend_packed(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    scaling: float | None,
-    window: int | None,
-    softcap: float | None,
+    scoring: Scoring,
 ) -> Tensor:
     """Attention of a packed row, [1, T, heads, width]."""
     if plan.bounds[-1] != query.shape[2]:
@@ -125,7 +130,7 @@ def attend_packed(
             before = number[first]
             own_key = torch.cat([keys[before][:, :, : last - first], own_key], 2)
             own_value = torch.cat([values[before][:, :, : last - first], own_value], 2)
-        parts.append(attend(queries[i], own_key, own_value, None, scaling, window, softcap).transpose(1, 2))
+        parts.append(attend(queries[i], own_key, own_value, None, scoring).transpose(1, 2))
     return torch.cat(parts, 1)
 
 
@@ -134,21 +139,21 @@ def attend(
     key: Tensor,
     value: Tensor,
     mask: Tensor | None,
-    scaling: float | None,
-    window: int | None,
-    softcap: float | None,
+    scoring: Scoring,
 ) -> Tensor:
     """Causal attention. The queries are the last of the keys' places: those before them are a prefix."""
-    length, keys = query.shape[2], key.shape[2]
+    length, keys, window = query.shape[2], key.shape[2], scoring.window
     if mask is None and ((window is not None and keys > window) or length < keys):
         place = torch.arange(keys, device=query.device)
         distance = place[keys - length :, None] - place
         mask = (distance >= 0) & (distance < (window or keys))
-    if softcap is not None:
-        return _softcapped(query, key, value, mask, scaling, softcap)
+    if scoring.softcap is not None:
+        return _softcapped(query, key, value, mask, scoring.scaling, scoring.softcap)
     grouped = query.shape[1] != key.shape[1]
     causal = mask is None and length > 1
-    return F.scaled_dot_product_attention(query, key, value, mask, 0.0, causal, scale=scaling, enable_gqa=grouped)
+    return F.scaled_dot_product_attention(
+        query, key, value, mask, 0.0, causal, scale=scoring.scaling, enable_gqa=grouped
+    )
 
 
 def _softcapped(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from planish.models.attention import Plan, attend, attend_packed
+from planish.models.attention import Plan, Scoring, attend, attend_packed
 
 Layer = tuple[Tensor, Tensor]  # keys and values, [1, H, T, W] each
 
@@ -33,12 +33,10 @@ class Reading:
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        scaling: float | None,
-        window: int | None,
-        softcap: float | None,
+        scoring: Scoring,
     ) -> Tensor:
         self.layers[number_of(module)] = key, value
-        return attend_packed(self.plan, query, key, value, scaling, window, softcap)
+        return attend_packed(self.plan, query, key, value, scoring)
 
     def of(self, start: int, stop: int) -> dict[int, Layer]:
         """What is kept of one prompt, which stands from `start` to `stop` in the row."""
@@ -85,15 +83,13 @@ class Cache:
         query: Tensor,  # [R, heads, 1, W]
         key: Tensor,
         value: Tensor,
-        scaling: float | None,
-        window: int | None,
-        softcap: float | None,
+        scoring: Scoring,
     ) -> Tensor:
         keys, values = self._layers[number_of(module)]
         rows, last_R = torch.arange(len(self.lengths_R), device=key.device), self.lengths_R - 1
         keys[rows, :, last_R], values[rows, :, last_R] = key[:, :, 0], value[:, :, 0]
-        mask, most = self._seen(window), self._most
-        return attend(query, keys[:, :, :most], values[:, :, :most], mask, scaling, None, softcap).transpose(1, 2)
+        mask, most = self._seen(scoring.window), self._most  # the window is in the mask, which attend then leaves alone
+        return attend(query, keys[:, :, :most], values[:, :, :most], mask, scoring).transpose(1, 2)
 
     def _seen(self, window: int | None) -> Tensor:
         """Which places each row's newest token attends to, [R, 1, 1, N]."""

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from planish.base.errors import RunError
-from planish.evaluate.ranking import Estimate, Evaluation, Known, Part
+from planish.evaluate.ranking_shapes import Estimate, Evaluation, Known, Part
 from planish.report.figures import NUM_COLOURS, Figure, Key, Panel, level, thin_line
 from planish.report.runs import Run
 from planish.report.sentences import listed, loss_text, percent
