@@ -90,7 +90,7 @@ class Gate:
 
 def run_planish(port: Connection, task: Task, policy: Any, objective: Any) -> None:
     """All rounds of planish's loop; `policy` is a PackedModel."""
-    from planish.train.loop import train
+    from planish.train.loop import Part, train
     from planish.train.record import Record, read_lines
     from planish.train.run_folder import RunFolder
     from planish.train.trainer import OptimConfig, Trainer
@@ -99,7 +99,7 @@ def run_planish(port: Connection, task: Task, policy: Any, objective: Any) -> No
     trainer = Trainer(policy, OptimConfig(schedule="constant", warmup=0.0), feed.steps)
     _save_first_gradients(trainer.optimizer, policy.model, task.folder)
     gate = Gate(port, task.steps)
-    train(objective, feed, trainer, Record(folder, feed.steps), [gate])
+    train([Part(objective, feed)], trainer, Record(folder, feed.steps), [gate])
     lines = read_lines(folder.metrics)[: task.steps]
     port.send({key: [line[key] for line in lines] for key in ("loss", "grad_norm")})
 

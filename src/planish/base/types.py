@@ -30,6 +30,17 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True)
+class Experience:
+    """What is known of each learnt token of an example since it was sampled; float64, one entry a learnt token, in order."""
+
+    old_logprobs: np.ndarray  # under the policy that sampled it
+    reference_logprobs: np.ndarray
+    advantages: np.ndarray
+    returns: np.ndarray
+    old_values: np.ndarray  # zeros where there is no value model
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One tokenised row. `loss_mask[t]` is True where token t is learnt; token 0 has no past and never is."""
 
@@ -38,6 +49,7 @@ class Example:
     name: str  # where it came from, for messages: "alpaca.json row 12"
     source: int = 0  # number of the mixture's source
     choices: Choices | None = None
+    experience: Experience | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -1,4 +1,4 @@
-"""One number for each sequence of many examples: scores, or log-probabilities of completions. No gradient, no order."""
+"""Numbers for each sequence, or each learnt token, of many examples: scores, log-probabilities, values. No gradient, no order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from planish.data.examples import Examples
 from planish.data.packing import deal
 
 
-@torch.no_grad()
 def sequence_values(
     values_of: Callable[[Packed], Tensor],
     examples: Examples | Sequence[Example],
@@ -26,12 +25,38 @@ def sequence_values(
     the same on every rank, each of which computes a part."""
     numbered = [replace(examples[i], source=i) for i in range(len(examples))]
     counts = [len(each.choices.ends) if each.choices else 1 for each in numbered]
+    return _values(lambda packed: values_of(packed)[:, None], numbered, counts, 1, micro_tokens, device)[:, 0]
+
+
+def token_values(
+    values_of: Callable[[Packed], Tensor],
+    columns: int,
+    examples: Sequence[Example],
+    micro_tokens: int,
+    device: torch.device,
+) -> np.ndarray:
+    """The same for learnt tokens: `values_of` gives [L, columns]. Returns float64 [tokens of all examples, columns]."""
+    numbered = [replace(each, source=i) for i, each in enumerate(examples)]
+    counts = [int(each.loss_mask.sum()) for each in numbered]
+    return _values(values_of, numbered, counts, columns, micro_tokens, device)
+
+
+@torch.no_grad()
+def _values(
+    values_of: Callable[[Packed], Tensor],
+    numbered: Sequence[Example],
+    counts: Sequence[int],
+    columns: int,
+    micro_tokens: int,
+    device: torch.device,
+) -> np.ndarray:
+    """Of each example, whose number stands in place of its source, as many rows of values as its count says."""
     starts = np.cumsum([0, *counts])
-    found = np.zeros(starts[-1])
+    found = np.zeros((int(starts[-1]), columns))
     for packed in deal(numbered, micro_tokens, rank(), world_size()):
-        values = values_of(packed.to(device)).double().tolist()
+        values = values_of(packed.to(device)).double().cpu().numpy()
         first = 0
         for i in packed.sources:
             found[starts[i] : starts[i + 1]] = values[first : first + counts[i]]
             first += counts[i]
-    return np.array(all_sum_list(found.tolist())) if world_size() > 1 else found
+    return np.array(all_sum_list(found.ravel().tolist())).reshape(found.shape) if world_size() > 1 else found

@@ -31,7 +31,7 @@ from planish.models.lora import merge, save_adapter
 from planish.models.sharding import shard, whole_weights
 from planish.train.checkpoint import CheckpointConfig, Checkpoints
 from planish.train.feed import BatchConfig, MixtureFeed, plan_feed
-from planish.train.loop import Every, Objective, Visit, train
+from planish.train.loop import Every, Objective, Part, Visit, train
 from planish.train.record import Record, read_lines
 from planish.train.run_folder import RunFolder, open_run
 from planish.train.trackers import Tracker, TrackerName, make_tracker
@@ -40,11 +40,20 @@ from planish.train.trainer import OptimConfig, Trainer
 FREE = ("device", "tracker", "checkpoint", "out")  # settings that may change when a run is taken up again
 
 
-class RunConfig(Config):
+class CommonConfig(Config):
     out: str = Field(description="the run's folder; the same command carries on from what is in it")
+    optim: OptimConfig = Field(default=OptimConfig(), description="how the weights move")
+    checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="how often the run is saved")
+    tracker: TrackerName | None = Field(
+        default=None, description="tensorboard, wandb, trackio or mlflow, beside metrics.jsonl"
+    )
+    seed: int = Field(default=0, ge=0, description="of the order, the held-out rows and fresh weights")
+    device: str = Field(default="auto", description="cpu, cuda, or auto")
+
+
+class RunConfig(CommonConfig):
     data: DataConfig = Field(description="what to learn from")
     batch: BatchConfig = Field(default=BatchConfig(), description="how much makes a step")
-    optim: OptimConfig = Field(default=OptimConfig(), description="how the weights move")
     epochs: float = Field(default=1.0, gt=0, description="passes over the training rows")
     steps: int | None = Field(default=None, ge=1, description="instead of epochs: this many steps")
     branch: str | None = Field(
@@ -56,12 +65,6 @@ class RunConfig(Config):
     select: Literal["last", "best"] = Field(
         default="last", description="the model that is saved: last, or best in held-out loss"
     )
-    checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="how often the run is saved")
-    tracker: TrackerName | None = Field(
-        default=None, description="tensorboard, wandb, trackio or mlflow, beside metrics.jsonl"
-    )
-    seed: int = Field(default=0, ge=0, description="of the order, the held-out rows and fresh weights")
-    device: str = Field(default="auto", description="cpu, cuda, or auto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,15 @@ class Learner:
     save_dtype: SavedDtypeName | None = None
 
 
+B = TypeVar("B", bound=CommonConfig)
 C = TypeVar("C", bound=RunConfig)
 
 
 @dataclass(slots=True)
-class Running(Generic[C]):
+class Running(Generic[B]):
     """A run that has begun: what a method needs to look at it."""
 
-    config: C
+    config: B
     folder: RunFolder
     device: torch.device
     learner: Learner
@@ -92,18 +96,38 @@ class Running(Generic[C]):
     micro_tokens: int
 
 
-class Method(Generic[C]):
-    """What a method brings. `bring` and `objective` it must have, the rest it may."""
+class Learning(Generic[B]):
+    """What every method brings: its model, what a step learns from, and what is looked at."""
 
-    kinds: tuple[type[Encodable], ...] = LEARNT
-
-    def bring(self, config: C, folder: RunFolder, device: torch.device) -> Learner:
+    def bring(self, config: B, folder: RunFolder, device: torch.device) -> Learner:
         """The model and its tokenizer; once more on the CPU when the result of several ranks is put together."""
         raise NotImplementedError
+
+    def parts(self, run: Running[B], trainer: Trainer, record: Record) -> Sequence[Part]:
+        raise NotImplementedError
+
+    def visits(self, run: Running[B], record: Record, last: int) -> Sequence[tuple[int, Visit]]:
+        """What is looked at between steps, and every how many; also before the first step and after the last."""
+        raise NotImplementedError
+
+    def finish(self, run: Running[B], record: Record) -> None:
+        """After the last step, with the weights that will be saved."""
+
+
+class Method(Learning[C]):
+    """A method that learns from rows: the mixture of `config.data` says which belong to a step. It brings a model that takes
+    packed rows and an objective."""
+
+    kinds: tuple[type[Encodable], ...] = LEARNT
+    feed: MixtureFeed
 
     def wrap(self, learner: Learner) -> PackedModel:
         """The model as it takes packed rows."""
         raise NotImplementedError
+
+    def further(self, run: Running[C]) -> dict[str, Any]:
+        """Reads what the method takes beside the sources; returns what data.json says of it."""
+        return {}
 
     def prepare(self, run: Running[C]) -> None:
         """Before the first step, and again when the run is taken up: the model is the one it starts from."""
@@ -111,12 +135,8 @@ class Method(Generic[C]):
     def objective(self, run: Running[C]) -> Objective:
         raise NotImplementedError
 
-    def visits(self, run: Running[C], record: Record, last: int) -> Sequence[tuple[int, Visit]]:
-        """What is looked at between steps, and every how many; also before the first step and after the last."""
-        raise NotImplementedError
-
-    def finish(self, run: Running[C], record: Record) -> None:
-        """After the last step, with the weights that will be saved."""
+    def parts(self, run: Running[C], trainer: Trainer, record: Record) -> Sequence[Part]:
+        return [Part(self.objective(run), self.feed)]
 
 
 def run_method(config: C, method: Method[C]) -> Path:
@@ -129,47 +149,65 @@ def run_method(config: C, method: Method[C]) -> Path:
             config.data, learner.tokenizer, learner.template, limit, config.seed, folder.path, method.kinds
         )
         policy = method.wrap(learner)
-        if policy.why_not_packed and is_main():
-            print(f"this model runs one sequence at a time, which is slower: {policy.why_not_packed}", file=sys.stderr)
+        say_why_not_packed(policy)
         policy = shard(policy, device)
         # A model that runs one sequence at a time must do so equally often on every rank.
         batch = config.batch.model_copy(update={"micro_tokens": 1}) if policy.why_not_packed else config.batch
-        feed, plan = plan_feed(config.data, batch, sources, config.steps, config.epochs, config.seed)
-        if is_main():
-            write_json(folder.data, account(sources, feed, plan))
-            _warn_of_leaks(sources)
+        method.feed, plan = plan_feed(config.data, batch, sources, config.steps, config.epochs, config.seed)
         run = Running(config, folder, device, learner, policy, sources, batch.micro_tokens)
-        trainer = Trainer(policy, config.optim, feed.steps)  # before any forward pass, which unshards what FSDP shards
+        told = {**account(sources, method.feed, plan), **method.further(run)}
+        if is_main():
+            write_json(folder.data, told)
+            _warn_of_leaks(sources)
+        # Before any forward pass, which unshards what FSDP shards.
+        trainer = Trainer(policy, config.optim, method.feed.steps)
         method.prepare(run)
-        checkpoints = Checkpoints(
-            folder.checkpoints,
-            trainer,
-            feed.fingerprint(),
-            config.checkpoint,
-            lambda: best_step(folder.metrics, config.select),
-        )
-        start = checkpoints.resume(config.branch)
-        record = Record(folder, trainer.steps, start, _tracker(config, folder), trainer.step)
-        visits = method.visits(run, record, trainer.steps)
-
-        def keep(step: int) -> None:
-            if checkpoints.due(step):
-                record.sync()
-                checkpoints.save(step)
-                record.pause()
-
-        with closing(record):
-            if start == 0:
-                for _, visit in visits:
-                    visit(trainer.step)
-            every = [Every(steps, trainer.steps, visit) for steps, visit in visits]
-            train(method.objective(run), feed, trainer, record, [*every, keep])
-            if not (folder.model / "config.json").exists():
-                if (best := best_step(folder.metrics, config.select)) is not None:
-                    checkpoints.load(best)
-                method.finish(run, record)
-                _export(run, method)
+        learn(run, method, trainer, method.feed.fingerprint(), select=config.select, branch=config.branch)
     return folder.path
+
+
+def learn(
+    run: Running[B],
+    method: Learning[B],
+    trainer: Trainer,
+    fingerprint: str,
+    *,
+    select: str = "last",
+    branch: str | None = None,
+    unit: int = 1,
+) -> None:
+    """From the newest checkpoint, or the start, to the saved model. `fingerprint` is of the data; `unit` says at which
+    multiples of steps the run can be taken up."""
+    config, folder = run.config, run.folder
+    checkpoints = Checkpoints(
+        folder.checkpoints, trainer, fingerprint, config.checkpoint, lambda: best_step(folder.metrics, select), unit
+    )
+    start = checkpoints.resume(branch)
+    record = Record(folder, trainer.steps, start, _tracker(config, folder), trainer.step)
+    visits = method.visits(run, record, trainer.steps)
+
+    def keep(step: int) -> None:
+        if checkpoints.due(step):
+            record.sync()
+            checkpoints.save(step)
+            record.pause()
+
+    with closing(record):
+        if start == 0:
+            for _, visit in visits:
+                visit(trainer.step)
+        every = [Every(steps, trainer, visit) for steps, visit in visits]
+        train(method.parts(run, trainer, record), trainer, record, [*every, keep])
+        if not (folder.model / "config.json").exists():
+            if (best := best_step(folder.metrics, select)) is not None:
+                checkpoints.load(best)
+            method.finish(run, record)
+            _export(run, method)
+
+
+def say_why_not_packed(policy: PackedModel) -> None:
+    if policy.why_not_packed and is_main():
+        print(f"this model runs one sequence at a time, which is slower: {policy.why_not_packed}", file=sys.stderr)
 
 
 def best_step(metrics: Path, select: str) -> int | None:
@@ -210,13 +248,13 @@ def _warn_of_leaks(sources: Sequence[Source]) -> None:
             )
 
 
-def _tracker(config: RunConfig, run: RunFolder) -> Tracker | None:
+def _tracker(config: CommonConfig, run: RunFolder) -> Tracker | None:
     return (
         make_tracker(config.tracker, run.path, config.model_dump(mode="json")) if config.tracker and is_main() else None
     )
 
 
-def _export(run: Running[C], method: Method[C]) -> None:
+def _export(run: Running[B], method: Learning[B]) -> None:
     """Writes `model/`, and `adapter/` beside it for LoRA. A model that is spread over ranks is first put together on one."""
     learner = run.learner
     if world_size() > 1:

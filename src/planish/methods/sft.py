@@ -43,12 +43,12 @@ class Sft(Supervised[SftConfig]):
         return bring_policy(config.model, config.data, config.seed, device)
 
 
-def bring_policy(config: ModelConfig, data: DataConfig, seed: int, device: torch.device) -> Learner:
+def bring_policy(config: ModelConfig, data: DataConfig | None, seed: int, device: torch.device) -> Learner:
     """A causal LM with its tokenizer and chat template, and with LoRA where that is asked for."""
     model, tokenizer = load_model(config, device), load_tokenizer(config.path, config.trust_remote_code)
     check_vocabulary(model, tokenizer)
-    ensure_template(tokenizer, read_template(data.template))
-    template = ChatTemplate(tokenizer, data.mask)
+    ensure_template(tokenizer, read_template(data.template if data else None))
+    template = ChatTemplate(tokenizer, data.mask if data else "assistant")
     adapted = add_lora(model, config.lora, seed) if config.lora else None
     return Learner(model, tokenizer, template, adapted, compute_dtype(config, device), config.save_dtype)
 

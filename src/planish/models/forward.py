@@ -60,13 +60,15 @@ class CausalLM(PackedModel):
     >>> policy = CausalLM(model)
     >>> logprobs_L = policy(packed)                      # with gradient
     >>> nll, logprobs_L = policy(packed, weights_L)      # -sum(weights * logprobs), in one pass; logprobs detached
+
+    At another `temperature` they are those of softmax(logits / temperature).
     """
 
-    def forward(self, packed: Packed, weights_L: Tensor | None = None) -> Any:
+    def forward(self, packed: Packed, weights_L: Tensor | None = None, temperature: float = 1.0) -> Any:
         packed = self.fitted(packed)
         with self.precision():
             if weights_L is None:
-                return (self.apart if self.why_not_packed else self.together)(self.model, packed)
+                return (self.apart if self.why_not_packed else self.together)(self.model, packed, temperature)
             if self.why_not_packed:
                 logprobs_L = self.apart(self.model, packed)
                 return -(weights_L * logprobs_L).sum(), logprobs_L.detach()
@@ -74,35 +76,38 @@ class CausalLM(PackedModel):
             return weighted_nll(hidden_LD, head_of(self.model), packed.tokens_T[packed.targets_L], weights_L)
 
     @staticmethod
-    def apart(model: PreTrainedModel, packed: Packed) -> Tensor:
+    def apart(model: PreTrainedModel, packed: Packed, temperature: float = 1.0) -> Tensor:
         """Log-probabilities of the targets [L]."""
         rows: list[Tensor] = []
         for start, stop in pairwise(packed.bounds):
             targets = packed.targets_L[(packed.targets_L >= start) & (packed.targets_L < stop)]
             logits = model(input_ids=packed.tokens_T[None, start:stop], use_cache=False).logits[0, targets - 1 - start]
             logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
-            rows.append(torch.log_softmax(logits, -1).gather(1, packed.tokens_T[targets][:, None]).squeeze(1))
+            rows.append(
+                torch.log_softmax(logits / temperature, -1).gather(1, packed.tokens_T[targets][:, None]).squeeze(1)
+            )
         return torch.cat(rows)
 
     @staticmethod
-    def together(model: PreTrainedModel, packed: Packed) -> Tensor:
+    def together(model: PreTrainedModel, packed: Packed, temperature: float = 1.0) -> Tensor:
         targets_L = packed.tokens_T[packed.targets_L]
-        return token_logprobs(trunk(model, packed)[packed.predictors_L], head_of(model), targets_L)
+        return token_logprobs(trunk(model, packed)[packed.predictors_L], head_of(model, temperature), targets_L)
 
 
-def head_of(model: PreTrainedModel) -> Head:
-    """The output head and what the model does to its logits."""
+def head_of(model: PreTrainedModel, temperature: float = 1.0) -> Head:
+    """The output head and what the model does to its logits, which are divided by the temperature at the very end."""
     output: Any = model.get_output_embeddings()
     if not isinstance(output, nn.Linear):  # LoRA's own layer: its weight alone would leave the update out
         raise NotImplementedError(f"its output head is a {type(output).__name__} of {type(output).__module__}")
     config = model.config.get_text_config()
     scale = getattr(config, "logit_scale", None) or 1.0  # Cohere multiplies
     scale /= getattr(config, "logits_scaling", None) or 1.0  # Granite divides
+    cap = getattr(config, "final_logit_softcapping", None)
     return Head(
         weight_VD=output.weight,
         bias_V=getattr(output, "bias", None),
-        scale=float(scale),
-        cap=getattr(config, "final_logit_softcapping", None),
+        scale=float(scale) / temperature,
+        cap=None if cap is None else cap / temperature,  # (c / t) tanh((s / t) x / (c / t)) = c tanh(s x / c) / t
     )
 
 

@@ -20,6 +20,7 @@ from planish.models.forward import PackedModel, trunk
 from planish.models.load import ModelConfig, gives_scores, load_pretrained, load_settings
 
 HEAD = "score"
+PAD = "<|pad|>"  # of tokenizers that have none
 
 
 class Scorer(PackedModel):
@@ -42,9 +43,13 @@ class Scorer(PackedModel):
         packed = self.fitted(packed)
         with self.precision():
             hidden_SD = (self.apart if self.why_not_packed else self.together)(self.model, packed)
+        return self.number(hidden_SD)
+
+    def number(self, hidden_ND: Tensor) -> Tensor:
+        """What the head makes of hidden states, less the offset; [N], in at least float32."""
         head: Any = self.model.score
-        scores_S = head(hidden_SD.to(next(head.parameters()).dtype)).squeeze(1)
-        return scores_S.to(torch.promote_types(scores_S.dtype, torch.float32)) - self.offset
+        numbers_N = head(hidden_ND.to(next(head.parameters()).dtype)).squeeze(1)
+        return numbers_N.to(torch.promote_types(numbers_N.dtype, torch.float32)) - self.offset
 
     @staticmethod
     def apart(model: PreTrainedModel, packed: Packed) -> Tensor:
@@ -54,6 +59,30 @@ class Scorer(PackedModel):
     @staticmethod
     def together(model: PreTrainedModel, packed: Packed) -> Tensor:
         return trunk(model, packed)[packed.last_S()]
+
+
+class Values(Scorer):
+    """Values [L]: the number that a reward model's head gives at the place before each learnt token. What PPO expects of a
+    completion from there on."""
+
+    def forward(self, packed: Packed) -> Tensor:
+        packed = self.fitted(packed)
+        with self.precision():
+            hidden_LD = (values_apart if self.why_not_packed else values_together)(self.model, packed)
+        return self.number(hidden_LD)
+
+
+def values_apart(model: PreTrainedModel, packed: Packed) -> Tensor:
+    rows: list[Tensor] = []
+    for start, stop in pairwise(packed.bounds):
+        targets = packed.targets_L[(packed.targets_L >= start) & (packed.targets_L < stop)]
+        row = model.base_model(input_ids=packed.tokens_T[None, start:stop], use_cache=False)
+        rows.append(row.last_hidden_state[0, targets - 1 - start])
+    return torch.cat(rows)
+
+
+def values_together(model: PreTrainedModel, packed: Packed) -> Tensor:
+    return trunk(model, packed)[packed.predictors_L]
 
 
 def load_scorer(config: ModelConfig, device: torch.device, seed: int = 0) -> PreTrainedModel:
@@ -78,15 +107,18 @@ def load_scorer(config: ModelConfig, device: torch.device, seed: int = 0) -> Pre
 
 def set_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stop_token_id: int) -> None:
     """transformers reads a score at the last token that is not padding. The end of a turn must therefore not be padding, as
-    it is in many tokenizers: then another special token stands in."""
+    it is in many tokenizers: then another special token stands in. Where there is none, as in GPT-2's, one is added, with an
+    embedding of zeros: transformers looks that up, and its attention mask keeps it from every other token."""
     named = [tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id, *tokenizer.all_special_ids]
     added: dict[int, Any] = tokenizer.added_tokens_decoder  # a beginning of turns need not have a name
     special = [*named, *(i for i, token in added.items() if token.special)]
     other = next((i for i in special if i is not None and i != stop_token_id), None)
     if other is None:
-        raise ModelError(
-            "the tokenizer's one special token ends a turn, so no other can be padding: give it a pad token"
-        )
-    padding = cast(int, other)
+        tokenizer.add_special_tokens({"pad_token": PAD})
+    else:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(cast(int, other))
+    padding = cast(int, tokenizer.pad_token_id)
     model.config.pad_token_id = padding
-    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(padding)
+    if padding >= cast(nn.Embedding, model.get_input_embeddings()).weight.shape[0]:
+        model.resize_token_embeddings(padding + 1, mean_resizing=False)
+        cast(nn.Embedding, model.get_input_embeddings()).weight.data[padding] = 0

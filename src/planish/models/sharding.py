@@ -47,10 +47,10 @@ def gathered(policy: PackedModel) -> Generator[None]:
 
 
 def whole_weights(policy: PackedModel) -> dict[str, Tensor]:
-    """All weights by the model's own names, on the main rank's CPU; empty on other ranks. Every rank must call it."""
+    """All weights of the model by its own names, on the main rank's CPU; empty on other ranks. Every rank must call it."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights: dict[str, Any] = get_model_state_dict(policy, options=options)
-    return {name.removeprefix("model."): tensor for name, tensor in weights.items()}
+    return {name.removeprefix("model."): tensor for name, tensor in weights.items() if name.startswith("model.")}
 
 
 def _layers(model: nn.Module) -> list[nn.Module]:

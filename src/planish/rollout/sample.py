@@ -36,6 +36,7 @@ class Completion:
     text: str
     tokens: tuple[int, ...]  # with the stop token, if it ended by that
     ended: bool  # by the end-of-turn token, rather than by max_completion_tokens
+    logprobs: tuple[float, ...] = ()  # of each token, as it was sampled, where they were asked for
 
     @property
     def num_tokens(self) -> int:
@@ -59,7 +60,7 @@ def sample(
     ]
     choosing = Choosing(config.temperature, config.top_p, config.top_k)
     drawn = iter(decode(policy, prompts, requests, choosing, config.max_completion_tokens, (stop_token_id,)))
-    return [[_completion(tokenizer, next(drawn).tokens, stop_token_id) for _ in range(num_samples)] for _ in prompts]
+    return [[completion_of(tokenizer, next(drawn).tokens, stop_token_id) for _ in range(num_samples)] for _ in prompts]
 
 
 def _slowly(
@@ -80,7 +81,7 @@ def _slowly(
                 seed = seed_at(config.seed, "sample", first + chosen[0], k)
                 rows = _generate(policy.model, [prompts[i] for i in chosen], config, stop_token_id, seed)
                 for i, row in zip(chosen, rows, strict=True):
-                    found[i].append(_completion(tokenizer, row, stop_token_id))
+                    found[i].append(completion_of(tokenizer, row, stop_token_id))
     return [found[i] for i in range(len(prompts))]
 
 
@@ -159,7 +160,9 @@ def _until_stop(tokens: list[int], stop_token_id: int) -> list[int]:
     return tokens[: tokens.index(stop_token_id) + 1] if stop_token_id in tokens else tokens
 
 
-def _completion(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int], stop_token_id: int) -> Completion:
+def completion_of(
+    tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int], stop_token_id: int, logprobs: tuple[float, ...] = ()
+) -> Completion:
     ended = bool(tokens) and tokens[-1] == stop_token_id
     text = cast(str, tokenizer.decode(list(tokens[:-1] if ended else tokens), skip_special_tokens=True))
-    return Completion(text, tuple(tokens), ended)
+    return Completion(text, tuple(tokens), ended, logprobs)

@@ -45,17 +45,19 @@ class CheckpointConfig(Config):
 
 @dataclass(slots=True)
 class Checkpoints:
-    """The checkpoints of one run. `best` names a step to keep besides the newest, if there is one."""
+    """The checkpoints of one run. `best` names a step to keep besides the newest, if there is one. Where a run can only be taken
+    up at every `unit`-th step, as PPO between two rounds of sampling, the settings count these."""
 
     folder: Path
     trainer: Trainer
     fingerprint: str
     config: CheckpointConfig
     best: Callable[[], int | None] = lambda: None
+    unit: int = 1
 
     def due(self, step: int) -> bool:
-        regular = self.config.every > 0 and step % self.config.every == 0
-        return regular or step == self.trainer.steps or step == self.best()
+        regular = self.config.every > 0 and step % (self.config.every * self.unit) == 0
+        return regular or step == self.trainer.steps or self.trainer.stopped or step == self.best()
 
     def save(self, step: int) -> None:
         path, best = self.path(step), self.best()

@@ -4,8 +4,9 @@ weigh and what they cost."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 from torch import Tensor
@@ -43,46 +44,68 @@ class Every:
     """Calls `visit` when the step is a multiple of `steps`, and at the last step. `steps` 0 means the last step alone."""
 
     steps: int
-    last: int
+    trainer: Trainer
     visit: Visit
 
     def __call__(self, step: int) -> None:
-        if step == self.last or (self.steps and step % self.steps == 0):
+        if step == self.trainer.steps or self.trainer.stopped or (self.steps and step % self.steps == 0):
             self.visit(step)
 
 
-def train(objective: Objective, feed: Feed, trainer: Trainer, record: Record, visits: Sequence[Visit] = ()) -> None:
-    while trainer.step < trainer.steps:
-        micro_batches = feed.micro_batches(trainer.step)  # this rank's share of the step
-        weight = all_sum(sum(objective.weight(packed) for packed in micro_batches))  # tokens or pairs, over all ranks
-        tokens = all_sum(sum(packed.num_tokens for packed in micro_batches))
-        tallies = Tallies()
-        losses: list[Tensor] = []
-        for packed in micro_batches:
-            loss, metrics = objective.loss(packed)  # sums, not means
-            (loss / weight).backward()
-            losses.append(loss.detach())
-            tallies.add({"loss": Mean(loss.detach(), objective.weight(packed)), **metrics})
-        means = tallies.reduce()
-        grad_norm = trainer.clip()
-        _refuse_non_finite(trainer.step + 1, means["loss"], grad_norm, losses, micro_batches)
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a step learns from: sum(loss) / sum(weight) over its examples, times `coefficient`.
+
+    Most methods have one part. PPO-ptx has two, rollouts and pretraining documents, each with a weight of its own; the
+    metrics of a part with a name begin with it.
+    """
+
+    objective: Objective
+    feed: Feed
+    name: str = ""
+    coefficient: float = 1.0
+
+
+def train(parts: Sequence[Part], trainer: Trainer, record: Record, visits: Sequence[Visit] = ()) -> None:
+    while trainer.step < trainer.steps and not trainer.stopped:
+        tallies, seen, tokens = Tallies(), list[_Seen](), 0.0
+        for part in parts:
+            micro_batches = part.feed.micro_batches(trainer.step)  # this rank's share of the step
+            weight = all_sum(
+                sum(part.objective.weight(packed) for packed in micro_batches)
+            )  # tokens or pairs, of all ranks
+            tokens += all_sum(sum(packed.num_tokens for packed in micro_batches))
+            for packed in micro_batches:
+                loss, metrics = part.objective.loss(packed)  # sums, not means
+                (part.coefficient * loss / weight).backward()
+                metrics = {"loss": Mean(loss.detach(), part.objective.weight(packed)), **metrics}
+                tallies.add({f"{part.name}/{name}" if part.name else name: mean for name, mean in metrics.items()})
+                seen.append(_Seen(loss.detach(), packed))
+            if len(parts) > 1:
+                trainer.set_aside(part.name)  # so that the gradients can be told apart
+        means, norms = tallies.reduce(), trainer.clip()
+        _refuse_non_finite(trainer.step + 1, means["loss"], norms, seen)
         trainer.update()  # optimiser, schedule, step += 1
-        record.write(trainer.step, tokens, means, grad_norm, trainer.learning_rate)
+        record.write(trainer.step, tokens, {**means, **norms}, trainer.learning_rate)
         for visit in visits:
             visit(trainer.step)
 
 
-def _refuse_non_finite(
-    step: int, loss: float, grad_norm: float, losses: list[Tensor], micro_batches: Sequence[Packed]
-) -> None:
-    """Stops before the weights are touched, and names the rows. Loss and norm are those of all ranks, so all stop."""
-    if math.isfinite(loss) and math.isfinite(grad_norm):
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    loss: Tensor
+    packed: Packed
+
+
+def _refuse_non_finite(step: int, loss: float, norms: Mapping[str, float], seen: Sequence[_Seen]) -> None:
+    """Stops before the weights are touched, and names the rows. Loss and norms are those of all ranks, so all stop."""
+    if math.isfinite(loss) and all(map(math.isfinite, norms.values())):
         return
-    named = [packed.names for each, packed in zip(losses, micro_batches, strict=True) if not each.isfinite()]
-    names = [name for group in named or [packed.names for packed in micro_batches] for name in group]
+    blamed = [each for each in seen if not each.loss.isfinite()] or seen
+    names = list(chain(*(each.packed.names for each in blamed)))
     shown = "; ".join(names[:12]) + (f"; and {len(names) - 12} more" if len(names) > 12 else "") or "(on another rank)"
     raise RunError(
-        f"step {step}: the loss is {loss:g} and the gradient's norm {grad_norm:g}, among these rows: {shown}. "
+        f"step {step}: the loss is {loss:g} and the gradient's norm {norms['grad_norm']:g}, among these rows: {shown}. "
         "The weights were not updated. Look at the rows, lower optim.lr, or compute in float32 (model.compute=float32); the "
         "same command continues from the last checkpoint"
     )

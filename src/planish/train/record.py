@@ -29,23 +29,19 @@ class Record:
         self._run, self._tracker = run, tracker
         self._progress = Progress("training", steps, max(start, branch)) if is_main() else None
         self._since = time.perf_counter()
+        self.headline = ""  # what the bar says besides the loss
         if is_main():
             for path in (run.metrics, run.samples):
                 _cut_after(path, start if start else -1)  # before the first checkpoint nothing is kept
 
-    def write(
-        self, step: int, tokens: float, metrics: Mapping[str, float], grad_norm: float, learning_rate: float
-    ) -> None:
+    def write(self, step: int, tokens: float, metrics: Mapping[str, float], learning_rate: float) -> None:
         """One line for one step; `tokens` is how many it read, on all ranks."""
         now = time.perf_counter()
         seconds, self._since = now - self._since, now
         rate = tokens / seconds
-        self.note(
-            step,
-            {**metrics, "grad_norm": grad_norm, "learning_rate": learning_rate, "tokens": tokens, "seconds": seconds},
-        )
+        self.note(step, {**metrics, "learning_rate": learning_rate, "tokens": tokens, "seconds": seconds})
         if self._progress:
-            self._progress.advance(step, f"loss {metrics['loss']:.3f}  {rate:,.0f} tokens/s")
+            self._progress.advance(step, f"loss {metrics['loss']:.3f}  {self.headline}{rate:,.0f} tokens/s")
 
     def note(self, step: int, values: Mapping[str, float]) -> None:
         """A line of its own, such as an evaluation's."""

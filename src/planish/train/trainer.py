@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from pydantic import model_validator
 from torch import Tensor, nn
@@ -37,24 +39,40 @@ class OptimConfig(Config):
 
 
 class Trainer:
-    """Updates the parameters that require a gradient, and knows which step it is."""
+    """Updates the parameters that require a gradient, and knows which step it is.
 
-    def __init__(self, module: nn.Module, config: OptimConfig, steps: int) -> None:
-        self.config, self.steps, self.step = config, steps, 0
+    Parameters whose names begin with a key of `others` follow settings of their own and are clipped by themselves, as
+    PPO's value model is. What else must survive a kill, such as a moving average, is added to `kept`.
+    """
+
+    def __init__(
+        self, module: nn.Module, config: OptimConfig, steps: int, others: Mapping[str, OptimConfig] | None = None
+    ) -> None:
+        self.steps, self.step = steps, 0
         self.parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
         if not self.parameters:
             raise RunError("no weight of the model is trainable")
-        matrices = [p for p in self.parameters.values() if p.ndim > 1]
-        vectors = [p for p in self.parameters.values() if p.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]], lr=config.lr, betas=config.betas, eps=config.eps, fused=True
-        )
+        self._configs = {"": config, **(others or {})}
+        self._parts: dict[str, list[nn.Parameter]] = {name: [] for name in self._configs}
+        for name, p in self.parameters.items():
+            self._parts[next((part for part in others or {} if name.startswith(f"{part}.")), "")].append(p)
+        self.kept: dict[str, Tensor] = {}
+        self._aside: dict[str, tuple[float, list[Tensor | None]]] = {}
+        groups = [
+            {"params": chosen, "weight_decay": each.weight_decay if wide else 0.0, "lr": each.lr, "betas": each.betas,
+             "eps": each.eps, "part": part}
+            for part, each in self._configs.items()
+            for wide in (True, False)
+            if (chosen := [p for p in self._parts[part] if (p.ndim > 1) == wide])
+        ]  # fmt: skip
+        self.optimizer = torch.optim.AdamW(groups, fused=True)
 
     @property
     def learning_rate(self) -> float:
         """The rate of the step just taken."""
-        config = self.config
+        return self._rate(self._configs[""])
+
+    def _rate(self, config: OptimConfig) -> float:
         return config.lr * learning_rate_factor(
             max(1, self.step),
             self.steps,
@@ -66,27 +84,49 @@ class Trainer:
             half_life=config.half_life,
         )
 
-    def clip(self) -> float:
-        """Scales the gradients to a norm of at most `clip_grad_norm`; returns the norm before, over all ranks."""
-        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip_grad_norm, foreach=True)
-        return (norm.full_tensor() if isinstance(norm, DTensor) else norm).item()
+    @property
+    def stopped(self) -> bool:
+        """Whether the run ends here, before its last step; a checkpoint remembers it."""
+        return bool(self.kept.get("stopped", False))
+
+    def set_aside(self, name: str) -> None:
+        """Puts the gradients away under a name, so that those of the next part are its own. `clip` adds them up again."""
+        grads = [p.grad for p in self.parameters.values()]
+        self._aside[name] = _norm(self._parts[""]), grads
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def clip(self) -> dict[str, float]:
+        """Scales the gradients to a norm of at most `clip_grad_norm`; returns the norms before, over all ranks: `grad_norm`, that
+        of each further part of the model as `NAME/grad_norm`, and where gradients were set aside, the norm of each (of the
+        first part of the model)."""
+        norms = {f"{name}/grad_norm": norm for name, (norm, _) in self._aside.items() if name}
+        if "" in self._aside:
+            norms["own_grad_norm"] = self._aside[""][0]
+        for _, grads in self._aside.values():
+            for p, grad in zip(self.parameters.values(), grads, strict=True):
+                p.grad = grad if p.grad is None else p.grad if grad is None else p.grad.add_(grad)
+        self._aside.clear()
+        for part, config in self._configs.items():
+            norm = nn.utils.clip_grad_norm_(self._parts[part], config.clip_grad_norm, foreach=True)
+            norms[f"{part}/grad_norm" if part else "grad_norm"] = _number(norm)
+        return norms
 
     def update(self) -> None:
         """Takes one optimiser step at this step's rate and forgets the gradients."""
         self.step += 1
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate
+            group["lr"] = self._rate(self._configs[group["part"]])
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
-        """Trained weights and optimiser moments by name: all that a checkpoint holds besides the step."""
+        """Trained weights, optimiser moments and what is kept besides, by name: all that a checkpoint holds besides the step."""
         self._make_moments()
         tensors: dict[str, Tensor] = {f"weights.{name}": p.detach() for name, p in self.parameters.items()}
         for name, p in self.parameters.items():
             for key, moment in self.optimizer.state[p].items():
                 tensors[f"optimizer.{key}.{name}"] = moment
-        return tensors
+        return tensors | {f"kept.{name}": tensor for name, tensor in self.kept.items()}
 
     def _make_moments(self) -> None:
         """AdamW makes its moments in its first step; a resumed run needs them before that, to be filled."""
@@ -95,3 +135,13 @@ class Trainer:
                 moments = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
                 step = torch.zeros((), dtype=torch.float32, device=p.device)
                 self.optimizer.state[p].update({"step": step, **{k: m.detach() for k, m in moments.items()}})
+
+
+def _norm(parameters: Sequence[nn.Parameter]) -> float:
+    """Of the gradients, over all ranks."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    return _number(nn.utils.get_total_norm(grads, foreach=True))
+
+
+def _number(norm: Tensor) -> float:
+    return (norm.full_tensor() if isinstance(norm, DTensor) else norm).item()

@@ -1,0 +1,78 @@
+"""What goes wrong when a policy is trained on a score, seen in what each iteration recorded.
+
+Windows of W iterations are compared, and a change counts only where it is larger than the iterations scatter: three standard
+errors of the difference of two means.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from planish.base.config import Config, Field
+
+W = 5
+SIGMAS = 3.0
+
+
+class AlarmConfig(Config):
+    kl: float = Field(default=50.0, gt=0, description="nats of a completion's mean KL to the starting policy")
+    lengthening: float = Field(default=2.0, gt=1, description="times the length that completions had at first")
+    unended: float = Field(
+        default=0.3, gt=0, le=1, description="more completions, as a share, that do not end than at first"
+    )
+    entropy: float = Field(default=0.25, gt=0, lt=1, description="of a token's first entropy is left")
+
+
+def alarms(
+    iterations: Sequence[Mapping[str, float]], proxies: Sequence[str], watched: Sequence[str], config: AlarmConfig
+) -> dict[str, str]:
+    """The alarms that hold now, each with a sentence of what was seen. `proxies` and `watched` name the scores that are trained
+    on and those that are not."""
+    if not iterations:
+        return {}
+    found: dict[str, str] = {}
+    series = {name: np.array([line[name] for line in iterations if name in line]) for name in iterations[-1]}
+    if series["kl"][-1] > config.kl:
+        found["kl"] = (
+            f"the KL to the starting policy is {series['kl'][-1]:.1f} nats a completion: raise kl.beta or lower optim.lr"
+        )
+    if len(iterations) < 2 * W:
+        return found
+    first, last = ({name: each[part] for name, each in series.items()} for part in (slice(0, W), slice(-W, None)))
+    start, now = (float(part["completion_tokens"].mean()) for part in (first, last))
+    if now > config.lengthening * start:
+        found["length"] = f"completions have {now:.0f} tokens, {now / start:.1f} times as many as at first"
+    start, now = (float(part["unended"].mean()) for part in (first, last))
+    if now - start > config.unended:
+        found["unended"] = f"{now:.0%} of completions do not end, {start:.0%} at first"
+    start, now = (float(part["entropy"].mean()) for part in (first, last))
+    if now < config.entropy * start:
+        found["entropy"] = f"a token's entropy is {now:.2f} nats, {start:.2f} at first: the policy says ever the same"
+    for proxy in proxies:
+        for other in watched:
+            why = _hacked(series[f"score/{proxy}"], series[f"score/{other}"])
+            if why:
+                found[f"hacking/{proxy}"] = (
+                    f"reward hacking: since iteration {why}, '{proxy}' went up and '{other}', which is not trained on, down"
+                )
+    return found
+
+
+def _hacked(proxy: np.ndarray, other: np.ndarray) -> str | None:
+    """Since when the proxy has risen while the other fell from its best."""
+    means = np.convolve(other, np.ones(W) / W, "valid")[:-W]
+    if not len(means):
+        return None
+    best = int(means.argmax())
+    fell = _change(other[best : best + W], other[-W:])
+    rose = _change(proxy[best : best + W], proxy[-W:])
+    return str(best + W) if fell < -SIGMAS and rose > SIGMAS else None
+
+
+def _change(before: np.ndarray, after: np.ndarray) -> float:
+    """In standard errors."""
+    error = math.sqrt((before.var(ddof=1) + after.var(ddof=1)) / W)
+    return float(after.mean() - before.mean()) / max(error, 1e-12)

@@ -1,0 +1,329 @@
+"""PPO and PPO-ptx: a policy learns from the scores of its own completions (Ouyang et al. 2022, step 3).
+
+    maximise  E_(y ~ pi) [ r(x, y) - beta log pi(y | x) / pi_SFT(y | x) ]  +  gamma E_(z ~ D_pretrain) [ log pi(z) ]
+
+In rounds, called iterations: the policy completes prompts, the completions are scored, each token is told what it was worth
+(`RolloutFeed.collect`), and a few optimiser steps make the better tokens likelier (`Clipped`). Pretraining documents are a
+second part of every step, with a coefficient of their own. RLOO and GRPO differ in `advantages` and need no value model.
+
+Nothing is carried from one iteration to the next but weights, moments, beta and the moving average: a run that was killed
+samples its last iteration again, to the same bits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from planish.base.distributed import is_main, local_device, process_group, rank, world_size
+from planish.base.files import write_json
+from planish.base.rng import Permutation
+from planish.base.tally import Mean, Metrics
+from planish.base.types import Example, Experience, Packed
+from planish.data.packing import deal
+from planish.data.prompt_book import read_prompts
+from planish.data.rows import LEARNT
+from planish.data.sources import prepare_sources
+from planish.maths.policy_gradient import (
+    adapted_beta,
+    clipped_policy_losses,
+    clipped_value_losses,
+    gae,
+    k3,
+    leave_one_out,
+    normalised_in_group,
+    whiten,
+)
+from planish.maths.reductions import Reduction, token_weights, total_weight
+from planish.methods.ppo_settings import Gae, Grpo, PpoConfig, Rloo
+from planish.methods.ppo_tools import Tools, set_up
+from planish.methods.rewards import laid_out
+from planish.methods.running import FREE, Learner, Learning, Running, account, learn, longest
+from planish.methods.sft import bring_policy
+from planish.methods.supervised import Likelihood
+from planish.methods.watching import Watch
+from planish.models.actor_critic import ActorCritic
+from planish.models.load import context_length
+from planish.rollout.sample import Completion
+from planish.train.feed import BatchConfig, MixtureFeed, plan_feed
+from planish.train.loop import Part, Visit
+from planish.train.record import Record
+from planish.train.run_folder import RunFolder, open_run
+from planish.train.trainer import Trainer
+
+REDUCTIONS: dict[str, Reduction] = {"gae": "token_mean", "rloo": "seq_sum", "grpo": "seq_mean"}  # of each one's paper
+
+
+class Clipped:
+    """The objective: PPO's clipped policy loss, the clipped value loss beside it, and GRPO's KL term."""
+
+    def __init__(self, actor: ActorCritic, config: PpoConfig, device: torch.device) -> None:
+        self.actor, self.config, self.device = actor, config, device
+        self.reduction: Reduction = config.reduction or REDUCTIONS[config.advantage.name]
+
+    def weight(self, packed: Packed) -> float:
+        return total_weight(self.reduction, packed.num_targets_S())
+
+    def loss(self, packed: Packed) -> tuple[Tensor, Metrics]:
+        config, packed = self.config, packed.to(self.device)
+        weights_L = token_weights(self.reduction, packed.sequences_L, packed.num_targets_S())
+        logprobs_L, values_L = self.actor(packed, config.sampling.temperature)
+        logprobs_L, known = logprobs_L.double(), known_of(packed)
+        old_L, reference_L = known["old_logprobs"], known["reference_logprobs"]
+
+        policy_loss = (
+            weights_L * clipped_policy_losses(logprobs_L, old_L, known["advantages"], config.clip_range)
+        ).sum()
+        loss, value_loss = policy_loss, torch.zeros(())
+        if values_L is not None:
+            losses_L = clipped_value_losses(
+                values_L.double(), known["old_values"], known["returns"], config.value.clip_range
+            )
+            value_loss = (weights_L * losses_L).sum()
+            loss = loss + config.value.coefficient * value_loss
+        if config.advantage.name == "grpo" and config.kl.beta:
+            loss = loss + config.kl.beta * (weights_L * k3(logprobs_L, reference_L)).sum()
+
+        with torch.no_grad():
+            num, total, ratio_L = packed.num_targets, self.weight(packed), (logprobs_L - old_L).exp()
+            return loss, {
+                "policy_loss": Mean(policy_loss.detach(), total),
+                "value_loss": Mean(value_loss.detach(), total if values_L is not None else 0),
+                "clip_fraction": Mean(((ratio_L - 1).abs() > config.clip_range).sum(), num),
+                "ratio_change": Mean(
+                    (ratio_L - 1).abs().sum(), num
+                ),  # 0 at an iteration's first step, but for rounding
+                "old_kl": Mean(k3(old_L, logprobs_L).sum(), num),  # KL(old, new) by token
+            }
+
+
+def known_of(packed: Packed) -> dict[str, Tensor]:
+    """What is known of each learnt token since it was sampled, each [L], in float64."""
+    experiences = [cast(Experience, example.experience) for example in packed.examples]
+    return {
+        name: torch.from_numpy(np.concatenate([np.empty(0), *(getattr(each, name) for each in experiences)])).to(
+            packed.tokens_T.device
+        )
+        for name in Experience.__dataclass_fields__
+    }
+
+
+class RolloutFeed:
+    """The feed: an iteration's completions, sampled when its first step asks for them, and dealt out in minibatches."""
+
+    def __init__(self, run: Running[PpoConfig], tools: Tools, trainer: Trainer, record: Record) -> None:
+        self.run, self.config, self.tools, self.trainer, self.record = run, run.config, tools, trainer, record
+        self.iteration, self.examples = -1, list[Example]()
+
+    def micro_batches(self, step: int) -> Sequence[Packed]:
+        config, count = self.config, self.config.batch.minibatches
+        iteration, inner = divmod(step, config.steps_of_iteration)
+        if iteration != self.iteration:
+            self.iteration, self.examples = iteration, self.collect(iteration)
+        order = Permutation(len(self.examples), config.seed, "minibatches", iteration, inner // count)
+        chosen = np.array_split(order(np.arange(len(self.examples))), count)[inner % count]
+        return deal([self.examples[i] for i in chosen.tolist()], self.run.micro_tokens, rank(), world_size())
+
+    def collect(self, iteration: int) -> list[Example]:
+        """One round of sampling: an example for each prompt, its tokens with their advantages and returns."""
+        config, tools, clock = self.config, self.tools, Clock()
+
+        asked = tools.prompts.of(iteration, config.batch.prompts)
+        rollouts = tools.sample(asked, config.batch.completions, config, ("sample", iteration))
+        completions = [completion for each in rollouts for completion in each.completions]
+        lengths_N = np.array([completion.num_tokens for completion in completions])
+        last_N = np.cumsum(lengths_N) - 1  # the place of each completion's last token among all of them
+        ended_N = np.array([completion.ended for completion in completions])
+        clock.lap("sampling")
+
+        examples = [laid_out(each) for each in rollouts]
+        old_M, reference_M, values_M = tools.look(examples, config, self.run)
+        clock.lap("log-probabilities")
+
+        scores = {name: reward(rollouts) for name, reward in tools.rewards.items()}
+        score_N = sum(
+            (config.rewards[name].weight * each_N for name, each_N in scores.items()), np.zeros(len(lengths_N))
+        )
+        if config.missing_eos is not None:
+            score_N = np.where(ended_N, score_N, config.missing_eos)  # replaced, whatever the reward model says
+        clock.lap("scoring")
+
+        kl_M, beta = (
+            old_M - reference_M,
+            float(tools.beta),
+        )  # k1: its mean is the KL, and paying it leads to the optimum
+        kl_N = np.add.reduceat(kl_M, last_N + 1 - lengths_N)
+        advantages_M, returns_M = advantages(config, score_N, kl_M, values_M, lengths_N, beta)
+        if config.kl.target is not None:
+            tools.beta.fill_(adapted_beta(beta, kl_N.mean(), config.kl.target, len(kl_N), config.kl.horizon))
+
+        tools.kl = float(kl_N.mean())
+        self.record.note(
+            self.trainer.step + 1,
+            {
+                "iteration": iteration,
+                "score": score_N.mean(),
+                **{f"score/{name}": each_N.mean() for name, each_N in scores.items()},
+                "kl": tools.kl,  # of a completion, in nats
+                "kl_token": kl_M.mean(),
+                "beta": beta,
+                "entropy": -old_M.mean(),  # of a token, in nats: the mean of -log p over what was sampled
+                "completion_tokens": lengths_N.mean(),
+                "unended": 1 - ended_N.mean(),
+                "sampler_mismatch": np.abs(old_M - sampled_logprobs(completions)).mean(),
+                **(
+                    {"explained_variance": 1 - (returns_M - values_M).var() / (returns_M.var() + 1e-12)}
+                    if tools.actor.has_values
+                    else {}
+                ),
+                **{f"seconds/{name}": seconds for name, seconds in clock.laps.items()},
+            },
+        )
+        self.record.headline = f"score {score_N.mean():+.3f}  KL {tools.kl:.2f}  "
+        return [
+            replace(example, experience=Experience(*parts))
+            for example, *parts in zip(
+                examples,
+                *(
+                    np.split(each_M, np.cumsum([int(example.loss_mask.sum()) for example in examples])[:-1])
+                    for each_M in (old_M, reference_M, advantages_M, returns_M, values_M)
+                ),
+                strict=True,
+            )
+        ]
+
+
+def advantages(
+    config: PpoConfig, score_N: np.ndarray, kl_M: np.ndarray, values_M: np.ndarray, lengths_N: np.ndarray, beta: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each of M tokens was worth, and GAE's returns. N completions, those of a prompt side by side."""
+    ends = np.cumsum(lengths_N)
+    match config.advantage:
+        case Gae() as how:
+            rewards_M = -beta * kl_M
+            rewards_M[ends - 1] += score_N  # at the last token, which is the end of turn if the completion ended
+            if how.whiten_rewards:
+                rewards_M = whiten(rewards_M, keep_mean=True)
+            both = [
+                gae(rewards_M[end - length : end], values_M[end - length : end], how.gamma, how.gae_lambda)
+                for end, length in zip(ends, lengths_N, strict=True)
+            ]
+            advantages_M, returns_M = (np.concatenate(part) for part in zip(*both, strict=True))
+            return (whiten(advantages_M) if how.whiten else advantages_M), returns_M
+        case Rloo():
+            rewards_N = score_N - beta * np.add.reduceat(kl_M, ends - lengths_N)
+            found_PK = leave_one_out(rewards_N.reshape(-1, config.batch.completions))
+        case Grpo():
+            found_PK = normalised_in_group(score_N.reshape(-1, config.batch.completions))
+    return np.repeat(found_PK.ravel(), lengths_N), np.zeros(len(kl_M))
+
+
+def sampled_logprobs(completions: Sequence[Completion]) -> np.ndarray:
+    return np.array([logprob for completion in completions for logprob in completion.logprobs])
+
+
+class Clock:
+    """Seconds of each part of an iteration."""
+
+    def __init__(self) -> None:
+        self.laps, self._since = dict[str, float](), time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name], self._since = now - self._since, now
+
+
+class Ppo(Learning[PpoConfig]):
+    """The run around it (running.py)."""
+
+    tools: Tools
+    trainer: Trainer
+    mix: MixtureFeed | None = None
+
+    def bring(self, config: PpoConfig, folder: RunFolder, device: torch.device) -> Learner:
+        return bring_policy(config.model, config.pretraining, config.seed, device)
+
+    def parts(self, run: Running[PpoConfig], trainer: Trainer, record: Record) -> Sequence[Part]:
+        config, tools = run.config, self.tools
+        parts = [Part(Clipped(tools.actor, config, run.device), RolloutFeed(run, tools, trainer, record))]
+        if self.mix is not None and config.ptx.gamma:
+            likelihood = Likelihood(tools.actor.policy, "token_mean", run.device)
+            parts.append(Part(likelihood, self.mix, "ptx", config.ptx.gamma))
+        return parts
+
+    def visits(self, run: Running[PpoConfig], record: Record, last: int) -> Sequence[tuple[int, Visit]]:
+        watch, iteration = Watch(run, self.tools, record), run.config.steps_of_iteration
+
+        def average(step: int) -> None:
+            """Moves the average of the weights a little towards where they are."""
+            if step and run.config.ema is not None:
+                for name, p in self.tools.actor.policy.named_parameters():
+                    if (average := self.trainer.kept.get(f"ema.{name}")) is not None:
+                        average.lerp_(p.detach(), 1 - run.config.ema)
+
+        def stop(step: int) -> None:
+            """Ends the run where the policy has gone as far as it may."""
+            limit = run.config.kl.stop
+            if step and limit is not None and self.tools.kl > limit:
+                self.trainer.kept["stopped"].fill_(1)
+
+        return [
+            (1, average),
+            (iteration, stop),
+            (iteration, watch.alarms),
+            (iteration * run.config.evaluate_every, watch.held_out),
+        ]
+
+    def finish(self, run: Running[PpoConfig], record: Record) -> None:
+        """What is saved is the moving average, if there is one."""
+        with torch.no_grad():
+            for name, p in self.tools.actor.policy.named_parameters():
+                if (average := self.trainer.kept.get(f"ema.{name}")) is not None:
+                    p.copy_(average)
+
+
+def ppo(config: PpoConfig) -> Path:
+    """Trains `config.model` on `config.prompts`; returns the run's folder, whose `model/` is the policy."""
+    device, method = local_device(config.device), Ppo()
+    with process_group(device), open_run(config.out, config, FREE) as folder:
+        learner = method.bring(config, folder, device)
+        limit = context_length(learner.model.config)
+        room = None if limit is None else limit - config.sampling.max_completion_tokens
+        prompts = read_prompts(
+            config.prompts,
+            config.held_out_prompts,
+            learner.template,
+            room,
+            config.held_out,
+            config.seed,
+            config.too_long,
+        )
+        method.tools = tools = set_up(config, learner, prompts, device)
+        micro_tokens = 1 if tools.actor.policy.why_not_packed else config.batch.micro_tokens
+        steps = config.iterations * config.steps_of_iteration
+        told, fingerprint, sources = {"prompts": prompts.account()}, prompts.fingerprint(), []
+        if (data := config.pretraining) is not None:
+            sources = prepare_sources(
+                data, learner.tokenizer, learner.template, longest(data, limit), config.seed, folder.path, LEARNT
+            )
+            batch = BatchConfig(examples=config.ptx.examples, micro_tokens=micro_tokens)
+            method.mix, plan = plan_feed(data, batch, sources, steps, 1.0, config.seed)
+            told, fingerprint = told | account(sources, method.mix, plan), fingerprint + method.mix.fingerprint()
+        if is_main():
+            write_json(folder.data, told)
+        run = Running(config, folder, device, learner, tools.actor.policy, sources, micro_tokens)
+        others = {"value": config.optim.model_copy(update={"lr": config.value.lr})} if tools.actor.value else None
+        method.trainer = trainer = Trainer(tools.actor, config.optim, steps, others)
+        trainer.kept |= {"beta": tools.beta, "stopped": torch.zeros(())}
+        if config.ema is not None:
+            learnt = [(name, p) for name, p in tools.actor.policy.named_parameters() if p.requires_grad]
+            trainer.kept |= {f"ema.{name}": p.detach().clone() for name, p in learnt}
+        learn(run, method, trainer, fingerprint, unit=config.steps_of_iteration)
+    return folder.path

@@ -1,0 +1,159 @@
+"""The settings of PPO, RLOO and GRPO (ppo.py)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field as Tag
+from pydantic import model_validator
+
+from planish.base.config import Config, Field
+from planish.data.settings import DataConfig
+from planish.evaluate.alarms import AlarmConfig
+from planish.maths.reductions import Reduction
+from planish.methods.rewards import RewardSource
+from planish.methods.running import CommonConfig
+from planish.models.load import LoraConfig, ModelConfig
+
+
+class PolicySampling(Config):
+    max_completion_tokens: int = Field(default=128, ge=1, description="a completion is cut after this many tokens")
+    temperature: float = Field(
+        default=1.0, gt=0, description="all log-probabilities of training are taken at this temperature, too"
+    )
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="below 1 the samples are not the policy's own, and gradients lean"
+    )
+    top_k: int = Field(default=0, ge=0, description="above 0 likewise")
+
+
+class RolloutBatch(Config):
+    prompts: int = Field(default=64, ge=1, description="prompts of one iteration")
+    completions: int = Field(default=1, ge=1, description="completions sampled for each prompt")
+    epochs: int = Field(default=1, ge=1, description="passes over the completions of an iteration")
+    minibatches: int = Field(
+        default=1, ge=1, description="optimiser steps of each pass; a prompt's completions stay together"
+    )
+    micro_tokens: int = Field(default=768, ge=1, description="tokens of one forward pass; never changes the numbers")
+
+    @model_validator(mode="after")
+    def _check(self) -> RolloutBatch:
+        if self.minibatches > self.prompts:
+            raise ValueError(f"batch.minibatches={self.minibatches} is more than batch.prompts={self.prompts}")
+        return self
+
+
+class KlConfig(Config):
+    beta: float = Field(default=0.02, ge=0, description="what a nat of KL to the starting policy costs")
+    target: float | None = Field(
+        default=None,
+        gt=0,
+        description="adapts beta so that a completion's mean KL is this many nats (Ziegler et al. 2019)",
+    )
+    horizon: float = Field(default=10_000, gt=0, description="completions over which beta adapts")
+    stop: float | None = Field(
+        default=None, gt=0, description="the run ends after an iteration whose completions have this mean KL"
+    )
+
+
+class Gae(Config):
+    """PPO's own: what a token was worth more than the value model expected (Schulman et al. 2016)."""
+
+    name: Literal["gae"] = "gae"
+    gamma: float = Field(default=1.0, gt=0, le=1, description="discount of what comes later")
+    gae_lambda: float = Field(default=0.95, ge=0, le=1, description="1 trusts returns, 0 trusts values")
+    whiten: bool = Field(default=True, description="advantages of an iteration get mean 0 and variance 1")
+    whiten_rewards: bool = Field(default=False, description="rewards of tokens get variance 1 and keep their mean")
+
+
+class Rloo(Config):
+    """Each completion against the others of its prompt (Ahmadian et al. 2024); the KL is paid in the reward."""
+
+    name: Literal["rloo"] = "rloo"
+
+
+class Grpo(Config):
+    """Each completion against its group, over the group's spread (Shao et al. 2024); the KL is a term of the loss, as k3."""
+
+    name: Literal["grpo"] = "grpo"
+
+
+Advantage = Annotated[Gae | Rloo | Grpo, Tag(discriminator="name")]
+
+
+class ValueConfig(Config):
+    path: str | None = Field(
+        default=None, description="what the value model begins as; absent is the first reward model of `rewards`"
+    )
+    shared: bool = Field(default=False, description="instead: a head on the policy's own trunk, which begins at zero")
+    lora: LoraConfig | None = Field(default=None, description="train low-rank updates of it in place of its weights")
+    lr: float = Field(default=9e-6, gt=0, description="its peak learning rate; everything else is as in optim")
+    coefficient: float = Field(default=0.1, ge=0, description="what its loss is multiplied by")
+    clip_range: float = Field(default=0.2, gt=0, description="how far a value may move from the one at sampling")
+
+
+class PtxConfig(Config):
+    gamma: float = Field(
+        default=27.8,
+        ge=0,
+        description="what the pretraining loss is multiplied by; 0 only measures it. Not portable: watch the ratio",
+    )
+    examples: int = Field(default=32, ge=1, description="pretraining documents of one optimiser step")
+
+
+class PpoConfig(CommonConfig):
+    model: ModelConfig = Field(
+        description="the policy, usually the fine-tuned model; as it starts, it is the reference"
+    )
+    rewards: dict[str, RewardSource] = Field(description="what scores completions: a name for each")
+    prompts: dict[str, str] = Field(description="files of prompts, or of rows that have some: a name for each")
+    held_out: int = Field(
+        default=32, ge=0, description="so many prompts, drawn by the seed, are not learnt from but watched"
+    )
+    held_out_prompts: dict[str, str] = Field(default={}, description="instead: files of prompts to watch")
+    too_long: Literal["error", "drop"] = Field(
+        default="error", description="prompts without room for a completion: stop, or leave out and list"
+    )
+    iterations: int = Field(default=100, ge=1, description="rounds of sampling and learning")
+    batch: RolloutBatch = Field(default=RolloutBatch(), description="how much makes an iteration, and its steps")
+    sampling: PolicySampling = Field(default=PolicySampling(), description="how completions are sampled")
+    missing_eos: float | None = Field(
+        default=-1.0, description="the score of a completion that did not end, in place of its own; null keeps its own"
+    )
+    kl: KlConfig = Field(default=KlConfig(), description="how close the policy is held to where it started")
+    advantage: Advantage = Field(default=Gae(), description="gae (PPO), rloo or grpo, by name")
+    clip_range: float = Field(
+        default=0.2, gt=0, lt=1, description="how far a token's probability ratio is worth moving"
+    )
+    reduction: Reduction | None = Field(
+        default=None,
+        description="token_mean, seq_mean or seq_sum; absent is token_mean for gae, seq_sum for rloo, seq_mean for grpo",
+    )
+    value: ValueConfig = Field(default=ValueConfig(), description="the value model, for gae")
+    pretraining: DataConfig | None = Field(default=None, description="documents not to be forgotten (PPO-ptx)")
+    ptx: PtxConfig = Field(default=PtxConfig(), description="how they are mixed in")
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="the saved policy is a moving average of the weights with this decay a step",
+    )
+    evaluate_every: int = Field(
+        default=10, ge=0, description="iterations between two looks at held-out prompts; 0 is first and last"
+    )
+    num_samples: int = Field(default=10, ge=0, description="held-out prompts whose completions are recorded")
+    alarms: AlarmConfig = Field(default=AlarmConfig(), description="when to say that something looks wrong")
+
+    @model_validator(mode="after")
+    def _check(self) -> PpoConfig:
+        if not any(source.weight for source in self.rewards.values()):
+            raise ValueError("rewards: none has a weight, so there is nothing to learn from")
+        if self.advantage.name != "gae" and self.batch.completions < 2:
+            raise ValueError(
+                f"advantage.name={self.advantage.name}: compares a prompt's completions: set batch.completions to 2 or more"
+            )
+        return self
+
+    @property
+    def steps_of_iteration(self) -> int:
+        return self.batch.epochs * self.batch.minibatches

@@ -1,0 +1,129 @@
+"""What PPO works with: the models that answer, value and score, and what the policy is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from planish.base.errors import ConfigError
+from planish.base.types import Example, Packed
+from planish.data.prompt_book import Asked, PromptBook
+from planish.evaluate.sequences import token_values
+from planish.methods.ppo_settings import PpoConfig
+from planish.methods.rewards import ModelSource, Reward, Rollouts, open_rewards
+from planish.methods.running import Learner, Running, say_why_not_packed
+from planish.models.actor_critic import ActorCritic, ValuedLM
+from planish.models.forward import CausalLM
+from planish.models.load import ModelConfig, compute_dtype, load_model, load_tokenizer
+from planish.models.lora import add_lora
+from planish.models.scoring import HEAD, Values, load_scorer
+from planish.models.sharding import gathered, shard
+from planish.rollout.decode import Choosing, Request
+from planish.rollout.sample import completion_of
+from planish.rollout.sampler import OwnSampler, Sampler
+
+
+@dataclass(slots=True)
+class Tools:
+    """What an iteration needs: who answers, who values, who scores, and what they are held to."""
+
+    actor: ActorCritic
+    reference: CausalLM | None  # None where it is the policy without LoRA's updates
+    learner: Learner
+    sampler: Sampler
+    rewards: dict[str, Reward]
+    prompts: PromptBook
+    beta: Tensor  # float64, a number: what a nat of KL costs by now
+    kl: float = 0.0  # of the last iteration's completions
+
+    def sample(
+        self, asked: Sequence[Asked], count: int, config: PpoConfig, place: tuple[str | int, ...]
+    ) -> list[Rollouts]:
+        """`count` completions of each prompt. The noise of the k-th is that of (seed, place, prompt, k), whoever is beside it."""
+        how, template = config.sampling, self.learner.template
+        requests = [
+            Request(i, (config.seed, *place, each.number, k)) for i, each in enumerate(asked) for k in range(count)
+        ]
+        choosing = Choosing(how.temperature, how.top_p, how.top_k)
+        with gathered(self.actor.policy):  # several ranks all sample the same, as a sharded model must be called by all
+            drawn = self.sampler.draw(
+                [each.tokens for each in asked],
+                requests,
+                choosing,
+                how.max_completion_tokens,
+                (template.stop_token_id,),
+            )
+        completions = iter(
+            [completion_of(template.tokenizer, d.tokens, template.stop_token_id, d.logprobs) for d in drawn]
+        )
+        return [Rollouts(each.prompt, each.tokens, tuple(islice(completions, count))) for each in asked]
+
+    def look(self, examples: Sequence[Example], config: PpoConfig, run: Running[PpoConfig]) -> tuple[np.ndarray, ...]:
+        """Log-probabilities under policy and reference, and values, of every sampled token, [M] each, from the forward pass of
+        training."""
+
+        def ours(packed: Packed) -> Tensor:
+            logprobs_L, values_L = self.actor(packed, config.sampling.temperature)
+            return torch.stack(
+                [logprobs_L.double(), torch.zeros_like(logprobs_L).double() if values_L is None else values_L.double()],
+                1,
+            )
+
+        def theirs(packed: Packed) -> Tensor:
+            return reference(packed, temperature=config.sampling.temperature)[:, None]
+
+        old_M, values_M = token_values(ours, 2, examples, run.micro_tokens, run.device).T
+        with self.starting_policy() as reference:
+            (reference_M,) = token_values(theirs, 1, examples, run.micro_tokens, run.device).T
+        return old_M, reference_M, values_M
+
+    @contextmanager
+    def starting_policy(self) -> Generator[CausalLM]:
+        if self.reference is not None:
+            yield self.reference
+        else:
+            assert self.learner.adapted is not None
+            with self.learner.adapted.disable_adapter():
+                yield self.actor.policy
+
+
+def set_up(config: PpoConfig, learner: Learner, prompts: PromptBook, device: torch.device) -> Tools:
+    """Loads everything. Nothing is computed with the policy here: its weights are not yet an optimiser's."""
+    gae = config.advantage.name == "gae"
+    kind = ValuedLM if gae and config.value.shared else CausalLM
+    policy = kind(learner.model, learner.compute_dtype)
+    say_why_not_packed(policy)
+    value = _value_model(config, learner, device) if gae and not config.value.shared else None
+    reference = None
+    if learner.adapted is None:
+        start = load_model(config.model, device).requires_grad_(requires_grad=False)
+        reference = CausalLM(start, learner.compute_dtype)
+    rewards = open_rewards(config.rewards, learner.template, device, config.batch.micro_tokens)
+    policy = shard(policy, device)
+    actor = ActorCritic(policy, None if value is None else shard(value, device))
+    beta = torch.tensor(config.kl.beta, dtype=torch.float64)
+    return Tools(actor, reference, learner, OwnSampler(policy), rewards, prompts, beta)
+
+
+def _value_model(config: PpoConfig, learner: Learner, device: torch.device) -> Values:
+    """A copy of the reward model, head and offset included (Ouyang et al. 2022), unless another model is named."""
+    models = [source.path for source in config.rewards.values() if isinstance(source, ModelSource)]
+    path = config.value.path or (models or [config.model.path])[0]
+    if load_tokenizer(path, config.model.trust_remote_code).get_vocab() != learner.tokenizer.get_vocab():
+        raise ConfigError(
+            f"value.path={path}: its tokenizer has other tokens than the policy's, so it cannot say what they are worth. Name a "
+            "model with the same tokenizer, the policy itself for example, or set value.shared=true"
+        )
+    settings = ModelConfig(
+        path=path, dtype=config.model.dtype, compute=config.model.compute, recompute=config.model.recompute
+    )
+    model = load_scorer(settings, device, config.seed)
+    if config.value.lora is not None:
+        add_lora(model, config.value.lora, config.seed, whole=(HEAD,))
+    return Values(model, compute_dtype(settings, device))

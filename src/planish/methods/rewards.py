@@ -1,0 +1,166 @@
+"""What scores a sampled completion: a reward model, the wind tunnel's gold utility, or a Python function of yours.
+
+Several are added up, each with its weight. One of weight 0 moves nothing and is only watched: a reward model that was kept
+out of training, or the gold utility, is how reward hacking shows.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field as Tag
+
+from planish.base.config import Config, Field
+from planish.base.errors import ConfigError, DataError
+from planish.base.types import Choices, Example
+from planish.data.rows import Demonstration, Message, Prompt
+from planish.data.templates import ChatTemplate
+from planish.evaluate.sequences import sequence_values
+from planish.methods.score import RewardModel
+from planish.models.load import DtypeName, ModelConfig
+from planish.rollout.sample import Completion
+from planish.world.judging import judge_one
+from planish.world.make import open_world
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """A prompt and the completions sampled for it."""
+
+    prompt: Prompt
+    tokens: tuple[int, ...]  # of the prompt
+    completions: tuple[Completion, ...]
+
+
+Reward = Callable[[Sequence[Rollouts]], np.ndarray]  # float64 [N], the completions of prompt 0, then of prompt 1, …
+
+
+class ModelSource(Config):
+    name: Literal["model"] = "model"
+    path: str = Field(description="a run of `planish reward`, or its model folder")
+    weight: float = Field(default=1.0, description="what its scores are multiplied by; 0 only watches")
+    dtype: DtypeName = Field(default="float32", description="type of its weights")
+
+
+class GoldSource(Config):
+    name: Literal["gold"] = "gold"
+    world: str = Field(description="a folder that `planish world make` wrote; its prompts must be asked")
+    weight: float = Field(default=0.0, description="what its utility is multiplied by; 0 only watches")
+
+
+class FunctionSource(Config):
+    name: Literal["function"] = "function"
+    function: str = Field(
+        description="module:function of yours. It is given a list of prompts, each a list of {role, content}, and a list of "
+        "completions, and returns one number for each"
+    )
+    weight: float = Field(default=1.0, description="what its numbers are multiplied by; 0 only watches")
+
+
+RewardSource = Annotated[ModelSource | GoldSource | FunctionSource, Tag(discriminator="name")]
+
+
+def open_rewards(
+    sources: Mapping[str, RewardSource], template: ChatTemplate, device: torch.device, micro_tokens: int
+) -> dict[str, Reward]:
+    """Loads them all. A reward model whose demonstrations do not have mean score 0 is refused: the score of a completion that
+    did not end, and the sum of several rewards, would mean nothing."""
+    found: dict[str, Reward] = {}
+    for name, source in sources.items():
+        match source:
+            case ModelSource():
+                config = ModelConfig(path=source.path, dtype=source.dtype)
+                found[name] = ModelReward(RewardModel(config, device, micro_tokens), template)
+            case GoldSource():
+                found[name] = GoldReward(source.world)
+            case FunctionSource():
+                found[name] = FunctionReward(name, source.function)
+    return found
+
+
+class ModelReward:
+    """Scores of a reward model. With the policy's tokenizer and template it reads the tokens as they were sampled, each prompt
+    once; with others it reads the texts."""
+
+    def __init__(self, judge: RewardModel, template: ChatTemplate) -> None:
+        self.judge, own = judge, judge.template.tokenizer
+        self.reads_tokens = (
+            own.get_vocab() == template.tokenizer.get_vocab() and own.chat_template == template.tokenizer.chat_template
+        )
+
+    def __call__(self, rollouts: Sequence[Rollouts]) -> np.ndarray:
+        if self.reads_tokens:
+            examples = [laid_out(each) for each in rollouts]
+            return sequence_values(self.judge.scorer, examples, self.judge.micro_tokens, self.judge.device)
+        rows = [_conversation(each.prompt, completion) for each in rollouts for completion in each.completions]
+        return np.array([score for scores in self.judge.score(rows) for score in scores])
+
+
+def _conversation(prompt: Prompt, completion: Completion) -> Demonstration:
+    return Demonstration((*prompt.messages, Message("assistant", completion.text)), prompt.origin, prompt.tools)
+
+
+class GoldReward:
+    """The utility that the wind tunnel gives an answer to the prompt's last turn."""
+
+    def __init__(self, world: str) -> None:
+        self.world = open_world(Path(world))
+
+    def __call__(self, rollouts: Sequence[Rollouts]) -> np.ndarray:
+        found: list[float] = []
+        for each in rollouts:
+            try:
+                asked = each.prompt.messages[-1].content
+                found += [judge_one(self.world, asked, answer.text).verdict.utility for answer in each.completions]
+            except DataError as error:
+                raise DataError(f"{each.prompt.origin}: {error}") from None
+        return np.array(found)
+
+
+class FunctionReward:
+    """Numbers of a function of the user's."""
+
+    def __init__(self, name: str, path: str) -> None:
+        self.name, self.path = name, path
+        module, _, function = path.partition(":")
+        sys.path.insert(0, "")  # as `python -m` would: modules beside where the command runs
+        try:
+            self.function: Any = getattr(import_module(module), function)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigError(
+                f"rewards.{name}.function={path}: {error}. Expected module:function, on Python's path"
+            ) from None
+        finally:
+            sys.path.remove("")
+
+    def __call__(self, rollouts: Sequence[Rollouts]) -> np.ndarray:
+        prompts = [
+            [{"role": turn.role, "content": turn.content} for turn in each.prompt.messages]
+            for each in rollouts
+            for _ in each.completions
+        ]
+        completions = [completion.text for each in rollouts for completion in each.completions]
+        numbers = [float(number) for number in self.function(prompts, completions)]
+        if len(numbers) != len(completions) or not all(map(math.isfinite, numbers)):
+            raise ConfigError(
+                f"rewards.{self.name}: {self.path} must return one finite number for each of {len(completions)} completions; it "
+                f"returned {len(numbers)}" + (", some not finite" if len(numbers) == len(completions) else "")
+            )
+        return np.array(numbers)
+
+
+def laid_out(rollouts: Rollouts) -> Example:
+    """The completions behind their prompt, which stands there once; each is learnt whole, the end-of-turn token included."""
+    trunk, lengths = len(rollouts.tokens), [each.num_tokens for each in rollouts.completions]
+    tokens = np.array([*rollouts.tokens, *(token for each in rollouts.completions for token in each.tokens)], np.int32)
+    ends = tuple((trunk + np.cumsum(lengths)).tolist())
+    choices = Choices(trunk, ends, (0,) * len(lengths))
+    return Example(tokens, np.arange(len(tokens)) >= trunk, str(rollouts.prompt.origin), choices=choices)

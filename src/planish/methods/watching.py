@@ -1,0 +1,64 @@
+"""What is looked at while a policy is trained on its own completions: held-out prompts, held-out documents, and alarms."""
+
+from __future__ import annotations
+
+import sys
+
+from planish.base.distributed import is_main
+from planish.evaluate.alarms import alarms
+from planish.evaluate.likelihood import held_out_losses
+from planish.methods.ppo_settings import PpoConfig
+from planish.methods.ppo_tools import Tools
+from planish.methods.running import Running
+from planish.train.record import Record, read_lines
+
+
+class Watch:
+    def __init__(self, run: Running[PpoConfig], tools: Tools, record: Record) -> None:
+        self.run, self.tools, self.record = run, tools, record
+
+    def held_out(self, step: int) -> None:
+        """Completions of held-out prompts, sampled as in training, with noise that stays the same from look to look; and the loss
+        on held-out pretraining documents."""
+        run, tools, config = self.run, self.tools, self.run.config
+        values: dict[str, float] = {}
+        if tools.prompts.held_out:
+            rollouts = tools.sample(tools.prompts.held_out, 1, config, ("held out",))
+            completions = [each.completions[0] for each in rollouts]
+            scores = {name: reward(rollouts) for name, reward in tools.rewards.items()}
+            values |= {f"held_out_score/{name}": float(each_N.mean()) for name, each_N in scores.items()}
+            values["held_out_tokens"] = sum(each.num_tokens for each in completions) / len(completions)
+            values["held_out_unended"] = sum(not each.ended for each in completions) / len(completions)
+            rows = [
+                {
+                    "source": asked.source,
+                    "prompt": [{"role": turn.role, "content": turn.content} for turn in asked.prompt.messages],
+                    "completion": completion.text,
+                    "ended": completion.ended,
+                    "scores": {name: float(each_N[i]) for name, each_N in scores.items()},
+                }
+                for i, (asked, completion) in enumerate(zip(tools.prompts.held_out, completions, strict=True))
+            ]
+            self.record.samples(step, rows[: config.num_samples])
+        if run.sources:
+            documents = {source.name: source.held_out for source in run.sources}
+            losses = held_out_losses(tools.actor.policy, documents, run.micro_tokens, run.device)
+            values |= {f"held_out/{name}": loss for name, loss in losses.items()}
+        if values:
+            self.record.note(step, values)
+        self.record.pause()
+
+    def alarms(self, step: int) -> None:
+        """Says, once, what looks wrong since this iteration, and writes it down at each."""
+        if not is_main() or not step:
+            return
+        lines = read_lines(self.run.folder.metrics)
+        proxies = [name for name, source in self.run.config.rewards.items() if source.weight]
+        watched = [name for name, source in self.run.config.rewards.items() if not source.weight]
+        found = alarms([line for line in lines if "iteration" in line], proxies, watched, self.run.config.alarms)
+        before = {name for line in lines for name in line if name.startswith("alarm/")}
+        for name, why in found.items():
+            if f"alarm/{name}" not in before:
+                print(f"alarm: {why}", file=sys.stderr)
+        if found:
+            self.record.note(step, {f"alarm/{name}": 1.0 for name in found})
