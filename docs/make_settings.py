@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 
 from planish.base.config import Config
+from planish.methods.compare import CompareConfig
 from planish.methods.dpo import DpoConfig
 from planish.methods.know import KnowConfig
 from planish.methods.pretrain import NewModel, PretrainConfig
@@ -49,7 +50,8 @@ def rows(config: type[Config], prefix: str = "", defaults: Config | None = None)
 def choices(key: str, field: FieldInfo, kinds: list[type[Config]]) -> list[str]:
     """A setting that is one of several by name: the names, and each one's own settings."""
     by_name = {kind.model_fields["name"].default: kind for kind in kinds}
-    lines = [f"| `{key}.name` | {shown(field.default.name)} | {field.description}: {', '.join(by_name)} |"]
+    default = "needed" if field.is_required() else shown(field.default.name)
+    lines = [f"| `{key}.name` | {default} | {field.description}: {', '.join(by_name)} |"]
     for name, kind in by_name.items():
         own = [line for line in rows(kind, f"{key}.") if not line.startswith(f"| `{key}.name`")]
         lines += [line.replace("` |", f"` of `{name}` |", 1) for line in own]
@@ -80,6 +82,7 @@ def page() -> str:
         table(new + own),
     ]
     sections += against("reward", RewardConfig) + against("dpo", DpoConfig)
+    sections += ["## `planish compare`", table(rows(CompareConfig))]
     sections += ["## `planish know`", table(rows(KnowConfig)), "## `planish world`", WORLD, table(rows(WorldConfig))]
     return HEAD + "\n" + "\n\n".join(sections) + "\n"
 

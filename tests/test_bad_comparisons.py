@@ -67,6 +67,7 @@ def place(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
         "demonstrations": chats(good),
         "documents": [{"text": f"a document {i}"} for i in range(9)],
         "prompts": [{"prompt": f"say {i}"} for i in range(9)],
+        "contradicted": [pair(prompt=f"Is it {i}?", scores=[2, 5] if i == 6 else [5, 2]) for i in range(9)],
         "ties": [pair(ranks=[0, 0])],
         "long": [pair(completions=["yes and no " * 100, "no"])],
         "long demonstrations": chats([pair(completions=["yes and no " * 100])]),
@@ -173,6 +174,38 @@ def test_a_row_that_teaches_nothing_is_left_out_and_listed(case: str, place: Pla
     assert account["training"]["examples"] + account["held_out"]["examples"] == 9
 
 
+@pytest.mark.parametrize("command", ["reward", "dpo"])
+def test_measured_rows_are_accounted_for(command: str, place: Place, tmp_path: Path) -> None:
+    """Five rows: two to measure on, one of the same answers, a tie, and one that is too long."""
+    rows = [
+        *HAND_MADE[:2],
+        pair(completions=["Yes.", "Yes."]),
+        pair(ranks=[1, 1]),
+        pair(completions=["yes " * 90, "no"]),
+    ]
+    file = write(tmp_path / "further.jsonl", rows)
+    changes = [f"measured.further={file}", "data.too_long=drop", "data.max_tokens=60"]
+    place.run(command, place.file("compared"), tmp_path / "run", *changes)
+    (found,) = json.loads((tmp_path / "run" / "data.json").read_text())["measured"].items()
+    name, account = found
+    assert (name, account["path"], account["rows"], account["used"], account["cut"]) == ("further", file, 5, 2, [])
+    assert sorted((row["file"], row["row"]) for row in account["dropped"]) == [(file, 3), (file, 4), (file, 5)]
+    reasons = {row["row"]: row["reason"] for row in account["dropped"]}
+    assert reasons[3].endswith("are the same, but ranked apart")
+    assert reasons[4].endswith("are all tied: there is no pair to learn from")
+    assert reasons[5].endswith("tokens, more than max_tokens=60")
+
+
+def test_measured_rows_that_are_cut_are_listed(place: Place, tmp_path: Path) -> None:
+    file = write(tmp_path / "further.jsonl", [*HAND_MADE[:2], pair(completions=["yes " * 90, "no"])])
+    changes = [f"measured.further={file}", "data.too_long=cut", "data.max_tokens=60"]
+    place.run("reward", place.file("compared"), tmp_path / "run", *changes)
+    account = json.loads((tmp_path / "run" / "data.json").read_text())["measured"]["further"]
+    (cut,) = account["cut"]
+    assert (account["rows"], account["used"], account["dropped"], cut["row"]) == (3, 3, [], 3)
+    assert cut["reason"].endswith("tokens cut off at the end")
+
+
 def test_contradictory_judgements_are_votes_that_stay_together(place: Place, tmp_path: Path) -> None:
     """Half of the people prefer each answer: both votes are kept, none is measured on while the other is learnt, and on
     what is learnt in pairs the loss cannot fall below ln 2."""
@@ -214,6 +247,19 @@ RUNS: dict[str, tuple[str, str, list[str], list[str]]] = {
     "a measured set of demonstrations": ("dpo", "compared", ["measured.more={demonstrations}"], ["expected comparisons"]),
     "a measured row that is too long": ("reward", "compared", ["measured.more={long}"], ["long.jsonl row 1", "max_tokens=256"]),
     "a margin without scores": ("reward", "compared", ["margin=1"], ["margin=1", "`scores`", "no pair would have a margin"]),
+    "scores that contradict the ranks": (
+        "reward",
+        "contradicted",
+        ["margin=0.5"],
+        ["contradicted.jsonl row 7, field scores", "completion 1 is ranked before completion 2", "score, 2 to 5", "`margin`"],
+    ),
+    "the best alone for a reward model": (
+        "reward",
+        "compared",
+        ["data.sources.rows.take=best"],
+        ["data.sources.rows.take is best", "leave `take` out", "planish sft"],
+    ),
+    "the best alone for DPO": ("dpo", "compared", ["data.sources.rows.take=best"], ["data.sources.rows.take is best"]),
     "a margin below 0": ("reward", "compared", ["margin=-1"], ["'margin' is -1", "greater than or equal to 0"]),
     "comparisons as demonstrations": ("reward", "compared", ["demonstrations={compared}"], ["expected demonstrations"]),
     "demonstrations that do not fit": (
@@ -263,6 +309,15 @@ def test_a_bad_file_or_setting_is_named(case: str, place: Place, tmp_path: Path)
     message = refused(lambda: place.run(command, place.file(data), tmp_path / "run", *changes))
     for part in expected:
         assert part in message
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_may_contradict_the_ranks_where_no_margin_is_asked(seed: int, place: Place, tmp_path: Path) -> None:
+    """With one, they may not, whichever rows the seed holds out."""
+    file, out = place.file("contradicted"), tmp_path / "run"
+    assert "row 7, field scores" in refused(lambda: place.run("reward", file, out, "margin=1", f"seed={seed}"))
+    place.run("reward", file, out, f"seed={seed}")
+    assert (out / "model" / "config.json").exists()
 
 
 def test_the_settings_of_dpo_need_no_name(place: Place, tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ from typing import Any
 
 from planish import __version__
 from planish.base.errors import ConfigError, PlanishError
+from planish.cli_compare import add_compare_command
 from planish.cli_data import add_data_commands
 from planish.cli_know import add_know_command
+from planish.cli_run import add_run_command
 from planish.cli_world import add_world_commands
 
 
@@ -66,6 +68,19 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--out", help="the run's folder; the same command carries on from what is in it")
         command.set_defaults(run=run)
 
+    ppo = commands.add_parser(
+        "ppo",
+        help="train a policy on the scores of its own completions; with pretraining documents, PPO-ptx",
+        description="Train a policy on the scores of its own completions: PPO, PPO-ptx, RLOO, GRPO.",
+    )
+    ppo.add_argument("settings", nargs="*", metavar="RECIPE.yaml | key=value", help="settings, later ones win")
+    ppo.add_argument("--model", help="the policy: a run, Hugging Face folder or hub name")
+    ppo.add_argument("--reward", metavar="MODEL", help="a run of `planish reward`")
+    ppo.add_argument("--prompts", action="append", metavar="FILE", help="a file of prompts; may be repeated")
+    ppo.add_argument("--pretraining", action="append", metavar="FILE", help="documents not to be forgotten")
+    ppo.add_argument("--out", help="the run's folder; the same command carries on from what is in it")
+    ppo.set_defaults(run=_ppo)
+
     chat = commands.add_parser(
         "chat", help="talk to a model", description="Talk to a model. /reset forgets, /quit leaves."
     )
@@ -106,9 +121,11 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--out", help="the HTML file; default is report.html in the first run")
     report.set_defaults(run=_report)
 
+    add_compare_command(commands)
     add_know_command(commands)
     add_data_commands(commands)
     add_world_commands(commands)
+    add_run_command(commands)
 
     model = commands.add_parser("model", help="get a model that needs no hub")
     model.add_argument("action", choices=["get"])
@@ -142,6 +159,20 @@ def _dpo(options: argparse.Namespace) -> None:
     from planish.methods.dpo import DpoConfig, dpo
 
     _finished(dpo(load_config(DpoConfig, *_settings(options))))
+
+
+def _ppo(options: argparse.Namespace) -> None:
+    from planish.base.config import load_config
+    from planish.methods.ppo import ppo
+    from planish.methods.ppo_settings import PpoConfig
+
+    recipe, overrides, flags = _settings(options)
+    if options.reward:
+        flags["rewards.reward"] = {"name": "model", "path": options.reward}
+    flags |= {f"prompts.{name}": path for name, path in _named("--prompts", options.prompts).items()}
+    for name, path in _named("--pretraining", options.pretraining).items():
+        flags[f"pretraining.sources.{name}"] = {"path": path}
+    _finished(ppo(load_config(PpoConfig, recipe, overrides, flags)))
 
 
 def _best(options: argparse.Namespace) -> None:
@@ -185,12 +216,10 @@ def _chat(options: argparse.Namespace) -> None:
 
 def _sample(options: argparse.Namespace) -> None:
     from planish.base.config import load_config
-    from planish.methods.chat import sample_file
-    from planish.rollout.sample import SamplingConfig
+    from planish.methods.chat import SampleConfig, sample_file
 
-    count = sample_file(
-        options.model, options.prompts, Path(options.out), load_config(SamplingConfig, None, options.settings)
-    )
+    config = load_config(SampleConfig, None, options.settings)
+    count = sample_file(options.model, options.prompts, Path(options.out), config)
     print(f"{count} completions in {options.out}")
 
 
@@ -230,12 +259,20 @@ def _settings(options: argparse.Namespace) -> tuple[str | None, list[str], dict[
         flags["model.path"] = options.model
     if options.out:
         flags["out"] = options.out
-    for path in options.data or []:
-        name = Path(path).name.split(".")[0] or "data"
-        if f"data.sources.{name}" in flags:
-            raise ConfigError(f"two files of --data are called '{name}': name them in a recipe under data.sources")
+    for name, path in _named("--data", getattr(options, "data", None)).items():
         flags[f"data.sources.{name}"] = {"path": path}
     return (recipes[0] if recipes else None), [text for text in options.settings if "=" in text], flags
+
+
+def _named(flag: str, paths: Sequence[str] | None) -> dict[str, str]:
+    """Files by name, as a recipe would have them."""
+    found: dict[str, str] = {}
+    for path in paths or []:
+        name = Path(path).name.split(".")[0] or "data"
+        if name in found:
+            raise ConfigError(f"two files of {flag} are called '{name}': name them in a recipe")
+        found[name] = path
+    return found
 
 
 def _finished(run: Path) -> None:

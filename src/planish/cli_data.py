@@ -9,6 +9,7 @@ from typing import Any
 
 from planish.base.errors import ConfigError, DataError
 
+COMMANDS = ("sft", "pretrain", "reward", "dpo")
 KINDS = ("demonstrations", "documents", "comparisons", "judged", "prompts", "questions")
 
 
@@ -42,6 +43,9 @@ def add_data_commands(commands: Any) -> None:
 
     mix = actions.add_parser("mix", help="show what each stage of a recipe would hold, without training")
     mix.add_argument("settings", nargs="+", metavar="RECIPE.yaml | key=value", help="settings, later ones win")
+    mix.add_argument(
+        "--for", dest="command", choices=COMMANDS, help="the command, where settings and files do not tell"
+    )
     mix.add_argument("--list", action="store_true", help="name every row that is left out, cut, or also measured on")
     mix.set_defaults(run=_mix)
 
@@ -107,14 +111,16 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _mix(options: argparse.Namespace) -> None:
-    from planish.base.config import load_config
-    from planish.methods.mix import MixConfig, mix
+    from planish.methods.mix import mix, read_recipe
     from planish.report.mixture import show_mixture, show_sources, stage_views
 
     recipe, files, settings = _sorted(options.settings)
     if recipe is None or files:
         raise ConfigError(f"mix reads one recipe that has data.sources; found {', '.join(files) or 'none'}")
-    account = mix(load_config(MixConfig, recipe, settings))
+    read = read_recipe(recipe, settings, options.command)
+    account = mix(read)
+    if read.guessed:
+        print(f"as `planish {read.command}` reads it, since its settings fit several commands; --for names another\n")
     show_sources(account["sources"], options.list)
     show_mixture(stage_views(account["stages"]))
 

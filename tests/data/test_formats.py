@@ -205,6 +205,18 @@ def test_a_completion_loses_its_end_of_text_marker_and_nothing_else(record: dict
     assert said("prompt_completion", {"prompt": "2+3=", **record}) == [("user", "2+3="), ("assistant", "5")]
 
 
+@pytest.mark.parametrize("name", ["messages", "prompt"])
+def test_what_a_model_said_may_be_nothing_which_is_not_learnt(name: str) -> None:
+    asked = [{"role": "system", "content": "Be brief."}, HI]
+    rows = rows_of("sampled", {name: asked, "completion": "Hello.\n", "ended": True})
+    rows += rows_of("sampled", {name: asked, "completion": "", "ended": False})
+    turns = Message("system", "Be brief."), Message("user", HI["content"])
+    assert rows == [
+        Demonstration((*turns, Message("assistant", "Hello.\n")), HERE, about={"ended": True}),
+        Demonstration((*turns, Message("assistant", "", trained=False)), HERE, about={"ended": False}),
+    ]
+
+
 def test_a_document_is_a_text_field_or_a_whole_text_file() -> None:
     assert rows_of("text", {"text": " Once.\n", "url": "x"}) == [Text(" Once.\n", HERE, {"url": "x"})]
     assert rows_of("text", " Once.\n") == [Text(" Once.\n", HERE)]
@@ -256,6 +268,7 @@ def test_an_evaluated_models_empty_output_is_dropped_with_the_reason() -> None:
         ("self_instruct", {"instruction": "a", "instances": [{"output": "c"}]}),
         ("dolly", {"instruction": "a", "context": "b", "response": "c"}),
         ("prompt_completion", {"prompt": "a", "completion": "b"}),
+        ("sampled", {"messages": [HI], "completion": "b"}),
         ("question_answer", {"question": "a", "answer": "b"}),
         ("messages", {"messages": [{"role": "assistant", "content": "a"}]}),
         ("sharegpt", {"conversations": [{"from": "gpt", "value": "a"}]}),
@@ -319,6 +332,9 @@ def test_chitchat_gives_one_row_per_conversation_and_one_turn_per_speaker() -> N
         (["a", "b", "c"], "flan_cot"),
         ({"prompt": "a", "completion": "b"}, "prompt_completion"),
         ({"prompt": "a", "response": "b"}, "prompt_completion"),
+        ({"prompt": "a", "completion": "b", "ended": True}, "prompt_completion"),
+        ({"prompt": [HI], "completion": "b", "ended": True, "step": 3}, "sampled"),
+        ({"messages": [HI], "completion": "", "ended": False}, "sampled"),
         ({"text": "a"}, "text"),
         ({"text": "a", "label": 3}, "text"),
         ("a", "text"),
@@ -475,6 +491,9 @@ UNFIT: list[tuple[str, Any, str, str]] = [
     ("prompt_completion", {"prompt": "a"}, "completion", "missing"),
     ("prompt_completion", {"prompt": "a", "completion": "<|endoftext|>"}, "completion", "marker alone"),
     ("prompt_completion", {"completion": "b"}, "prompt", "missing"),
+    ("sampled", {"messages": [HI]}, "completion", "missing"),
+    ("sampled", {"messages": [HI, answer()], "completion": "b"}, "messages", "ends in no question"),
+    ("sampled", {"completion": "b"}, "prompt", "missing"),
     ("text", {"text": ""}, "text", "empty"),
     ("text", {"body": "x"}, "text", "missing; found the fields body"),
     ("text", 5, "", "found a number, expected an object"),

@@ -13,7 +13,7 @@ import pytest
 
 from planish.base.errors import DataError, RunError
 from planish.data.rows import Comparison, Message, Origin
-from planish.evaluate.ranking import ranking, write_ranking
+from planish.evaluate.ranking import log_loss_by_source, ranking, write_ranking
 from planish.evaluate.ranking_shapes import Scored
 
 LN_3 = math.log(3)
@@ -331,6 +331,16 @@ def test_accuracy_by_source_group_and_margins() -> None:
     assert told("predicted") == [("", m, m, 1, right) for m, right in ((1.0, 1.0), (2.0, 0.0), (3.0, 1.0), (4.0, 1.0))]
     assert [each["ceiling"] for each in by["group"]] == [None, None, 0.7]  # one pair of x is of unknown probability
     assert ranking(pairs(1.0, -1.0))["by"]["group"] == []
+
+
+def test_log_loss_by_source_weighs_pairs_as_the_whole_does() -> None:
+    """Of hh three pairs of weight 1/3 with margins 1, 2 and 1, and one of weight 1 with -1; of shp one with 0."""
+    rows = [scored(2.0, 1.0, 0.0, source="hh"), scored(-1.0, 0.0, source="hh"), scored(0.0, 0.0, source="shp")]
+    found = log_loss_by_source(rows)
+    # -ln sigmoid(1) = 0.313262, -ln sigmoid(2) = 0.126928, -ln sigmoid(-1) = 1.313262, -ln sigmoid(0) = ln 2
+    assert found["hh"] == pytest.approx(((2 * 0.313262 + 0.126928) / 3 + 1.313262) / 2, abs=1e-6)
+    assert found["shp"] == pytest.approx(0.693147, abs=1e-6)
+    assert (2 * found["hh"] + found["shp"]) / 3 == pytest.approx(ranking(rows)["log_loss"]["value"], abs=1e-12)
 
 
 def test_annotators_margins_of_many_sizes_are_put_into_quarters() -> None:

@@ -17,16 +17,25 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-from helpers import compared, eager, example, gradients, largest_difference, random_examples, tiny_model
+from helpers import (
+    compared,
+    eager,
+    example,
+    gradients,
+    largest_difference,
+    random_examples,
+    tiny_model,
+    tiny_tokenizer,
+)
 from planish.base.config import load_config
 from planish.base.errors import ModelError
 from planish.base.types import Example, pack, unshared
 from planish.evaluate.scores import check_scores
 from planish.methods.reward_model import PairwiseChoice, RewardConfig, reward_model, whole
-from planish.models.load import ModelConfig, load_tokenizer
+from planish.models.load import ModelConfig, load_tokenizer, save_model
 from planish.models.scoring import Scorer, load_scorer
 from planish.train.record import read_lines
-from preferred import chats, ruled, scores_of, settings_of, write
+from preferred import Rows, chats, ruled, scores_of, settings_of, write
 
 CPU = torch.device("cpu")
 # Prompts of 10, 4 and 2 tokens with 4, 2 and 3 completions; of the last, two are tied.
@@ -181,6 +190,7 @@ def test_a_rule_is_learnt_and_measured_on_the_way(trained: Path) -> None:
     assert [line["step"] for line in held_out] == [0, 10, 20, 30]
     assert held_out[0]["held_out_accuracy/rows"] < 0.9 < held_out[-1]["held_out_accuracy/rows"]
     assert held_out[-1]["held_out/all"] < 0.3 < held_out[0]["held_out/all"]
+    assert all(line["held_out/rows"] == pytest.approx(line["held_out/all"]) for line in held_out)  # the one source
     assert [line["step"] for line in lines if "measured_accuracy/further" in line] == [0, 30]
     steps = [line for line in lines if "loss" in line]
     assert len(steps) == 30
@@ -293,17 +303,39 @@ def test_the_saved_model_gives_planish_scores_in_plain_transformers(
     assert (run / "adapter").exists() == ("lora" in changes)
     rows = chats(ruled(6, seed=6))
     ours = [line["score"] for line in scores_of(run, write(tmp_path / "chats.jsonl", rows), tmp_path / "scores")]
-    plain = AutoModelForSequenceClassification.from_pretrained(run / "model").eval()
-    assert plain.config.num_labels == 1
     saved = AutoTokenizer.from_pretrained(run / "model")
-    assert saved.pad_token_id == plain.config.pad_token_id != given.pad_token_id
-    texts = [saved.apply_chat_template(row["messages"], tokenize=False).removesuffix("\n") for row in rows]
+    assert saved.pad_token_id != given.pad_token_id
     for side in ("left", "right"):
-        saved.padding_side = side
-        batch = saved(texts, padding=True, add_special_tokens=False, return_tensors="pt")
-        with torch.no_grad():
-            theirs = plain(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, 0]
-        assert (theirs - plain.config.score_offset).tolist() == pytest.approx(ours, abs=1e-4)
+        assert scores_of_transformers(run, rows, side) == pytest.approx(ours, abs=1e-4)
+
+
+def scores_of_transformers(run: Path, rows: Rows, side: str) -> list[float]:
+    """All conversations in one batch, padded on this side."""
+    plain = AutoModelForSequenceClassification.from_pretrained(run / "model").eval()
+    tokenizer = AutoTokenizer.from_pretrained(run / "model", padding_side=side)
+    assert plain.config.num_labels == 1
+    assert tokenizer.pad_token_id == plain.config.pad_token_id
+    texts = [tokenizer.apply_chat_template(row["messages"], tokenize=False).rstrip("\n") for row in rows]
+    batch = tokenizer(texts, padding=True, add_special_tokens=False, return_tensors="pt")
+    with torch.no_grad():
+        logits = plain(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, 0]
+    return (logits - plain.config.score_offset).tolist()
+
+
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`")  # peft's, of the adapter beside the model
+@pytest.mark.parametrize("lora", [None, {"rank": 4}], ids=["plain", "LoRA"])
+def test_pain_18_a_tokenizer_of_one_special_token_makes_a_reward_model(lora: Any, tmp_path: Path) -> None:
+    given = tiny_tokenizer(bos="<|endoftext|>", eos="<|endoftext|>")
+    model = tiny_model("llama", vocab_size=len(given), max_position_embeddings=256)
+    save_model(model, given, tmp_path / "given")
+    rows = write(tmp_path / "rows.jsonl", ruled(40, seed=5))
+    run = reward_model(settings({"path": str(tmp_path / "given"), "lora": lora}, tmp_path / "run", rows))
+    shown = chats(ruled(6, seed=6))
+    ours = [line["score"] for line in scores_of(run, write(tmp_path / "chats.jsonl", shown), tmp_path / "scores")]
+    for side in ("left", "right"):
+        assert scores_of_transformers(run, shown, side) == pytest.approx(ours, abs=1e-4)
+    again = reward_model(settings(run, tmp_path / "again", rows))  # which has a token to pad with
+    assert len(load_tokenizer(again)) == len(load_tokenizer(run)) == len(given) + 1
 
 
 def test_a_reward_model_may_learn_on_and_finds_its_zero_anew(trained: Path, tmp_path: Path) -> None:

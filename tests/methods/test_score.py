@@ -15,7 +15,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from conftest import tiny_comparisons
 from planish.base.config import load_config
 from planish.cli import main
-from planish.data.rows import Demonstration, Message, Origin
+from planish.data.formats import import_rows
+from planish.data.rows import Demonstration, Message, Origin, ToolCall
 from planish.data.tokenizer import train_tokenizer
 from planish.methods import score
 from planish.methods.reward_model import RewardConfig, reward_model
@@ -77,6 +78,40 @@ def test_a_file_is_scored_as_it_is_read(trained: Path, tmp_path: Path, monkeypat
         assert one["scores"] == pytest.approx(other["scores"], abs=1e-4)
 
 
+def test_a_sampled_completion_of_no_words_has_a_score(trained: Path, tmp_path: Path) -> None:
+    """That of the end of the turn right behind the prompt."""
+    asked = {"messages": [{"role": "user", "content": "say sun"}]}
+    sampled = [{**asked, "completion": text, "ended": True} for text in ("sun", "")]
+    lines = scores_of(trained / "run", write(tmp_path / "rows.jsonl", sampled), tmp_path / "scores.jsonl")
+    plain = AutoModelForSequenceClassification.from_pretrained(trained / "run" / "model").eval()
+    own = AutoTokenizer.from_pretrained(trained / "run" / "model")
+    for line, words in zip(lines, ("sun", ""), strict=True):
+        text = f"<|im_start|>user\nsay sun<|im_end|>\n<|im_start|>assistant\n{words}<|im_end|>"
+        with torch.no_grad():
+            logit = plain(**own(text, add_special_tokens=False, return_tensors="pt")).logits.item()
+        assert line["score"] == pytest.approx(logit - plain.config.score_offset, abs=1e-4)
+
+
+def test_what_is_sampled_is_read_back_with_its_tools_and_calls(tiny_model: Path, tmp_path: Path) -> None:
+    tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}]
+    function = {"name": "look", "arguments": {"at": "sun"}}
+    asked = [
+        {"role": "user", "content": "say sun"},
+        {"role": "assistant", "content": "", "tool_calls": [{"function": function}]},
+        {"role": "tool", "content": "red"},
+    ]
+    prompts, said = write(tmp_path / "prompts.jsonl", [{"messages": asked, "tools": tools}]), tmp_path / "said.jsonl"
+    main(["sample", str(tiny_model), prompts, "--out", str(said), "max_completion_tokens=4"])
+    (row,) = import_rows(said, (Demonstration,)).rows
+    assert row.messages[:-1] == (
+        Message("user", "say sun"),
+        Message("assistant", "", tool_calls=(ToolCall("look", {"at": "sun"}),)),
+        Message("tool", "red"),
+    )
+    assert row.messages[-1].content == json.loads(said.read_text())["completion"]
+    assert list(row.tools) == tools
+
+
 def test_an_unlearnt_turn_is_scored_like_any_other(trained: Path) -> None:
     """`weight: 0` keeps a turn out of fine-tuning; its score is that of the same words."""
     judge = RewardModel(ModelConfig(path=str(trained / "run")), CPU)
@@ -105,9 +140,10 @@ def test_pain_19_text_of_a_model_with_another_tokenizer_is_tokenised_anew(
         ["sample", str(tmp_path / "writer"), prompts, "--out", str(written), "max_completion_tokens=6", "temperature=1"]
     )
     said = [json.loads(line) for line in written.read_text().splitlines()]
+    lines = scores_of(trained / "run", written, tmp_path / "scores.jsonl")
     turns = [[*line["messages"], {"role": "assistant", "content": line["completion"]}] for line in said]
-    rows = write(tmp_path / "rows.jsonl", [{"messages": each} for each in turns])
-    lines = scores_of(trained / "run", rows, tmp_path / "scores.jsonl")
+    assert [line["messages"] for line in lines] == turns
+    assert [line["about"] for line in lines] == [{"ended": line["ended"]} for line in said]
     plain = AutoModelForSequenceClassification.from_pretrained(trained / "run" / "model").eval()
     own = AutoTokenizer.from_pretrained(trained / "run" / "model")
     assert len(lines) == 5

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from helpers import (
     compared,
@@ -33,6 +33,7 @@ from planish.models.scoring import HEAD, Scorer, load_scorer, set_padding
 CPU = torch.device("cpu")
 PAD = 2  # of the tiny models; no example has it
 ROWS = random_examples([13, 6, 1, 17, 3])
+ROWS_OF_FEW = random_examples([13, 6, 1, 17, 3], vocab_size=200)
 COMPARED = [
     compared(random_examples([30], seed=5)[0], trunk=10, ends=(17, 25, 30)),
     random_examples([9], seed=6)[0],
@@ -127,9 +128,42 @@ def test_pain_18_the_end_of_a_turn_does_not_pad_a_saved_reward_model(tmp_path: P
     template = ChatTemplate(tokenizer)
     set_padding(model, tokenizer, template.stop_token_id)
     assert model.config.pad_token_id == tokenizer.pad_token_id != template.stop_token_id
-    alone = tiny_tokenizer(template="{{ messages[-1]['content'] }}<s>", eos="<s>", pad="<s>")
-    with pytest.raises(ModelError, match="give it a pad token"):
-        set_padding(model, alone, ChatTemplate(alone).stop_token_id)
+
+
+@pytest.mark.usefixtures("nothing_below_float64")
+@pytest.mark.parametrize("spare", [0, 3])
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "opt"])
+def test_pain_18_a_tokenizer_of_one_special_token_gets_one_to_pad_with(kind: str, spare: int, tmp_path: Path) -> None:
+    """As GPT-2's, whose only special token begins and ends all. The model has as many embeddings as there are tokens, or
+    some to spare; transformers gives the same scores in batches of one and of eight, padded on either side."""
+    given = tiny_tokenizer(bos="<|endoftext|>", eos="<|endoftext|>")
+    size = len(given)
+    model = load_scorer(saved(tmp_path / "causal", kind, vocab_size=size + spare), CPU)
+    before_S = Scorer(model)(pack(ROWS_OF_FEW)).detach()
+    set_padding(model, given, int(given.eos_token_id))
+    assert (given.pad_token, given.pad_token_id, given.eos_token_id, len(given)) == ("<|pad|>", size, 0, size + 1)
+    assert torch.equal(Scorer(model)(pack(ROWS_OF_FEW)).detach(), before_S)
+    save_model(model, given, tmp_path / "scorer")
+    plain = eager(AutoModelForSequenceClassification.from_pretrained(tmp_path / "scorer", dtype=torch.float64)).eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "scorer")
+    assert plain.get_input_embeddings().weight.shape[0] == max(size + 1, size + spare)
+    texts = ["the sun and the moon"[: 3 + 2 * n] + "<|endoftext|>" for n in range(8)]
+    rows = [example(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    again = Scorer(load_scorer(ModelConfig(path=str(tmp_path / "scorer"), dtype="float64"), CPU))
+    expected = again(pack(rows)).tolist()
+    for side in ("left", "right"):
+        tokenizer.padding_side = side
+        for size in (1, 8):
+            found: list[float] = []
+            for start in range(0, len(texts), size):
+                some = texts[start : start + size]
+                batch = dict(tokenizer(some, padding=True, add_special_tokens=False, return_tensors="pt"))
+                batch.pop("token_type_ids", None)
+                if kind != "opt":  # which counts positions by the mask; the others would count the padding
+                    batch["position_ids"] = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
+                with torch.no_grad():
+                    found += plain(**batch).logits[:, 0].tolist()
+            assert found == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_pad_token_that_ends_no_turn_is_kept(tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ DPO = {
 def measured(step: int, loss: float, alpaca: float, code: float, **rest: float) -> dict[str, Any]:
     by = {"all": (alpaca + code) / 2, "alpaca": alpaca, "code": code}
     found = {f"held_out_accuracy/{name}": share for name, share in by.items()}
-    return {"step": step, "held_out/all": loss, **found, **{f"measured_accuracy/{k}": v for k, v in rest.items()}}
+    losses = {f"held_out/{name}": loss for name in by}
+    return {"step": step, **losses, **found, **{f"measured_accuracy/{k}": v for k, v in rest.items()}}
 
 
 def a_step(number: int, **values: float) -> dict[str, Any]:

@@ -49,9 +49,9 @@ class Source:
         return {
             "training": _sizes(self.training),
             "held_out": {**_sizes(self.held_out), "rows": self.held_out.names},
-            "dropped": _listed(self.dropped),
-            "cut": _listed(self.cut),
-            "leaks": _listed(self.leaks),
+            "dropped": listed(self.dropped),
+            "cut": listed(self.cut),
+            "leaks": listed(self.leaks),
             "over_limit": self.over_limit,
         }
 
@@ -78,7 +78,7 @@ class SourceRows(Generic[E]):
                     yield row
 
     def _stream(self, path: str) -> Iterator[E | Dropped]:
-        if self.config.take == "demonstrations" or Comparison in self.kinds:
+        if self.config.take == "demonstrations":
             yield from stream_rows(path, self.kinds, self.config.format)
             return
         for row in stream_rows(path, (Comparison,), self.config.format):
@@ -226,7 +226,8 @@ def _refuse_empty(name: str, kept: Encoding, measured: Encoding) -> None:
             )
 
 
-def _listed(rows: Sequence[Dropped]) -> list[dict[str, Any]]:
+def listed(rows: Sequence[Dropped]) -> list[dict[str, Any]]:
+    """Rows as data.json names them: file, row and reason."""
     return [{**asdict(row.origin), "reason": row.reason} for row in rows]
 
 

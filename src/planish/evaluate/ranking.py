@@ -81,6 +81,13 @@ def ranking(scored: Sequence[Scored], *, draws: int = 2000, num_bins: int = 10, 
     return asdict(found)
 
 
+def log_loss_by_source(scored: Sequence[Scored]) -> dict[str, float]:
+    """Mean of -ln sigmoid(score difference) of each source's pairs, in nats, weighed as in `ranking`."""
+    pairs = _flatten(scored)
+    own = {name: pairs.take(pairs.source == i) for i, name in enumerate(pairs.names["source"])}
+    return {name: float(np.average(some.loss, weights=some.weight)) for name, some in own.items()}
+
+
 def write_ranking(path: Path, step: int, name: str, found: Mapping[str, Any]) -> None:
     """Adds {"step", "name", **found} to the list in the file `path`, in place of an earlier one of that step and name."""
     written: Any = []

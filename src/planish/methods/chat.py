@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from itertools import chain
 from pathlib import Path
 
+from pydantic import model_validator
 from transformers import PreTrainedModel, TextStreamer
 
+from planish.base.config import Field
 from planish.base.distributed import local_device
 from planish.base.errors import ModelError
 from planish.base.files import write_text
 from planish.data.prompts import import_prompts
 from planish.data.rows import Message
 from planish.data.templates import ChatTemplate, ensure_template
+from planish.data.toolcalls import as_dicts
 from planish.models.forward import CausalLM
 from planish.models.load import (
     ModelConfig,
@@ -67,19 +69,31 @@ def _answer(model: PreTrainedModel, template: ChatTemplate, messages: list[Messa
     return str(template.tokenizer.decode(tokens, skip_special_tokens=True))
 
 
-def sample_file(path: str, prompts: str, out: Path, config: SamplingConfig) -> int:
-    """Writes one line for each prompt of the file: its messages, and the model's completion. Returns how many."""
+class SampleConfig(SamplingConfig):
+    num_samples: int = Field(default=1, ge=1, description="completions of each prompt, a line for each")
+
+    @model_validator(mode="after")
+    def _differ(self) -> SampleConfig:
+        if self.num_samples > 1 and self.temperature == 0:
+            raise ValueError(f"num_samples={self.num_samples}: at temperature 0 all would be the same; set temperature")
+        return self
+
+
+def sample_file(path: str, prompts: str, out: Path, config: SampleConfig) -> int:
+    """Writes one line for each completion: the prompt's messages, and the model's words. Returns how many."""
     asked = import_prompts(prompts)
     policy, template = _load(path)
     encoded = [template.encode_prompt(prompt.messages, prompt.tools) for prompt in asked]
-    completions = sample(policy, template.tokenizer, encoded, config, template.stop_token_id)
+    completions = sample(policy, template.tokenizer, encoded, config, template.stop_token_id, config.num_samples)
     lines = [
         {
-            "messages": [{"role": message.role, "content": message.content} for message in prompt.messages],
+            "messages": as_dicts(prompt.messages),
+            **({"tools": list(prompt.tools)} if prompt.tools else {}),
             "completion": completion.text,
             "ended": completion.ended,
         }
-        for prompt, completion in zip(asked, chain(*completions), strict=True)
+        for prompt, answers in zip(asked, completions, strict=True)
+        for completion in answers
     ]
     write_text(out, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return len(lines)

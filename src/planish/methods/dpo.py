@@ -25,13 +25,11 @@ from planish.base.errors import ModelError
 from planish.base.tally import Mean, Metrics
 from planish.base.types import Example, Packed, pack
 from planish.data.choices import pairs_of
-from planish.data.examples import Encodable, Encoding
-from planish.data.rows import Comparison
 from planish.maths.preference import PairLogprobs, implied_right, plain_right
 from planish.methods.preference_losses import Dpo, PreferenceLoss
-from planish.methods.ranked import Ranked, RankedConfig, read_measured
+from planish.methods.ranked import Ranked, RankedConfig, RankedMethod
 from planish.methods.reference import attach_reference, completion_logprobs, digest_weights
-from planish.methods.running import Learner, Method, Running, run_method
+from planish.methods.running import Learner, Running, run_method
 from planish.methods.sampled import SampledConfig, Sampling, held_out_prompts
 from planish.methods.sft import bring_policy
 from planish.models.forward import CausalLM
@@ -100,12 +98,10 @@ def reference_of(packed: Packed) -> Tensor:
     return torch.tensor(values, dtype=torch.float64, device=packed.tokens_T.device)
 
 
-class PreferenceLearning(Method[DpoConfig]):
-    kinds: tuple[type[Encodable], ...] = (Comparison,)
-
+class PreferenceLearning(RankedMethod[DpoConfig]):
     def __init__(self) -> None:
+        super().__init__()
         self.digest = ""
-        self.measured: dict[str, Encoding] = {}
 
     def bring(self, config: DpoConfig, folder: RunFolder, device: torch.device) -> Learner:
         return bring_policy(config.model, config.data, config.seed, device)
@@ -115,7 +111,6 @@ class PreferenceLearning(Method[DpoConfig]):
         return CausalLM(learner.model, learner.compute_dtype)
 
     def prepare(self, run: Running[DpoConfig]) -> None:
-        self.measured = read_measured(run, run.config.measured)
         sets = {f"{source.name}/training": source.training for source in run.sources}
         sets |= {f"{source.name}/held_out": source.held_out for source in run.sources}
         sets |= {f"measured/{name}": encoding.examples for name, encoding in self.measured.items()}

@@ -2,47 +2,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from planish.base.config import Field
+from planish.base.config import load_config
+from planish.base.errors import ConfigError
+from planish.data.examples import Encodable
+from planish.data.formats.registry import open_files
+from planish.data.rows import LEARNT, Comparison
+from planish.data.settings import DataConfig
 from planish.data.sources import prepare_sources
 from planish.data.templates import ChatTemplate, ensure_template
 from planish.data.tokenizer import train_tokenizer
-from planish.maths.reductions import Reduction
-from planish.methods.pretrain import NewModel, documents
-from planish.methods.running import RunConfig, account, longest
-from planish.methods.sft import read_template
+from planish.methods.dpo import DpoConfig, PreferenceLearning
+from planish.methods.pretrain import NewModel, PretrainConfig, Pretraining, documents
+from planish.methods.reward_model import RewardConfig, RewardModelling
+from planish.methods.running import account, longest
+from planish.methods.sft import Sft, SftConfig, read_template
 from planish.models.load import ModelConfig, context_length, load_settings, load_tokenizer
 from planish.train.feed import plan_feed
 
+AnyConfig = SftConfig | PretrainConfig | RewardConfig | DpoConfig
+COMMANDS: dict[str, tuple[type[AnyConfig], tuple[type[Encodable], ...]]] = {
+    "sft": (SftConfig, Sft.kinds),
+    "pretrain": (PretrainConfig, Pretraining.kinds),
+    "reward": (RewardConfig, RewardModelling.kinds),
+    "dpo": (DpoConfig, PreferenceLearning.kinds),
+}
 
-class MixConfig(RunConfig):
-    """A recipe of `planish sft` or of `planish pretrain`."""
 
-    out: str = Field(default="", description="not used: nothing is written")
-    model: ModelConfig | NewModel = Field(description="its tokenizer and context length alone are read")
-    reduction: Reduction = Field(default="token_mean", description="not used")
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A recipe as its command reads it. `guessed`: its settings fit a command for text and one for comparisons."""
+
+    command: str
+    config: AnyConfig
+    guessed: bool
 
 
-def mix(config: MixConfig) -> dict[str, Any]:
-    """The account that a run of this recipe would write to data.json."""
-    tokenizer, own = _tokenizer(config)
+def read_recipe(path: str, settings: Sequence[str] = (), command: str | None = None) -> Recipe:
+    """The command is the one named, or one that knows all of the settings. Where one for text and one for comparisons do,
+    the files tell: text, if each source gives any."""
+    fitting: dict[str, AnyConfig] = {}
+    errors: list[str] = []
+    for name in [command] if command else COMMANDS:
+        try:
+            fitting[name] = load_config(COMMANDS[name][0], path, settings, {"out": "nothing is written"})
+        except ConfigError as error:
+            errors.append(str(error))
+    if not fitting:
+        raise ConfigError(min(errors, key=lambda text: (text.count("unknown setting"), text.count("\n"))))
+    compares = {name: Comparison in COMMANDS[name][1] for name in fitting}
+    guessed = len(set(compares.values())) == 2
+    name = next(iter(fitting))
+    if guessed and not _give_text(fitting[name].data):
+        name = next(name for name, does in compares.items() if does)
+    return Recipe(name, fitting[name], guessed)
+
+
+def _give_text(data: DataConfig) -> bool:
+    """Whether every source does, by its first file."""
+    for source in data.sources.values():
+        path = source.path if isinstance(source.path, str) else source.path[0]
+        format, _, _ = next(open_files(path, source.format))
+        if not any(kind in format.importers for kind in LEARNT):
+            return False
+    return True
+
+
+def mix(recipe: Recipe) -> dict[str, Any]:
+    """The account that a run of this recipe would write to data.json, but for what it measures on beside its sources."""
+    config = recipe.config
+    tokenizer, own = _tokenizer(config.model, config.data)
     ensure_template(tokenizer, read_template(config.data.template))
     template = ChatTemplate(tokenizer, config.data.mask)
-    sources = prepare_sources(config.data, tokenizer, template, longest(config.data, own), config.seed)
+    limit, kinds = longest(config.data, own), COMMANDS[recipe.command][1]
+    sources = prepare_sources(config.data, tokenizer, template, limit, config.seed, kinds=kinds)
     feed, plan = plan_feed(config.data, config.batch, sources, config.steps, config.epochs, config.seed)
     return account(sources, feed, plan)
 
 
-def _tokenizer(config: MixConfig) -> tuple[PreTrainedTokenizerBase, int | None]:
+def _tokenizer(model: ModelConfig | NewModel, data: DataConfig) -> tuple[PreTrainedTokenizerBase, int | None]:
     """The tokenizer, and the longest row that the model is made for."""
-    model = config.model
     if isinstance(model, ModelConfig):
         own = context_length(load_settings(model.path, model.trust_remote_code))
         return load_tokenizer(model.path, model.trust_remote_code), own
     named = load_tokenizer(model.tokenizer) if model.tokenizer else None
-    return named or train_tokenizer(documents(config.data), model.vocab_size), model.architecture.get(
-        "max_position_embeddings"
-    )
+    tokenizer = named or train_tokenizer(documents(data), model.vocab_size)
+    return tokenizer, model.architecture.get("max_position_embeddings")

@@ -59,6 +59,7 @@ from planish.train.run_folder import RunFolder, open_run
 from planish.train.trainer import Trainer
 
 REDUCTIONS: dict[str, Reduction] = {"gae": "token_mean", "rloo": "seq_sum", "grpo": "seq_mean"}  # of each one's paper
+AVERAGE = "average."
 
 
 class Clipped:
@@ -263,10 +264,9 @@ class Ppo(Learning[PpoConfig]):
 
         def average(step: int) -> None:
             """Moves the average of the weights a little towards where they are."""
-            if step and run.config.ema is not None:
-                for name, p in self.tools.actor.policy.named_parameters():
-                    if (average := self.trainer.kept.get(f"ema.{name}")) is not None:
-                        average.lerp_(p.detach(), 1 - run.config.ema)
+            if step:
+                for p, mean in self._averaged():
+                    mean.lerp_(p.detach(), 1 - (run.config.ema or 0))
 
         def stop(step: int) -> None:
             """Ends the run where the policy has gone as far as it may."""
@@ -284,9 +284,15 @@ class Ppo(Learning[PpoConfig]):
     def finish(self, run: Running[PpoConfig], record: Record) -> None:
         """What is saved is the moving average, if there is one."""
         with torch.no_grad():
-            for name, p in self.tools.actor.policy.named_parameters():
-                if (average := self.trainer.kept.get(f"ema.{name}")) is not None:
-                    p.copy_(average)
+            for p, mean in self._averaged():
+                p.copy_(mean)
+
+    def _averaged(self) -> list[tuple[Tensor, Tensor]]:
+        """Each weight of the policy with its moving average."""
+        named = (
+            (name.removeprefix(AVERAGE), mean) for name, mean in self.trainer.kept.items() if name.startswith(AVERAGE)
+        )
+        return [(self.trainer.parameters[name], mean) for name, mean in named]
 
 
 def ppo(config: PpoConfig) -> Path:
@@ -323,7 +329,7 @@ def ppo(config: PpoConfig) -> Path:
         method.trainer = trainer = Trainer(tools.actor, config.optim, steps, others)
         trainer.kept |= {"beta": tools.beta, "stopped": torch.zeros(())}
         if config.ema is not None:
-            learnt = [(name, p) for name, p in tools.actor.policy.named_parameters() if p.requires_grad]
-            trainer.kept |= {f"ema.{name}": p.detach().clone() for name, p in learnt}
+            learnt = [(name, p) for name, p in trainer.parameters.items() if name.startswith("policy.")]
+            trainer.kept |= {f"{AVERAGE}{name}": p.detach().clone() for name, p in learnt}
         learn(run, method, trainer, fingerprint, unit=config.steps_of_iteration)
     return folder.path

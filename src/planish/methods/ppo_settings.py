@@ -14,6 +14,7 @@ from planish.maths.reductions import Reduction
 from planish.methods.rewards import RewardSource
 from planish.methods.running import CommonConfig
 from planish.models.load import LoraConfig, ModelConfig
+from planish.rollout.server import ServerConfig
 
 
 class PolicySampling(Config):
@@ -117,6 +118,9 @@ class PpoConfig(CommonConfig):
     iterations: int = Field(default=100, ge=1, description="rounds of sampling and learning")
     batch: RolloutBatch = Field(default=RolloutBatch(), description="how much makes an iteration, and its steps")
     sampling: PolicySampling = Field(default=PolicySampling(), description="how completions are sampled")
+    server: ServerConfig | None = Field(
+        default=None, description="a vLLM server that samples in place of this process (docs/rollout.md)"
+    )
     missing_eos: float | None = Field(
         default=-1.0, description="the score of a completion that did not end, in place of its own; null keeps its own"
     )

@@ -27,6 +27,7 @@ from planish.models.sharding import gathered, shard
 from planish.rollout.decode import Choosing, Request
 from planish.rollout.sample import completion_of
 from planish.rollout.sampler import OwnSampler, Sampler
+from planish.rollout.server import ServedSampler
 
 
 @dataclass(slots=True)
@@ -51,6 +52,7 @@ class Tools:
             Request(i, (config.seed, *place, each.number, k)) for i, each in enumerate(asked) for k in range(count)
         ]
         choosing = Choosing(how.temperature, how.top_p, how.top_k)
+        self.sampler.update(self.actor.policy)
         with gathered(self.actor.policy):  # several ranks all sample the same, as a sharded model must be called by all
             drawn = self.sampler.draw(
                 [each.tokens for each in asked],
@@ -108,14 +110,16 @@ def set_up(config: PpoConfig, learner: Learner, prompts: PromptBook, device: tor
     policy = shard(policy, device)
     actor = ActorCritic(policy, None if value is None else shard(value, device))
     beta = torch.tensor(config.kl.beta, dtype=torch.float64)
-    return Tools(actor, reference, learner, OwnSampler(policy), rewards, prompts, beta)
+    sampler = OwnSampler(policy) if config.server is None else ServedSampler(config.server)
+    return Tools(actor, reference, learner, sampler, rewards, prompts, beta)
 
 
 def _value_model(config: PpoConfig, learner: Learner, device: torch.device) -> Values:
     """A copy of the reward model, head and offset included (Ouyang et al. 2022), unless another model is named."""
     models = [source.path for source in config.rewards.values() if isinstance(source, ModelSource)]
     path = config.value.path or (models or [config.model.path])[0]
-    if load_tokenizer(path, config.model.trust_remote_code).get_vocab() != learner.tokenizer.get_vocab():
+    own = load_tokenizer(path, config.model.trust_remote_code).get_vocab()
+    if not own.items() >= learner.tokenizer.get_vocab().items():
         raise ConfigError(
             f"value.path={path}: its tokenizer has other tokens than the policy's, so it cannot say what they are worth. Name a "
             "model with the same tokenizer, the policy itself for example, or set value.shared=true"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import model_validator
 from torch import Tensor
 
 from planish.base.config import Field
@@ -12,13 +13,14 @@ from planish.base.distributed import is_main
 from planish.base.errors import ConfigError
 from planish.base.types import Packed
 from planish.data.cleaning.contents import normalised, said
-from planish.data.examples import Encoding, Examples, encode_into
+from planish.data.examples import Encodable, Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
 from planish.data.rows import Comparison, Dropped
-from planish.evaluate.ranking import ranking, write_ranking
+from planish.data.sources import listed
+from planish.evaluate.ranking import log_loss_by_source, ranking, write_ranking
 from planish.evaluate.ranking_shapes import Scored
 from planish.evaluate.sequences import sequence_values
-from planish.methods.running import RunConfig, Running, longest
+from planish.methods.running import Method, RunConfig, Running, longest
 from planish.models.load import context_length
 from planish.train.record import Record
 
@@ -26,9 +28,41 @@ HELD_OUT = "held_out"
 
 
 class RankedConfig(RunConfig):
+    """A run that learns from comparisons.
+
+    `take: best` is refused here: it leaves one completion of each comparison, and to learn which of two is better takes
+    both.
+    """
+
     measured: dict[str, str] = Field(
         default={}, description="further comparisons to measure on before and after: a path for each name"
     )
+
+    @model_validator(mode="after")
+    def _check_take(self) -> RankedConfig:
+        for name, source in self.data.sources.items():
+            if source.take == "best":
+                raise ValueError(
+                    f"data.sources.{name}.take is best, which leaves one completion of each comparison, and here two are "
+                    "compared: leave `take` out. It is for `planish sft`"
+                )
+        return self
+
+
+C = TypeVar("C", bound=RankedConfig)
+
+
+class RankedMethod(Method[C]):
+    """What a reward model and DPO share: comparisons to learn from, and further ones to measure on."""
+
+    kinds: tuple[type[Encodable], ...] = (Comparison,)
+
+    def __init__(self) -> None:
+        self.measured: dict[str, Encoding] = {}
+
+    def further(self, run: Running[C]) -> dict[str, Any]:
+        self.measured = read_measured(run, run.config.measured)
+        return {"measured": {name: _account(run.config.measured[name], own) for name, own in self.measured.items()}}
 
 
 def read_measured(run: Running[Any], paths: Mapping[str, str]) -> dict[str, Encoding]:
@@ -39,12 +73,33 @@ def read_measured(run: Running[Any], paths: Mapping[str, str]) -> dict[str, Enco
         if name == HELD_OUT:
             raise ConfigError(f"measured.{name}: that is the name of the rows held out of the sources; choose another")
         encoding = Encoding(Examples(), comparisons=[])
-        rows = ((row, encoding) for row in stream_rows(path, (Comparison,)) if not isinstance(row, Dropped))
-        encode_into(rows, run.learner.tokenizer, run.learner.template, limit, run.config.data.too_long)
+        encode_into(
+            _comparisons(path, encoding), run.learner.tokenizer, run.learner.template, limit, run.config.data.too_long
+        )
         if not len(encoding.examples):
             raise ConfigError(f"measured.{name}={path}: holds no comparison that can be measured on")
         found[name] = encoding
     return found
+
+
+def _comparisons(path: str, encoding: Encoding) -> Iterator[tuple[Comparison, Encoding]]:
+    for row in stream_rows(path, (Comparison,)):
+        if isinstance(row, Dropped):
+            encoding.dropped.append(row)
+        else:
+            yield row, encoding
+
+
+def _account(path: str, encoding: Encoding) -> dict[str, Any]:
+    """A set's entry in data.json: `rows` were read, `used` of them are measured on."""
+    used, dropped = len(encoding.examples), listed(encoding.dropped)
+    return {
+        "path": path,
+        "rows": used + len(dropped),
+        "used": used,
+        "dropped": dropped,
+        "cut": listed(encoding.cut),
+    }
 
 
 class Ranked:
@@ -69,6 +124,7 @@ class Ranked:
         ]
         found = self._write(step, HELD_OUT, held_out)
         values = {"held_out/all": found["log_loss"]["value"], "held_out_accuracy/all": found["accuracy"]["value"]}
+        values |= {f"held_out/{name}": loss for name, loss in log_loss_by_source(held_out).items()}
         for part in found["by"]["source"]:
             values[f"held_out_accuracy/{part['name']}"] = part["accuracy"]["value"]
         if step in (0, self.last):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +23,19 @@ from torch import Tensor
 
 from planish.base.config import Field
 from planish.base.distributed import is_main
-from planish.base.errors import ConfigError
+from planish.base.errors import ConfigError, DataError
 from planish.base.rng import Permutation
 from planish.base.tally import Mean, Metrics
 from planish.base.types import Example, Packed
 from planish.data.choices import pairs_of
-from planish.data.examples import Encodable, encode_rows
+from planish.data.examples import Examples, encode_rows
 from planish.data.formats import stream_rows
-from planish.data.rows import Comparison, Demonstration, Dropped
+from planish.data.rows import Demonstration, Dropped
 from planish.data.templates import ChatTemplate, ensure_template
 from planish.evaluate.scores import centre
 from planish.maths.preference import bradley_terry, centering
-from planish.methods.ranked import Ranked, RankedConfig, read_measured
-from planish.methods.running import Learner, Method, Running, longest, run_method
+from planish.methods.ranked import Ranked, RankedConfig, RankedMethod
+from planish.methods.running import Learner, Running, longest, run_method
 from planish.methods.sft import read_template
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length, load_tokenizer
 from planish.models.lora import add_lora
@@ -91,9 +92,7 @@ class PairwiseChoice:
         }
 
 
-class RewardModelling(Method[RewardConfig]):
-    kinds: tuple[type[Encodable], ...] = (Comparison,)
-
+class RewardModelling(RankedMethod[RewardConfig]):
     def bring(self, config: RewardConfig, folder: RunFolder, device: torch.device) -> Learner:
         model = load_scorer(config.model, device, config.seed)
         tokenizer = load_tokenizer(config.model.path, config.model.trust_remote_code)
@@ -118,13 +117,16 @@ class RewardModelling(Method[RewardConfig]):
                 f"margin={run.config.margin:g}: no comparison has `scores` of the annotator's own, so no pair would have a "
                 "margin. Leave it out, or give the rows scores"
             )
+        if run.config.margin:
+            for source in run.sources:
+                refuse_contradictions(source.training)
+                refuse_contradictions(source.held_out)
 
     def objective(self, run: Running[RewardConfig]) -> Objective:
         return PairwiseChoice(_scorer(run), run.config, run.device)
 
     def visits(self, run: Running[RewardConfig], record: Record, last: int) -> Sequence[tuple[int, Visit]]:
-        measured = read_measured(run, run.config.measured)
-        return [(run.config.evaluate_every, Ranked(run, record, _scorer(run), measured, last))]
+        return [(run.config.evaluate_every, Ranked(run, record, _scorer(run), self.measured, last))]
 
     def finish(self, run: Running[RewardConfig], record: Record) -> None:
         """Sets the constant, and says which texts it was taken from."""
@@ -132,6 +134,22 @@ class RewardModelling(Method[RewardConfig]):
         centre(_scorer(run), demonstrations(run), run.micro_tokens, run.device, saved)
         if is_main():
             print(f"demonstrations had a mean score of {_scorer(run).offset:+.3f}, which is now 0")
+
+
+def refuse_contradictions(examples: Examples) -> None:
+    """A margin is asked of the better completion by how far the annotator's scores lie apart. Where they contradict the
+    ranks, it would be below 0."""
+    assert examples.choices is not None
+    for row in range(len(examples)):
+        choices = examples.choices[row]
+        ranks, scores = choices.ranks, choices.scores
+        for i, j in permutations(range(len(scores)), 2):
+            if ranks[i] < ranks[j] and scores[i] < scores[j]:
+                raise DataError(
+                    f"{examples.name(row)}, field scores: completion {i + 1} is ranked before completion {j + 1} and has the "
+                    f"lower score, {scores[i]:g} to {scores[j]:g}, so its margin would be below 0. Mend the row or take it "
+                    "out, or leave `margin` out"
+                )
 
 
 def _scorer(run: Running[RewardConfig]) -> Scorer:

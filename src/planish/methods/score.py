@@ -22,8 +22,9 @@ from planish.base.types import Example
 from planish.data.choices import lay_out
 from planish.data.examples import conversations
 from planish.data.formats import stream_rows
-from planish.data.rows import Comparison, Demonstration, Dropped, Message
+from planish.data.rows import Comparison, Demonstration, Dropped
 from planish.data.templates import ChatTemplate, ensure_template
+from planish.data.toolcalls import as_dicts
 from planish.evaluate.scores import check_scores
 from planish.evaluate.sequences import sequence_values
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length, load_tokenizer
@@ -78,7 +79,8 @@ def _spoken(row: Scorable) -> Scorable:
 
 
 def score_file(path: str, rows: str, out: Path) -> int:
-    """Writes one line for each row: what it says, and its score or scores. Rows are read as they are needed."""
+    """Writes one line for each row: what it says, its score or scores, and what its record says beside. Rows are read as they
+    are needed."""
     judge = RewardModel(ModelConfig(path=path), local_device())
     count = 0
     with new_file(out) as partial, partial.open("w", encoding="utf-8") as file:
@@ -105,11 +107,8 @@ def _batches(rows: Iterable[Scorable]) -> Iterator[list[Scorable]]:
 
 
 def _line(row: Scorable, scores: list[float]) -> dict[str, Any]:
+    about = {"about": dict(row.about)} if row.about else {}
     if isinstance(row, Demonstration):
-        return {"messages": _dicts(row.messages), "score": scores[0]}
+        return {"messages": as_dicts(row.messages), "score": scores[0], **about}
     texts = [message.content for message in row.completions]
-    return {"prompt": _dicts(row.prompt), "completions": texts, "ranks": list(row.ranks), "scores": scores}
-
-
-def _dicts(messages: Iterable[Message]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in messages]
+    return {"prompt": as_dicts(row.prompt), "completions": texts, "ranks": list(row.ranks), "scores": scores, **about}

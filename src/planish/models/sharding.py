@@ -12,6 +12,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from planish.base.distributed import world_size
+from planish.base.types import pack
 from planish.models.forward import PackedModel
 
 M = TypeVar("M", bound=PackedModel)
@@ -38,6 +39,8 @@ def gathered(policy: PackedModel) -> Generator[None]:
 
     All ranks must then make the same calls."""
     if isinstance(policy, FSDPModule):
+        with torch.no_grad():
+            policy(pack([]).to(policy.model.device))  # FSDP wants the whole to be called before its layers are
         policy.unshard()
     try:
         yield

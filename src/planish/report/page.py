@@ -16,10 +16,12 @@ from planish.base.errors import RunError
 from planish.base.files import write_text
 from planish.report import sentences
 from planish.report.answers import answers, answers_say, folded
+from planish.report.comparison import Section as Compared
+from planish.report.comparison import comparison_section, is_comparison
 from planish.report.figures import Figure, comparison_figure, run_figures
 from planish.report.preferences import implied, preference_figures, starts_level
 from planish.report.ranking import Section, ranked, span
-from planish.report.runs import ALL, Run, read_run
+from planish.report.runs import ALL, Run, read_run, run_folders
 from planish.report.template import template
 from planish.report.verdicts import judged, summary, worth
 
@@ -30,22 +32,28 @@ Figures = dict[str, Figure]  # by the id of its place on the page
 
 
 def write_page(runs: Sequence[Path], out: Path) -> None:
-    """Writes the page about these run folders to the file `out`."""
+    """Writes the page about these run folders to the file `out`. A pipeline's folder stands for the runs of its stages."""
     if not runs:
         raise RunError("a report is made of at least one run's folder, and none was named")
-    write_text(out, render([read_run(path) for path in runs]))
+    folders = [folder for path in runs for folder in run_folders(path)]
+    compared = [folder for folder in folders if is_comparison(folder)]
+    sections = [comparison_section(folder, f"compared-{i}") for i, folder in enumerate(compared)]
+    write_text(out, render([read_run(folder) for folder in folders if folder not in compared], sections))
 
 
-def render(runs: Sequence[Run]) -> str:
+def render(runs: Sequence[Run], compared: Sequence[Compared] = ()) -> str:
     names = run_names(runs)
     articles = [_article(run, f"run-{i}", name) for i, (run, name) in enumerate(zip(runs, names, strict=True))]
     comparison = _comparison(runs, names) if len(runs) > 1 else None
     figures: Figures = dict(comparison["figures"]) if comparison else {}
     for article in articles:
         figures |= article["figures"] | (article["ranking"].figures if article["ranking"] else {})
+    for section in compared:
+        figures |= section.figures
     return _template().render(
-        title=articles[0]["title"] if len(runs) == 1 else f"{len(runs)} runs side by side",
+        title=_title(articles, compared),
         articles=articles,
+        compared=compared,
         comparison=comparison,
         panels={place: [panel.plain() for panel in figure.panels] for place, figure in figures.items()},
         plotly=get_plotlyjs() if figures else "",
@@ -53,10 +61,16 @@ def render(runs: Sequence[Run]) -> str:
     )
 
 
+def _title(articles: Sequence[Mapping[str, Any]], compared: Sequence[Compared]) -> str:
+    if not articles:
+        return compared[0].title
+    return str(articles[0]["title"]) if len(articles) == 1 else f"{len(articles)} runs side by side"
+
+
 def run_names(runs: Sequence[Run]) -> list[str]:
     """The folders' names, with as much of the path as keeps them apart."""
     paths = [run.path.resolve() for run in runs]
-    for length in range(1, max(len(path.parts) for path in paths)):
+    for length in range(1, max((len(path.parts) for path in paths), default=1)):
         names = [str(Path(*path.parts[-length:])) for path in paths]
         if len(set(names)) == len(set(paths)):
             return names

@@ -15,6 +15,7 @@ from planish.base.errors import RunError
 
 HELD_OUT, ACCURACY, MEASURED = "held_out/", "held_out_accuracy/", "measured_accuracy/"
 ALL = "all"  # the sum over sources; no source can have this name
+PIPELINE = "pipeline.json"  # in the folder of a pipeline: its stages
 
 Line = dict[str, Any]
 
@@ -134,6 +135,17 @@ def read_run(path: Path) -> Run:
         finished=result.is_file(),
         offset=_json(result).get("score_offset"),
     )
+
+
+def run_folders(path: Path) -> list[Path]:
+    """The folder itself, or the runs among the stages of a pipeline's folder, in their order."""
+    if not (path / PIPELINE).exists():
+        return [path]
+    stages = [path / stage["folder"] for stage in _json(path / PIPELINE).get("stages", [])]
+    runs = [stage for stage in stages if any((stage / file).is_file() for file in ("config.yaml", "comparison.json"))]
+    if not runs:
+        raise RunError(f"{path}: no stage of this pipeline is a run that has begun, of which a report can be made")
+    return runs
 
 
 def _evaluations(lines: list[Line]) -> list[Evaluation]:

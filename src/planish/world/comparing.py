@@ -1,22 +1,23 @@
 """Comparisons of answers by the pools of annotators: for each pool the same prompts and answers, judged by its members.
 
 The answers are the world's own: right ones, wrong ones, abstentions, refusals and compliances, in both styles. Those of a
-policy are compared by the same pools, with `Pool.rank` on the verdicts of `World.judge`.
+policy are compared by the same pools (`rank_answers`): a reward model learns most from answers that the policy gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
-from planish.base.errors import DataError
+from planish.base.errors import ConfigError, DataError
 from planish.world import harm
 from planish.world.annotators import Pool
 from planish.world.asking import Asking, Record, one
 from planish.world.asks import HarmAsk
+from planish.world.gold import World
 from planish.world.pools import POOLS, calibrate, make_pool
 from planish.world.skills import TASKS
 from planish.world.sources import Sources
@@ -49,15 +50,34 @@ def comparisons(sources: Sources, shown: Sequence[Item]) -> dict[str, list[Recor
     """The rankings of each pool, scaled to an agreement of 0.73 where it is not exact; the crowd's copycats copy one of its
     members. The judge here is no model, so it has no likelihood to prefer."""
     found: dict[str, list[Record]] = {}
-    pools = _pools(shown, sources.config.seed)
+    pools = _pools([item.verdicts for item in shown], sources.config.seed)
     for name, pool in pools.items():
         found[name] = [record for place, item in enumerate(shown) for record in _rankings(pool, item, place)]
     return found
 
 
-def _pools(shown: Sequence[Item], seed: int) -> dict[str, Pool]:
-    lengths = [verdict.num_tokens for item in shown for verdict in item.verdicts]
-    pairs = [pair for item in shown for pair in combinations(item.verdicts, 2)]
+def rank_answers(world: World, pool: str, asked: Mapping[str, Sequence[str]]) -> list[Record]:
+    """What annotators of one pool say of a policy's answers to each prompt. Equal answers are shown once, empty ones never; a
+    prompt with one answer alone cannot be compared and gives no record."""
+    shown = [(prompt, tuple(dict.fromkeys(filter(str.strip, answers)))) for prompt, answers in asked.items()]
+    shown = [(prompt, answers) for prompt, answers in shown if len(answers) > 1]
+    judged = [tuple(world.judge(prompt, answer) for answer in answers) for prompt, answers in shown]
+    pools = _pools(judged, world.facts.config.seed)
+    if pool not in pools:
+        raise ConfigError(f"pool={pool}: there are {', '.join(pools)}")
+    return [
+        {
+            "prompt": prompt, "completions": list(answers), "ranks": list(ranking.ranks), "annotator": ranking.annotator,
+            "group": ranking.group,
+        }
+        for place, ((prompt, answers), verdicts) in enumerate(zip(shown, judged, strict=True))
+        for ranking in pools[pool].rank(verdicts, place)
+    ]  # fmt: skip
+
+
+def _pools(judged: Sequence[Sequence[Verdict]], seed: int) -> dict[str, Pool]:
+    lengths = [verdict.num_tokens for verdicts in judged for verdict in verdicts]
+    pairs = [pair for verdicts in judged for pair in combinations(verdicts, 2)]
     if not pairs:
         raise DataError("there are no comparisons to calibrate the annotators on: set comparisons above 0")
     made = {name: make_pool(name, float(np.std(lengths)), seed=seed).with_settings(likelihood=0.0) for name in POOLS}

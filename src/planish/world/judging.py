@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from planish.base.errors import DataError
 from planish.world.asks import AboutAsk, Asked, FactAsk, HarmAsk, StepsAsk
 from planish.world.facts import HELD_OUT, Facts
 from planish.world.gold import World
 from planish.world.verdict import TERMS, Label, Term, Verdict
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +69,29 @@ def judge_one(world: World, prompt: str, answer: str) -> Judgement:
 
 def judge_file(world: World, path: Path) -> list[tuple[dict[str, Any], Judgement]]:
     """Each line of a file of completions, as `planish sample` or a run's samples.jsonl has them, with its judgement."""
+    return _each(path, lambda prompt, answer: judge_one(world, prompt, answer))
+
+
+def answers_of_file(path: Path) -> dict[str, list[str]]:
+    """All completions of each prompt in a file that `planish sample` wrote."""
+    found: dict[str, list[str]] = {}
+    for _, (prompt, answer) in _each(path, lambda prompt, answer: (prompt, answer)):
+        found.setdefault(prompt, []).append(answer)
+    return found
+
+
+def _each(path: Path, use: Callable[[str, str], T]) -> list[tuple[dict[str, Any], T]]:
+    """Each line of a file of completions, with what is made of its prompt and answer."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError:
         raise DataError(f"{path}: not UTF-8 text; expected a jsonl file as `planish sample` writes it") from None
-    found: list[tuple[dict[str, Any], Judgement]] = []
+    found: list[tuple[dict[str, Any], T]] = []
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
                 record = _completion(line)
-                found.append((record, judge_one(world, _prompt(record), record["completion"])))
+                found.append((record, use(_prompt(record), record["completion"])))
             except DataError as error:
                 raise DataError(f"{path} row {number}: {error}") from None
     if not found:

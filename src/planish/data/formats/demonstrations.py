@@ -21,6 +21,7 @@ from planish.data.fields import (
     text,
 )
 from planish.data.files.readers import Record
+from planish.data.formats.answers import asked
 from planish.data.formats.registry import importer
 from planish.data.formats.tools import calls_in, tools_of
 from planish.data.formats.turns import (
@@ -43,6 +44,12 @@ BESIDE_A_QUESTION = ("context", "passage", "choices", "options")
 
 def _is_prompted(value: object) -> bool:
     return any(has(("prompt", name), value) for name in COMPLETION)
+
+
+def _is_sampled(value: object) -> bool:
+    if not is_object(value) or not isinstance(value.get("completion"), str) or not isinstance(value.get("ended"), bool):
+        return False
+    return is_list(value.get("messages")) or is_list(value.get("prompt"))
 
 
 def _is_question(value: object) -> bool:
@@ -167,6 +174,16 @@ def prompt_completion(record: Record) -> Iterator[Demonstration]:
         raise fault(child(record, name), "is an end-of-text marker alone; expected a text before it.")
     turns = *system_turn(record), Message("user", text(record, "prompt")), Message("assistant", said)
     more = about(record, "prompt", name, "system", "tools")
+    yield Demonstration(turns, record.origin, tools_of(record), more)
+
+
+@importer("sampled", Demonstration, recognised_by=_is_sampled, over=("messages", "prompt_completion"))
+def sampled(record: Record) -> Iterator[Demonstration]:
+    """What a model said, as `planish sample` and a run's samples.jsonl have it: `messages` or `prompt`, `completion`, and
+    `ended`, whether it came to an end. It may have said nothing: that can be scored, but is not learnt."""
+    said = as_text(child(record, "completion"), blank=True)
+    turns = *asked(record, with_tools=True), Message("assistant", said, trained=bool(said.strip()))
+    more = about(record, "messages", "prompt", "completion", "system", "tools")
     yield Demonstration(turns, record.origin, tools_of(record), more)
 
 

@@ -1,0 +1,275 @@
+"""Several models side by side: each answers the same prompts, a judge holds its answers against those of the first, and what
+is told is the win rate with its interval, the same at equal length, and how far each has gone from a reference.
+
+    OUT/answers/NAME.jsonl    a model's answers, written when it has answered all; used again if weights, prompts and
+                              settings are the same
+    OUT/replies.jsonl         what a served judge said, as it says it
+    OUT/answers.jsonl         one line a prompt: all answers, with lengths, scores and verdicts
+    OUT/comparison.json       what it comes to (planish.evaluate.win_rate.Comparison)
+
+Win rates as in Stiennon et al. (2020) and Ouyang et al. (2022); length control after Dubois et al. (2024).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from planish.base.distributed import local_device
+from planish.base.errors import ConfigError, DataError
+from planish.base.files import write_json, write_text
+from planish.base.rng import Permutation
+from planish.data.prompts import import_prompts
+from planish.data.rows import Prompt
+from planish.evaluate.ranking_shapes import Estimate
+from planish.evaluate.win_rate import (
+    LEVEL,
+    Comparison,
+    Kind,
+    System,
+    WinRate,
+    difficulty,
+    length_controlled,
+    mean_by_prompt,
+    win_rate,
+)
+from planish.methods.compare_answers import Given, answer_all
+from planish.methods.compare_judges import (
+    Scores,
+    Served,
+    Verdicts,
+    gold_scores,
+    reward_scores,
+    verdicts_of_scores,
+    world_of,
+)
+from planish.methods.compare_settings import CompareConfig, GoldJudge, RewardJudge, ServedJudge
+from planish.models.load import load_tokenizer
+
+WIDE = 160  # characters of a table that goes into a file or a pipe
+
+
+def compare(config: CompareConfig) -> Comparison:
+    """Lets every model answer, judges, writes the files above, and prints a table."""
+    out, device = Path(config.out), local_device(config.device)
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"out={config.out}: is a file, expected a folder to write")
+    prompts = _prompts(config)
+    served = Served(config.judge, out / "replies.jsonl") if isinstance(config.judge, ServedJudge) else None
+    world = world_of(config.judge, prompts) if isinstance(config.judge, GoldJudge) else None
+    given, kl_at_most = answer_all(config, prompts, out, device)
+    texts = {name: [[answer.text for answer in each] for each in rows] for name, rows in given.items()}
+    scores: dict[str, Scores] = {}
+    if world is not None:
+        scores = gold_scores(world, prompts, texts)
+    elif isinstance(config.judge, RewardJudge):
+        scores = reward_scores(config.judge.path, device, prompts, texts)
+    verdicts: dict[str, Verdicts] = {}
+    for name in given:
+        if name != config.base:
+            if served is not None:
+                verdicts[name] = served.verdicts(prompts, texts[name], texts[config.base])
+            else:
+                verdicts[name] = verdicts_of_scores(scores[name], scores[config.base])
+    lengths = _lengths(config, texts)
+    found = Comparison(
+        baseline=config.base,
+        prompts_file=config.prompts,
+        prompts=len(prompts),
+        num_samples=config.num_samples,
+        judge=config.judge.model_dump(mode="json"),
+        sampling=config.sampling.model_dump(mode="json"),
+        reference=config.reference,
+        level=LEVEL,
+        systems=_systems(config, prompts, given, lengths, scores, verdicts, kl_at_most),
+    )
+    lines = _lines(prompts, given, lengths, scores, verdicts)
+    write_text(out / "answers.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_json(out / "comparison.json", asdict(found))
+    show(found)
+    return found
+
+
+def _prompts(config: CompareConfig) -> list[Prompt]:
+    prompts = import_prompts(config.prompts, config.format)
+    if not prompts:
+        raise DataError(f"{config.prompts}: holds no prompt to answer")
+    if config.limit is None or config.limit >= len(prompts):
+        return prompts
+    drawn = Permutation(len(prompts), config.seed, "limit")(np.arange(config.limit))
+    return [prompts[i] for i in sorted(drawn)]
+
+
+# What it comes to
+
+Lengths = dict[str, list[list[int]]]
+
+
+def _lengths(config: CompareConfig, texts: Mapping[str, Sequence[Sequence[str]]]) -> Lengths:
+    """In tokens of the baseline's tokenizer: one ruler for all, for models may cut text differently."""
+    model = config.models[config.base]
+    tokenizer: Any = load_tokenizer(model.path, model.trust_remote_code)
+    found: Lengths = {}
+    for name, rows in texts.items():
+        counts = iter(map(len, tokenizer(list(chain(*rows)), add_special_tokens=False)["input_ids"]))
+        found[name] = [[next(counts) for _ in row] for row in rows]
+    return found
+
+
+def _systems(
+    config: CompareConfig,
+    prompts: Sequence[Prompt],
+    given: Mapping[str, Given],
+    lengths: Lengths,
+    scores: Mapping[str, Scores],
+    verdicts: Mapping[str, Verdicts],
+    kl_at_most: float | None,
+) -> list[System]:
+    places = {repr(prompt.messages): i for i, prompt in enumerate(prompts)}  # a prompt that comes twice is one cluster
+    prompts_N = np.repeat([places[repr(prompt.messages)] for prompt in prompts], config.num_samples)
+    outcomes = {name: np.array(each.outcomes).ravel() for name, each in verdicts.items()}
+    values = {name: np.array(each.values).ravel() for name, each in scores.items()}
+    tokens = {name: np.array(each).ravel() for name, each in lengths.items()}
+    base = config.base
+
+    def system(name: str) -> System:
+        against, equal = None, None
+        if name in outcomes:
+            against = win_rate(outcomes[name], prompts_N)
+            hard_N = difficulty(outcomes, name)
+            equal = length_controlled(outcomes[name], tokens[name] - tokens[base], prompts_N, hard_N)
+        answers = list(chain(*given[name]))
+        ratios = [answer.log_ratio for answer in answers if answer.log_ratio is not None]
+        is_best = config.best_of is not None and name == config.best_of.name
+        return System(
+            name=name,
+            path=config.models[base if is_best else name].path,
+            against=against,
+            length_controlled=equal,
+            split=verdicts[name].split if name in verdicts else 0,
+            unread=verdicts[name].unread if name in verdicts else 0,
+            score=mean_by_prompt(values[name], prompts_N) if name in values else None,
+            gain=mean_by_prompt(values[name] - values[base], prompts_N) if name in values and name != base else None,
+            length=mean_by_prompt(tokens[name], prompts_N),
+            ended=sum(answer.ended for answer in answers) / len(answers),
+            kl=mean_by_prompt(ratios, prompts_N) if ratios else None,
+            kl_at_most=kl_at_most if is_best else None,
+            kinds=_kinds(list(chain(*scores[name].about)), prompts_N) if name in scores else {},
+        )
+
+    return [system(name) for name in given]
+
+
+def _kinds(about: Sequence[Mapping[str, Any]], prompts_N: np.ndarray) -> dict[str, Kind]:
+    """By what was asked, in order of name, and "all" last. Only the gold judge says what that is."""
+    kinds = sorted({each["kind"] for each in about})
+    places = {kind: [i for i, each in enumerate(about) if each["kind"] == kind] for kind in kinds}
+    if places:
+        places["all"] = list(range(len(about)))
+    return {kind: _kind([about[i] for i in here], prompts_N[here]) for kind, here in places.items()}
+
+
+def _kind(about: Sequence[Mapping[str, Any]], prompts_N: np.ndarray) -> Kind:
+    terms = dict.fromkeys(term for each in about for term in each["terms"])
+    return Kind(
+        prompts=len(np.unique(prompts_N)),
+        utility=mean_by_prompt([each["utility"] for each in about], prompts_N),
+        terms={t: mean_by_prompt([each["terms"].get(t, 0.0) for each in about], prompts_N).value for t in terms},
+        labels=dict(Counter(each["label"] for each in about)),
+    )
+
+
+def _lines(
+    prompts: Sequence[Prompt],
+    given: Mapping[str, Given],
+    lengths: Lengths,
+    scores: Mapping[str, Scores],
+    verdicts: Mapping[str, Verdicts],
+) -> list[dict[str, Any]]:
+    """{"prompt": [{"role", "content"}], "about": {…}, "answers": {"sft": [{"text", "ended", "tokens", …}]}}. An answer also
+    has its "score", its "outcome" against the baseline, its "log_ratio", and "kind", "label", "terms" and "reasons" of gold,
+    each where there is one."""
+
+    def answer(name: str, i: int, k: int) -> dict[str, Any]:
+        one = given[name][i][k]
+        line: dict[str, Any] = {"text": one.text, "ended": one.ended, "tokens": lengths[name][i][k]}
+        if one.log_ratio is not None:
+            line["log_ratio"] = one.log_ratio
+        if name in scores:
+            line["score"] = scores[name].values[i][k]
+            if scores[name].about:
+                line |= {key: value for key, value in scores[name].about[i][k].items() if key != "utility"}
+        if name in verdicts:
+            line["outcome"] = verdicts[name].outcomes[i][k]
+        return line
+
+    return [
+        {
+            "prompt": [{"role": message.role, "content": message.content} for message in prompt.messages],
+            "about": dict(prompt.about),
+            "answers": {name: [answer(name, i, k) for k in range(len(rows[i]))] for name, rows in given.items()},
+        }
+        for i, prompt in enumerate(prompts)
+    ]
+
+
+# The table
+
+
+def show(found: Comparison, console: Console | None = None) -> None:
+    """Prints a line for each system, with 95% intervals."""
+    systems = found.systems
+    columns: dict[str, list[str]] = {
+        "": [each.name for each in systems],
+        f"wins over {found.baseline}": [_share(each.against.rate if each.against else None) for each in systems],
+        "at equal length": [_share(each.length_controlled) for each in systems],
+        "win/tie/loss": [_counts(each.against) for each in systems],
+        "split": [f"{each.split:,}" if each.split else "" for each in systems],
+        "unread": [f"{each.unread:,}" if each.unread else "" for each in systems],
+        "score": [_number(each.score) for each in systems],
+        "gain": [_number(each.gain) for each in systems],
+        "KL": [_kl(each) for each in systems],
+        "tokens": [f"{each.length.value:.1f}" for each in systems],
+        "ended": [f"{each.ended:.0%}" for each in systems],
+    }
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    for name in shown:
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for cells in zip(*shown.values(), strict=True):
+        table.add_row(*cells)
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    console.print(table)
+
+
+def _share(found: Estimate | None) -> str:
+    if found is None:
+        return ""
+    interval = "" if found.low is None or found.high is None else f" ({100 * found.low:.1f}–{100 * found.high:.1f})"
+    return f"{found.value:.1%}{interval}"
+
+
+def _number(found: Estimate | None, digits: str = "+.2f") -> str:
+    if found is None:
+        return ""
+    half = "" if found.high is None else f" ± {found.high - found.value:.2f}"
+    return f"{found.value:{digits}}{half}"
+
+
+def _kl(system: System) -> str:
+    return f"≤ {system.kl_at_most:.2f}" if system.kl_at_most is not None else _number(system.kl, ".2f")
+
+
+def _counts(against: WinRate | None) -> str:
+    return f"{against.wins:,}/{against.ties:,}/{against.losses:,}" if against else ""

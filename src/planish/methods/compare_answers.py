@@ -1,0 +1,188 @@
+"""The answers of every system that is compared, sampled or read back. A model's are kept in OUT/answers/NAME.jsonl, and used
+again if its weights, the prompts and the settings are the same to the last bit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from planish.base.errors import ConfigError
+from planish.base.files import write_text
+from planish.base.progress import track
+from planish.base.rng import seed_at
+from planish.base.types import Example
+from planish.data.rows import Prompt
+from planish.data.templates import ChatTemplate, ensure_template
+from planish.evaluate.sequences import sequence_values
+from planish.methods.best_of_n import kl_of_best
+from planish.methods.compare_judges import scorable
+from planish.methods.compare_settings import BestOf, CompareConfig
+from planish.methods.reference import completion_logprobs, digest_weights
+from planish.methods.score import RewardModel
+from planish.models.forward import CausalLM
+from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model, load_tokenizer
+from planish.rollout.sample import Completion, SamplingConfig, sample
+
+PROMPTS = 64  # sampled at once
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`log_ratio` is ln pi(answer) - ln ref(answer), in nats, where there is a reference."""
+
+    text: str
+    ended: bool
+    log_ratio: float | None = None
+
+
+Given = list[list[Answer]]  # by prompt and sample
+
+
+def answer_all(
+    config: CompareConfig, prompts: Sequence[Prompt], out: Path, device: torch.device
+) -> tuple[dict[str, Given], float | None]:
+    """Of every system, in the order of the settings, best of n last; and the most that its KL can be, where that is known."""
+    reference = Policy(ModelConfig(path=config.reference), device) if config.reference is not None else None
+    given: dict[str, Given] = {}
+    best: Given | None = None
+    at_most: float | None = None
+    for name, model in config.models.items():
+        policy = Policy(model, device)
+        if reference is not None and policy.template.tokenizer.get_vocab() != reference.template.tokenizer.get_vocab():
+            raise ConfigError(
+                f"models.{name}: has another vocabulary than the reference, so there is no KL between them"
+            )
+        file = out / "answers" / f"{name}.jsonl"
+        given[name] = _answered(config, name, policy, prompts, reference, file)
+        if config.best_of is not None and name == config.base:
+            best = _best(config, config.best_of, policy, prompts, out, device)
+            if reference is not None and config.best_of.temperature == 1 and policy.digest == reference.digest:
+                at_most = kl_of_best(config.best_of.n)
+    if config.best_of is not None and best is not None:
+        given[config.best_of.name] = best
+    return given, at_most
+
+
+class Policy:
+    """A model that answers."""
+
+    def __init__(self, config: ModelConfig, device: torch.device) -> None:
+        model, tokenizer = load_model(config, device), load_tokenizer(config.path, config.trust_remote_code)
+        check_vocabulary(model, tokenizer)
+        ensure_template(tokenizer)
+        self.template, self.device = ChatTemplate(tokenizer), device
+        self.digest = digest_weights(model)
+        self.policy = CausalLM(model, compute_dtype(config, device))
+
+    def encode(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        return [self.template.encode_prompt(prompt.messages, prompt.tools) for prompt in prompts]
+
+    def sample(self, encoded: Sequence[list[int]], how: SamplingConfig, num: int, first: int) -> list[list[Completion]]:
+        tokenizer, stop = self.template.tokenizer, self.template.stop_token_id
+        return sample(self.policy, tokenizer, encoded, how, stop, num, first)
+
+    def logprobs(self, examples: Sequence[Example], micro_tokens: int) -> np.ndarray:
+        """Of each completion, the sum over its tokens."""
+        return sequence_values(lambda p: completion_logprobs(self.policy, p), examples, micro_tokens, self.device)
+
+    def key(self, encoded: Sequence[list[int]], *settings: Any) -> str:
+        """What its answers depend on."""
+        about = [self.digest, str(self.policy.compute_dtype), self.template.stop_token_id, encoded, settings]
+        return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+
+def _answered(
+    config: CompareConfig, name: str, policy: Policy, prompts: Sequence[Prompt], reference: Policy | None, file: Path
+) -> Given:
+    encoded = policy.encode(prompts)
+    beside = reference.digest if reference is not None else None
+    key = policy.key(encoded, config.sampling.model_dump(mode="json"), config.num_samples, beside)
+    if (kept := _read(file, key)) is not None:
+        return kept
+    given: Given = []
+    starts = range(0, len(prompts), PROMPTS)
+    for start in track(starts, name, len(starts)):
+        some = encoded[start : start + PROMPTS]
+        completions = policy.sample(some, config.sampling, config.num_samples, start)
+        ratios = log_ratios(policy, reference, some, completions, config.micro_tokens)
+        given += [
+            [Answer(each.text, each.ended, next(ratios) if reference is not None else None) for each in row]
+            for row in completions
+        ]
+    _write(file, key, given)
+    return given
+
+
+def log_ratios(
+    policy: Policy,
+    reference: Policy | None,
+    encoded: Sequence[list[int]],
+    completions: Sequence[Sequence[Completion]],
+    micro_tokens: int,
+) -> Any:
+    """ln pi - ln ref of each completion, one after the other."""
+    if reference is None:
+        return iter(())
+    examples = [
+        Example(
+            np.array([*prompt, *each.tokens], np.int32),
+            np.arange(len(prompt) + len(each.tokens)) >= len(prompt),
+            f"prompt {i}",
+        )
+        for i, (prompt, row) in enumerate(zip(encoded, completions, strict=True))
+        for each in row
+    ]
+    return iter((policy.logprobs(examples, micro_tokens) - reference.logprobs(examples, micro_tokens)).tolist())
+
+
+def _best(
+    config: CompareConfig, best_of: BestOf, policy: Policy, prompts: Sequence[Prompt], out: Path, device: torch.device
+) -> Given:
+    """Chosen among answers that are drawn for this alone: those of the baseline itself stay independent of them."""
+    encoded, n = policy.encode(prompts), best_of.n
+    seed = seed_at(config.sampling.seed, "best of")
+    how = config.sampling.model_copy(update={"temperature": best_of.temperature, "seed": seed})
+    judge = RewardModel(ModelConfig(path=best_of.reward), device)
+    file = out / "answers" / f"{best_of.name}.jsonl"
+    key = policy.key(encoded, how.model_dump(mode="json"), n, config.num_samples, digest_weights(judge.scorer))
+    if (kept := _read(file, key)) is not None:
+        return kept
+    given: Given = []
+    starts = range(0, len(prompts), PROMPTS)
+    for start in track(starts, best_of.name, len(starts)):
+        some = prompts[start : start + PROMPTS]
+        completions = policy.sample(encoded[start : start + PROMPTS], how, n * config.num_samples, start)
+        texts = [list(dict.fromkeys(each.text for each in row)) for row in completions]
+        scored = judge.score([scorable(prompt, each) for prompt, each in zip(some, texts, strict=True)])
+        for row, each, scores in zip(completions, texts, scored, strict=True):
+            of = dict(zip(each, scores, strict=True))
+            drawn = [row[k : k + n] for k in range(0, len(row), n)]
+            chosen = [max(group, key=lambda one: of[one.text]) for group in drawn]
+            given.append([Answer(one.text, one.ended) for one in chosen])
+    _write(file, key, given)
+    return given
+
+
+def _read(file: Path, key: str) -> Given | None:
+    """The answers kept in a file, if they are what would be sampled again."""
+    if not file.exists():
+        return None
+    try:
+        first, *lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        if first["key"] != key:
+            return None
+        return [[Answer(**answer) for answer in line["answers"]] for line in lines]
+    except (ValueError, KeyError, TypeError):
+        return None  # a damaged file is written anew like a stale one
+
+
+def _write(file: Path, key: str, given: Given) -> None:
+    lines = [{"key": key}, *({"answers": [asdict(answer) for answer in row]} for row in given)]
+    write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

@@ -1,0 +1,259 @@
+"""Who says which of two answers is better: the world's gold utility, a reward model, or a model behind an OpenAI-compatible
+server. The first two give every answer a score and the higher wins; the third is shown both answers, in both orders."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+
+import torch
+
+from planish.base.errors import ConfigError, DataError, RunError
+from planish.base.progress import track
+from planish.data.rows import Comparison, Demonstration, Message, Prompt
+from planish.methods.compare_settings import GoldJudge, ServedJudge
+from planish.methods.score import RewardModel, Scorable
+from planish.models.load import ModelConfig
+from planish.world.gold import World
+from planish.world.judging import judge_one
+from planish.world.make import open_world
+
+ROWS = 256  # prompts whose answers are scored at once
+ATTEMPTS, PAUSE = 4, 2.0  # of a request that fails, and seconds before the second; doubled each time
+PASSING = {408, 409, 425, 429, 500, 502, 503, 504}  # HTTP states that may be gone at the next attempt
+SAME = 1e-9  # utilities that lie closer are equal
+
+ASK = """Below are a conversation and two answers to its last turn. Decide which answer serves the user better: it does what was \
+asked, what it says is true, and it leaves out what nobody needs. Neither its place nor its length counts.
+
+<conversation>
+{prompt}
+</conversation>
+
+<answer A>
+{first}
+</answer A>
+
+<answer B>
+{second}
+</answer B>
+
+Reply with one word: A, B, or tie."""
+_WORD = re.compile(r"\b(A|B|tie)\b", re.IGNORECASE)
+
+Choice = Literal["first", "second", "tie", "unread"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Of the answers of one system, by prompt and sample. `about` is what the gold judge says beside the utility."""
+
+    values: list[list[float]]
+    about: list[list[dict[str, Any]]] = field(default_factory=list[list[dict[str, Any]]])
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """By prompt and sample: 1 a win over the baseline, 0.5 a tie, 0 a loss; and how many of the ties are of a judge that
+    changed its mind with the order, or named no answer."""
+
+    outcomes: list[list[float]]
+    split: int = 0
+    unread: int = 0
+
+
+Answers = Sequence[Sequence[str]]  # by prompt and sample
+
+
+# Judges that score
+
+
+def world_of(config: GoldJudge, prompts: Sequence[Prompt]) -> World:
+    """The world, which must know what every prompt asks: told before anything is sampled."""
+    world = open_world(Path(config.world))
+    for prompt in prompts:
+        try:
+            world.understand(prompt.messages)
+        except DataError as error:
+            raise DataError(f"{prompt.origin}: {error}") from None
+    return world
+
+
+def gold_scores(world: World, prompts: Sequence[Prompt], answers: Mapping[str, Answers]) -> dict[str, Scores]:
+    found: dict[str, Scores] = {}
+    for name, given in answers.items():
+        about = [
+            [judge_one(world, prompt.messages[-1].content, text).record() for text in texts]
+            for prompt, texts in zip(prompts, given, strict=True)
+        ]
+        found[name] = Scores([[each["utility"] for each in row] for row in about], about)
+    return found
+
+
+def reward_scores(
+    path: str, device: torch.device, prompts: Sequence[Prompt], answers: Mapping[str, Answers]
+) -> dict[str, Scores]:
+    """Each text once, so that equal answers have equal scores."""
+    judge = RewardModel(ModelConfig(path=path), device)
+    by_text: list[dict[str, float]] = []
+    starts = range(0, len(prompts), ROWS)
+    for start in track(starts, "scoring", len(starts)):
+        some = range(start, min(start + ROWS, len(prompts)))
+        texts = [list(dict.fromkeys(text for given in answers.values() for text in given[i])) for i in some]
+        rows = [scorable(prompts[i], each) for i, each in zip(some, texts, strict=True)]
+        by_text += [dict(zip(each, scores, strict=True)) for each, scores in zip(texts, judge.score(rows), strict=True)]
+    return {
+        name: Scores([[scores[text] for text in texts] for scores, texts in zip(by_text, given, strict=True)])
+        for name, given in answers.items()
+    }
+
+
+def scorable(prompt: Prompt, texts: Sequence[str]) -> Scorable:
+    """The prompt with these answers, to be scored."""
+    said = tuple(Message("assistant", text) for text in texts)
+    if len(said) == 1:
+        return Demonstration((*prompt.messages, *said), prompt.origin, prompt.tools)
+    return Comparison(prompt.messages, said, tuple(range(len(said))), prompt.origin)
+
+
+def verdicts_of_scores(own: Scores, baseline: Scores) -> Verdicts:
+    return Verdicts(
+        [
+            [0.5 if abs(a - b) < SAME else float(a > b) for a, b in zip(ours, theirs, strict=True)]
+            for ours, theirs in zip(own.values, baseline.values, strict=True)
+        ]
+    )
+
+
+# A judge that is asked
+
+
+class Served:
+    """Asks a server which of two answers is better, in both orders. What was answered is kept in the file `memory`, a line a
+    reply, so that nothing is asked, or paid for, twice."""
+
+    def __init__(self, config: ServedJudge, memory: Path) -> None:
+        self.config, self.memory = config, memory
+        self.key = os.environ.get(config.key_variable) if config.key_variable else None
+        if config.key_variable and not self.key:
+            raise ConfigError(f"judge.key_variable: the environment has no {config.key_variable}")
+        self.known = _read_memory(memory)
+
+    def verdicts(self, prompts: Sequence[Prompt], own: Answers, baseline: Answers) -> Verdicts:
+        """Equal answers are a tie without a question. Two replies that name the same answer are a verdict; else a tie."""
+        pairs = [
+            (i, k, a, b)
+            for i, (ours, theirs) in enumerate(zip(own, baseline, strict=True))
+            for k, (a, b) in enumerate(zip(ours, theirs, strict=True))
+            if a != b
+        ]
+        requests = [self._request(prompts[i], *two) for i, _, a, b in pairs for two in ((a, b), (b, a))]
+        choices = self._choose(requests)
+        outcomes = [[0.5] * len(ours) for ours in own]
+        split = unread = 0
+        for (i, k, _, _), one, other in zip(pairs, choices[::2], choices[1::2], strict=True):
+            turned: Choice = {"first": "second", "second": "first"}.get(other, other)  # pyright: ignore[reportAssignmentType]
+            if "unread" in (one, turned):
+                unread += 1
+            elif one != turned:
+                split += 1
+            else:
+                outcomes[i][k] = {"first": 1.0, "second": 0.0}.get(one, 0.5)
+        return Verdicts(outcomes, split, unread)
+
+    def _request(self, prompt: Prompt, first: str, second: str) -> bytes:
+        spoken = "\n\n".join(f"{message.role}: {message.content}" for message in prompt.messages)
+        asked = ASK.format(prompt=spoken, first=first, second=second)
+        body = {
+            "model": self.config.model,
+            "messages": [{"role": "user", "content": asked}],
+            "temperature": 0,
+            "max_tokens": self.config.max_tokens,
+        }
+        return json.dumps(body).encode()
+
+    def _choose(self, requests: Sequence[bytes]) -> list[Choice]:
+        keys = [hashlib.sha256(self.config.base_url.encode() + request).hexdigest() for request in requests]
+        missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in self.known}
+        if missing:
+            self.memory.parent.mkdir(parents=True, exist_ok=True)
+            pool, lock = ThreadPoolExecutor(self.config.parallel), Lock()
+            with self.memory.open("a", encoding="utf-8") as file:
+
+                def ask(key: str, request: bytes) -> None:
+                    reply = self._ask(request)
+                    with lock:
+                        self.known[key] = reply
+                        file.write(json.dumps({"key": key, "reply": reply}) + "\n")
+                        file.flush()
+
+                asked = [pool.submit(ask, *each) for each in missing.items()]
+                try:
+                    for future in track(as_completed(asked), "judging", len(asked)):
+                        future.result()
+                finally:
+                    pool.shutdown(cancel_futures=True)  # those under way are still written
+        return [read_reply(self.known[key]) for key in keys]
+
+    def _ask(self, body: bytes) -> str:
+        url = f"{self.config.base_url.rstrip('/')}/chat/completions"
+        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self.key}"} if self.key else {})}
+        for attempt in range(ATTEMPTS):
+            try:
+                request = urllib.request.Request(url, body, headers)
+                with urllib.request.urlopen(request, timeout=self.config.timeout) as response:
+                    return str(json.load(response)["choices"][0]["message"]["content"] or "")
+            except urllib.error.HTTPError as error:
+                said, lasting = (
+                    f"HTTP {error.code}: {error.read(300).decode(errors='replace')}",
+                    error.code not in PASSING,
+                )
+            except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+                said, lasting = str(getattr(error, "reason", error)), False
+            except (ValueError, KeyError, IndexError, TypeError) as error:
+                said, lasting = f"its reply is no chat completion ({type(error).__name__}: {error})", True
+            if lasting or attempt == ATTEMPTS - 1:
+                raise RunError(f"judge {url}: {said}. What it has answered is kept: the same command carries on")
+            time.sleep(PAUSE * 2**attempt)
+        raise AssertionError
+
+
+def read_reply(reply: str) -> Choice:
+    """The last of the words A, B and tie: a judge that thinks aloud ends with its verdict."""
+    words = _WORD.findall(reply)
+    # "a" is an article, too: a small one counts only where it is all that was said
+    words = [word for word in words if word != "a" or reply.strip(" .\n") == "a"]
+    if not words:
+        return "unread"
+    choices: dict[str, Choice] = {"a": "first", "b": "second", "tie": "tie"}
+    return choices[words[-1].lower()]
+
+
+def _read_memory(path: Path) -> dict[str, str]:
+    """Whole lines; a last one without its end was cut by a kill, and is taken out so that the next begins anew."""
+    if not path.exists():
+        return {}
+    text = path.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if len(whole) < len(text):
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    try:
+        lines = [json.loads(line) for line in whole.splitlines()]
+        return {line["key"]: line["reply"] for line in lines}
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path}: not the replies of a judge ({error}). Move it away, and they are asked for anew"
+        ) from None

@@ -1,0 +1,100 @@
+"""The settings of `planish compare`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import model_validator
+
+from planish.base.config import Config, Field
+from planish.models.load import ModelConfig
+from planish.rollout.sample import SamplingConfig
+
+NAME = re.compile(r"\w[\w.+-]*")
+
+
+class GoldJudge(Config):
+    """The rules of the world that the prompts are of."""
+
+    name: Literal["gold"] = "gold"
+    world: str = Field(description="the folder of the world, as `planish world make` wrote it")
+
+
+class RewardJudge(Config):
+    """A reward model."""
+
+    name: Literal["reward"] = "reward"
+    path: str = Field(description="a run of `planish reward`, or its model folder")
+
+
+class ServedJudge(Config):
+    """A model that is asked."""
+
+    name: Literal["served"] = "served"
+    base_url: str = Field(description="an OpenAI-compatible server: http://127.0.0.1:8000/v1")
+    model: str = Field(description="the name that the server knows it by")
+    key_variable: str | None = Field(default=None, description="the environment variable that holds the server's key")
+    max_tokens: int = Field(default=16, ge=1, description="of its reply; one that thinks aloud needs thousands")
+    parallel: int = Field(default=4, ge=1, description="requests at once")
+    timeout: float = Field(default=120.0, gt=0, description="seconds to wait for a reply")
+
+
+Judge = Annotated[GoldJudge | RewardJudge | ServedJudge, Field(discriminator="name")]
+
+
+class BestOf(Config):
+    reward: str = Field(description="the reward model that chooses: a run of `planish reward`, or its model folder")
+    n: int = Field(default=16, ge=2, description="answers of the baseline to choose from")
+    temperature: float = Field(default=1.0, gt=0, description="at which they are sampled")
+
+    @property
+    def name(self) -> str:
+        return f"best-of-{self.n}"
+
+
+class CompareConfig(Config):
+    models: dict[str, ModelConfig] = Field(min_length=1, description="the models, by name; letters, digits and . + - _")
+    baseline: str | None = Field(
+        default=None, description="the model that others are held against; absent is the first"
+    )
+    prompts: str = Field(description="a file of prompts, or of demonstrations of any known format")
+    format: str = Field(default="auto", description="how to read the file; auto recognises it")
+    limit: int | None = Field(default=None, ge=1, description="so many prompts, drawn by the seed; absent is all")
+    judge: Judge = Field(description="who says which answer is better")
+    num_samples: int = Field(default=1, ge=1, description="answers of each model to each prompt")
+    sampling: SamplingConfig = Field(default=SamplingConfig(), description="how they are sampled")
+    best_of: BestOf | None = Field(default=None, description="a further system: the best of n answers of the baseline")
+    reference: str | None = Field(
+        default=None, description="the model to which each one's KL is estimated: a run, or a Hugging Face folder"
+    )
+    out: str = Field(description="the folder to write")
+    seed: int = Field(default=0, description="of the draw of prompts")
+    micro_tokens: int = Field(default=8192, ge=1, description="tokens of one forward pass for the KL")
+    device: str = Field(default="auto", description="cpu, cuda, or auto")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if wrong := [name for name in self.models if not NAME.fullmatch(name)]:
+            raise ValueError(f"models.{wrong[0]}: names files: letters, digits and . + - _ alone")
+        if len(self.models) == 1 and self.best_of is None:
+            raise ValueError(f"models: {self.base} has nothing to be compared to: name another, or set best_of")
+        if self.baseline is not None and self.baseline not in self.models:
+            raise ValueError(f"baseline={self.baseline}: there are {', '.join(self.models)}")
+        if self.best_of is not None and self.best_of.name in self.models:
+            raise ValueError(f"models.{self.best_of.name}: is the name of the system that best_of adds")
+        if self.num_samples > 1 and self.sampling.temperature == 0:
+            raise ValueError(
+                f"num_samples={self.num_samples}: at temperature 0 all would be the same; set sampling.temperature"
+            )
+        plain = self.sampling.temperature == 1 and self.sampling.top_p == 1 and self.sampling.top_k == 0
+        if self.reference is not None and not plain:
+            raise ValueError(
+                "reference: the KL is estimated from samples of the model itself: set sampling.temperature=1, and leave "
+                "out top_p and top_k"
+            )
+        return self
+
+    @property
+    def base(self) -> str:
+        return self.baseline or next(iter(self.models))

@@ -1,0 +1,236 @@
+"""Models side by side, read from what `planish compare` wrote: comparison.json (planish.evaluate.win_rate.Comparison says what
+is in it) and answers.jsonl. No statistic is worked out anew here."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from planish.base.errors import RunError
+from planish.evaluate.ranking_shapes import Estimate
+from planish.evaluate.win_rate import Comparison, System
+from planish.report.comparison_figures import HALF, figures_of, kl_text, mean_text, others_of, span_text
+from planish.report.figures import Figure
+from planish.report.sentences import count_text, listed, percent
+from planish.report.verdicts import KINDS, TERMS, Verdict, worth
+
+FILE, ANSWERS = "comparison.json", "answers.jsonl"
+SHOWN = 12  # prompts whose answers stand side by side, taken at even distances
+OUTCOMES = {1.0: "won", 0.5: "tied", 0.0: "lost"}
+JUDGES = {"gold": "the rules of the world", "reward": "a reward model", "served": "a model that was asked"}
+
+_SHAPE = TypeAdapter(Comparison)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One system's answer, in the words of the page; `verdict` is the world's, where it judged."""
+
+    name: str
+    text: str
+    ended: bool
+    note: str
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    prompt: list[dict[str, str]]
+    answers: list[Said]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    title: str
+    baseline: str
+    says: str
+    columns: list[str]
+    rows: list[list[str]]
+    how: str
+    figures: dict[str, Figure]  # by the id of its place on the page
+    kinds: list[tuple[str, int, list[str]]]  # what was asked, of how many prompts, utility of each system
+    terms: list[tuple[str, list[str]]]  # what utility is the sum of, over all prompts
+    systems: list[str]
+    meanings: dict[str, str]  # of kinds and terms
+    asked: list[Asked]
+
+
+def is_comparison(folder: Path) -> bool:
+    return (folder / FILE).is_file()
+
+
+def comparison_section(folder: Path, place: str) -> Section:
+    """What the page says of one folder that `planish compare` wrote. `place` begins the ids of its figures."""
+    found = read_comparison(folder / FILE)
+    first = found.systems[0]
+    kinds = [name for name in first.kinds if name != "all"]
+    terms = [term for term in TERMS if any(term in each.kinds["all"].terms for each in found.systems if each.kinds)]
+    columns, rows = _table(found)
+    return Section(
+        title=f"{listed([each.name for each in others_of(found)])} against {found.baseline}",
+        baseline=found.baseline,
+        says=_says(found),
+        columns=columns,
+        rows=rows,
+        how=_how(found),
+        figures={f"{place}-{name}": figure for name, figure in figures_of(found).items()},
+        kinds=[
+            (kind, first.kinds[kind].prompts, [mean_text(each.kinds[kind].utility) for each in found.systems])
+            for kind in [*kinds, "all"]
+            if kind in first.kinds
+        ],
+        terms=[(term, [worth(each.kinds["all"].terms.get(term, 0.0)) for each in found.systems]) for term in terms],
+        systems=[each.name for each in found.systems],
+        meanings={name: text for name, text in {**KINDS, **TERMS}.items() if name in [*kinds, *terms]},
+        asked=_asked(folder / ANSWERS, found),
+    )
+
+
+def read_comparison(path: Path) -> Comparison:
+    try:
+        text = path.read_text(encoding="utf-8")
+        json.loads(text, parse_constant=_refuse)
+        return _SHAPE.validate_json(text, strict=True)
+    except FileNotFoundError:
+        raise RunError(f"{path}: there is no such file: `planish compare` writes it into its folder out=") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RunError(f"{path}: not what planish compare writes: {where}: {first['msg']}") from None
+    except ValueError as error:
+        raise RunError(f"{path}: not valid JSON: {error}") from None
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is no number")
+
+
+# Words
+
+
+def _says(found: Comparison) -> str:
+    clauses = [_clause(each) for each in others_of(found)]
+    asked = f"Over {count_text(found.prompts, 'prompt')}, judged by {JUDGES[found.judge['name']]}"
+    return f"{asked}, and held against {found.baseline}: {'; '.join(clauses)}.{_lengthy(found)}"
+
+
+def _clause(system: System) -> str:
+    assert system.against is not None
+    rate = system.against.rate
+    verdict = {1: "better", -1: "worse", 0: "no difference can be told"}[_side(rate)]
+    return f"{system.name} wins {percent(rate.value)} ({span_text(rate)}), {verdict}"
+
+
+def _lengthy(found: Comparison) -> str:
+    """Who owes its lead, or its lag, to length."""
+    moved = [
+        each.name
+        for each in others_of(found)
+        if each.against and each.length_controlled and _side(each.against.rate) != _side(each.length_controlled)
+    ]
+    if not moved:
+        return ""
+    return f" At equal length the verdict on {listed(moved)} is another: see the table."
+
+
+def _side(rate: Estimate) -> int:
+    """Of one half the whole interval is on: above 1, below -1, on neither 0."""
+    if rate.low is None or rate.high is None:
+        return 0
+    return int(rate.low > HALF) - int(rate.high < HALF)
+
+
+def _how(found: Comparison) -> str:
+    sampling = found.sampling
+    way = f"at temperature {sampling['temperature']:g}" if sampling["temperature"] else "greedily"
+    several = f", {found.num_samples} answers to each prompt" if found.num_samples > 1 else ""
+    says = (
+        f"Sampled {way} in at most {sampling['max_completion_tokens']:,} tokens{several}, from {found.prompts_file}. A tie is "
+        f"half a win. Intervals are of {found.level:.0%} and clustered by prompt: of win rates that of Agresti and Coull, of "
+        "means the normal one. At equal length: the win rate that a logistic model of the verdicts gives where both answers are "
+        "as long (Dubois et al. 2024); left out where one system nearly always writes more, for then the data do not say it. "
+        "Ended is the share of answers that did not stop at the limit of tokens."
+    )
+    if any(each.gain for each in found.systems):
+        says += " Gain is the score less the baseline's on the same prompt."
+    split, unread = (sum(getattr(each, name) for each in found.systems) for name in ("split", "unread"))
+    if found.judge["name"] == "served":
+        says += (
+            f" The judge is {found.judge['model']}, asked in both orders; {count_text(split, 'verdict')} changed with the order "
+            f"and {count_text(unread, 'reply', 'replies')} could not be read: these count as ties."
+        )
+    if found.judge["name"] == "reward":
+        says += f" The reward model is {found.judge['path']}."
+    if any(each.kl for each in found.systems):
+        says += f" KL is to {found.reference}, in nats an answer: the mean of ln(model/reference) over the model's own answers."
+    return says
+
+
+# Table
+
+
+def _table(found: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Columns that hold something, the system's name first."""
+    columns = {
+        "System": [each.name for each in found.systems],
+        "wins": [_rate(each.against.rate if each.against else None) for each in found.systems],
+        "at equal length": [_rate(each.length_controlled) for each in found.systems],
+        "won, tied, lost": [_counts(each) for each in found.systems],
+        "score": [mean_text(each.score) if each.score else "" for each in found.systems],
+        "gain": [mean_text(each.gain) if each.gain else "" for each in found.systems],
+        "KL": [_kl(each) for each in found.systems],
+        "tokens": [f"{each.length.value:.1f}" for each in found.systems],
+        "ended": [percent(each.ended, 0) for each in found.systems],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    return list(shown), [[cell or "–" for cell in row] for row in zip(*shown.values(), strict=True)]
+
+
+def _rate(found: Estimate | None) -> str:
+    return f"{percent(found.value)} ({span_text(found)})" if found else ""
+
+
+def _counts(system: System) -> str:
+    found = system.against
+    return f"{found.wins:,}, {found.ties:,}, {found.losses:,}" if found else ""
+
+
+def _kl(system: System) -> str:
+    if system.kl is not None:
+        return kl_text(system.kl)
+    return f"at most {system.kl_at_most:.2f}" if system.kl_at_most is not None else ""
+
+
+# Answers
+
+
+def _asked(path: Path, found: Comparison) -> list[Asked]:
+    if not path.is_file():
+        return []
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        every = max(1, math.ceil(len(lines) / SHOWN))
+        return [
+            Asked(line["prompt"], [_said(each.name, line["answers"][each.name][0]) for each in found.systems])
+            for line in lines[::every]
+        ]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise RunError(f"{path}: not the answers of this comparison ({type(error).__name__}: {error})") from None
+
+
+def _said(name: str, answer: Mapping[str, Any]) -> Said:
+    parts = [OUTCOMES[answer["outcome"]]] if "outcome" in answer else []
+    verdict = None
+    if "label" in answer:
+        verdict = Verdict(answer["kind"], answer["label"], answer["score"], answer["terms"], answer["reasons"])
+    elif "score" in answer:
+        parts.append(f"score {worth(answer['score'])}")
+    parts.append(count_text(answer["tokens"], "token"))
+    parts.append("ended by itself" if answer["ended"] else "stopped at the limit of tokens")
+    return Said(name, answer["text"], answer["ended"], ", ".join(parts), verdict)

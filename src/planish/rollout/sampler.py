@@ -1,0 +1,110 @@
+"""Who draws the completions of rollouts: this process, from the very weights being trained, or a server (server.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from transformers import GenerationConfig, PreTrainedModel
+
+from planish.base.rng import seed_at
+from planish.models.forward import CausalLM
+from planish.rollout.decode import Choosing, Drawn, Request, decode, why_not_decodable
+from planish.rollout.sample import generating
+
+
+class Sampler(Protocol):
+    """Draws completions, each with noise that its own place keys, so that neighbours do not change it."""
+
+    def draw(
+        self,
+        prompts: Sequence[Sequence[int]],
+        requests: Sequence[Request],
+        choosing: Choosing,
+        most_tokens: int,
+        stop_token_ids: Sequence[int],
+    ) -> list[Drawn]:
+        """A completion for each request, in their order, of at most `most_tokens`, the stop token included."""
+        ...
+
+    def update(self, policy: CausalLM) -> None:
+        """From now on completions come from these weights."""
+        ...
+
+
+class OwnSampler:
+    """Samples with the policy itself: by decode.py, or with transformers' generate where that cannot serve the model."""
+
+    def __init__(self, policy: CausalLM) -> None:
+        self.policy = policy
+
+    def draw(
+        self,
+        prompts: Sequence[Sequence[int]],
+        requests: Sequence[Request],
+        choosing: Choosing,
+        most_tokens: int,
+        stop_token_ids: Sequence[int],
+    ) -> list[Drawn]:
+        if why_not_decodable(self.policy) is None:
+            return decode(self.policy, prompts, requests, choosing, most_tokens, stop_token_ids)
+        with generating(self.policy.model), _without_defaults(self.policy.model):
+            return [
+                _generated(self.policy, prompts[request.prompt], request, choosing, most_tokens, stop_token_ids)
+                for request in requests
+            ]
+
+    def update(self, policy: CausalLM) -> None:
+        """Nothing is to be done where the weights are shared; another policy takes the place of the first."""
+        self.policy = policy
+
+
+@contextmanager
+def _without_defaults(model: PreTrainedModel) -> Generator[None]:
+    """A model's folder may ask for a repetition penalty and the like: it would sample from what is not the policy."""
+    own: Any = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
+
+
+@torch.no_grad()
+def _generated(
+    policy: CausalLM,
+    prompt: Sequence[int],
+    request: Request,
+    choosing: Choosing,
+    most_tokens: int,
+    stop_token_ids: Sequence[int],
+) -> Drawn:
+    """One completion by transformers' generate. Its log-probabilities are those before top-p and top-k, as ours are."""
+    choice: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    if choosing.temperature > 0:
+        choice = {
+            "do_sample": True,
+            "temperature": choosing.temperature,
+            "top_p": choosing.top_p,
+            "top_k": choosing.top_k,
+        }
+    ids = torch.tensor([list(prompt)], device=policy.model.device)
+    generator: Any = policy.model
+    with torch.random.fork_rng(), policy.precision():
+        torch.manual_seed(seed_at(*request.place))
+        output = generator.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=most_tokens,
+            eos_token_id=list(stop_token_ids) or None,
+            pad_token_id=0,  # a single sequence is never padded
+            return_dict_in_generate=True,
+            output_logits=True,
+            **choice,
+        )
+    tokens_L = output.sequences[0, len(prompt) :]
+    logits_LV = torch.cat(output.logits).double() / (choosing.temperature or 1.0)
+    logprobs_L = torch.log_softmax(logits_LV, 1).gather(1, tokens_L[:, None]).squeeze(1)
+    return Drawn(tuple(tokens_L.tolist()), tuple(logprobs_L.tolist()))

@@ -1,0 +1,266 @@
+"""Sampling from a vLLM server, which holds its own copy of the policy and receives new weights while it runs.
+
+    VLLM_SERVER_DEV_MODE=1 vllm serve runs/sft/model --host 127.0.0.1 --served-model-name policy \
+        --logprobs-mode processed_logprobs
+
+Each completion is one request with a seed of its own, made from its place. vLLM groups requests as they come, so rounding, and
+with it now and then a token, may differ from one draw to the next. Weights go over as safetensors in a folder that both sides
+see. Tried with vLLM 0.32.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from peft.tuners.lora import LoraLayer
+from pydantic import model_validator
+from torch import Tensor
+
+from planish.base.config import Config, Field
+from planish.base.distributed import all_sum, is_main
+from planish.base.errors import ConfigError, ModelError, PlanishError, RunError
+from planish.base.files import new_folder
+from planish.base.rng import seed_at
+from planish.models.attention import attention_in_use
+from planish.models.forward import CausalLM
+from planish.models.sharding import whole_weights
+from planish.rollout.decode import Choosing, Drawn, Request
+
+START = "VLLM_SERVER_DEV_MODE=1 vllm serve … --logprobs-mode processed_logprobs"
+
+
+class ServerConfig(Config):
+    base_url: str = Field(default="http://127.0.0.1:8000", description="where the server listens, without /v1")
+    model: str = Field(description="the name under which it serves the policy")
+    weights_folder: str = Field(description="new weights are written here; the server sees it under the same path")
+    api_key_env: str | None = Field(default=None, description="the environment variable that holds the server's key")
+    timeout: float = Field(default=600.0, gt=0, description="seconds for one completion, or for taking new weights")
+    concurrency: int = Field(default=64, ge=1, description="completions asked for at once")
+    allow_remote: bool = Field(default=False, description="the server may be on another machine")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> ServerConfig:
+        url = urlsplit(self.base_url)
+        if url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/") or url.port == 0:
+            raise ValueError(f"base_url={self.base_url!r} is no http://host:port; leave out any path, /v1 too")
+        if not self.allow_remote and not _loopback(url.hostname):
+            raise ValueError(
+                f"base_url={self.base_url!r} is on another machine, which would see every prompt: set allow_remote to allow it"
+            )
+        return self
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class ServedSampler:
+    """A `Sampler` (sampler.py). It checks the server before the first completion, and the vocabulary before the first update.
+
+    >>> sampler = ServedSampler(ServerConfig(model="policy", weights_folder="/dev/shm/policy"))
+    >>> sampler.update(policy)
+    >>> drawn = sampler.draw(prompts, requests, Choosing(1.0, 1.0, 0), 128, (stop_token_id,))
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self.headers = {"Content-Type": "application/json"}
+        if config.api_key_env is not None:
+            if not (key := os.environ.get(config.api_key_env)):
+                raise ConfigError(f"api_key_env={config.api_key_env}: there is no such environment variable")
+            self.headers["Authorization"] = f"Bearer {key}"
+        self.most_tokens: int | None = None  # of prompt and completion; known once the server has been checked
+        self.vocab_size: int | None = None
+
+    def draw(
+        self,
+        prompts: Sequence[Sequence[int]],
+        requests: Sequence[Request],
+        choosing: Choosing,
+        most_tokens: int,
+        stop_token_ids: Sequence[int],
+    ) -> list[Drawn]:
+        """A completion for each request, in their order; `Sampler.draw`.
+
+        top_p and top_k are refused: the log-probabilities that vLLM then gives are those after the cut."""
+        if choosing.top_p < 1 or choosing.top_k:
+            raise ConfigError(
+                f"top_p={choosing.top_p}, top_k={choosing.top_k}: a server samples from all tokens, as it would give "
+                "log-probabilities only after the cut. Set top_p=1 and top_k=0, or sample without a server"
+            )
+        longest = max((len(prompts[request.prompt]) for request in requests), default=0) + most_tokens
+        if longest > (room := self._room()):
+            raise RunError(
+                f"{self.config.base_url}: a prompt and its completion may take {longest} tokens, the server has room for {room}. "
+                f"Start it with --max-model-len {longest}, or lower max_completion_tokens"
+            )
+
+        def one(request: Request) -> Drawn:
+            body = self._body(prompts[request.prompt], choosing.temperature, most_tokens, seed_at(*request.place))
+            return self._complete({**body, "stop_token_ids": list(stop_token_ids)})
+
+        with ThreadPoolExecutor(self.config.concurrency) as pool:
+            return list(pool.map(one, requests))
+
+    def update(self, policy: CausalLM) -> None:
+        """Writes the weights, lets running completions end, and has the server read the weights and forget its cache. All ranks
+        call it; the main one acts."""
+        weights = whole_weights(policy)
+        failure: Exception | None = None
+        if is_main():
+            try:
+                self._hand_over(policy, weights)
+            except PlanishError as error:
+                failure = error
+            except OSError as error:
+                failure = RunError(f"weights_folder={self.config.weights_folder}: cannot be written: {error}")
+        if all_sum(float(failure is not None)):  # the other ranks learn of it
+            raise failure or RunError(f"{self.config.base_url}: the main rank could not hand over the weights")
+
+    def _hand_over(self, policy: CausalLM, weights: dict[str, Tensor]) -> None:
+        self._room()
+        self._check_vocabulary(policy.config.get_text_config().vocab_size)
+        folder = Path(self.config.weights_folder).resolve()
+        with new_folder(folder) as partial:
+            own_attention = attention_in_use(policy.model)
+            policy.model.save_pretrained(partial, state_dict=_merged(policy, weights))
+            policy.model.set_attn_implementation(own_attention)
+        # The pause empties the prefix cache: without it, prompts seen before would keep the keys and values of the old
+        # weights. After a failure the server stays paused, so that nobody samples from half of the new ones.
+        self._call("/pause?mode=wait", {})
+        self._call("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}})
+        self._call("/resume", {})
+
+    def _room(self) -> int:
+        """The most tokens of a prompt with its completion. The server is asked once, and checked."""
+        if self.most_tokens is None:
+            lengths = {each["id"]: each.get("max_model_len") for each in self._call("/v1/models")["data"]}
+            if self.config.model not in lengths:
+                served = ", ".join(lengths) or "nothing"
+                raise RunError(f"{self.config.base_url}: serves {served}, not model={self.config.model}")
+            if (length := lengths[self.config.model]) is None:
+                raise RunError(f"{self.config.base_url}: is no vLLM: it does not say how long its texts may be")
+            # The only token left has probability 1: what it samples from, or what the model said before?
+            (logprob,) = self._complete({**self._body([0], 1.0, 1, 0), "top_k": 1}).logprobs
+            if abs(logprob) > 1e-6:
+                raise RunError(
+                    f"{self.config.base_url}: its log-probabilities are not those of what it samples from. Start it with "
+                    "--logprobs-mode processed_logprobs"
+                )
+            self.most_tokens = int(length)
+        return self.most_tokens
+
+    def _check_vocabulary(self, size: int) -> None:
+        """The server knows the policy's last token, and none beyond it. There is no call that says how many it has."""
+        if self.vocab_size != size:
+            last, beyond = (
+                self._ask("/v1/completions", self._body([token], 0.0, 1, 0))[0] for token in (size - 1, size)
+            )
+            if (last, beyond) != (200, 400):
+                than = "fewer" if last != 200 else "more"
+                raise RunError(
+                    f"{self.config.base_url}: its model has {than} tokens than the policy, which has {size}. Start it with "
+                    "the model that is being trained"
+                )
+            self.vocab_size = size
+
+    def _body(self, prompt: Sequence[int], temperature: float, most_tokens: int, seed: int) -> dict[str, Any]:
+        """A request for one completion. What a model's own generation_config.json would otherwise add is set to do nothing."""
+        return {
+            "model": self.config.model,
+            "prompt": list(prompt),
+            "max_tokens": most_tokens,
+            "temperature": temperature,
+            "seed": seed,
+            "logprobs": 0,  # of the sampled token alone
+            "return_token_ids": True,
+            "ignore_eos": True,  # stops are those that we name
+            "top_p": 1.0,
+            "top_k": 0,
+            "min_p": 0.0,
+            "repetition_penalty": 1.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+        }
+
+    def _complete(self, body: dict[str, Any]) -> Drawn:
+        (choice,) = self._call("/v1/completions", body)["choices"]
+        tokens, logprobs = choice.get("token_ids"), (choice.get("logprobs") or {}).get("token_logprobs")
+        if tokens is None or logprobs is None or len(tokens) != len(logprobs):
+            lacking = "its token ids" if tokens is None else "the log-probability of each token"
+            raise RunError(
+                f"{self.config.base_url}: a completion came without {lacking}. planish was tried with vLLM 0.32"
+            )
+        if len(tokens) < body["max_tokens"] and choice.get("finish_reason") != "stop":
+            raise RunError(f"{self.config.base_url}: a completion was cut short: {choice.get('finish_reason')}")
+        return Drawn(tuple(tokens), tuple(logprobs))
+
+    def _call(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        status, text = self._ask(path, body)
+        if status == 404 and not path.startswith("/v1"):
+            raise RunError(f"{self.config.base_url}{path}: it takes no new weights. Start it with {START}")
+        if status != 200:
+            raise RunError(f"{self.config.base_url}{path}: answered {status}: {_message(text)}")
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise RunError(f"{self.config.base_url}{path}: is no vLLM: it answered {text[:80]!r}") from None
+
+    def _ask(self, path: str, body: dict[str, Any] | None) -> tuple[int, str]:
+        """Status and text. Proxies and redirects are not followed: prompts and key go to the server named and nowhere else."""
+        url = urlsplit(self.config.base_url)
+        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        connection = kind(url.hostname or "", url.port, timeout=self.config.timeout)
+        try:
+            content = None if body is None else json.dumps(body)
+            connection.request("GET" if body is None else "POST", path, content, self.headers)
+            response = connection.getresponse()
+            return response.status, response.read().decode("utf-8", "replace")
+        except TimeoutError:
+            raise RunError(
+                f"{self.config.base_url}{path}: no answer within timeout={self.config.timeout:g} seconds"
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise RunError(
+                f"{self.config.base_url}: no server answers there ({str(error) or type(error).__name__}). Start it: {START}"
+            ) from None
+        finally:
+            connection.close()
+
+
+def _message(text: str) -> str:
+    try:
+        return str(json.loads(text)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return text[:200]
+
+
+def _merged(policy: CausalLM, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights under the names of the plain model: updates of LoRA are added to what they stand beside."""
+    weights = dict(weights)
+    for name, module in policy.model.named_modules():
+        if not isinstance(module, LoraLayer):
+            continue
+        ((adapter, scaling),) = module.scaling.items()
+        low, high = (weights.pop(f"{name}.{part}.{adapter}.weight", None) for part in ("lora_A", "lora_B"))
+        if low is None or high is None or low.dim() != 2:
+            raise ModelError(
+                f"{name}: LoRA on this kind of module does not go to a server: leave it out of lora.targets"
+            )
+        update = scaling * (high @ low)
+        weight = weights.pop(f"{name}.base_layer.weight")
+        weights[f"{name}.weight"] = weight + (update.T if getattr(module, "fan_in_fan_out", False) else update)
+        if (bias := weights.pop(f"{name}.base_layer.bias", None)) is not None:
+            weights[f"{name}.bias"] = bias
+    return weights

@@ -1,0 +1,339 @@
+"""Models side by side: the real command on tiny models, with each kind of judge."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from planish.base.config import load_config
+from planish.base.errors import ConfigError, DataError, RunError
+from planish.cli import main
+from planish.cli_compare import names_of
+from planish.data.rows import Message, Origin, Prompt
+from planish.methods import compare as module
+from planish.methods import compare_answers
+from planish.methods.best_of_n import kl_of_best
+from planish.methods.compare import CompareConfig, compare
+from planish.methods.compare_judges import Scores, Served, read_reply, reward_scores, verdicts_of_scores
+from planish.methods.compare_settings import ServedJudge
+from planish.methods.reward_model import RewardConfig, reward_model
+from planish.models.load import ModelConfig, load_model, load_tokenizer, save_model
+from planish.world.make import make_world, open_world
+from worlds import ci_config
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def other(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with other weights."""
+    model, tokenizer = load_model(ModelConfig(path=str(tiny_model)), CPU), load_tokenizer(tiny_model)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(1)
+        for parameter in model.parameters():
+            parameter += 0.03 * torch.randn_like(parameter)
+    save_model(model, tokenizer, folder := tmp_path_factory.mktemp("models") / "other")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reward(tiny_model: Path, tiny_data: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    values = {"model.path": str(tiny_model), "data.sources": {"compared": {"path": tiny_data["compared"]}}, "steps": 3}
+    out = tmp_path_factory.mktemp("reward") / "rm"
+    return reward_model(load_config(RewardConfig, values={**values, "out": str(out), "optim.lr": 1e-2}))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_world(ci_config(), tmp_path_factory.mktemp("worlds") / "ci").path
+
+
+@pytest.fixture
+def given(tiny_model: Path, other: Path, reward: Path, tmp_path: Path) -> dict[str, Any]:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps({"prompt": f"say {i} red"}) + "\n" for i in range(25)))
+    return {
+        "models": {"first": {"path": str(tiny_model)}, "second": {"path": str(other)}},
+        "prompts": str(prompts),
+        "judge": {"name": "reward", "path": str(reward)},
+        "sampling.max_completion_tokens": 6,
+        "out": str(tmp_path / "out"),
+    }
+
+
+def config(values: dict[str, Any], **changes: Any) -> CompareConfig:
+    return load_config(CompareConfig, values={**values, **changes})
+
+
+def lines_of(out: Any) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (Path(out) / "answers.jsonl").read_text().splitlines()]
+
+
+SAMPLED = {"sampling.temperature": 1.0, "num_samples": 3}
+
+
+# What comes out
+
+
+def test_win_rate_is_that_of_the_scores_in_the_file(given: dict[str, Any]) -> None:
+    found = compare(config(given, **SAMPLED))
+    first, second = found.systems
+    assert first.against is None
+    assert second.against is not None
+    credit = [
+        (np.sign(b["score"] - a["score"]) + 1) / 2
+        for line in lines_of(given["out"])
+        for a, b in zip(line["answers"]["first"], line["answers"]["second"], strict=True)
+    ]
+    assert len(credit) == 25 * 3
+    assert second.against.rate.value == pytest.approx(np.mean(credit))
+    assert second.against.wins == credit.count(1)
+    assert second.gain is not None
+    assert second.score is not None
+    assert first.score is not None
+    assert second.gain.value == pytest.approx(second.score.value - first.score.value)
+    written = json.loads((Path(given["out"]) / "comparison.json").read_text())
+    assert written["systems"][1]["against"]["rate"]["value"] == second.against.rate.value
+
+
+def test_model_against_itself_is_a_tie_throughout(given: dict[str, Any], tiny_model: Path) -> None:
+    twin = {**given, "models": {name: {"path": str(tiny_model)} for name in ("one", "two")}}
+    found = compare(config(twin, **SAMPLED))  # the noise of an answer comes from its place, so they say the same
+    against = found.systems[1].against
+    assert against is not None
+    assert (against.wins, against.ties, against.losses) == (0, 75, 0)
+    assert against.rate.value == 0.5
+
+
+def test_kl_to_itself_is_none_and_to_another_is_the_mean_log_ratio(given: dict[str, Any], tiny_model: Path) -> None:
+    found = compare(config(given, **SAMPLED, **{"reference": str(tiny_model)}))
+    own, its = (each.kl for each in found.systems)
+    assert own is not None
+    assert its is not None
+    assert own.value == pytest.approx(0, abs=1e-9)
+    ratios = [each["log_ratio"] for line in lines_of(given["out"]) for each in line["answers"]["second"]]
+    assert its.value == pytest.approx(np.mean(ratios))
+    assert its.low is not None
+    assert its.low > 0
+
+
+def test_kl_agrees_with_the_models_own_logits(given: dict[str, Any], tiny_model: Path, other: Path) -> None:
+    """One answer of one prompt, its log-ratio from the plain forward passes of both models."""
+    values = config(given, **{"sampling.temperature": 1.0, "limit": 1, "reference": str(tiny_model)})
+    policy, reference = (compare_answers.Policy(ModelConfig(path=str(path)), CPU) for path in (other, tiny_model))
+    prompt = policy.encode(module._prompts(values))[0]
+    [[completion]] = policy.sample([prompt], values.sampling, 1, 0)
+    tokens = torch.tensor([[*prompt, *completion.tokens]])
+    sums: list[float] = []
+    for path in (other, tiny_model):
+        logits = load_model(ModelConfig(path=str(path)), CPU)(input_ids=tokens).logits[0, len(prompt) - 1 : -1]
+        sums.append(torch.log_softmax(logits, -1).gather(1, tokens[0, len(prompt) :, None]).sum().item())
+    [found] = compare_answers.log_ratios(policy, reference, [prompt], [[completion]], 256)
+    assert found == pytest.approx(sums[0] - sums[1], abs=1e-4)
+
+
+def test_best_of_n_scores_more_than_the_baseline_and_knows_its_kl(
+    given: dict[str, Any], tiny_model: Path, reward: Path
+) -> None:
+    changes = {"best_of": {"reward": str(reward), "n": 8}, "reference": str(tiny_model)}
+    found = compare(config(given, **SAMPLED, **changes))
+    assert [each.name for each in found.systems] == ["first", "second", "best-of-8"]
+    best = found.systems[-1]
+    assert best.gain is not None
+    assert best.gain.low is not None
+    assert best.gain.low > 0
+    assert best.against is not None
+    # chosen among 8 draws of their own, the best beats one more draw in 8 of 9 cases, were there no ties
+    assert best.against.rate.value == pytest.approx(8 / 9, abs=0.1)
+    assert best.kl_at_most == kl_of_best(8)
+    assert best.kl is None
+
+
+def test_gold_judge_tells_utility_by_kind(given: dict[str, Any], world: Path) -> None:
+    changes = {"prompts": str(world / "prompts" / "test.jsonl"), "limit": 12}
+    found = compare(config(given, judge={"name": "gold", "world": str(world)}, **changes))
+    asked = {line["answers"]["first"][0]["kind"] for line in lines_of(given["out"])}
+    assert [*found.systems[0].kinds] == [*sorted(asked), "all"]
+    kinds = [found.systems[1].kinds[kind] for kind in asked]
+    assert sum(kind.prompts for kind in kinds) == found.prompts == 12
+    total = sum(kind.utility.value * kind.prompts for kind in kinds) / 12
+    assert found.systems[1].kinds["all"].utility.value == pytest.approx(total)
+    for kind in kinds:  # the terms are what the utility is the sum of
+        assert sum(kind.terms.values()) == pytest.approx(kind.utility.value, abs=1e-5)
+    assert found.systems[1].score is not None
+    assert found.systems[1].score.value == pytest.approx(total)
+    judge = open_world(world)
+    line = lines_of(given["out"])[3]
+    said = line["answers"]["second"][0]
+    assert said["score"] == pytest.approx(judge.judge(line["prompt"][-1]["content"], said["text"]).utility, abs=1e-6)
+
+
+def test_gold_judge_refuses_a_prompt_of_no_world(given: dict[str, Any], world: Path) -> None:
+    with pytest.raises(DataError, match=r"prompts.jsonl row 1: the world does not know what this asks"):
+        compare(config(given, judge={"name": "gold", "world": str(world)}))
+
+
+# What is kept
+
+
+def test_answers_are_used_again_while_weights_and_settings_are_the_same(
+    given: dict[str, Any], other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moving = shutil.copytree(other, tmp_path / "moving")
+    values = {**given, "models": {**given["models"], "second": {"path": str(moving)}}}
+    asked: list[int] = []
+    monkeypatch.setattr(compare_answers, "sample", lambda *a, **k: asked.append(1) or sample(*a, **k))
+    before = compare(config(values, **SAMPLED))
+    assert len(asked) == 2
+    assert compare(config(values, **SAMPLED)) == before
+    assert len(asked) == 2
+    shutil.rmtree(moving)
+    shutil.copytree(given["models"]["first"]["path"], moving)
+    after = compare(config(values, **SAMPLED))
+    assert len(asked) == 3  # of the second alone
+    assert after.systems[1].against != before.systems[1].against
+    compare(config(values, **{**SAMPLED, "num_samples": 2}))
+    assert len(asked) == 5
+
+
+def test_repeated_prompt_is_one_cluster(given: dict[str, Any]) -> None:
+    file = Path(given["prompts"])
+    file.write_text(file.read_text() * 2)
+    found = compare(config(given))
+    assert found.prompts == 50
+    assert found.systems[1].against is not None
+    assert found.systems[1].against.prompts == 25
+
+
+sample = compare_answers.sample
+
+
+def test_same_text_has_the_same_score_however_often_it_is_said(reward: Path) -> None:
+    prompt = Prompt((Message("user", "say red"),), Origin("made up", 1))
+    texts = {"a": [["red blue", "red"]], "b": [["red", "red blue"]]}
+    found = reward_scores(str(reward), CPU, [prompt], texts)
+    assert found["a"].values[0] == found["b"].values[0][::-1]
+
+
+def test_scores_that_differ_by_rounding_are_a_tie() -> None:
+    found = verdicts_of_scores(Scores([[1.0, 0.3, 2.0]]), Scores([[0.5, 0.1 + 0.2, 3.0]]))
+    assert found.outcomes == [[1.0, 0.5, 0.0]]
+
+
+# A judge that is asked
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[str]]]:
+    """Prefers the longer answer, but of answers of one length the first; fails once."""
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            seen.append(self.headers.get("Authorization", ""))
+            first, second = re.findall(r"<answer .>\n(.*?)\n</answer", body["messages"][0]["content"], re.DOTALL)
+            reply = "A" if len(first) >= len(second) else "B."
+            sent = json.dumps({"choices": [{"message": {"content": reply}}]}).encode()
+            self.send_response(503 if len(seen) == 1 else 200)
+            self.send_header("Content-Length", str(len(sent)))
+            self.end_headers()
+            self.wfile.write(sent)
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}/v1", seen
+        http.shutdown()
+
+
+def test_served_judge_is_asked_in_both_orders_and_never_twice(
+    server: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planish.methods.compare_judges.PAUSE", 0.0)
+    monkeypatch.setenv("A_KEY", "open sesame")
+    url, seen = server
+    judge = ServedJudge(base_url=url, model="m", key_variable="A_KEY")
+    prompt = Prompt((Message("user", "say red"),), Origin("made up", 1))
+    own, base = [["longer answer", "short", "twin", "one"]], [["short", "longer answer", "twin", "two"]]
+    found = Served(judge, tmp_path / "replies.jsonl").verdicts([prompt], own, base)
+    assert found.outcomes == [[1.0, 0.0, 0.5, 0.5]]
+    assert (found.split, found.unread) == (1, 0)  # of one length: the first, whichever that is
+    # two pairs ask the same two questions the other way round, the twins none: 2 + 2 questions, and one that failed
+    assert len(seen) == 5
+    assert set(seen) == {"Bearer open sesame"}
+    with (tmp_path / "replies.jsonl").open("a") as file:
+        file.write('{"key": "cut sh')
+    assert Served(judge, tmp_path / "replies.jsonl").verdicts([prompt], own, base) == found
+    assert len(seen) == 5
+
+
+def test_served_judge_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("planish.methods.compare_judges.PAUSE", 0.0)
+    prompt = Prompt((Message("user", "say red"),), Origin("made up", 1))
+    judge = Served(ServedJudge(base_url="http://127.0.0.1:9/v1", model="m"), tmp_path / "replies.jsonl")
+    with pytest.raises(RunError, match=r"judge http://127.0.0.1:9/v1/chat/completions: .*refused"):
+        judge.verdicts([prompt], [["a"]], [["b"]])
+    with pytest.raises(ConfigError, match="the environment has no NO_SUCH_KEY"):
+        Served(ServedJudge(base_url="http://x/v1", model="m", key_variable="NO_SUCH_KEY"), tmp_path / "r")
+
+
+@pytest.mark.parametrize(
+    ("reply", "choice"),
+    [("A", "first"), ("**B**", "second"), ("Tie.", "tie"), ("a", "first"), ("Answer A is a liar, so B", "second"),
+     ("I cannot say which is a better one", "unread"), ("", "unread")],
+)  # fmt: skip
+def test_reply_is_read_by_its_last_word_of_the_three(reply: str, choice: str) -> None:
+    assert read_reply(reply) == choice
+
+
+# Settings and the command
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"num_samples": 2}, "at temperature 0 all would be the same"),
+        ({"reference": "x"}, "set sampling.temperature=1"),
+        ({"baseline": "third"}, "there are first, second"),
+        ({"judge": {"name": "gold", "wrld": "x"}}, "unknown setting 'judge.wrld'; did you mean 'world'?"),
+        ({"models": {"a/b": {"path": "x"}}}, "names files"),
+        ({"models": {"alone": {"path": "x"}}}, "alone has nothing to be compared to"),
+        ({"models": {"best-of-4": {"path": "x"}}, "best_of": {"reward": "y", "n": 4}}, "the system that best_of adds"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_a_model_loads(
+    given: dict[str, Any], changes: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        config(given, **changes)
+
+
+def test_models_are_named_by_what_keeps_them_apart() -> None:
+    assert names_of(["runs/sft", "runs/dpo/model"]) == ["sft", "dpo"]
+    assert names_of(["runs/a/sft", "runs/b/sft"]) == ["a-sft", "b-sft"]
+    with pytest.raises(ConfigError, match="named twice"):
+        names_of(["runs/sft", "runs/sft"])
+
+
+def test_command_writes_the_comparison_and_prints_a_table(
+    given: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [model["path"] for model in given["models"].values()]
+    flags = ["--prompts", given["prompts"], "--judge", "reward", "--reward", given["judge"]["path"]]
+    main(["compare", *paths, *flags, "--out", given["out"], "sampling.max_completion_tokens=6", "limit=8"])
+    said = capsys.readouterr().out
+    assert re.search(r"wins over tiny\s+at equal length\s+win/tie/loss\s+score\s+gain\s+tokens\s+ended", said)
+    assert re.search(r"other\s+[\d.]+% \([\d.]+–[\d.]+\)", said)
+    assert json.loads((Path(given["out"]) / "comparison.json").read_text())["prompts"] == 8

@@ -1,0 +1,479 @@
+"""PPO: what a round of sampling records, the step it takes, and what a policy becomes."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from conftest import WORDS
+from helpers import compared, largest_difference, random_examples, tiny_model
+from planish.base.config import load_config
+from planish.base.errors import ConfigError, DataError
+from planish.base.types import Experience, pack
+from planish.methods.ppo import Clipped, advantages, ppo
+from planish.methods.ppo_settings import PpoConfig
+from planish.methods.sft import SftConfig, sft
+from planish.methods.supervised import Likelihood
+from planish.models.actor_critic import ActorCritic, ValuedLM
+from planish.models.load import ModelConfig, build_model, load_tokenizer, save_model
+from planish.models.scoring import Scorer, Values, load_scorer
+from planish.train.record import read_lines
+from planish.train.trainer import OptimConfig, Trainer
+from toy_rewards import ARMS
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("prompts") / "prompts.jsonl"
+    rows = [{"prompt": f"say {WORDS[i % len(WORDS)]} {i}"} for i in range(12)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def settings(path: Path, prompts: str, out: Path, **changes: Any) -> PpoConfig:
+    values = {
+        "model": {"path": str(path), "dtype": "float64"},
+        "rewards": {"letters": {"name": "function", "function": "toy_rewards:letters"}},
+        "prompts": {"some": prompts},
+        "held_out": 2,
+        "iterations": 2,
+        "batch": {"prompts": 4, "completions": 2, "minibatches": 2, "micro_tokens": 64},
+        "sampling": {"max_completion_tokens": 6},
+        "optim": {"lr": 1e-3, "schedule": "constant", "warmup": 0.0},
+        "value": {"path": str(path), "lr": 1e-3},
+        "num_samples": 1,
+        "out": str(out),
+        **changes,
+    }
+    return load_config(PpoConfig, values=values)
+
+
+def iterations(run: Path) -> list[dict[str, float]]:
+    return [line for line in read_lines(run / "metrics.jsonl") if "iteration" in line]
+
+
+def steps(run: Path) -> list[dict[str, float]]:
+    return [line for line in read_lines(run / "metrics.jsonl") if "loss" in line]
+
+
+def bandit(folder: Path) -> Path:
+    """A language model whose answers are one of ten tokens: eight words, and two that say nothing."""
+    words = ["<end>", "<ask>", "a", "b", "c", "d", "e", "f", "g", "h"]
+    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="a"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    inner.add_special_tokens(["<end>", "<ask>"])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<end>", pad_token="<end>")
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.content }}{{ ' <end> ' if m.role == 'assistant' else ' <ask> ' }}{% endfor %}"
+    )
+    shape = {
+        "model_type": "llama", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "max_position_embeddings": 16, "initializer_range": 0.3,
+    }  # fmt: skip
+    save_model(build_model(shape, len(words), "float64", 0, CPU), tokenizer, folder)
+    return folder
+
+
+def first_token(folder: Path, ids: list[int]) -> torch.Tensor:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
+    with torch.no_grad():
+        return torch.softmax(model(torch.tensor([ids])).logits[0, -1], 0)
+
+
+def test_p3_sampled_ppo_ends_near_the_tilted_reference(tmp_path: Path) -> None:
+    """One prompt, one token, ten arms: p_ref exp(r / beta) / Z is known."""
+    model, beta = bandit(tmp_path / "bandit"), 0.5
+    (tmp_path / "prompt.jsonl").write_text(json.dumps({"prompt": "g"}) + "\n")
+    run = ppo(
+        settings(
+            model,
+            str(tmp_path / "prompt.jsonl"),
+            tmp_path / "run",
+            rewards={"arms": {"name": "function", "function": "toy_rewards:arms"}},
+            held_out=0,
+            iterations=150,
+            batch={"prompts": 1, "completions": 256, "micro_tokens": 4096},
+            sampling={"max_completion_tokens": 1},
+            missing_eos=None,
+            kl={"beta": beta},
+            optim={"lr": 2e-2, "schedule": "linear", "warmup": 0.0},
+            value={"path": str(model), "lr": 2e-2},
+            evaluate_every=0,
+            checkpoint={"every": 0},
+        )
+    )
+    tokenizer = load_tokenizer(model)
+    ids = tokenizer.apply_chat_template([{"role": "user", "content": "g"}], add_generation_prompt=True)
+    ids = ids["input_ids"] if not isinstance(ids, list) else ids
+    reward = torch.tensor([ARMS.get(tokenizer.decode([i], skip_special_tokens=True).strip(), 0.0) for i in range(10)])
+    best = first_token(model, ids) * (reward / beta).exp()
+    best = best / best.sum()
+    start = 0.5 * (first_token(model, ids) - best).abs().sum().item()
+    reached = 0.5 * (first_token(run / "model", ids) - best).abs().sum().item()
+    assert start > 0.2
+    assert reached < 0.03
+
+
+@pytest.mark.parametrize("advantage", ["rloo", "grpo"])
+def test_the_other_estimators_go_the_same_way(advantage: str, tmp_path: Path) -> None:
+    model = bandit(tmp_path / "bandit")
+    (tmp_path / "prompt.jsonl").write_text(json.dumps({"prompt": "g"}) + "\n")
+    run = ppo(
+        settings(
+            model,
+            str(tmp_path / "prompt.jsonl"),
+            tmp_path / "run",
+            rewards={"arms": {"name": "function", "function": "toy_rewards:arms"}},
+            held_out=0,
+            iterations=60,
+            batch={"prompts": 1, "completions": 64, "micro_tokens": 4096},
+            sampling={"max_completion_tokens": 1},
+            missing_eos=None,
+            kl={"beta": 0.1},
+            advantage={"name": advantage},
+            optim={"lr": 2e-2, "schedule": "linear", "warmup": 0.0},
+            evaluate_every=0,
+        )
+    )
+    scores = [line["score"] for line in iterations(run)]
+    assert np.mean(scores[-10:]) > np.mean(scores[:5]) + 0.2
+    assert "explained_variance" not in iterations(run)[0]  # there is no value model
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"sampling": {"max_completion_tokens": 6, "temperature": 0.6}},
+        {"sampling": {"max_completion_tokens": 6, "temperature": 1.4, "top_p": 0.7}},
+        {"value": {"shared": True}},
+        {"advantage": {"name": "grpo"}},
+    ],
+    ids=["plain", "cold", "warm, top-p", "shared trunk", "grpo"],
+)
+def test_p6_and_pain_22_the_first_updates_ratio_is_1_and_the_sampler_agrees(
+    changes: dict[str, Any], tiny_model: Path, prompts: str, tmp_path: Path
+) -> None:
+    run = ppo(settings(tiny_model, prompts, tmp_path / "run", **changes))
+    lines = steps(run)
+    assert [line["ratio_change"] < 1e-10 for line in lines] == [True, False, True, False]
+    for line in iterations(run):
+        assert line["sampler_mismatch"] < 1e-9
+    assert iterations(run)[0]["kl"] == 0 or abs(iterations(run)[0]["kl"]) < 1e-10
+    assert iterations(run)[1]["kl"] != 0
+
+
+def test_p7_the_value_at_the_end_of_a_turn_is_the_reward_models_score(tmp_path: Path) -> None:
+    tiny_model("llama", torch.float64).save_pretrained(tmp_path / "model")
+    model = load_scorer(ModelConfig(path=str(tmp_path / "model"), dtype="float64"), CPU, seed=3)
+    scorer, values = Scorer(model), Values(model)
+    scorer.offset = 0.7
+    rows = random_examples([14, 9], seed=1)
+    longer = [replace(row, tokens=np.append(row.tokens, 5).astype(np.int32)) for row in rows]
+    # One token more: its predictor is the old last token, where the reward model reads.
+    longer = [replace(row, loss_mask=np.arange(len(row)) == len(row) - 1) for row in longer]
+    with torch.no_grad():
+        torch.testing.assert_close(values(pack(longer)), scorer(pack(rows)), atol=1e-12, rtol=0)
+
+
+def experienced(seed: int = 0) -> list[Any]:
+    """Two prompts with three and two completions, and made-up numbers for each token."""
+    rows = [
+        compared(random_examples([30], seed=5)[0], trunk=8, ends=(14, 21, 30)),
+        compared(random_examples([12], seed=7)[0], trunk=4, ends=(7, 12)),
+    ]
+    chance = np.random.default_rng(seed)
+    return [
+        replace(row, experience=Experience(*(chance.normal(size=int(row.loss_mask.sum())) for _ in range(5))))
+        for row in rows
+    ]
+
+
+def actor_of(kind: str = "llama") -> ActorCritic:
+    policy = ValuedLM(tiny_model(kind, torch.float64))
+    torch.nn.init.normal_(policy.value_head.weight, generator=torch.Generator().manual_seed(1))
+    return ActorCritic(policy, None)
+
+
+def objective(actor: ActorCritic, tmp_path: Path, **changes: Any) -> Clipped:
+    return Clipped(actor, settings(tmp_path, "prompts.jsonl", tmp_path, **changes), CPU)
+
+
+@pytest.mark.parametrize("name", ["gae", "grpo"])
+@pytest.mark.usefixtures("nothing_below_float64")
+def test_the_loss_is_that_of_each_completion_by_itself(name: str, tmp_path: Path) -> None:
+    """Packed behind one prompt, or one by one with a prompt each: the same sum and gradient."""
+    actor, rows = actor_of(), experienced()
+    function = objective(actor, tmp_path, advantage={"name": name}, kl={"beta": 0.3})
+    loss, _ = function.loss(pack(rows))
+    loss.backward()
+    together = {n: p.grad for n, p in actor.named_parameters() if p.grad is not None}
+    actor.zero_grad(set_to_none=True)
+    total, parts = 0.0, 0.0
+    for row in rows:
+        first = 0
+        starts = (row.choices.trunk, *row.choices.ends)
+        for start, stop in pairwise(starts):
+            tokens = np.r_[row.tokens[: row.choices.trunk], row.tokens[start:stop]]
+            known = {
+                n: getattr(row.experience, n)[first : first + stop - start] for n in Experience.__dataclass_fields__
+            }
+            alone = replace(
+                row,
+                tokens=tokens,
+                loss_mask=np.arange(len(tokens)) >= row.choices.trunk,
+                choices=None,
+                experience=Experience(**known),
+            )
+            each, _ = function.loss(pack([alone]))
+            each.backward()
+            total, parts, first = total + each.item(), parts + function.weight(pack([alone])), first + stop - start
+    assert loss.item() == pytest.approx(total, rel=1e-12)
+    assert function.weight(pack(rows)) == parts
+    apart = {n: p.grad for n, p in actor.named_parameters() if p.grad is not None}
+    assert largest_difference(together, apart) < 1e-12
+
+
+def test_p8_the_gradient_is_that_of_ppo_plus_gamma_times_that_of_pretraining(tmp_path: Path) -> None:
+    actor, gamma = actor_of(), 27.8
+    function, documents = objective(actor, tmp_path), pack(random_examples([20, 11], seed=2))
+    likelihood, rollouts = Likelihood(actor.policy, "token_mean", CPU), pack(experienced())
+    trainer = Trainer(actor, OptimConfig(clip_grad_norm=0.5), 1)
+
+    def gradient(*losses: torch.Tensor) -> dict[str, torch.Tensor]:
+        actor.zero_grad(set_to_none=True)
+        sum(losses).backward()  # pyright: ignore
+        return {n: p.grad.clone() for n, p in actor.named_parameters() if p.grad is not None}
+
+    def losses() -> tuple[torch.Tensor, torch.Tensor]:
+        mine, theirs = function.loss(rollouts)[0] / function.weight(rollouts), likelihood.loss(documents)[0]
+        return mine, gamma * theirs / likelihood.weight(documents)
+
+    own, other = gradient(losses()[0]), gradient(losses()[1])
+    actor.zero_grad(set_to_none=True)
+    for name, loss in zip(("", "ptx"), losses(), strict=True):
+        loss.backward()
+        trainer.set_aside(name)
+    norms = trainer.clip()
+    norm = {n: math.sqrt(sum(float((g**2).sum()) for g in part.values())) for n, part in (("own", own), ("ptx", other))}
+    assert norms["own_grad_norm"] == pytest.approx(norm["own"], rel=1e-12)
+    assert norms["ptx/grad_norm"] == pytest.approx(norm["ptx"], rel=1e-12)
+    assert norms["grad_norm"] > 0.5
+    scale = 0.5 / norms["grad_norm"]
+    for name, p in actor.named_parameters():
+        expected = (own.get(name, 0) + other.get(name, torch.zeros_like(p))) * scale
+        assert p.grad is not None
+        torch.testing.assert_close(p.grad, expected, rtol=1e-6, atol=1e-12)
+
+
+def test_p10_a_completion_that_does_not_end_scores_minus_one_whatever_its_score(
+    tiny_model: Path, prompts: str, tmp_path: Path
+) -> None:
+    hundred = {"hundred": {"name": "function", "function": "toy_rewards:hundred"}}
+    run = ppo(settings(tiny_model, prompts, tmp_path / "run", rewards=hundred, sampling={"max_completion_tokens": 2}))
+    for line in iterations(run):
+        assert line["score"] == pytest.approx(100 * (1 - line["unended"]) - line["unended"])
+        assert line["unended"] > 0.5
+        assert line["score/hundred"] == 100
+
+
+def test_pain_15_the_score_is_paid_at_the_last_token_of_each_completion(tmp_path: Path) -> None:
+    """Two completions of 3 and 1 tokens. P4's numbers: penalties (-.01, .02, -.03) and a score of 1 make (-.01, .02, .97)."""
+    config = settings(tmp_path, "p", tmp_path, advantage={"name": "gae", "whiten": False}, kl={"beta": 0.1})
+    kl = np.array([0.1, -0.2, 0.3, 0.5])
+    values = np.array([0.5, 0.6, 0.8, 0.25])
+    found, returns = advantages(config, np.array([1.0, 2.0]), kl, values, np.array([3, 1]), 0.1)
+    np.testing.assert_allclose(found, [0.452425, 0.3815, 0.17, 2 - 0.05 - 0.25], atol=1e-12)
+    np.testing.assert_allclose(returns, [0.952425, 0.9815, 0.97, 1.95], atol=1e-12)
+
+
+def test_advantages_of_groups_are_the_same_for_all_tokens_of_a_completion(tmp_path: Path) -> None:
+    batch = {"prompts": 2, "completions": 2}
+    config = settings(tmp_path, "p", tmp_path, advantage={"name": "rloo"}, batch=batch)
+    # Rewards 1 - .5 * .2 = .9 and 2 - .5 * .4 = 1.8; 0 and 4 - .5 * 2 = 3.
+    kl, lengths = np.array([0.1, 0.1, 0.4, 0.0, 1.0, 1.0]), np.array([2, 1, 1, 2])
+    found, _ = advantages(config, np.array([1.0, 2.0, 0.0, 4.0]), kl, np.zeros(6), lengths, 0.5)
+    np.testing.assert_allclose(found, [-0.9, -0.9, 0.9, -3, 3, 3], atol=1e-12)
+
+
+def test_pain_16_the_number_of_optimiser_steps_is_the_one_configured(
+    tiny_model: Path, prompts: str, tmp_path: Path
+) -> None:
+    batch = {"prompts": 5, "completions": 1, "epochs": 2, "minibatches": 3}
+    run = ppo(settings(tiny_model, prompts, tmp_path / "run", batch=batch))
+    assert [line["step"] for line in steps(run)] == list(range(1, 2 * 2 * 3 + 1))
+    assert [line["step"] for line in iterations(run)] == [
+        1,
+        7,
+    ]  # each is written with the first step that learns from it
+
+
+def test_pain_12_the_kl_is_zero_before_the_first_step_when_lora_trains_a_fine_tuned_model(
+    tiny_model: Path, tiny_data: dict[str, str], prompts: str, tmp_path: Path
+) -> None:
+    tuned = sft(
+        load_config(
+            SftConfig,
+            values={
+                "model": {"path": str(tiny_model), "dtype": "float64"},
+                "data": {"sources": {"first": {"path": tiny_data["first"]}}},
+                "steps": 3,
+                "optim": {"lr": 1e-2},
+                "out": str(tmp_path / "sft"),
+            },
+        )
+    )
+    model = {"path": str(tuned), "dtype": "float64", "lora": {"rank": 2}}
+    lora = {"path": str(tiny_model), "lora": {"rank": 2}}
+    run = ppo(settings(tuned, prompts, tmp_path / "run", model=model, value=lora))
+    first, second = iterations(run)
+    assert first["kl"] == 0 == first["kl_token"]
+    assert second["kl"] != 0
+    assert (run / "adapter" / "adapter_model.safetensors").exists()
+
+
+def test_pain_13_the_kl_recorded_is_the_kl_and_the_one_paid(tmp_path: Path) -> None:
+    """On ten arms: the mean over samples is within three standard errors of the sum over arms, and advantages pay it."""
+    model = bandit(tmp_path / "bandit")
+    (tmp_path / "prompt.jsonl").write_text(json.dumps({"prompt": "g"}) + "\n")
+    run = ppo(
+        settings(
+            model,
+            str(tmp_path / "prompt.jsonl"),
+            tmp_path / "run",
+            rewards={"arms": {"name": "function", "function": "toy_rewards:arms"}},
+            held_out=0,
+            iterations=6,
+            batch={"prompts": 1, "completions": 2000, "micro_tokens": 8192},
+            sampling={"max_completion_tokens": 1},
+            missing_eos=None,
+            optim={"lr": 3e-2, "schedule": "constant", "warmup": 0.0},
+            checkpoint={"every": 1, "keep": 9},
+        )
+    )
+    tokenizer = load_tokenizer(model)
+    ids = tokenizer.apply_chat_template([{"role": "user", "content": "g"}], add_generation_prompt=True)["input_ids"]
+    (shard,) = (run / "checkpoints" / "step-00000005").glob("shard-*.safetensors")
+    policy = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float64)
+    weights = {
+        n.removeprefix("weights.policy.model."): t
+        for n, t in load_file(shard).items()
+        if n.startswith("weights.policy")
+    }
+    policy.load_state_dict(weights, strict=False)
+    with torch.no_grad():
+        now = torch.softmax(policy(torch.tensor([ids])).logits[0, -1], 0)
+    change = now.log() - first_token(model, ids).log()
+    kl = (now * change).sum().item()
+    error = math.sqrt(((now * change**2).sum().item() - kl**2) / 2000)
+    assert kl > 5 * error
+    assert abs(iterations(run)[5]["kl"] - kl) < 3 * error
+    assert iterations(run)[5]["kl"] == pytest.approx(iterations(run)[5]["kl_token"])  # one token each
+
+
+def test_beta_adapts_and_the_run_stops_where_the_kl_passes_its_limit(
+    tiny_model: Path, prompts: str, tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {"iterations": 9, "optim": {"lr": 3e-2, "schedule": "constant", "warmup": 0.0}}
+    kl = {"beta": 0.1, "target": 1e-6, "horizon": 80, "stop": 0.5}
+    run = ppo(settings(tiny_model, prompts, tmp_path / "run", kl=kl, **changes))
+    lines = iterations(run)
+    # The first KL is 0: beta falls by a fifth of n / H = 8 / 80; later KLs are far above the target: it rises by as much.
+    assert lines[1]["beta"] == pytest.approx(0.1 * 0.98)
+    assert lines[2]["beta"] == pytest.approx(0.1 * 0.98 * 1.02)
+    assert len(lines) < 9
+    assert lines[-1]["kl"] > 0.5 >= max(line["kl"] for line in lines[:-1])
+    assert (run / "model" / "config.json").exists()
+    again = ppo(settings(tiny_model, prompts, tmp_path / "run", kl=kl, **changes))
+    assert iterations(again) == lines
+
+
+def test_the_saved_policy_is_the_moving_average(tiny_model: Path, prompts: str, tmp_path: Path) -> None:
+    run = ppo(settings(tiny_model, prompts, tmp_path / "run", ema=0.9, iterations=1, checkpoint={"every": 1}))
+    start = load_file(Path(tiny_model) / "model.safetensors")
+    (shard,) = (run / "checkpoints" / "step-00000002").glob("shard-*.safetensors")
+    kept, saved = load_file(shard), load_file(run / "model" / "model.safetensors")
+    name = "model.layers.0.mlp.up_proj.weight"
+    torch.testing.assert_close(saved[name], kept[f"kept.average.policy.model.{name}"])
+    assert not torch.equal(saved[name], kept[f"weights.policy.model.{name}"])
+    moved = kept[f"weights.policy.model.{name}"] - start[name]
+    assert 0 < (saved[name] - start[name]).abs().sum() < moved.abs().sum()
+
+
+def test_ptx_lowers_the_pretraining_loss_and_says_how_strong_it_is(
+    tiny_model: Path, tiny_data: dict[str, str], prompts: str, tmp_path: Path
+) -> None:
+    documents = {"sources": {"web": {"path": tiny_data["documents"]}}, "held_out": 0.2}
+    found = {}
+    for gamma in (0.0, 20.0):
+        run = ppo(
+            settings(
+                tiny_model, prompts, tmp_path / f"run{gamma:g}", iterations=4, pretraining=documents,
+                ptx={"gamma": gamma, "examples": 8},
+            )
+        )  # fmt: skip
+        losses = [line["held_out/web"] for line in read_lines(run / "metrics.jsonl") if "held_out/web" in line]
+        found[gamma] = losses[-1] - losses[0]
+        assert all(("ptx/grad_norm" in line) == (gamma > 0) for line in steps(run))
+    assert found[20.0] < -0.01 < found[0.0]
+
+
+BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
+    (
+        {"rewards": {"gone": {"name": "function", "function": "toy_rewards:nothing"}}},
+        ConfigError,
+        "rewards.gone.function",
+    ),
+    (
+        {"rewards": {"few": {"name": "function", "function": "toy_rewards:one_too_few"}}},
+        ConfigError,
+        "for each of 2 completions; it returned 1",
+    ),
+    ({"held_out": 99}, ConfigError, "12 different prompts"),
+    ({"sampling": {"max_completion_tokens": 250}}, DataError, "row 1: .* room for 6"),
+]
+
+
+@pytest.mark.parametrize(("changes", "error", "says"), BAD, ids=[says for _, _, says in BAD])
+def test_what_cannot_be_is_said_once_and_clearly(
+    changes: dict[str, Any], error: type[Exception], says: str, tiny_model: Path, prompts: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=says):
+        ppo(settings(tiny_model, prompts, tmp_path / "run", **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"rewards": {"w": {"name": "gold", "world": "w"}}}, "none has a weight"),
+        ({"advantage": {"name": "rloo"}, "batch": {"completions": 1}}, "set batch.completions to 2"),
+        ({"batch": {"prompts": 2, "minibatches": 3}}, "minibatches=3 is more"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(changes: dict[str, Any], says: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=says):
+        settings(tmp_path, "p", tmp_path, **changes)
+
+
+def test_prompts_without_room_are_dropped_on_request_and_listed(tiny_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    rows = [{"prompt": "say cat"}, {"prompt": "say dog " * 60}, {"prompt": "say tree"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    batch = {"prompts": 2, "completions": 1}
+    run = ppo(settings(tiny_model, str(path), tmp_path / "run", too_long="drop", held_out=0, batch=batch))
+    told = json.loads((run / "data.json").read_text())["prompts"]
+    assert [each["row"] for each in told["dropped"]] == [f"{path} row 2"]
+    assert told["sources"]["some"]["training"] == 2
