@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from gate import Gate
 
 from planish.base.types import Example
 from planish.data.examples import Examples
@@ -69,25 +69,6 @@ Process = Callable[[Connection, Task], None]
 # One process
 
 
-class Gate:
-    """Stops at the end of every round, says how long it took, and waits for its next turn."""
-
-    def __init__(self, port: Connection, steps: int) -> None:
-        self.port, self.steps = port, steps
-        self.wait({"baseline": _memory("VmRSS")})
-        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of loading
-
-    def wait(self, message: dict[str, float]) -> None:
-        self.port.send(message)
-        self.port.recv()
-        self.began, self.cpu_began = time.perf_counter(), time.process_time()
-
-    def __call__(self, step: int) -> None:
-        if step % self.steps == 0:
-            seconds, cpu_seconds = time.perf_counter() - self.began, time.process_time() - self.cpu_began
-            self.wait({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak": _memory("VmHWM")})
-
-
 def run_planish(port: Connection, task: Task, policy: Any, objective: Any) -> None:
     """All rounds of planish's loop; `policy` is a PackedModel."""
     from planish.train.loop import Part, train
@@ -97,7 +78,7 @@ def run_planish(port: Connection, task: Task, policy: Any, objective: Any) -> No
 
     feed, folder = task.feed(), RunFolder(task.folder)
     trainer = Trainer(policy, OptimConfig(schedule="constant", warmup=0.0), feed.steps)
-    _save_first_gradients(trainer.optimizer, policy.model, task.folder)
+    save_first_gradients(trainer.optimizer, policy.model, task.folder)
     gate = Gate(port, task.steps)
     train([Part(objective, feed)], trainer, Record(folder, feed.steps), [gate])
     lines = read_lines(folder.metrics)[: task.steps]
@@ -127,7 +108,7 @@ def run_trl(
 
     class Watch(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            _save_first_gradients(kwargs["optimizer"].optimizer, model, task.folder)
+            save_first_gradients(kwargs["optimizer"].optimizer, model, task.folder)
             self.gate = Gate(port, task.steps)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
@@ -187,13 +168,16 @@ def rows_of(feed: MixtureFeed, start: int, steps: int) -> list[Example]:
 
 def causal_lm(task: Task) -> Any:
     """The model with fresh weights, the same in every process."""
+    use_threads(task.threads)
+    return fresh_model(task.shape)
+
+
+def fresh_model(shape: str) -> Any:
     import torch
 
     from planish.models.load import build_model
 
-    use_threads(task.threads)
-    vocab_size = SHAPES[task.shape]["vocab_size"]
-    return build_model(settings_of(task.shape), vocab_size, "float32", SEED, torch.device("cpu"))
+    return build_model(settings_of(shape), SHAPES[shape]["vocab_size"], "float32", SEED, torch.device("cpu"))
 
 
 def settings_of(shape: str) -> dict[str, Any]:
@@ -228,7 +212,7 @@ def learnt_template(texts: Sequence[str], vocab_size: int) -> Any:
     return ChatTemplate(tokenizer)
 
 
-def _save_first_gradients(optimizer: Any, model: Any, folder: Path) -> None:
+def save_first_gradients(optimizer: Any, model: Any, folder: Path) -> None:
     """Writes the gradients of step 0 as the optimiser meets them."""
 
     def save(*_: Any) -> None:
@@ -238,13 +222,18 @@ def _save_first_gradients(optimizer: Any, model: Any, folder: Path) -> None:
     handle = optimizer.register_step_pre_hook(save)
 
 
-def _memory(field: str) -> float:
-    """This process's VmRSS (now) or VmHWM (peak), in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(float(line.split()[1]) * 1024 for line in lines if line.startswith(field))
-
-
 # All of them
+
+
+class Turn(Protocol):
+    """What is known of a process that takes turns: what it runs, how often it stops (round 0 included), and where it writes."""
+
+    @property
+    def process(self) -> Callable[[Connection, Any], None]: ...
+    @property
+    def rounds(self) -> int: ...
+    @property
+    def folder(self) -> Path: ...
 
 
 @dataclass
@@ -253,12 +242,21 @@ class Measured:
     cpu_seconds: list[float]
     baseline: float  # bytes after imports and building
     peak: float
-    losses: list[float]  # of each step of round 0
-    grad_norm: float  # of step 0
+    said: Mapping[str, list[float]]  # the process's last message
     gradients: Path
 
+    @property
+    def losses(self) -> list[float]:
+        """Of each step of round 0."""
+        return self.said["loss"]
 
-def take_turns(tasks: Sequence[Task], between: Callable[[], None] = lambda: None) -> list[Measured]:
+    @property
+    def grad_norm(self) -> float:
+        """Of step 0."""
+        return self.said["grad_norm"][0]
+
+
+def take_turns(tasks: Sequence[Turn], between: Callable[[], None] = lambda: None) -> list[Measured]:
     """Runs all tasks, one at a time, a round each in turn. `between` is called before every round of turns."""
     context = multiprocessing.get_context("spawn")
     ports, processes = [], []
@@ -282,11 +280,9 @@ def take_turns(tasks: Sequence[Task], between: Callable[[], None] = lambda: None
     measured = []
     for i, (task, port, process) in enumerate(zip(tasks, ports, processes, strict=True)):
         port.send("go")
-        seen = port.recv()
+        said = port.recv()
         process.join()
         seconds, cpu_seconds = ([turn[i][key] for turn in turns[1:]] for key in ("seconds", "cpu_seconds"))
         peak, gradients = turns[-1][i]["peak"], task.folder / "gradients.npz"
-        measured.append(
-            Measured(seconds, cpu_seconds, baselines[i], peak, seen["loss"], seen["grad_norm"][0], gradients)
-        )
+        measured.append(Measured(seconds, cpu_seconds, baselines[i], peak, said, gradients))
     return measured

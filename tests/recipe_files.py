@@ -1,11 +1,13 @@
-"""The recipes that come with planish, and the command that each is for."""
+"""The recipes that come with planish: pipelines, and those of one command."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+_ALL = sorted((ROOT / "recipes").glob("*.yaml"))
+PIPELINES = [path for path in _ALL if "\nstages:" in path.read_text(encoding="utf-8")]
+RECIPES = [path for path in _ALL if path not in PIPELINES]
 
 
 def method_of(recipe: Path) -> str:

@@ -19,7 +19,8 @@ from planish import __version__
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.cli import main
-from planish.pipeline import COMMANDS, Pipeline, PipelineConfig, plan_pipeline, run_pipeline
+from planish.pipeline import Pipeline, plan_pipeline, run_pipeline
+from planish.pipeline_commands import COMMANDS, PipelineConfig
 from planish.train.checkpoint import Checkpoints
 from planish.train.record import read_lines
 
@@ -163,7 +164,8 @@ def test_reasons_compare_with_what_the_recipe_was_last(recipe: PipelineConfig) -
 def test_another_planish_does_all_anew(recipe: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = without(recipe, "reward", "best", "dpo")
     run_pipeline(recipe)
-    monkeypatch.setattr("planish.pipeline.__version__", "99")
+    for module in ("pipeline_stages", "pipeline_history"):
+        monkeypatch.setattr(f"planish.{module}.__version__", "99")
     assert reasons(recipe) == {"sft": f"planish changed from {__version__} to 99"}
 
 

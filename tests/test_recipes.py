@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import yaml
 from transformers import AutoModelForCausalLM
 
 from planish.cli import main
+from planish.pipeline import PipelineConfig, run_pipeline
 from planish.train.record import read_lines
 from planish.world.make import make_world
 from planish.world.settings import SIZES, WorldConfig
-from recipe_files import RECIPES, ROOT, method_of
+from recipe_files import PIPELINES, RECIPES, ROOT, method_of
 
 
 def registry_answers() -> bool:
@@ -56,6 +58,52 @@ def test_every_recipe_runs_for_two_steps(
     measured = {f"{kind}/{name}" for name in settings["data"]["sources"]}
     assert any(measured <= line.keys() for line in lines if line["step"] == 2)
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
+
+
+# What makes the stages of one command small; the rest is what the recipe says.
+SMALL = {
+    "world": {"size": "ci"},
+    "sft": {"steps": 2, "batch": {"examples": 2}, "num_samples": 1},
+    "sample": {"max_completion_tokens": 2},
+    "reward": {"steps": 2, "batch": {"examples": 2}, "num_demonstrations": 4},
+    "dpo": {"steps": 2, "batch": {"examples": 2}, "num_samples": 1, "kl_prompts": 2},
+    "ppo": {
+        "iterations": 1,
+        "held_out": 3,
+        "num_samples": 1,
+        "evaluate_every": 0,
+        "ptx": {"gamma": 1.0, "examples": 2},
+    },
+    "compare": {"limit": 4},
+}
+
+
+@pytest.mark.parametrize("recipe", PIPELINES, ids=lambda path: path.stem)
+def test_every_pipeline_runs_with_small_steps(
+    recipe: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    text = recipe.read_text()
+    if "../shared" in text and not (ROOT.parent / "shared" / "data").exists():
+        pytest.skip("the public files that the recipe names are not here")
+    text = re.sub(r"limit: \d+", "limit: 30", text).replace("models/smollm2", str(tiny_model))
+    text = re.sub(r"max_tokens: \d+", "max_tokens: 200", text).replace("models/wind-tunnel", str(tiny_model))
+    text = re.sub(r"max_completion_tokens: \d+", "max_completion_tokens: 2", text)
+    stages = yaml.safe_load(text)["stages"]
+    for settings in stages.values():
+        settings |= {key: value for key, value in SMALL.get(settings["run"], {}).items() if key != "num_samples"}
+        if settings["run"] in ("sft", "reward", "dpo"):
+            settings["data"] |= {"max_tokens": 200, "too_long": "cut", "held_out_most": 5}
+            settings.pop("epochs", None)
+        if settings["run"] == "ppo":
+            settings["batch"] |= {"prompts": 4}
+            settings["too_long"] = "drop"
+    made = run_pipeline(PipelineConfig(out=str(tmp_path / "out"), stages=stages))
+    assert set(made.paths) == set(stages)
+    found = json.loads((made.paths["comparison"] / "comparison.json").read_text())
+    assert {"sft", "dpo", "ppo-ptx"} <= {system["name"] for system in found["systems"]}
+    main(["report", str(tmp_path / "out"), "--out", str(tmp_path / "page.html")])
+    assert "ppo_ptx" in (tmp_path / "page.html").read_text()
 
 
 def test_smollm2_comes_from_its_package_and_knows_its_language(tmp_path: Path) -> None:

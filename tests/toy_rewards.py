@@ -25,3 +25,11 @@ def letters(prompts: Prompts, completions: Sequence[str]) -> list[float]:
 
 def one_too_few(prompts: Prompts, completions: Sequence[str]) -> list[float]:
     return [0.0] * (len(completions) - 1)
+
+
+def many_letters(prompts: Prompts, completions: Sequence[str]) -> list[float]:
+    return [float(len(completion)) for completion in completions]
+
+
+def few_letters(prompts: Prompts, completions: Sequence[str]) -> list[float]:
+    return [-float(len(completion)) for completion in completions]

@@ -45,10 +45,9 @@ def add_world_commands(commands: Any) -> None:
 
     rank = actions.add_parser("rank", help="let annotators of a pool compare a model's answers to each prompt")
     rank.add_argument("answers", help="a file that `planish sample … num_samples=4` wrote")
+    rank.add_argument("--world", required=True, help="a folder that `planish world make` wrote")
     rank.add_argument("--pool", default="expert", help="expert, crowd, copycats, judge or oracle; default is expert")
     rank.add_argument("--out", required=True, help="jsonl file of comparisons to write")
-    rank.add_argument("settings", nargs="*", metavar="key=value", help="size=base seed=0 …, as the world was made")
-    _add_world(rank)
     rank.set_defaults(run=_rank)
 
 
@@ -103,17 +102,14 @@ def _judge(options: argparse.Namespace) -> None:
 
 
 def _rank(options: argparse.Namespace) -> None:
-    import json
+    from planish.base.config import load_config
+    from planish.world.ranking import RankConfig, rank
 
-    from planish.base.files import write_text
-    from planish.world.comparing import rank_answers
-    from planish.world.judging import answers_of_file
-
-    asked = answers_of_file(Path(options.answers))
-    rows = rank_answers(_world(options), options.pool, asked)
-    write_text(Path(options.out), "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
-    alone = sum(len(set(answers)) < 2 for answers in asked.values())
-    print(f"{len(rows)} comparisons in {options.out}; {alone} of {len(asked)} prompts had one answer alone")
+    values = {name: getattr(options, name) for name in ("answers", "world", "pool", "out")}
+    ranked = rank(load_config(RankConfig, values=values))
+    print(
+        f"{ranked.comparisons} comparisons in {options.out}; {ranked.alone} of {ranked.prompts} prompts had one answer alone"
+    )
 
 
 def _world(options: argparse.Namespace) -> World:

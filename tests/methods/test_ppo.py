@@ -443,7 +443,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
         "for each of 2 completions; it returned 1",
     ),
     ({"held_out": 99}, ConfigError, "12 different prompts"),
-    ({"sampling": {"max_completion_tokens": 250}}, DataError, "row 1: .* room for 6"),
+    ({"sampling": {"max_completion_tokens": 250}}, DataError, r"row 1: .* room for 6"),
 ]
 
 

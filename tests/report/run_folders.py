@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from planish.report.page import render
-from planish.report.runs import read_run
+from planish.report.runs import Stage
 
 SETTINGS: dict[str, Any] = {
     "out": "runs/small",
@@ -90,7 +90,7 @@ def an_early_run(folder: Path, **files: str) -> Path:
 
 def page_of(*runs: Path) -> str:
     """The page without Plotly's own code."""
-    html = render([read_run(run) for run in runs])
+    html = render([Stage(run) for run in runs])
     return re.sub(r"<script>/\*\*.*?</script>", "", html, flags=re.DOTALL)
 
 

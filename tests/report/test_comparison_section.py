@@ -62,7 +62,8 @@ def html_of(section: Section) -> str:
     assert environment.loader is not None
     source, *_ = environment.loader.get_source(environment, "page.html")
     macros = source[: source.index("<!DOCTYPE html>")]
-    body = '{% from "comparison.html" import comparison_says %}{{ comparison_says(section, 2, draw, text) }}'
+    body = '{% from "comparison.html" import comparison_says, comparison_details %}'
+    body += "{{ comparison_says(section, 2, draw) }}{{ comparison_details(section, 2, text) }}"
     return environment.from_string(macros + body).render(section=section)
 
 

@@ -29,7 +29,7 @@ from run_folders import (
 
 from planish.base.errors import RunError
 from planish.report.figures import run_figures, running_mean
-from planish.report.page import run_names, write_page
+from planish.report.page import names_of, write_page
 from planish.report.runs import read_run
 
 # What it says
@@ -116,8 +116,8 @@ def test_runs_measured_on_different_rows_are_not_to_be_compared(tmp_path: Path) 
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
-    runs = [read_run(a_run(tmp_path / where / "sft")) for where in ("first", "second")]
-    assert run_names(runs) == ["first/sft", "second/sft"]
+    runs = [a_run(tmp_path / where / "sft") for where in ("first", "second")]
+    assert names_of(runs) == ["first/sft", "second/sft"]
 
 
 # Figures

@@ -10,7 +10,7 @@ from run_folders import SAMPLES, a_run, answer, lines, page_of, said
 
 from planish.cli import main
 from planish.report.page import render
-from planish.report.runs import read_run
+from planish.report.runs import Stage
 from planish.report.verdicts import KINDS, TERMS, TONES, mean, worth
 from planish.world.verdict import TERMS as OF_WORLD
 from planish.world.verdict import Label
@@ -162,7 +162,7 @@ def test_interval_is_of_the_mean_over_answers() -> None:
 
 
 def test_page_without_verdicts_says_nothing_of_a_world(tmp_path: Path) -> None:
-    html = render([read_run(a_run(tmp_path / "run"))])
+    html = render([Stage(a_run(tmp_path / "run"))])
     assert not [word for word in ("What the world says", ".verdict", 'class="verdict', "utility") if word in html]
 
 

@@ -201,6 +201,7 @@ class System:
     kl: Estimate | None  # to the reference, in nats an answer
     kl_at_most: float | None  # of best of n, where the baseline is the reference
     kinds: dict[str, Kind]  # of the gold judge
+    loss: Estimate | None = None  # nats a token of held-out documents
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ from planish.evaluate.win_rate import (
     mean_by_prompt,
     win_rate,
 )
-from planish.methods.compare_answers import Given, answer_all
+from planish.methods.compare_answers import Given, Told, answer_all
 from planish.methods.compare_judges import (
     Scores,
     Served,
@@ -66,7 +66,8 @@ def compare(config: CompareConfig) -> Comparison:
     prompts = _prompts(config)
     served = Served(config.judge, out / "replies.jsonl") if isinstance(config.judge, ServedJudge) else None
     world = world_of(config.judge, prompts) if isinstance(config.judge, GoldJudge) else None
-    given, kl_at_most = answer_all(config, prompts, out, device)
+    told = answer_all(config, prompts, out, device)
+    given = told.given
     texts = {name: [[answer.text for answer in each] for each in rows] for name, rows in given.items()}
     scores: dict[str, Scores] = {}
     if world is not None:
@@ -90,7 +91,7 @@ def compare(config: CompareConfig) -> Comparison:
         sampling=config.sampling.model_dump(mode="json"),
         reference=config.reference,
         level=LEVEL,
-        systems=_systems(config, prompts, given, lengths, scores, verdicts, kl_at_most),
+        systems=_systems(config, prompts, told, lengths, scores, verdicts),
     )
     lines = _lines(prompts, given, lengths, scores, verdicts)
     write_text(out / "answers.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
@@ -128,18 +129,17 @@ def _lengths(config: CompareConfig, texts: Mapping[str, Sequence[Sequence[str]]]
 def _systems(
     config: CompareConfig,
     prompts: Sequence[Prompt],
-    given: Mapping[str, Given],
+    told: Told,
     lengths: Lengths,
     scores: Mapping[str, Scores],
     verdicts: Mapping[str, Verdicts],
-    kl_at_most: float | None,
 ) -> list[System]:
     places = {repr(prompt.messages): i for i, prompt in enumerate(prompts)}  # a prompt that comes twice is one cluster
     prompts_N = np.repeat([places[repr(prompt.messages)] for prompt in prompts], config.num_samples)
     outcomes = {name: np.array(each.outcomes).ravel() for name, each in verdicts.items()}
     values = {name: np.array(each.values).ravel() for name, each in scores.items()}
     tokens = {name: np.array(each).ravel() for name, each in lengths.items()}
-    base = config.base
+    base, given = config.base, told.given
 
     def system(name: str) -> System:
         against, equal = None, None
@@ -162,8 +162,9 @@ def _systems(
             length=mean_by_prompt(tokens[name], prompts_N),
             ended=sum(answer.ended for answer in answers) / len(answers),
             kl=mean_by_prompt(ratios, prompts_N) if ratios else None,
-            kl_at_most=kl_at_most if is_best else None,
+            kl_at_most=told.kl_at_most if is_best else None,
             kinds=_kinds(list(chain(*scores[name].about)), prompts_N) if name in scores else {},
+            loss=told.losses.get(base if is_best else name),
         )
 
     return [system(name) for name in given]
@@ -238,6 +239,7 @@ def show(found: Comparison, console: Console | None = None) -> None:
         "score": [_number(each.score) for each in systems],
         "gain": [_number(each.gain) for each in systems],
         "KL": [_kl(each) for each in systems],
+        "loss": [_number(each.loss, ".3f") for each in systems],
         "tokens": [f"{each.length.value:.1f}" for each in systems],
         "ended": [f"{each.ended:.0%}" for each in systems],
     }

@@ -19,15 +19,26 @@ from planish.base.progress import track
 from planish.base.rng import seed_at
 from planish.base.types import Example
 from planish.data.rows import Prompt
+from planish.data.settings import DataConfig
+from planish.data.sources import prepare_sources
 from planish.data.templates import ChatTemplate, ensure_template
+from planish.evaluate.ranking_shapes import Estimate
 from planish.evaluate.sequences import sequence_values
 from planish.methods.best_of_n import kl_of_best
 from planish.methods.compare_judges import scorable
 from planish.methods.compare_settings import BestOf, CompareConfig
 from planish.methods.reference import completion_logprobs, digest_weights
+from planish.methods.running import longest
 from planish.methods.score import RewardModel
 from planish.models.forward import CausalLM
-from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model, load_tokenizer
+from planish.models.load import (
+    ModelConfig,
+    check_vocabulary,
+    compute_dtype,
+    context_length,
+    load_model,
+    load_tokenizer,
+)
 from planish.rollout.sample import Completion, SamplingConfig, sample
 
 PROMPTS = 64  # sampled at once
@@ -45,12 +56,20 @@ class Answer:
 Given = list[list[Answer]]  # by prompt and sample
 
 
-def answer_all(
-    config: CompareConfig, prompts: Sequence[Prompt], out: Path, device: torch.device
-) -> tuple[dict[str, Given], float | None]:
-    """Of every system, in the order of the settings, best of n last; and the most that its KL can be, where that is known."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was found out of the models themselves. Answers are in the order of the settings, best of n last."""
+
+    given: dict[str, Given]
+    losses: dict[str, Estimate]  # on documents, where there are some
+    kl_at_most: float | None  # of best of n, where that is known
+
+
+def answer_all(config: CompareConfig, prompts: Sequence[Prompt], out: Path, device: torch.device) -> Told:
+    """Every system's answers, and its loss on held-out documents."""
     reference = Policy(ModelConfig(path=config.reference), device) if config.reference is not None else None
     given: dict[str, Given] = {}
+    losses: dict[str, Estimate] = {}
     best: Given | None = None
     at_most: float | None = None
     for name, model in config.models.items():
@@ -61,13 +80,15 @@ def answer_all(
             )
         file = out / "answers" / f"{name}.jsonl"
         given[name] = _answered(config, name, policy, prompts, reference, file)
+        if config.documents is not None:
+            losses[name] = _loss(config, config.documents, policy)
         if config.best_of is not None and name == config.base:
             best = _best(config, config.best_of, policy, prompts, out, device)
             if reference is not None and config.best_of.temperature == 1 and policy.digest == reference.digest:
                 at_most = kl_of_best(config.best_of.n)
     if config.best_of is not None and best is not None:
         given[config.best_of.name] = best
-    return given, at_most
+    return Told(given, losses, at_most)
 
 
 class Policy:
@@ -118,6 +139,18 @@ def _answered(
         ]
     _write(file, key, given)
     return given
+
+
+def _loss(config: CompareConfig, documents: DataConfig, policy: Policy) -> Estimate:
+    """Nats a token over held-out documents; the interval is that of a ratio of sums, by document."""
+    tokenizer, limit = policy.template.tokenizer, longest(documents, context_length(policy.policy.model.config))
+    sources = prepare_sources(documents, tokenizer, policy.template, limit, config.seed)
+    rows = [source.held_out[i] for source in sources for i in range(len(source.held_out))]
+    nll_N = -policy.logprobs(rows, config.micro_tokens)
+    tokens_N = np.array([int(row.loss_mask.sum()) for row in rows])
+    loss = float(nll_N.sum() / tokens_N.sum())
+    half = 1.96 * float(np.sqrt(((nll_N - loss * tokens_N) ** 2).sum()) / tokens_N.sum())
+    return Estimate(loss, loss - half, loss + half)
 
 
 def log_ratios(

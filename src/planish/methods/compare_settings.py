@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import model_validator
 
 from planish.base.config import Config, Field
+from planish.data.settings import DataConfig
 from planish.models.load import ModelConfig
 from planish.rollout.sample import SamplingConfig
 
@@ -68,8 +69,12 @@ class CompareConfig(Config):
     reference: str | None = Field(
         default=None, description="the model to which each one's KL is estimated: a run, or a Hugging Face folder"
     )
+    documents: DataConfig | None = Field(
+        default=None,
+        description="rows whose held-out part every model's loss is measured on: with PPO's `pretraining`, what it did not learn",
+    )
     out: str = Field(description="the folder to write")
-    seed: int = Field(default=0, description="of the draw of prompts")
+    seed: int = Field(default=0, description="of the draw of prompts and of held-out documents")
     micro_tokens: int = Field(default=8192, ge=1, description="tokens of one forward pass for the KL")
     device: str = Field(default="auto", description="cpu, cuda, or auto")
 

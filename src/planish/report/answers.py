@@ -17,7 +17,7 @@ class Answer:
 
     source: str
     prompt: list[dict[str, str]]
-    reference: str
+    reference: str | None  # a policy that samples has none
     completions: list[Line]
 
     @property
@@ -49,7 +49,7 @@ def answers(run: Run) -> list[Answer]:
         Answer(
             line["source"],
             line["prompt"],
-            line["reference"],
+            line.get("reference"),
             [look[place] for look in in_order if place < len(look) and look[place]["prompt"] == line["prompt"]],
         )
         for place, line in enumerate(in_order[0] if in_order else [])

@@ -49,6 +49,8 @@ class Asked:
 class Section:
     title: str
     baseline: str
+    wins: dict[str, Estimate]  # of each other system, over the baseline
+    seed: int | None
     says: str
     columns: list[str]
     rows: list[list[str]]
@@ -75,6 +77,8 @@ def comparison_section(folder: Path, place: str) -> Section:
     return Section(
         title=f"{listed([each.name for each in others_of(found)])} against {found.baseline}",
         baseline=found.baseline,
+        wins={each.name: each.against.rate for each in found.systems if each.against},
+        seed=found.sampling.get("seed"),
         says=_says(found),
         columns=columns,
         rows=rows,

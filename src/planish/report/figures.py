@@ -128,22 +128,22 @@ def _went(values: Sequence[float], window: int, text: Callable[[float], str]) ->
     )
 
 
-def step_keys(window: int) -> list[Key]:
+def step_keys(window: int, one: str = "step") -> list[Key]:
     """Of `step_curves`; a single curve needs none."""
     if window == 1:
         return []
     blue = "var(--line-0)"
-    return [Key("each step", blue, width=1.0), Key(f"mean of the last {window} steps", blue, width=3.0)]
+    return [Key(f"each {one}", blue, width=1.0), Key(f"mean of the last {window} {one}s", blue, width=3.0)]
 
 
 def step_curves(
-    steps: Sequence[int], values: Sequence[float], window: int, hover: str = "%{y:.3f}"
+    steps: Sequence[float], values: Sequence[float], window: int, hover: str = "%{y:.3f}", one: str = "step"
 ) -> list[dict[str, Any]]:
-    """A number that every step records, and its running mean where there is one."""
+    """A number that every step, or every `one`, records, and its running mean where there is one."""
     every = thinning(len(steps))
     if window == 1:
-        return [curve(Key("each step", "var(--line-0)"), steps[::every], values[::every], hover)]
-    each, mean = step_keys(window)
+        return [curve(Key(f"each {one}", "var(--line-0)"), steps[::every], values[::every], hover)]
+    each, mean = step_keys(window, one)
     return [
         curve(each, steps[::every], values[::every], hover, opacity=0.5),
         curve(mean, steps[::every], running_mean(values, window)[::every], hover),
@@ -193,15 +193,14 @@ def optimiser_figure(run: Run) -> Figure:
 
 
 def comparison_figure(runs: Sequence[Run], names: Sequence[str]) -> Figure | None:
-    """Held-out loss over all sources, a curve for each run that has been measured more than once. None where some runs
-    learnt from comparisons and some did not: a nat is not the same in both."""
+    """Held-out loss over all sources, a curve for each run that has been measured more than once; all of one unit."""
     unit = runs[0].unit
     curves = [
         (source_key(name, i), run)
         for i, (name, run) in enumerate(zip(names, runs, strict=True))
         if len(run.evaluations) > 1
     ]
-    if not curves or any(run.unit != unit for run in runs):
+    if not curves:
         return None
     lowest = min(curves, key=lambda curve: min(each.all for each in curve[1].evaluations))
     best = min(lowest[1].evaluations, key=lambda each: each.all)
@@ -245,7 +244,7 @@ def thin_line(**ends: float) -> dict[str, Any]:
 
 
 def curve(
-    key: Key, steps: Sequence[int], values: Numbers, hover: str = "%{y:.3f}", opacity: float = 1.0
+    key: Key, steps: Sequence[float], values: Numbers, hover: str = "%{y:.3f}", opacity: float = 1.0
 ) -> dict[str, Any]:
     return {
         "type": "scatter",

@@ -3,8 +3,8 @@ and after. Plotly's JavaScript is inside it, so it opens without a network and c
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,73 +14,106 @@ from plotly.offline import get_plotlyjs
 from planish import __version__
 from planish.base.errors import RunError
 from planish.base.files import write_text
-from planish.report import sentences
+from planish.base.trees import flat
+from planish.report import rollouts, sentences
 from planish.report.answers import answers, answers_say, folded
 from planish.report.comparison import Section as Compared
 from planish.report.comparison import comparison_section, is_comparison
 from planish.report.figures import Figure, comparison_figure, run_figures
 from planish.report.preferences import implied, preference_figures, starts_level
-from planish.report.ranking import Section, ranked, span
-from planish.report.runs import ALL, Run, read_run, run_folders
+from planish.report.ranking import Section, ranked
+from planish.report.ranking_figures import span
+from planish.report.road import Stop, command, stop_of_best, stop_of_comparison, stop_of_run
+from planish.report.rollout_shared import shared_figures
+from planish.report.runs import ALL, MOST_LISTED, Run, Stage, read_run, stages_of
 from planish.report.template import template
 from planish.report.verdicts import judged, summary, worth
 
 FEW_ROWS = 30
-MOST_LEFT_OUT = 200  # rows listed of each source and kind; data.json holds them all
 
 Figures = dict[str, Figure]  # by the id of its place on the page
 
 
-def write_page(runs: Sequence[Path], out: Path) -> None:
-    """Writes the page about these run folders to the file `out`. A pipeline's folder stands for the runs of its stages."""
-    if not runs:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Runs that measure the same thing, a table and figures of them all."""
+
+    names: list[str]
+    rows: list[dict[str, Any]]
+    unit: str
+    sampled: bool  # policies that learn from their own completions; their numbers stand in the table of the road
+    warning: str | None
+    figures: Figures
+
+
+def write_page(paths: Sequence[Path], out: Path) -> None:
+    """Writes the page about these folders to the file `out`: runs, comparisons and pipelines, which stand for their stages."""
+    if not paths:
         raise RunError("a report is made of at least one run's folder, and none was named")
-    folders = [folder for path in runs for folder in run_folders(path)]
-    compared = [folder for folder in folders if is_comparison(folder)]
-    sections = [comparison_section(folder, f"compared-{i}") for i, folder in enumerate(compared)]
-    write_text(out, render([read_run(folder) for folder in folders if folder not in compared], sections))
+    write_text(out, render([stage for path in paths for stage in stages_of(path)]))
 
 
-def render(runs: Sequence[Run], compared: Sequence[Compared] = ()) -> str:
-    names = run_names(runs)
-    articles = [_article(run, f"run-{i}", name) for i, (run, name) in enumerate(zip(runs, names, strict=True))]
-    comparison = _comparison(runs, names) if len(runs) > 1 else None
-    figures: Figures = dict(comparison["figures"]) if comparison else {}
+def render(stages: Sequence[Stage]) -> str:
+    """The page about these, in their order."""
+    names = names_of([stage.path for stage in stages])
+    runs: list[tuple[Run, str]] = []
+    articles: list[dict[str, Any]] = []
+    compared: list[Compared] = []
+    road: list[Stop] = []
+    for stage, name in zip(stages, names, strict=True):
+        if is_comparison(stage.path):
+            place = f"compared-{len(compared)}"
+            compared.append(comparison_section(stage.path, place))
+            road.append(stop_of_comparison(compared[-1], stage, name, place))
+        elif stage.command == "best":
+            road.append(stop_of_best(stage, name.removesuffix(stage.path.suffix)))
+        elif not stage.command or (stage.path / "config.yaml").is_file():  # a world and plain samples have no number
+            place = f"run-{len(runs)}"
+            run = read_run(stage.path)
+            runs.append((run, name))
+            articles.append(_article(run, place, name))
+            road.append(stop_of_run(run, name, place))
+    beside = _beside(runs)
+    figures: Figures = {}
+    for part in (*compared, *beside):
+        figures |= part.figures
     for article in articles:
-        figures |= article["figures"] | (article["ranking"].figures if article["ranking"] else {})
-    for section in compared:
-        figures |= section.figures
+        figures |= article["figures"]
+        for part in (article["ranking"], article["rollouts"]):
+            figures |= part.figures if part else {}
+    if len({stop.what for stop in road}) == 1 and not any(each.sampled for each in beside):
+        road = []  # runs of one kind have a table of their own
     return _template().render(
-        title=_title(articles, compared),
+        title=_title(articles, compared, road),
         articles=articles,
         compared=compared,
-        comparison=comparison,
+        road=road,
+        beside=beside,
+        differences=_differences(runs),
         panels={place: [panel.plain() for panel in figure.panels] for place, figure in figures.items()},
         plotly=get_plotlyjs() if figures else "",
+        made_from=[stage.path for stage in stages],
         version=__version__,
     )
 
 
-def _title(articles: Sequence[Mapping[str, Any]], compared: Sequence[Compared]) -> str:
-    if not articles:
-        return compared[0].title
-    return str(articles[0]["title"]) if len(articles) == 1 else f"{len(articles)} runs side by side"
+def _title(articles: Sequence[Mapping[str, Any]], compared: Sequence[Compared], road: Sequence[Stop]) -> str:
+    if len(articles) == 1:
+        return str(articles[0]["title"])
+    if road:
+        whole = sentences.listed(list(dict.fromkeys(stop.what for stop in road)))
+        return f"{whole[0].upper()}{whole[1:]}"
+    return f"{len(articles)} runs side by side" if articles else compared[0].title
 
 
-def run_names(runs: Sequence[Run]) -> list[str]:
+def names_of(paths: Sequence[Path]) -> list[str]:
     """The folders' names, with as much of the path as keeps them apart."""
-    paths = [run.path.resolve() for run in runs]
-    for length in range(1, max((len(path.parts) for path in paths), default=1)):
-        names = [str(Path(*path.parts[-length:])) for path in paths]
-        if len(set(names)) == len(set(paths)):
+    whole = [path.absolute() for path in paths]
+    for length in range(1, max(len(path.parts) for path in whole)):
+        names = [str(Path(*path.parts[-length:])) for path in whole]
+        if len(set(names)) == len(set(whole)):
             return names
-    return [str(path) for path in paths]
-
-
-def command(run: Run) -> str:
-    """Does the run again, in a new folder."""
-    again = run.path.with_name(f"{run.path.name or 'run'}-again")
-    return shlex.join(["planish", run.method, str(run.path / "config.yaml"), f"out={again}"])
+    return [str(path) for path in whole]
 
 
 def _article(run: Run, place: str, name: str) -> dict[str, Any]:
@@ -88,16 +121,18 @@ def _article(run: Run, place: str, name: str) -> dict[str, Any]:
     with_verdicts, misfit = judged(run)
     ranking, unread = ranked(run, place)
     given = answers(with_verdicts)
-    figures = preference_figures(run) if run.compares else run_figures(run)
+    words = rollouts if run.samples_itself else sentences
+    figures = [] if run.samples_itself else preference_figures(run) if run.compares else run_figures(run)
     notes = (sentences.state(run), sentences.selection(run), sentences.leaks(run), misfit, unread)
     return {
         "run": run,
         "place": place,
         "name": name,
-        "title": sentences.title(run),
-        "outcome": sentences.outcome(run),
+        "title": words.title(run),
+        "outcome": words.outcome(run),
         "notes": [note for note in notes if note],
-        "trained": sentences.trained(run),
+        "trained": words.trained(run),
+        "rollouts": rollouts.rollouts_section(run, place) if run.samples_itself else None,
         "losses": [_loss_row(run, source) for source in run.sources],
         "total": _loss_row(run, ALL),
         "measured": [_measured_row(run, name, ranking) for name in (run.before.measured if run.before else ())],
@@ -149,35 +184,50 @@ def _left_out(source: str, account: Mapping[str, Any]) -> list[dict[str, Any]]:
             "source": source,
             "kind": kind,
             "num": len(rows),
-            "rows": rows[:MOST_LEFT_OUT],
-            "num_more": len(rows[MOST_LEFT_OUT:]),
+            "rows": rows[:MOST_LISTED],
+            "num_more": len(rows[MOST_LISTED:]),
         }
         for kind, rows in kinds
         if rows
     ]
 
 
-def _comparison(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
-    """The runs beside each other: where they ended, and in which settings they differ."""
-    flat = [_flat(run.config) for run in runs]
-    keys = [key for key in dict.fromkeys(key for each in flat for key in each) if key != "out"]
-    differing = [key for key in keys if any(each.get(key) != flat[0].get(key) for each in flat)]
-    figure = comparison_figure(runs, names)
-    return {
-        "rows": [_loss_row(run, ALL) for run in runs],
-        "unit": " or ".join(dict.fromkeys(run.unit for run in runs)),
-        "warning": sentences.same_rows(runs),
-        "figures": {"comparison": figure} if figure else {},
-        "settings": [(key, ["–" if each.get(key) is None else each[key] for each in flat]) for key in differing],
-    }
+def _beside(runs: Sequence[tuple[Run, str]]) -> list[Beside]:
+    """Of each kind of run that there are several of."""
+    found: list[Beside] = []
+    for kind in dict.fromkeys((run.unit, run.samples_itself) for run, _ in runs):
+        some = [(run, name) for run, name in runs if (run.unit, run.samples_itself) == kind]
+        if len(some) < 2:
+            continue
+        alike, names = [run for run, _ in some], [name for _, name in some]
+        (unit, sampled), place = kind, f"beside-{len(found)}"
+        figure = comparison_figure(alike, names)
+        figures = shared_figures(alike, names) if sampled else {"losses": figure} if figure else {}
+        found.append(
+            Beside(
+                names,
+                [_loss_row(run, ALL) for run in alike],
+                unit,
+                sampled,
+                None if sampled else sentences.same_rows(alike),
+                {f"{place}-{name}": each for name, each in figures.items()},
+            )
+        )
+    return found
 
 
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict) or not tree:
-        return {prefix: tree}
-    return {
-        k: v for key, below in tree.items() for k, v in _flat(below, f"{prefix}.{key}" if prefix else str(key)).items()
-    }
+def _differences(runs: Sequence[tuple[Run, str]]) -> list[dict[str, Any]]:
+    """In which settings the runs of each command differ, where there are several."""
+    found: list[dict[str, Any]] = []
+    for method in dict.fromkeys(run.method for run, _ in runs):
+        some = [(flat(run.config), name) for run, name in runs if run.method == method]
+        if len(some) > 1:
+            trees, names = [tree for tree, _ in some], [name for _, name in some]
+            keys = [key for key in dict.fromkeys(key for tree in trees for key in tree) if key != "out"]
+            differing = [key for key in keys if any(tree.get(key) != trees[0].get(key) for tree in trees)]
+            rows = [(key, ["–" if tree.get(key) is None else tree[key] for tree in trees]) for key in differing]
+            found.append({"method": method, "names": names, "rows": rows})
+    return found
 
 
 def _template() -> jinja2.Template:
@@ -193,5 +243,6 @@ def _template() -> jinja2.Template:
         "percent": sentences.percent,
         "points": sentences.points_text,
         "span": span,
+        "scores": rollouts.scores_text,
     }
     return template("page.html", filters)

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import statistics
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,22 +16,25 @@ from planish.base.errors import RunError
 
 HELD_OUT, ACCURACY, MEASURED = "held_out/", "held_out_accuracy/", "measured_accuracy/"
 ALL = "all"  # the sum over sources; no source can have this name
+ALARM = "alarm/"
 PIPELINE = "pipeline.json"  # in the folder of a pipeline: its stages
+
+MOST_LISTED = 200  # rows left out that a page lists, of each source and kind; data.json holds them all
 
 Line = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was measured after `step` steps. Losses are in nats per learnt token, by source and for `all`; of comparisons in
-    nats per comparison, and for `all` alone."""
+    """What was measured after `step` steps, on held-out rows. Losses are in nats per learnt token, by source and for `all`;
+    of runs that learn from comparisons in nats per comparison, and for `all` alone. `accuracies` are of those runs: the share
+    of pairs in the annotators' order, by source and for `all`; `measured` is the same share of further sets, which are looked
+    at before the first step and after the last."""
 
     step: int
     losses: dict[str, float]
-    accuracies: dict[
-        str, float
-    ]  # of comparisons: share of held-out pairs in the annotators' order, by source and for `all`
-    measured: dict[str, float]  # the same of further sets, before the first step and after the last
+    accuracies: dict[str, float]
+    measured: dict[str, float]
 
     @property
     def all(self) -> float:
@@ -39,6 +43,9 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Run:
+    """The lines of metrics.jsonl are sorted into `steps`, `evaluations` and so on, by what they hold. `prompts` and what follows
+    it are of a policy that learns from its own completions."""
+
     path: Path
     settings: str  # config.yaml, as it stands
     config: dict[str, Any]
@@ -49,16 +56,39 @@ class Run:
     drift: list[Line]  # estimates of the KL to the reference
     finished: bool
     offset: float | None = None  # what was subtracted from all scores of the saved reward model
+    prompts: dict[str, Any] = field(default_factory=dict[str, Any])  # an account of them, from data.json
+    rounds: list[Line] = field(default_factory=list[Line])  # what each iteration recorded when it had sampled
+    looks: list[Line] = field(default_factory=list[Line])  # completions of held-out prompts: mean scores and lengths
+    alarms: list[Line] = field(default_factory=list[Line])  # those that held after an iteration
 
     @property
     def sources(self) -> list[str]:
-        return list(self.config["data"]["sources"])
+        """Of rows: of a policy that learns from its completions, the documents that it is not to forget."""
+        rows = self.config.get("data") or self.config.get("pretraining") or {}
+        return list(rows.get("sources", {}))
 
     @property
     def method(self) -> str:
-        """The command that made it, known by a setting that no other has."""
-        own = {"centering": "reward", "loss": "dpo", "reduction": "sft"}
+        """The command that made it, known by a setting that none of those after it has."""
+        own = {"rewards": "ppo", "centering": "reward", "loss": "dpo", "reduction": "sft"}
         return next((method for setting, method in own.items() if setting in self.config), "pretrain")
+
+    @property
+    def samples_itself(self) -> bool:
+        """Whether it learnt from its own completions."""
+        return self.method == "ppo"
+
+    @property
+    def steps_of_iteration(self) -> int:
+        """Of a run that samples: optimiser steps from one round of sampling to the next."""
+        return self.config["batch"]["epochs"] * self.config["batch"]["minibatches"]
+
+    @property
+    def planned_steps(self) -> int | None:
+        """Known before the first step."""
+        if self.samples_itself:
+            return self.config["iterations"] * self.steps_of_iteration
+        return self.config.get("steps")
 
     @property
     def compares(self) -> bool:
@@ -72,7 +102,8 @@ class Run:
 
     @property
     def last_step(self) -> int:
-        seen = [line["step"] for line in (*self.steps, *self.samples)] + [each.step for each in self.evaluations]
+        lines = (*self.steps, *self.samples, *self.looks)
+        seen = [line["step"] for line in lines] + [each.step for each in self.evaluations]
         return max(seen, default=0)
 
     @property
@@ -95,7 +126,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Spent on steps: loading, evaluations, sampling and checkpoints are not in it."""
+        """Spent on steps: loading, evaluations and checkpoints are not in it, nor the completions that are only looked at."""
         return sum(line.get("seconds", 0.0) for line in self.steps)
 
     @property
@@ -122,30 +153,67 @@ def read_run(path: Path) -> Run:
     if not settings.is_file():
         raise RunError(f"{path}: is not a run's folder: config.yaml is missing. Name the folder given as out=")
     text = _text(settings)
-    lines, result = read_lines(path / "metrics.jsonl"), path / "model" / "config.json"
+    lines, result, account = (
+        read_lines(path / "metrics.jsonl"),
+        path / "model" / "config.json",
+        _json(path / "data.json"),
+    )
     return Run(
         path=path,
         settings=text,
         config=_config(settings, text),
-        data=_mapping(_json(path / "data.json").get("sources")),
+        data=_mapping(account.get("sources")),
         steps=[line for line in lines if "loss" in line],
         evaluations=_evaluations(lines),
         samples=read_lines(path / "samples.jsonl"),
-        drift=[line for line in lines if "kl" in line],
+        drift=[line for line in lines if "kl_standard_error" in line],
         finished=result.is_file(),
         offset=_json(result).get("score_offset"),
+        prompts=_mapping(account.get("prompts")),
+        rounds=[line for line in lines if "iteration" in line],
+        looks=[line for line in lines if "held_out_tokens" in line],
+        alarms=[line for line in lines if any(key.startswith(ALARM) for key in line)],
     )
 
 
-def run_folders(path: Path) -> list[Path]:
-    """The folder itself, or the runs among the stages of a pipeline's folder, in their order."""
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Something a page can tell of. Where it is a pipeline's, `command` and `settings` are those of the recipe, with the paths
+    of the outputs that it names."""
+
+    path: Path
+    command: str = ""
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def stages_of(path: Path) -> list[Stage]:
+    """The folder itself, or the stages of a pipeline's folder that have put out something, in their order."""
     if not (path / PIPELINE).exists():
-        return [path]
-    stages = [path / stage["folder"] for stage in _json(path / PIPELINE).get("stages", [])]
-    runs = [stage for stage in stages if any((stage / file).is_file() for file in ("config.yaml", "comparison.json"))]
-    if not runs:
+        return [Stage(path)]
+    records = [_mapping(each) for each in _json(path / PIPELINE).get("stages", [])]
+    paths = {each["name"]: _linked(path / each["folder"], each["name"]) for each in records}
+    stages = [Stage(paths[each["name"]], each["command"], _filled(each["settings"], paths)) for each in records]
+    if not any((stage.path / file).is_file() for stage in stages for file in ("config.yaml", "comparison.json")):
         raise RunError(f"{path}: no stage of this pipeline is a run that has begun, of which a report can be made")
-    return runs
+    return [stage for stage in stages if stage.path.exists()]
+
+
+def _linked(output: Path, name: str) -> Path:
+    """The link to a stage's output, whose name is the stage's, where it leads there."""
+    link = output.with_name(f"{name}{output.suffix}")
+    return link if link.exists() and link.resolve() == output.resolve() else output
+
+
+def _filled(value: Any, paths: Mapping[str, Path]) -> Any:
+    """Settings with the path of a stage's output in place of its name in braces."""
+    if isinstance(value, dict):
+        return {key: _filled(below, paths) for key, below in cast(dict[str, Any], value).items()}
+    if isinstance(value, list):
+        return [_filled(each, paths) for each in cast(list[Any], value)]
+    if isinstance(value, str):
+        for name, path in paths.items():
+            value = value.replace(f"{{{name}}}", str(path))
+    return value
 
 
 def _evaluations(lines: list[Line]) -> list[Evaluation]:
@@ -161,10 +229,10 @@ def _config(path: Path, text: str) -> dict[str, Any]:
         config = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RunError(f"{path}: not valid YAML: {error}") from None
-    data = _mapping(config).get("data")
-    if not _mapping(_mapping(data).get("sources")):
-        raise RunError(f"{path}: holds no data.sources: these are not the settings of a run of planish")
-    return _mapping(config)
+    settings = _mapping(config)
+    if not _mapping(_mapping(settings.get("data")).get("sources")) and not _mapping(settings.get("rewards")):
+        raise RunError(f"{path}: holds no data.sources and no rewards: these are not the settings of a run of planish")
+    return settings
 
 
 def _json(path: Path) -> dict[str, Any]:

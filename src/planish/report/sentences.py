@@ -126,7 +126,7 @@ def state(run: Run) -> str | None:
     """What to know about a run that has not come to its end."""
     if run.finished:
         return None
-    steps = run.config.get("steps")
+    steps = run.planned_steps
     so_far = f"step {run.last_step:,} of {steps:,}" if steps else f"step {run.last_step:,}"
     return f"This run is unfinished: it stands at {so_far}, and no model has been saved. The numbers are those so far."
 
@@ -195,11 +195,6 @@ def leaks(run: Run) -> str | None:
 
 def same_rows(runs: Sequence[Run]) -> str | None:
     """A warning where the losses of several runs were measured on different things."""
-    if len({run.unit for run in runs}) > 1:
-        return (
-            "Some of these runs learnt from comparisons and some from text: a nat per comparison and a nat per token are "
-            "different things, so their losses cannot be compared with each other."
-        )
     rows = [{name: account["held_out"].get("rows") for name, account in run.data.items()} for run in runs]
     if any(each != rows[0] for each in rows):
         return (

@@ -1,8 +1,9 @@
 """Sampling several completions of each of many prompts, for any model that takes packed rows.
 
 Each prompt is read once. Completions share a fixed number of rows; when one ends, the next takes its row, so that every
-decoding step is full as long as there is work. What a completion draws is a function of (seed, iteration, prompt, sample)
-alone: neither its neighbours, nor the number of rows, nor the order in which prompts are given, change it.
+decoding step is full as long as there is work; when no completion waits, rows are given up. What a completion draws is a
+function of (seed, iteration, prompt, sample) alone: neither its neighbours, nor the number of rows, nor the order in which
+prompts are given, change it.
 """
 
 from __future__ import annotations
@@ -56,12 +57,16 @@ class Choosing:
         if self.temperature == 0:
             chosen_R = logits_RV.argmax(1)
             return chosen_R, torch.log_softmax(logits_RV, 1).gather(1, chosen_R[:, None]).squeeze(1)
-        logprobs_RV = torch.log_softmax(logits_RV / self.temperature, 1)
-        order_RV, shares_RV = None, logprobs_RV.exp()
+        if self.temperature != 1:
+            logits_RV = logits_RV / self.temperature
+        highest_R1 = logits_RV.amax(1, keepdim=True)
+        # Shares of `mass`, not of 1: a softmax would go over the whole vocabulary twice more.
+        order_RV, shares_RV = None, (logits_RV - highest_R1).exp_()
+        mass_R1 = shares_RV.sum(1, keepdim=True)
         if self.top_p < 1 or self.top_k:
             shares_RV, order_RV = shares_RV.sort(dim=1, descending=True, stable=True)
             before_RV = shares_RV.cumsum(1) - shares_RV
-            kept_RV = before_RV < self.top_p
+            kept_RV = before_RV < self.top_p * mass_R1
             if self.top_k:
                 kept_RV[:, self.top_k :] = False
             shares_RV = shares_RV * kept_RV
@@ -72,7 +77,8 @@ class Choosing:
         chosen_R = torch.searchsorted(cumulated_RV, wanted_R[:, None], right=True).squeeze(1)
         if order_RV is not None:
             chosen_R = order_RV.gather(1, chosen_R[:, None]).squeeze(1)
-        return chosen_R, logprobs_RV.gather(1, chosen_R[:, None]).squeeze(1)
+        logprobs_R1 = logits_RV.gather(1, chosen_R[:, None]) - highest_R1 - mass_R1.log()
+        return chosen_R, logprobs_R1.squeeze(1)
 
 
 @dataclass(slots=True)
@@ -97,8 +103,10 @@ def decode(
     stops, rows = frozenset(stop_token_ids), min(rows, len(requests))
     longest = max((len(prompts[request.prompt]) for request in requests), default=0)
     cache = Cache(rows, longest + most_tokens, policy.model.device)
-    prompted = _Prompts(policy, prompts, requests)
-    waiting, active = deque(range(len(requests))), dict[int, _Row]()
+    # Longest prompts first: a step costs what its longest row costs, so neighbours should be alike.
+    order = sorted(range(len(requests)), key=lambda number: -len(prompts[requests[number].prompt]))
+    prompted = _Prompts(policy, prompts, requests, order)
+    waiting, active = deque(order), dict[int, _Row]()
     found: dict[int, Drawn] = {}
     logits_RV = torch.zeros(0)
     while waiting or active:
@@ -121,6 +129,10 @@ def decode(
                 found[row.number] = Drawn(tuple(row.tokens), tuple(row.logprobs))
                 cache.empty(place)
                 del active[place]
+        if not waiting and 0 < 2 * len(active) <= rows:  # nobody takes the free rows any more
+            kept = sorted(active)
+            cache.keep(kept)
+            tokens_R, rows, active = tokens_R[kept], len(kept), dict(enumerate(active[place] for place in kept))
         if active:
             logits_RV = _step(policy, cache, tokens_R)
     return [found[number] for number in range(len(requests))]
@@ -139,10 +151,12 @@ def _step(policy: CausalLM, cache: Cache, tokens_R: Tensor) -> Tensor:
 class _Prompts:
     """Prompts are read, several at once, when the first request for one comes up, and forgotten after the last."""
 
-    def __init__(self, policy: CausalLM, prompts: Sequence[Sequence[int]], requests: Sequence[Request]) -> None:
+    def __init__(
+        self, policy: CausalLM, prompts: Sequence[Sequence[int]], requests: Sequence[Request], order: Sequence[int]
+    ) -> None:
         self.policy, self.prompts, self.requests = policy, prompts, requests
         self.uses = Counter(request.prompt for request in requests)
-        self.unread = deque(dict.fromkeys(request.prompt for request in requests))
+        self.unread = deque(dict.fromkeys(requests[number].prompt for number in order))
         self.read: dict[int, tuple[dict[int, Layer], Tensor]] = {}
 
     def take(self, number: int) -> tuple[dict[int, Layer], Tensor]:

@@ -18,7 +18,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -26,6 +25,7 @@ from planish.base.config import Config, dump_config
 from planish.base.distributed import all_sum, is_main
 from planish.base.errors import RunError
 from planish.base.files import write_text
+from planish.base.trees import flat
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +104,7 @@ def _differences(settings: Path, config: Config, free: tuple[str, ...]) -> str:
         theirs = yaml.safe_load(settings.read_text(encoding="utf-8"))
     except yaml.YAMLError:
         return "Its config.yaml is not valid YAML"
-    before, now = (_flat(tree) for tree in (theirs, yaml.safe_load(dump_config(config))))
+    before, now = (flat(tree) for tree in (theirs, yaml.safe_load(dump_config(config))))
     keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and key.split(".")[0] not in free]
     shown = [f"{key} was {before.get(key)!r} and is now {now.get(key)!r}" for key in keys[:5]]
     return "; ".join(shown) + (f"; and {len(keys) - 5} more" if len(keys) > 5 else "")
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict) or not tree:
-        return {prefix: tree}
-    return {
-        k: v for key, below in tree.items() for k, v in _flat(below, f"{prefix}.{key}" if prefix else str(key)).items()
-    }

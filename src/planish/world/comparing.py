@@ -6,7 +6,7 @@ policy are compared by the same pools (`rank_answers`): a reward model learns mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -22,6 +22,8 @@ from planish.world.pools import POOLS, calibrate, make_pool
 from planish.world.skills import TASKS
 from planish.world.sources import Sources
 from planish.world.verdict import Verdict
+
+CALIBRATED = ("expert", "crowd", "judge")  # the oracle does not err, and copycats copy the crowd
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +61,36 @@ def comparisons(sources: Sources, shown: Sequence[Item]) -> dict[str, list[Recor
 def rank_answers(world: World, pool: str, asked: Mapping[str, Sequence[str]]) -> list[Record]:
     """What annotators of one pool say of a policy's answers to each prompt. Equal answers are shown once, empty ones never; a
     prompt with one answer alone cannot be compared and gives no record."""
+    if pool not in POOLS:
+        raise ConfigError(f"pool={pool}: there are {', '.join(POOLS)}")
     shown = [(prompt, tuple(dict.fromkeys(filter(str.strip, answers)))) for prompt, answers in asked.items()]
     shown = [(prompt, answers) for prompt, answers in shown if len(answers) > 1]
     judged = [tuple(world.judge(prompt, answer) for answer in answers) for prompt, answers in shown]
-    pools = _pools(judged, world.facts.config.seed)
-    if pool not in pools:
-        raise ConfigError(f"pool={pool}: there are {', '.join(pools)}")
+    (asked_pool,) = _pools(judged, world.facts.config.seed, [pool]).values()
     return [
         {
             "prompt": prompt, "completions": list(answers), "ranks": list(ranking.ranks), "annotator": ranking.annotator,
             "group": ranking.group,
         }
         for place, ((prompt, answers), verdicts) in enumerate(zip(shown, judged, strict=True))
-        for ranking in pools[pool].rank(verdicts, place)
+        for ranking in asked_pool.rank(verdicts, place)
     ]  # fmt: skip
 
 
-def _pools(judged: Sequence[Sequence[Verdict]], seed: int) -> dict[str, Pool]:
+def _pools(judged: Sequence[Sequence[Verdict]], seed: int, names: Collection[str] = tuple(POOLS)) -> dict[str, Pool]:
     lengths = [verdict.num_tokens for verdicts in judged for verdict in verdicts]
     pairs = [pair for verdicts in judged for pair in combinations(verdicts, 2)]
     if not pairs:
         raise DataError("there are no comparisons to calibrate the annotators on: set comparisons above 0")
-    made = {name: make_pool(name, float(np.std(lengths)), seed=seed).with_settings(likelihood=0.0) for name in POOLS}
-    scaled = {name: calibrate(made[name], pairs) for name in ("expert", "crowd", "judge")}
-    return {**made, **scaled, "copycats": scaled["crowd"].copycats(len(made["copycats"].annotators))}
+
+    def scaled(name: str) -> Pool:
+        pool = make_pool(name, float(np.std(lengths)), seed=seed).with_settings(likelihood=0.0)
+        return calibrate(pool, pairs) if name in CALIBRATED else pool
+
+    found = {name: scaled(name) for name in names if name != "copycats"}
+    if "copycats" in names:
+        found["copycats"] = (found.get("crowd") or scaled("crowd")).copycats(POOLS["copycats"].num_annotators)
+    return {name: found[name] for name in names}
 
 
 def _rankings(pool: Pool, item: Item, place: int) -> Iterator[Record]:

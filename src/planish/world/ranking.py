@@ -1,0 +1,36 @@
+"""Comparisons of a policy's answers, made by a pool of annotators: `planish world rank`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from planish.base.config import Config, Field
+from planish.base.files import write_text
+from planish.world.comparing import rank_answers
+from planish.world.judging import answers_of_file
+from planish.world.make import open_world
+
+
+class RankConfig(Config):
+    world: str = Field(description="a folder that `planish world make` wrote")
+    answers: str = Field(description="a file that `planish sample` wrote, with several completions of each prompt")
+    pool: str = Field(default="expert", description="expert, crowd, copycats, judge or oracle")
+    out: str = Field(description="the jsonl file of comparisons to write")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    comparisons: int
+    prompts: int
+    alone: int  # prompts with one answer alone, which cannot be compared
+
+
+def rank(config: RankConfig) -> Ranked:
+    """Writes one row for each prompt and annotator of its item."""
+    asked = answers_of_file(Path(config.answers))
+    rows = rank_answers(open_world(Path(config.world)), config.pool, asked)
+    write_text(Path(config.out), "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
+    prompts = {row["prompt"] for row in rows}
+    return Ranked(len(rows), len(asked), len(asked) - len(prompts))
