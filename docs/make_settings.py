@@ -8,9 +8,11 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 
 from planish.base.config import Config
+from planish.data.settings import DataConfig
 from planish.methods.compare import CompareConfig
 from planish.methods.dpo import DpoConfig
 from planish.methods.know import KnowConfig
+from planish.methods.ppo_settings import PpoConfig
 from planish.methods.pretrain import NewModel, PretrainConfig
 from planish.methods.reward_model import RewardConfig
 from planish.methods.running import RunConfig
@@ -32,6 +34,9 @@ def rows(config: type[Config], prefix: str = "", defaults: Config | None = None)
         inner = [kind for kind in configs_in(field.annotation) if kind is not NewModel]
         repeated = "dict" in str(field.annotation) or "tuple" in str(field.annotation)
         key = f"{prefix}{name}" + (".*" if repeated and inner else "")
+        if inner == [DataConfig] and name != "data":
+            lines.append(f"| `{key}.…` | absent | {field.description}; its settings are those of `data` |")
+            continue
         if len(inner) > 1:
             lines += choices(key, field, inner)
             continue
@@ -82,7 +87,7 @@ def page() -> str:
         table(new + own),
     ]
     sections += against("reward", RewardConfig) + against("dpo", DpoConfig)
-    sections += ["## `planish compare`", table(rows(CompareConfig))]
+    sections += ["## `planish ppo`", table(rows(PpoConfig)), "## `planish compare`", table(rows(CompareConfig))]
     sections += ["## `planish know`", table(rows(KnowConfig)), "## `planish world`", WORLD, table(rows(WorldConfig))]
     return HEAD + "\n" + "\n\n".join(sections) + "\n"
 

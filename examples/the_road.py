@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t
 
 from planish.base.config import load_config
 from planish.base.files import write_json
@@ -31,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 RECIPE, OUT, MODEL = ROOT / "recipes" / "wind_tunnel.yaml", Path("runs/road"), Path("models/wind-tunnel")
 RESULTS = ROOT / "docs" / "figures" / "the_road.json"
 SEEDED = ("sft.seed", "answers.seed", "more_answers.seed", "reward.seed", "dpo.seed", "ppo.seed", "ppo_ptx.seed")
+T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # 97.5% quantiles for 1 to 9 degrees of freedom
 BETAS = (0.01, 0.2, 1.0)
 
 
@@ -98,7 +98,7 @@ def tell() -> None:
         )
         print(f"{name:10} {shown}")
     print(
-        f"ptx against none: gold {gold[0]:+.3f} ± {gold[1]:.3f}, pretraining loss lower by {forgetting[0]:.3f} ± {forgetting[1]:.3f}"
+        f"with the mix: gold {gold[0]:+.3f} ± {gold[1]:.3f}, pretraining loss lower by {forgetting[0]:.3f} ± {forgetting[1]:.3f}"
     )
     grid_file = OUT / "grid" / "comparison.json"
     rows = json.loads(grid_file.read_text(encoding="utf-8"))["systems"] if grid_file.exists() else []
@@ -107,8 +107,9 @@ def tell() -> None:
 
 def mean(values: list[float]) -> tuple[float, float]:
     """With half the width of its 95% t interval over seeds."""
-    spread = np.std(values, ddof=1) if len(values) > 1 else float("nan")
-    return float(np.mean(values)), float(t.ppf(0.975, max(len(values) - 1, 1)) * spread / len(values) ** 0.5)
+    if len(values) == 1:
+        return values[0], float("nan")
+    return float(np.mean(values)), float(T[len(values) - 2] * np.std(values, ddof=1) / len(values) ** 0.5)
 
 
 if __name__ == "__main__":

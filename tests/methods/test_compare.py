@@ -261,7 +261,7 @@ def server() -> Iterator[tuple[str, list[str]]]:
 def test_served_judge_is_asked_in_both_orders_and_never_twice(
     server: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("planish.methods.compare_judges.PAUSE", 0.0)
+    monkeypatch.setattr("planish.methods.served.PAUSE", 0.0)
     monkeypatch.setenv("A_KEY", "open sesame")
     url, seen = server
     judge = ServedJudge(base_url=url, model="m", key_variable="A_KEY")
@@ -280,7 +280,7 @@ def test_served_judge_is_asked_in_both_orders_and_never_twice(
 
 
 def test_served_judge_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("planish.methods.compare_judges.PAUSE", 0.0)
+    monkeypatch.setattr("planish.methods.served.PAUSE", 0.0)
     prompt = Prompt((Message("user", "say red"),), Origin("made up", 1))
     judge = Served(ServedJudge(base_url="http://127.0.0.1:9/v1", model="m"), tmp_path / "replies.jsonl")
     with pytest.raises(RunError, match=r"judge http://127.0.0.1:9/v1/chat/completions: .*refused"):

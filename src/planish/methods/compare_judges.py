@@ -3,36 +3,26 @@ server. The first two give every answer a score and the higher wins; the third i
 
 from __future__ import annotations
 
-import hashlib
-import http.client
-import json
-import os
 import re
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import Any, Literal
 
 import torch
 
-from planish.base.errors import ConfigError, DataError, RunError
+from planish.base.errors import DataError
 from planish.base.progress import track
 from planish.data.rows import Comparison, Demonstration, Message, Prompt
 from planish.methods.compare_settings import GoldJudge, ServedJudge
 from planish.methods.score import RewardModel, Scorable
+from planish.methods.served import Asked
 from planish.models.load import ModelConfig
 from planish.world.gold import World
 from planish.world.judging import judge_one
 from planish.world.make import open_world
 
 ROWS = 256  # prompts whose answers are scored at once
-ATTEMPTS, PAUSE = 4, 2.0  # of a request that fails, and seconds before the second; doubled each time
-PASSING = {408, 409, 425, 429, 500, 502, 503, 504}  # HTTP states that may be gone at the next attempt
 SAME = 1e-9  # utilities that lie closer are equal
 
 ASK = """Below are a conversation and two answers to its last turn. Decide which answer serves the user better: it does what was \
@@ -141,15 +131,10 @@ def verdicts_of_scores(own: Scores, baseline: Scores) -> Verdicts:
 
 
 class Served:
-    """Asks a server which of two answers is better, in both orders. What was answered is kept in the file `memory`, a line a
-    reply, so that nothing is asked, or paid for, twice."""
+    """Asks a server which of two answers is better, in both orders."""
 
     def __init__(self, config: ServedJudge, memory: Path) -> None:
-        self.config, self.memory = config, memory
-        self.key = os.environ.get(config.key_variable) if config.key_variable else None
-        if config.key_variable and not self.key:
-            raise ConfigError(f"judge.key_variable: the environment has no {config.key_variable}")
-        self.known = _read_memory(memory)
+        self.asked = Asked(config, memory)
 
     def verdicts(self, prompts: Sequence[Prompt], own: Answers, baseline: Answers) -> Verdicts:
         """Equal answers are a tie without a question. Two replies that name the same answer are a verdict; else a tie."""
@@ -159,8 +144,8 @@ class Served:
             for k, (a, b) in enumerate(zip(ours, theirs, strict=True))
             if a != b
         ]
-        requests = [self._request(prompts[i], *two) for i, _, a, b in pairs for two in ((a, b), (b, a))]
-        choices = self._choose(requests)
+        questions = [_question(prompts[i], *two) for i, _, a, b in pairs for two in ((a, b), (b, a))]
+        choices = [read_reply(reply) for reply in self.asked.replies(questions)]
         outcomes = [[0.5] * len(ours) for ours in own]
         split = unread = 0
         for (i, k, _, _), one, other in zip(pairs, choices[::2], choices[1::2], strict=True):
@@ -173,61 +158,14 @@ class Served:
                 outcomes[i][k] = {"first": 1.0, "second": 0.0}.get(one, 0.5)
         return Verdicts(outcomes, split, unread)
 
-    def _request(self, prompt: Prompt, first: str, second: str) -> bytes:
-        spoken = "\n\n".join(f"{message.role}: {message.content}" for message in prompt.messages)
-        asked = ASK.format(prompt=spoken, first=first, second=second)
-        body = {
-            "model": self.config.model,
-            "messages": [{"role": "user", "content": asked}],
-            "temperature": 0,
-            "max_tokens": self.config.max_tokens,
-        }
-        return json.dumps(body).encode()
 
-    def _choose(self, requests: Sequence[bytes]) -> list[Choice]:
-        keys = [hashlib.sha256(self.config.base_url.encode() + request).hexdigest() for request in requests]
-        missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in self.known}
-        if missing:
-            self.memory.parent.mkdir(parents=True, exist_ok=True)
-            pool, lock = ThreadPoolExecutor(self.config.parallel), Lock()
-            with self.memory.open("a", encoding="utf-8") as file:
+def spoken(prompt: Prompt) -> str:
+    """A conversation as a judge reads it."""
+    return "\n\n".join(f"{message.role}: {message.content}" for message in prompt.messages)
 
-                def ask(key: str, request: bytes) -> None:
-                    reply = self._ask(request)
-                    with lock:
-                        self.known[key] = reply
-                        file.write(json.dumps({"key": key, "reply": reply}) + "\n")
-                        file.flush()
 
-                asked = [pool.submit(ask, *each) for each in missing.items()]
-                try:
-                    for future in track(as_completed(asked), "judging", len(asked)):
-                        future.result()
-                finally:
-                    pool.shutdown(cancel_futures=True)  # those under way are still written
-        return [read_reply(self.known[key]) for key in keys]
-
-    def _ask(self, body: bytes) -> str:
-        url = f"{self.config.base_url.rstrip('/')}/chat/completions"
-        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self.key}"} if self.key else {})}
-        for attempt in range(ATTEMPTS):
-            try:
-                request = urllib.request.Request(url, body, headers)
-                with urllib.request.urlopen(request, timeout=self.config.timeout) as response:
-                    return str(json.load(response)["choices"][0]["message"]["content"] or "")
-            except urllib.error.HTTPError as error:
-                said, lasting = (
-                    f"HTTP {error.code}: {error.read(300).decode(errors='replace')}",
-                    error.code not in PASSING,
-                )
-            except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-                said, lasting = str(getattr(error, "reason", error)), False
-            except (ValueError, KeyError, IndexError, TypeError) as error:
-                said, lasting = f"its reply is no chat completion ({type(error).__name__}: {error})", True
-            if lasting or attempt == ATTEMPTS - 1:
-                raise RunError(f"judge {url}: {said}. What it has answered is kept: the same command carries on")
-            time.sleep(PAUSE * 2**attempt)
-        raise AssertionError
+def _question(prompt: Prompt, first: str, second: str) -> str:
+    return ASK.format(prompt=spoken(prompt), first=first, second=second)
 
 
 def read_reply(reply: str) -> Choice:
@@ -239,21 +177,3 @@ def read_reply(reply: str) -> Choice:
         return "unread"
     choices: dict[str, Choice] = {"a": "first", "b": "second", "tie": "tie"}
     return choices[words[-1].lower()]
-
-
-def _read_memory(path: Path) -> dict[str, str]:
-    """Whole lines; a last one without its end was cut by a kill, and is taken out so that the next begins anew."""
-    if not path.exists():
-        return {}
-    text = path.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    if len(whole) < len(text):
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-    try:
-        lines = [json.loads(line) for line in whole.splitlines()]
-        return {line["key"]: line["reply"] for line in lines}
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"{path}: not the replies of a judge ({error}). Move it away, and they are asked for anew"
-        ) from None

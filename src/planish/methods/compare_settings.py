@@ -9,6 +9,7 @@ from pydantic import model_validator
 
 from planish.base.config import Config, Field
 from planish.data.settings import DataConfig
+from planish.methods.served import ServedModel
 from planish.models.load import ModelConfig
 from planish.rollout.sample import SamplingConfig
 
@@ -29,16 +30,10 @@ class RewardJudge(Config):
     path: str = Field(description="a run of `planish reward`, or its model folder")
 
 
-class ServedJudge(Config):
+class ServedJudge(ServedModel):
     """A model that is asked."""
 
     name: Literal["served"] = "served"
-    base_url: str = Field(description="an OpenAI-compatible server: http://127.0.0.1:8000/v1")
-    model: str = Field(description="the name that the server knows it by")
-    key_variable: str | None = Field(default=None, description="the environment variable that holds the server's key")
-    max_tokens: int = Field(default=16, ge=1, description="of its reply; one that thinks aloud needs thousands")
-    parallel: int = Field(default=4, ge=1, description="requests at once")
-    timeout: float = Field(default=120.0, gt=0, description="seconds to wait for a reply")
 
 
 Judge = Annotated[GoldJudge | RewardJudge | ServedJudge, Field(discriminator="name")]

@@ -311,7 +311,7 @@ def ppo(config: PpoConfig) -> Path:
             config.seed,
             config.too_long,
         )
-        method.tools = tools = set_up(config, learner, prompts, device)
+        method.tools = tools = set_up(config, learner, prompts, device, folder.path)
         micro_tokens = 1 if tools.actor.policy.why_not_packed else config.batch.micro_tokens
         steps = config.iterations * config.steps_of_iteration
         told, fingerprint, sources = {"prompts": prompts.account()}, prompts.fingerprint(), []

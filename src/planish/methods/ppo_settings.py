@@ -15,6 +15,7 @@ from planish.methods.rewards import RewardSource
 from planish.methods.running import CommonConfig
 from planish.models.load import LoraConfig, ModelConfig
 from planish.rollout.server import ServerConfig
+from planish.train.checkpoint import CheckpointConfig
 
 
 class PolicySampling(Config):
@@ -141,6 +142,9 @@ class PpoConfig(CommonConfig):
         gt=0,
         lt=1,
         description="the saved policy is a moving average of the weights with this decay a step",
+    )
+    checkpoint: CheckpointConfig = Field(
+        default=CheckpointConfig(every=10), description="how often the run is saved; `every` counts iterations"
     )
     evaluate_every: int = Field(
         default=10, ge=0, description="iterations between two looks at held-out prompts; 0 is first and last"

@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -95,7 +96,7 @@ class Tools:
                 yield self.actor.policy
 
 
-def set_up(config: PpoConfig, learner: Learner, prompts: PromptBook, device: torch.device) -> Tools:
+def set_up(config: PpoConfig, learner: Learner, prompts: PromptBook, device: torch.device, folder: Path) -> Tools:
     """Loads everything. Nothing is computed with the policy here: its weights are not yet an optimiser's."""
     gae = config.advantage.name == "gae"
     kind = ValuedLM if gae and config.value.shared else CausalLM
@@ -106,7 +107,7 @@ def set_up(config: PpoConfig, learner: Learner, prompts: PromptBook, device: tor
     if learner.adapted is None:
         start = load_model(config.model, device).requires_grad_(requires_grad=False)
         reference = CausalLM(start, learner.compute_dtype)
-    rewards = open_rewards(config.rewards, learner.template, device, config.batch.micro_tokens)
+    rewards = open_rewards(config.rewards, learner.template, device, config.batch.micro_tokens, folder)
     policy = shard(policy, device)
     actor = ActorCritic(policy, None if value is None else shard(value, device))
     beta = torch.tensor(config.kl.beta, dtype=torch.float64)

@@ -1,4 +1,5 @@
-"""What scores a sampled completion: a reward model, the wind tunnel's gold utility, or a Python function of yours.
+"""What scores a sampled completion: a reward model, the wind tunnel's gold utility, a Python function of yours, or a
+model that is asked.
 
 Several are added up, each with its weight. One of weight 0 moves nothing and is only watched: a reward model that was kept
 out of training, or the gold utility, is how reward hacking shows.
@@ -7,6 +8,7 @@ out of training, or the gold utility, is how reward hacking shows.
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +21,14 @@ import torch
 from pydantic import Field as Tag
 
 from planish.base.config import Config, Field
-from planish.base.errors import ConfigError, DataError
+from planish.base.errors import ConfigError, DataError, RunError
 from planish.base.types import Choices, Example
 from planish.data.rows import Demonstration, Message, Prompt
 from planish.data.templates import ChatTemplate
 from planish.evaluate.sequences import sequence_values
+from planish.methods.compare_judges import spoken
 from planish.methods.score import RewardModel
+from planish.methods.served import Asked, ServedModel
 from planish.models.load import DtypeName, ModelConfig
 from planish.rollout.sample import Completion
 from planish.world.judging import judge_one
@@ -39,6 +43,19 @@ class Rollouts:
     tokens: tuple[int, ...]  # of the prompt
     completions: tuple[Completion, ...]
 
+
+GRADE = """Below are a conversation and an answer to its last turn. Grade how well the answer serves the user: it does what was \
+asked, what it says is true, and it leaves out what nobody needs.
+
+<conversation>
+{prompt}
+</conversation>
+
+<answer>
+{answer}
+</answer>
+
+Reply with one number from 1 (useless or harmful) to 10 (could not be better)."""
 
 Reward = Callable[[Sequence[Rollouts]], np.ndarray]  # float64 [N], the completions of prompt 0, then of prompt 1, …
 
@@ -65,11 +82,16 @@ class FunctionSource(Config):
     weight: float = Field(default=1.0, description="what its numbers are multiplied by; 0 only watches")
 
 
-RewardSource = Annotated[ModelSource | GoldSource | FunctionSource, Tag(discriminator="name")]
+class ServedSource(ServedModel):
+    name: Literal["served"] = "served"
+    weight: float = Field(default=1.0, description="what its grades are multiplied by; 0 only watches")
+
+
+RewardSource = Annotated[ModelSource | GoldSource | FunctionSource | ServedSource, Tag(discriminator="name")]
 
 
 def open_rewards(
-    sources: Mapping[str, RewardSource], template: ChatTemplate, device: torch.device, micro_tokens: int
+    sources: Mapping[str, RewardSource], template: ChatTemplate, device: torch.device, micro_tokens: int, folder: Path
 ) -> dict[str, Reward]:
     """Loads them all. A reward model whose demonstrations do not have mean score 0 is refused: the score of a completion that
     did not end, and the sum of several rewards, would mean nothing."""
@@ -83,6 +105,8 @@ def open_rewards(
                 found[name] = GoldReward(source.world)
             case FunctionSource():
                 found[name] = FunctionReward(name, source.function)
+            case ServedSource():
+                found[name] = ServedReward(source, folder / f"{name}.replies.jsonl")
     return found
 
 
@@ -155,6 +179,35 @@ class FunctionReward:
                 f"returned {len(numbers)}" + (", some not finite" if len(numbers) == len(completions) else "")
             )
         return np.array(numbers)
+
+
+class ServedReward:
+    """Grades from 1 to 10 of a model that is asked, as -1 to 1. Replies are kept in the run's folder: one that is taken up again
+    hears the same."""
+
+    def __init__(self, source: ServedSource, memory: Path) -> None:
+        self.asked = Asked(source, memory)
+
+    def __call__(self, rollouts: Sequence[Rollouts]) -> np.ndarray:
+        questions = [
+            GRADE.format(prompt=spoken(each.prompt), answer=completion.text)
+            for each in rollouts
+            for completion in each.completions
+        ]
+        return np.array([(read_grade(reply) - 5.5) / 4.5 for reply in self.asked.replies(questions)])
+
+
+def read_grade(reply: str) -> float:
+    """The last number from 1 to 10 in a reply, but for the 10 that it is out of."""
+    counted = re.sub(r"(/|\bof)\s*10\b", "", reply, flags=re.IGNORECASE)
+    numbers = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", counted)]
+    grades = [number for number in numbers if 1 <= number <= 10]
+    if not grades:
+        raise RunError(
+            f"a judge was asked for a grade from 1 to 10 and said {reply[:200]!r}. Name a model that follows, or raise its "
+            "max_tokens if it thinks aloud"
+        )
+    return grades[-1]
 
 
 def laid_out(rollouts: Rollouts) -> Example:

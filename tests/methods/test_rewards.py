@@ -1,0 +1,173 @@
+"""What scores a completion, and how several scores become one."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from planish.base.config import load_config
+from planish.base.errors import DataError, ModelError, RunError
+from planish.base.types import pack
+from planish.data.rows import Message, Origin, Prompt
+from planish.data.templates import ChatTemplate
+from planish.methods.reward_model import RewardConfig, reward_model
+from planish.methods.rewards import (
+    GoldReward,
+    ModelReward,
+    ModelSource,
+    Rollouts,
+    ServedReward,
+    ServedSource,
+    laid_out,
+    open_rewards,
+    read_grade,
+)
+from planish.methods.score import RewardModel
+from planish.models.load import ModelConfig, load_tokenizer
+from planish.rollout.sample import Completion
+from planish.world.gold import World
+from planish.world.judging import judge_one
+from planish.world.make import make_world
+from planish.world.settings import SIZES, WorldConfig
+
+CPU = torch.device("cpu")
+
+
+def rollouts_of(template: ChatTemplate, prompt: str, *texts: str) -> Rollouts:
+    row = Prompt((Message("user", prompt),), Origin("made up", 1))
+    encode: Any = template.tokenizer
+    completions = [
+        Completion(text, (*encode(text, add_special_tokens=False)["input_ids"], template.stop_token_id), ended=True)
+        for text in texts
+    ]
+    return Rollouts(row, tuple(template.encode_prompt(row.messages)), tuple(completions))
+
+
+@pytest.fixture(scope="module")
+def judge(tiny_model: Path, tiny_data: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return reward_model(
+        load_config(
+            RewardConfig,
+            values={
+                "model": {"path": str(tiny_model), "dtype": "float64"},
+                "data": {"sources": {"compared": {"path": tiny_data["compared"]}}},
+                "steps": 2,
+                "out": str(tmp_path_factory.mktemp("judge") / "run"),
+            },
+        )
+    )
+
+
+def test_completions_lie_behind_their_prompt_and_are_learnt_whole(tiny_model: Path) -> None:
+    template = ChatTemplate(load_tokenizer(tiny_model))
+    rollouts = rollouts_of(template, "say red", "red", "blue green")
+    example = laid_out(rollouts)
+    first, second = (len(each.tokens) for each in rollouts.completions)
+    assert example.choices is not None
+    assert example.choices.ends == (len(rollouts.tokens) + first, len(rollouts.tokens) + first + second)
+    assert example.loss_mask.sum() == first + second
+    assert pack([example]).num_sequences == 2
+
+
+def test_pain_19_a_reward_model_reads_tokens_of_its_own_kind_and_the_text_of_others(
+    judge: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """With the same tokenizer the sampled tokens, with another the text anew: the scores are those of `planish score`."""
+    from helpers import tiny_tokenizer
+
+    template = ChatTemplate(load_tokenizer(judge / "model"))
+    model = RewardModel(ModelConfig(path=str(judge), dtype="float64"), CPU)
+    here = rollouts_of(template, "say red", "red", "blue green cat")
+    rewards = ModelReward(model, template)
+    assert rewards.reads_tokens
+    chat = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token if m.role == 'assistant' }}\n{% endfor %}"
+    chat += "{% if add_generation_prompt %}assistant: {% endif %}"
+    other = ChatTemplate(tiny_tokenizer(template=chat, eos="<eos>", pad="<pad>"))
+    there = rollouts_of(other, "say red", "red", "blue green cat")
+    assert here.completions[0].tokens != there.completions[0].tokens
+    elsewhere = ModelReward(model, other)
+    assert not elsewhere.reads_tokens
+    np.testing.assert_allclose(rewards([here]), elsewhere([there]), atol=1e-10)
+
+
+def test_a_reward_model_that_was_never_centred_is_refused(judge: Path, tiny_model: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(judge / "model", tmp_path / "model")
+    settings = json.loads((tmp_path / "model" / "config.json").read_text())
+    del settings["score_check"]
+    (tmp_path / "model" / "config.json").write_text(json.dumps(settings))
+    template = ChatTemplate(load_tokenizer(judge / "model"))
+    with pytest.raises(ModelError, match="a score of 0 means nothing"):
+        open_rewards({"rm": ModelSource(path=str(tmp_path / "model"))}, template, CPU, 768, tmp_path)
+
+
+def test_gold_is_the_worlds_utility_and_refuses_what_the_world_does_not_know(tmp_path: Path, tiny_model: Path) -> None:
+    make_world(WorldConfig(**SIZES["ci"]), tmp_path / "world")
+    asked = json.loads((tmp_path / "world/prompts/train.jsonl").read_text().splitlines()[0])["prompt"]
+    world, template = World(WorldConfig(**SIZES["ci"])), ChatTemplate(load_tokenizer(tiny_model))
+    texts = (world.understand(asked).ask.sentence, "cat")
+    gold = GoldReward(str(tmp_path / "world"))
+    found = gold([rollouts_of(template, asked, *texts)])
+    assert found.tolist() == [judge_one(world, asked, text).verdict.utility for text in texts]
+    assert found[0] > found[1]
+    with pytest.raises(DataError, match="made up row 1"):
+        gold([rollouts_of(template, "Who let the dogs out?", "cat")])
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[int]]]:
+    """Grades an answer by its length."""
+    seen: list[int] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][0]["content"]
+            answer = re.findall(r"<answer>\n(.*?)\n</answer>", asked, re.DOTALL)[0]
+            seen.append(len(answer))
+            sent = json.dumps({"choices": [{"message": {"content": f"Of 10, I give {len(answer)}."}}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(sent)))
+            self.end_headers()
+            self.wfile.write(sent)
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}/v1", seen
+        http.shutdown()
+
+
+def test_a_served_judges_grades_become_scores_and_are_asked_for_once(
+    server: tuple[str, list[int]], tiny_model: Path, tmp_path: Path
+) -> None:
+    url, seen = server
+    template = ChatTemplate(load_tokenizer(tiny_model))
+    rollouts = [rollouts_of(template, "say red", "r", "red", "r"), rollouts_of(template, "say ten", "ten words!")]
+    for _ in range(2):  # as a run that is taken up again
+        reward = ServedReward(ServedSource(base_url=url, model="m"), tmp_path / "replies.jsonl")
+        np.testing.assert_allclose(reward(rollouts), [-1, (3 - 5.5) / 4.5, -1, 1])
+    assert sorted(seen) == [1, 3, 10]
+
+
+@pytest.mark.parametrize(
+    ("reply", "grade"),
+    [("7", 7.0), ("8.5/10", 8.5), ("10", 10.0), ("10 out of 10", 10.0), ("I would say 3.", 3.0), ("Of 10: 4", 4.0)],
+)
+def test_a_grade_is_the_last_number_from_1_to_10(reply: str, grade: float) -> None:
+    assert read_grade(reply) == grade
+
+
+def test_a_reply_without_a_grade_stops_the_run_and_is_shown() -> None:
+    with pytest.raises(RunError, match="said 'Very good, 11 of 12!'"):
+        read_grade("Very good, 11 of 12!")
