@@ -94,10 +94,7 @@ class Cache:
         keys, values = self._layers[number_of(module)]
         rows, last_R = torch.arange(len(self.lengths_R), device=key.device), self.lengths_R - 1
         keys[rows, :, last_R], values[rows, :, last_R] = key[:, :, 0], value[:, :, 0]
-        mask, most = (
-            self._bias(scoring.window, query.dtype),
-            self._most,
-        )  # the window is in the mask, which attend then leaves alone
+        mask, most = self._seen(scoring.window), self._most  # the window is in the mask, which attend then leaves alone
         # The heads that share keys stand in as several queries of one head: their keys are then read once, 1.6 times as fast.
         grouped = query.reshape(len(query), keys.shape[1], -1, query.shape[3])
         attended = attend(grouped, keys[:, :, :most], values[:, :, :most], mask, scoring)

@@ -20,20 +20,26 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
+import torch
 from peft.tuners.lora import LoraLayer
 from pydantic import model_validator
+from safetensors.torch import save_file
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from planish.base.config import Config, Field
 from planish.base.distributed import all_sum, is_main
 from planish.base.errors import ConfigError, ModelError, PlanishError, RunError
 from planish.base.files import new_folder
 from planish.base.rng import seed_at
-from planish.models.attention import attention_in_use
+from planish.base.types import Example, pack
 from planish.models.forward import CausalLM
+from planish.models.load import ModelConfig, load_model, load_tokenizer
 from planish.models.sharding import whole_weights
 from planish.rollout.decode import Choosing, Drawn, Request
 
+TOLERANCE = 0.1  # nats; a server in bfloat16 rounds
 START = "VLLM_SERVER_DEV_MODE=1 vllm serve … --logprobs-mode processed_logprobs"
 
 
@@ -133,14 +139,32 @@ class ServedSampler:
         self._check_vocabulary(policy.config.get_text_config().vocab_size)
         folder = Path(self.config.weights_folder).resolve()
         with new_folder(folder) as partial:
-            own_attention = attention_in_use(policy.model)
-            policy.model.save_pretrained(partial, state_dict=_merged(policy, weights))
-            policy.model.set_attn_implementation(own_attention)
+            save_file(
+                _with_head(policy.model, _merged(policy, weights)), str(partial / "model.safetensors"), {"format": "pt"}
+            )
         # The pause empties the prefix cache: without it, prompts seen before would keep the keys and values of the old
         # weights. After a failure the server stays paused, so that nobody samples from half of the new ones.
         self._call("/pause?mode=wait", {})
         self._call("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}})
         self._call("/resume", {})
+        self._check_weights(policy)
+
+    def _check_weights(self, policy: CausalLM) -> None:
+        """That the server answers with the weights it was given: how likely a token is that it draws after a few others."""
+        vocab_size = policy.config.get_text_config().vocab_size
+        prompt = [(7 * i + 3) % vocab_size for i in range(8)]
+        (token,), (found,) = (lambda drawn: (drawn.tokens, drawn.logprobs))(
+            self._complete(self._body(prompt, 1.0, 1, 0))
+        )
+        row = Example(np.array([*prompt, token], np.int32), np.arange(len(prompt) + 1) == len(prompt), "")
+        with torch.no_grad():
+            expected = policy(pack([row]).to(policy.model.device)).item()
+        if abs(found - expected) > TOLERANCE:
+            raise RunError(
+                f"{self.config.base_url}: gives a token the log-probability {found:.3f}, and the new weights {expected:.3f}: the "
+                "server kept some of the old ones. vLLM 0.32 on a CPU keeps an output head that is tied to the embedding: "
+                "start it from an untied copy of the model (planish.rollout.server.save_untied)"
+            )
 
     def _room(self) -> int:
         """The most tokens of a prompt with its completion. The server is asked once, and checked."""
@@ -244,6 +268,32 @@ def _message(text: str) -> str:
         return str(json.loads(text)["error"]["message"])
     except (ValueError, KeyError, TypeError):
         return text[:200]
+
+
+def save_untied(path: str, out: str) -> None:
+    """A copy of a model's folder whose output head is a weight of its own, for a server to start from."""
+    model, tokenizer = load_model(ModelConfig(path=path), torch.device("cpu")), load_tokenizer(path)
+    with new_folder(Path(out)) as folder:
+        weights = _with_head(model, dict(model.state_dict()))
+        save_file(
+            {name: tensor.contiguous() for name, tensor in weights.items()},
+            str(folder / "model.safetensors"),
+            {"format": "pt"},
+        )
+        model.config.tie_word_embeddings = False
+        model.config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+def _with_head(model: PreTrainedModel, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """With the output head under its own name, also where it is the embedding: a server that ties them passes over it."""
+    names = {id(module): name for name, module in model.named_modules()}
+    head, embedding = (
+        f"{names[id(each)]}.weight" for each in (model.get_output_embeddings(), model.get_input_embeddings())
+    )
+    if model.config.get_text_config().tie_word_embeddings:
+        weights = {**weights, head: weights[embedding].clone()}
+    return weights
 
 
 def _merged(policy: CausalLM, weights: dict[str, Tensor]) -> dict[str, Tensor]:
