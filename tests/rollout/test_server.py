@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from conftest import make_model
 from helpers import UNPACKABLE, VOCAB_SIZE, tiny_model, tiny_tokenizer
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, PlanishError, RunError
@@ -32,7 +34,7 @@ from planish.models.load import LoraConfig, save_model
 from planish.models.lora import add_lora, merge
 from planish.rollout.decode import Choosing, Drawn, Request, decode
 from planish.rollout.sampler import OwnSampler, Sampler
-from planish.rollout.server import ServedSampler, ServerConfig
+from planish.rollout.server import ServedSampler, ServerConfig, save_untied
 
 GREEDY, PLAIN = Choosing(0.0, 1.0, 0), Choosing(1.0, 1.0, 0)
 SIZES = {"hidden_size": 128, "intermediate_size": 192}  # vLLM's attention on a CPU takes heads of 32 and wider
@@ -108,6 +110,8 @@ class StandIn:
     rooms: bool = True
     develops: bool = True  # VLLM_SERVER_DEV_MODE=1
     reloads: bool = True
+    stale: bool = False  # it says that it has read new weights, and goes on with the first it was given
+    model: PreTrainedModel | None = None
     finish_reason: str | None = None
     asked: list[tuple[str, Any, str | None]] = field(default_factory=list[tuple[str, Any, str | None]])
 
@@ -120,6 +124,8 @@ class StandIn:
             return 404, {"detail": "Not Found"}
         if path == "/collective_rpc" and not self.reloads:
             return 500, {"error": {"message": "Call to collective_rpc method failed", "code": 500}}
+        if path == "/collective_rpc" and not (self.stale and self.model):
+            self.model = AutoModelForCausalLM.from_pretrained(body["kwargs"]["weights_path"])
         return 200, {"results": [None]}
 
     def complete(self, body: Any) -> tuple[int, Any]:
@@ -128,11 +134,19 @@ class StandIn:
         if body["max_tokens"] > 1:
             time.sleep(self.pause)
         count = min(2, body["max_tokens"]) if self.finish_reason else body["max_tokens"]
-        logprob = 0.0 if body["top_k"] == 1 and not self.raw else -3.012619972229004
+        logprob = 0.0 if body["top_k"] == 1 and not self.raw else self.logprob(body["prompt"])
         logprobs = {"token_logprobs": [logprob] * count} if self.logprobs else None
         tokens = [body["prompt"][-1]] * count
         reason = self.finish_reason or "length"
         return 200, {"choices": [{"token_ids": tokens, "logprobs": logprobs, "finish_reason": reason}]}
+
+    def logprob(self, prompt: list[int]) -> float:
+        """Of the prompt's last token, once more."""
+        if self.model is None:
+            return -3.012619972229004
+        with torch.no_grad():
+            logits = self.model(input_ids=torch.tensor([prompt])).logits[0, -1]
+        return torch.log_softmax(logits, -1)[prompt[-1]].item()
 
 
 @contextmanager
@@ -200,7 +214,7 @@ def test_new_weights_go_over_as_a_folder_while_the_server_is_paused(tmp_path: Pa
     with listening(stand_in) as url:
         sampler = sampler_at(url, tmp_path)
         sampler.update(policy)
-        calls = [(path, body) for path, body, _ in stand_in.asked[-3:]]
+        calls = [(path, body) for path, body, _ in stand_in.asked if not path.startswith("/v1")]
         sampler.update(changed(policy))
     reload = {"method": "reload_weights", "kwargs": {"weights_path": str(tmp_path / "new")}}
     assert calls == [("/pause?mode=wait", {}), ("/collective_rpc", reload), ("/resume", {})]
@@ -208,6 +222,26 @@ def test_new_weights_go_over_as_a_folder_while_the_server_is_paused(tmp_path: Pa
     for name, expected in policy.model.state_dict().items():
         assert torch.equal(written.state_dict()[name], expected), name
     assert policy(packed()).isfinite().all()  # it still takes packed rows
+
+
+def test_a_server_that_keeps_old_weights_is_found_out(tmp_path: Path) -> None:
+    policy = CausalLM(tiny_model("llama"))
+    with listening(StandIn(stale=True)) as url:
+        sampler = sampler_at(url, tmp_path)
+        sampler.update(policy)
+        policy.model.get_output_embeddings().weight.data *= -3
+        with pytest.raises(RunError, match="kept some of the old ones"):
+            sampler.update(policy)
+
+
+def test_an_untied_copy_has_an_output_head_of_its_own_and_the_same_numbers(tmp_path: Path) -> None:
+    make_model(tmp_path / "tied", 32)
+    save_untied(str(tmp_path / "tied"), str(tmp_path / "untied"))
+    tied, untied = (AutoModelForCausalLM.from_pretrained(tmp_path / name) for name in ("tied", "untied"))
+    assert tied.config.tie_word_embeddings
+    assert untied.lm_head.weight.data_ptr() != untied.model.embed_tokens.weight.data_ptr()
+    ids = torch.tensor([[5, 6, 7]])
+    torch.testing.assert_close(tied(ids).logits, untied(ids).logits)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])  # GPT-2's weights lie on their side

@@ -139,6 +139,7 @@ class ServedSampler:
         self._check_vocabulary(policy.config.get_text_config().vocab_size)
         folder = Path(self.config.weights_folder).resolve()
         with new_folder(folder) as partial:
+            policy.config.save_pretrained(partial)
             save_file(
                 _with_head(policy.model, _merged(policy, weights)), str(partial / "model.safetensors"), {"format": "pt"}
             )
