@@ -44,8 +44,9 @@ def test_every_recipe_runs_for_two_steps(
         make_world(WorldConfig(**SIZES["ci"]), tmp_path / "runs" / "world")
         monkeypatch.chdir(tmp_path)
     shorter = re.sub(r"limit: \d+", "limit: 50", text)
+    shorter = re.sub(r"\n    stack_exchange: .*", "", shorter)  # its questions are longer than what the tiny model can read
     (tmp_path / "recipe.yaml").write_text(shorter)
-    settings, method = yaml.safe_load(text), method_of(recipe)
+    settings, method = yaml.safe_load(shorter), method_of(recipe)
     changes = [f"out={tmp_path / 'run'}", "steps=2", "batch={examples: 2}", "data.held_out_most=9"]
     changes += ["data.max_tokens=200", "data.too_long=cut", "checkpoint.every=0"]
     changes += ["num_samples=1", "sampling.max_completion_tokens=2"] if method != "reward" else []
