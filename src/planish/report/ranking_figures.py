@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import islice
 from typing import Any
 
 from planish.evaluate.ranking_shapes import Estimate, Evaluation, Known
@@ -11,6 +12,7 @@ from planish.report.figures import NUM_COLOURS, Figure, Key, Panel, level, thin_
 from planish.report.sentences import loss_text, percent
 
 Sets = Mapping[str, list[Evaluation]]  # all measurements of each set, by step
+DRAWN = 3  # sets in a figure that has a curve for each; the tables hold all
 
 
 def accuracy_figure(sets: Sets) -> Figure:
@@ -43,6 +45,7 @@ def accuracy_figure(sets: Sets) -> Figure:
 
 
 def reliability_figure(shown: Mapping[str, Evaluation]) -> Figure:
+    shown, left = _drawn(shown)
     keys = _keys(shown)
     bins = [each.calibration.bins for each in shown.values()]
     traces = [
@@ -57,7 +60,7 @@ def reliability_figure(shown: Mapping[str, Evaluation]) -> Figure:
         f"model's would lie about {found.ece_by_chance:.3f} apart by chance.",
         "Pairs sorted by the probability of the answer that scores higher, σ(|score difference|), in bins of equal weight; the "
         "same pairs the other way round would mirror the diagram. On the thin line, as often right as sure. Bars are 95% "
-        "intervals.",
+        f"intervals.{left}",
         [
             Panel(
                 "Share that is right",
@@ -80,7 +83,7 @@ def reliability_figure(shown: Mapping[str, Evaluation]) -> Figure:
 
 def length_figure(shown: Mapping[str, Evaluation]) -> Figure | None:
     """None where all answers to a prompt are of one length."""
-    measured = {name: each for name, each in shown.items() if each.length.bins}
+    measured, left = _drawn({name: each for name, each in shown.items() if each.length.bins})
     if not measured:
         return None
     keys = _keys(measured)
@@ -94,7 +97,7 @@ def length_figure(shown: Mapping[str, Evaluation]) -> Figure | None:
         f"{_leaning(first.length.spearman)} To choose the longer answer would be right in "
         f"{number(first.length.longer, '.1%')} of {name}.",
         "Pairs of unequal length, in bins of equal weight by how many tokens they lie apart; the mean of the longer answer's "
-        "score less the shorter's, with 95% intervals. On the thin line, length does not matter.",
+        f"score less the shorter's, with 95% intervals. On the thin line, length does not matter.{left}",
         [
             Panel(
                 "Score of the longer answer less that of the shorter",
@@ -108,6 +111,13 @@ def length_figure(shown: Mapping[str, Evaluation]) -> Figure | None:
         ],
         keys if len(keys) > 1 else [],
     )
+
+
+def _drawn(sets: Mapping[str, Evaluation]) -> tuple[dict[str, Evaluation], str]:
+    """The sets that a figure has room for, and what is said of the others."""
+    left = len(sets) - DRAWN
+    told = f" {left} further set{'s' if left > 1 else ''} in the table below." if left > 0 else ""
+    return dict(islice(sets.items(), DRAWN)), told
 
 
 def _keys(names: Iterable[str]) -> list[Key]:
