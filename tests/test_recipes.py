@@ -44,7 +44,9 @@ def test_every_recipe_runs_for_two_steps(
         make_world(WorldConfig(**SIZES["ci"]), tmp_path / "runs" / "world")
         monkeypatch.chdir(tmp_path)
     shorter = re.sub(r"limit: \d+", "limit: 50", text)
-    shorter = re.sub(r"\n    stack_exchange: .*", "", shorter)  # its questions are longer than what the tiny model can read
+    shorter = re.sub(
+        r"\n    stack_exchange: .*", "", shorter
+    )  # its questions are longer than what the tiny model can read
     (tmp_path / "recipe.yaml").write_text(shorter)
     settings, method = yaml.safe_load(shorter), method_of(recipe)
     changes = [f"out={tmp_path / 'run'}", "steps=2", "batch={examples: 2}", "data.held_out_most=9"]

@@ -68,6 +68,20 @@ def test_prompts_without_room_stop_the_run_or_are_listed(template: ChatTemplate,
     assert [str(row.origin) for row in some.dropped] == [f"{paths['some']} row 2"]
 
 
+def test_a_file_without_a_prompt_that_fits_is_named_with_its_setting_and_why(
+    template: ChatTemplate, tmp_path: Path
+) -> None:
+    """The two settings may call different files by the same name."""
+    good = write(tmp_path / "good.jsonl", ["say cat"])
+    long = write(tmp_path / "long.jsonl", ["say " + "dog " * 40])
+    with pytest.raises(
+        DataError, match=r"held_out_prompts\.some=.*long\.jsonl: holds no .*long\.jsonl row 1: .* room for 30"
+    ):
+        read_prompts({"some": good}, {"some": long}, template, 30, 0, 0, "drop")
+    with pytest.raises(DataError, match=r"^prompts\.some=.*long\.jsonl: holds no"):
+        read_prompts({"some": long}, {"some": good}, template, 30, 0, 0, "drop")
+
+
 def test_holding_everything_out_is_refused(template: ChatTemplate, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="12 different prompts"):
         book(template, tmp_path, held_out=12)

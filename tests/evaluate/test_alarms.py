@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,12 @@ import pytest
 
 from conftest import WORDS
 from planish.base.config import load_config
-from planish.evaluate.alarms import AlarmConfig, alarms
+from planish.evaluate.alarms import AlarmConfig, alarms, not_one
 from planish.methods.ppo import ppo
 from planish.methods.ppo_settings import PpoConfig
+from planish.methods.ppo_tools import Tools
+from planish.methods.rewards import FunctionSource
+from planish.methods.watching import Watch
 from planish.train.record import read_lines
 
 STEADY = {"kl": 1.0, "completion_tokens": 20.0, "unended": 0.0, "entropy": 1.0, "score/rm": 0.0, "score/gold": 0.0}
@@ -63,6 +67,64 @@ def test_noise_alone_is_no_hacking() -> None:
     lines = iterations(60)
     for end in range(10, 60):
         assert found(lines[:end]) == set()
+
+
+@pytest.mark.parametrize(("weight", "alarm"), [(1.0, True), (-1.0, False)])
+def test_a_penalty_that_rises_is_no_hacking(weight: float, alarm: bool, tmp_path: Path) -> None:
+    """The score of a reward with a negative weight rises against what is trained."""
+    path, noted = tmp_path / "metrics.jsonl", list[dict[str, float]]()
+    series = {"score/rm": lambda i: i / 10, "score/gold": lambda i: -abs(i - 7) / 10}
+    lines = [{"step": i + 1, "iteration": i, **line} for i, line in enumerate(iterations(**series))]
+    path.write_text("".join(json.dumps(line) + "\n" for line in [*lines, {"step": 20, "loss": 0, "ratio_change": 0}]))
+    rewards = {
+        "rm": FunctionSource(function="m:f", weight=weight),
+        "gold": FunctionSource(function="m:f", weight=0.0),
+    }
+    run: Any = SimpleNamespace(
+        folder=SimpleNamespace(metrics=path), config=SimpleNamespace(rewards=rewards, alarms=AlarmConfig())
+    )
+    tools: Any = SimpleNamespace(
+        actor=SimpleNamespace(policy=SimpleNamespace(compute_dtype=None, model=SimpleNamespace(dtype=None)))
+    )
+    record: Any = SimpleNamespace(note=lambda step, values: noted.append(values))
+    Watch(run, tools, record).alarms(20)
+    assert noted == ([{"alarm/hacking/rm": 1.0}] if alarm else [])
+
+
+def test_a_first_ratio_that_is_not_1_is_said_with_room_for_rounding() -> None:
+    assert not_one(9e-4, coarse=False) is None
+    assert "1.1e-03 from 1" in (not_one(1.1e-3, coarse=False) or "")
+    assert not_one(2e-2, coarse=True) is None
+    assert not_one(4e-2, coarse=True) is not None
+
+
+def test_p6_a_policy_that_is_not_the_one_that_was_asked_before_the_first_update_raises_an_alarm(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old log-probabilities that are 0.01 too high make ratios of e^-0.01, 0.00995 from 1."""
+    look = Tools.look
+
+    def shifted(*given: Any) -> tuple[np.ndarray, ...]:
+        old, *others = look(*given)
+        return old + 0.01, *others
+
+    monkeypatch.setattr(Tools, "look", shifted)
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"say {word}"}) + "\n" for word in WORDS))
+    values = {
+        "model": {"path": str(tiny_model)},
+        "rewards": {"counted": {"name": "function", "function": "toy_rewards:many_letters"}},
+        "prompts": {"some": str(path)},
+        "held_out": 0,
+        "iterations": 2,
+        "batch": {"prompts": 2, "completions": 2},
+        "sampling": {"max_completion_tokens": 4},
+        "advantage": {"name": "rloo"},
+        "out": str(tmp_path / "run"),
+    }
+    lines = read_lines(ppo(load_config(PpoConfig, values=values)) / "metrics.jsonl")
+    assert [line["step"] for line in lines if "alarm/ratio" in line] == [1, 2]
+    assert capsys.readouterr().err.count("1.0e-02 from 1") == 1
 
 
 def test_pain_20_a_reward_that_can_be_hacked_is_found_out(

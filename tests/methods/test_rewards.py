@@ -15,12 +15,13 @@ import pytest
 import torch
 
 from planish.base.config import load_config
-from planish.base.errors import DataError, ModelError, RunError
+from planish.base.errors import ConfigError, DataError, ModelError, RunError
 from planish.base.types import pack
 from planish.data.rows import Message, Origin, Prompt
 from planish.data.templates import ChatTemplate
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.methods.rewards import (
+    FunctionReward,
     GoldReward,
     ModelReward,
     ModelSource,
@@ -97,6 +98,51 @@ def test_pain_19_a_reward_model_reads_tokens_of_its_own_kind_and_the_text_of_oth
     elsewhere = ModelReward(model, other)
     assert not elsewhere.reads_tokens
     np.testing.assert_allclose(rewards([here]), elsewhere([there]), atol=1e-10)
+
+
+def test_a_reward_model_reads_the_text_of_completions_that_are_empty_or_end_in_spaces(
+    judge: Path, tiny_model: Path
+) -> None:
+    """A policy may write them at any time, so they must not stop the run."""
+    from helpers import tiny_tokenizer
+
+    chat = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token if m.role == 'assistant' }}\n{% endfor %}"
+    chat += "{% if add_generation_prompt %}assistant: {% endif %}"
+    other = ChatTemplate(tiny_tokenizer(template=chat, eos="<eos>", pad="<pad>"))
+    model = RewardModel(ModelConfig(path=str(judge), dtype="float64"), CPU)
+    reward = ModelReward(model, other)
+    assert np.isfinite(reward([rollouts_of(other, "say red", "", " ", " red \n")])).all()
+
+
+def given(numbers: Any) -> FunctionReward:
+    reward = FunctionReward("mine", "toy_rewards:letters")
+    reward.function = lambda prompts, completions: numbers
+    return reward
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ([1.0], "for each of 2 completions; it returned 1$"),
+        (None, "returned None"),
+        ([1.0, None], r"returned \[1.0, None\]"),
+        ([1.0, float("nan")], "returned nan"),
+    ],
+)
+def test_a_function_that_gives_no_number_for_each_completion_is_named(
+    numbers: Any, said: str, tiny_model: Path
+) -> None:
+    rollouts = rollouts_of(ChatTemplate(load_tokenizer(tiny_model)), "say red", "red", "blue")
+    with pytest.raises(ConfigError, match=rf"rewards\.mine: toy_rewards:letters must return.*{said}"):
+        given(numbers)([rollouts])
+
+
+def test_a_function_is_called_on_the_main_rank_alone(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranks add up what each knows, and the others know nothing: a function that draws lots gives all of them the same."""
+    monkeypatch.setattr("planish.methods.rewards.is_main", lambda: False)
+    monkeypatch.setattr("planish.methods.rewards.all_sum_list", lambda mine: [2.0 + each for each in mine])
+    rollouts = rollouts_of(ChatTemplate(load_tokenizer(tiny_model)), "say red", "red", "blue")
+    assert given([5.0, 6.0])([rollouts]).tolist() == [2.0, 2.0]
 
 
 def test_a_reward_model_that_was_never_centred_is_refused(judge: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -81,18 +81,16 @@ def read_prompts(
     """Reads and tokenises all prompts. `limit` is the tokens that a prompt may have; `held_out` prompts of `paths` are drawn by
     the seed unless files to be `watched` are named. Equal prompts are held out together."""
     dropped: list[Dropped] = []
-    found = {name: _read(name, path, template, limit, too_long, dropped) for name, path in paths.items()}
-    seen = {name: _read(name, path, template, limit, too_long, dropped) for name, path in watched.items()}
-    for name, rows in (*found.items(), *seen.items()):
-        if not rows:
-            raise DataError(f"prompts.{name}={ {**paths, **watched}[name] }: holds no prompt that can be asked")
-    training = _numbered([asked for rows in found.values() for asked in rows])
-    watching = _numbered([asked for rows in seen.values() for asked in rows], len(training))
+    found = [_read("prompts", *named, template, limit, too_long, dropped) for named in paths.items()]
+    seen = [_read("held_out_prompts", *named, template, limit, too_long, dropped) for named in watched.items()]
+    training = _numbered([asked for rows in found for asked in rows])
+    watching = _numbered([asked for rows in seen for asked in rows], len(training))
     if not watched and held_out:
         different = list(dict.fromkeys(asked.tokens for asked in training))
         if held_out >= len(different):
             raise ConfigError(
-                f"held_out={held_out}: there are {len(different)} different prompts, so none would be left to learn from"
+                f"held_out={held_out}: there are {len(different)} different prompts, so none would be left to learn from. Lower "
+                "held_out"
             )
         places = Permutation(len(different), seed, "held out prompts")(np.arange(held_out))
         chosen = {different[i] for i in places.tolist()}
@@ -104,6 +102,7 @@ def read_prompts(
 
 
 def _read(
+    setting: str,
     name: str,
     path: str,
     template: ChatTemplate,
@@ -111,10 +110,10 @@ def _read(
     too_long: Literal["error", "drop"],
     dropped: list[Dropped],
 ) -> list[Asked]:
-    rows: list[Asked] = []
+    rows, left_out = list[Asked](), list[Dropped]()
     for row in stream_prompts(path):
         if isinstance(row, Dropped):
-            dropped.append(row)
+            left_out.append(row)
             continue
         tokens = tuple(template.encode_prompt(row.messages, row.tools))
         if limit is not None and len(tokens) > limit:
@@ -124,9 +123,13 @@ def _read(
                     f"{row.origin}: {reason}. Lower sampling.max_completion_tokens, take the row out, or set too_long=drop, "
                     "which lists what it drops"
                 )
-            dropped.append(Dropped(row.origin, reason))
+            left_out.append(Dropped(row.origin, reason))
             continue
         rows.append(Asked(row, tokens, name, 0))
+    if not rows:
+        why = "".join(f"; {each.origin}: {each.reason}" for each in left_out[:1])
+        raise DataError(f"{setting}.{name}={path}: holds no prompt that can be asked{why}")
+    dropped += left_out
     return rows
 
 

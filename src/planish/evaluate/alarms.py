@@ -1,7 +1,7 @@
 """What goes wrong when a policy is trained on a score, seen in what each iteration recorded.
 
-Windows of W iterations are compared, and a change counts only where it is larger than the iterations scatter: three standard
-errors of the difference of two means.
+The last W iterations are held against the first W, and for reward hacking against the W in which the watched score was best;
+there a change counts only where it is more than three standard errors of the difference of the two means.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from planish.base.config import Config, Field
 
 W = 5
 SIGMAS = 3.0
+RATIO, COARSE_RATIO = 1e-3, 0.03  # what rounding may make of a ratio of 1, in float32 and in bfloat16
 
 
 class AlarmConfig(Config):
@@ -59,6 +60,16 @@ def alarms(
                     f"reward hacking: since iteration {why}, '{proxy}' went up and '{other}', which is not trained on, down"
                 )
     return found
+
+
+def not_one(ratio_change: float, *, coarse: bool) -> str | None:
+    """What is wrong where the ratio of new and old probabilities is not 1 before the first update; `coarse` is bfloat16."""
+    if ratio_change <= (COARSE_RATIO if coarse else RATIO):
+        return None
+    return (
+        f"before an iteration's first update the ratio of new and old probabilities is {ratio_change:.1e} from 1: the forward "
+        "pass does not repeat itself"
+    )
 
 
 def _hacked(proxy: np.ndarray, other: np.ndarray) -> str | None:

@@ -7,11 +7,13 @@ each, L learnt tokens of a packed row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+A = TypeVar("A", Tensor, np.ndarray)
 
 
 def gae(
@@ -80,17 +82,12 @@ def clipped_value_losses(values_L: Tensor, old_values_L: Tensor, returns_L: Tens
     return 0.5 * torch.maximum((values_L - returns_L) ** 2, (near_L - returns_L) ** 2)
 
 
-def k1(logprobs_L: Tensor, reference_L: Tensor) -> Tensor:
-    """log p - log p_ref of sampled tokens, [L]: its mean is KL(p, p_ref) exactly, single values may be negative."""
-    return logprobs_L - reference_L
+def k1(logprobs_N: A, reference_N: A) -> A:
+    """log p - log p_ref of tokens sampled from p, [N]: its expectation is KL(p, p_ref), single values may be negative."""
+    return logprobs_N - reference_N
 
 
 def k3(logprobs_L: Tensor, reference_L: Tensor) -> Tensor:
-    """r - 1 - log r with r = p_ref / p of sampled tokens, [L]: the same mean as k1, never negative (Schulman 2020)."""
+    """r - 1 - log r with r = p_ref / p of tokens sampled from p, [L]: the expectation of k1, never negative (Schulman 2020)."""
     change_L = reference_L - logprobs_L
     return change_L.expm1() - change_L
-
-
-def spread(values_N: Sequence[float], lengths_N: Sequence[int]) -> np.ndarray:
-    """One value of each completion, for all of its tokens."""
-    return np.repeat(np.asarray(values_N, np.float64), lengths_N)

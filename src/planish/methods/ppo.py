@@ -12,6 +12,7 @@ samples its last iteration again, to the same bits.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor
 
 from planish.base.distributed import is_main, local_device, process_group, rank, world_size
+from planish.base.errors import ConfigError
 from planish.base.files import write_json
 from planish.base.rng import Permutation
 from planish.base.tally import Mean, Metrics
@@ -36,6 +38,7 @@ from planish.maths.policy_gradient import (
     clipped_policy_losses,
     clipped_value_losses,
     gae,
+    k1,
     k3,
     leave_one_out,
     normalised_in_group,
@@ -98,9 +101,7 @@ class Clipped:
                 "policy_loss": Mean(policy_loss.detach(), total),
                 "value_loss": Mean(value_loss.detach(), total if values_L is not None else 0),
                 "clip_fraction": Mean(((ratio_L - 1).abs() > config.clip_range).sum(), num),
-                "ratio_change": Mean(
-                    (ratio_L - 1).abs().sum(), num
-                ),  # 0 at an iteration's first step, but for rounding
+                "ratio_change": Mean((ratio_L - 1).abs().sum(), num),  # rounding alone at an iteration's first step
                 "old_kl": Mean(k3(old_L, logprobs_L).sum(), num),  # KL(old, new) by token
             }
 
@@ -140,7 +141,6 @@ class RolloutFeed:
         rollouts = tools.sample(asked, config.batch.completions, config, ("sample", iteration))
         completions = [completion for each in rollouts for completion in each.completions]
         lengths_N = np.array([completion.num_tokens for completion in completions])
-        last_N = np.cumsum(lengths_N) - 1  # the place of each completion's last token among all of them
         ended_N = np.array([completion.ended for completion in completions])
         clock.lap("sampling")
 
@@ -156,16 +156,13 @@ class RolloutFeed:
             score_N = np.where(ended_N, score_N, config.missing_eos)  # replaced, whatever the reward model says
         clock.lap("scoring")
 
-        kl_M, beta = (
-            old_M - reference_M,
-            float(tools.beta),
-        )  # k1: its mean is the KL, and paying it leads to the optimum
-        kl_N = np.add.reduceat(kl_M, last_N + 1 - lengths_N)
-        advantages_M, returns_M = advantages(config, score_N, kl_M, values_M, lengths_N, beta)
-        if config.kl.target is not None:
-            tools.beta.fill_(adapted_beta(beta, kl_N.mean(), config.kl.target, len(kl_N), config.kl.horizon))
-
+        kl_M, beta = k1(old_M, reference_M), float(tools.beta)  # recorded and paid: one estimator for both
+        kl_N = np.add.reduceat(kl_M, np.cumsum(lengths_N) - lengths_N)
         tools.kl = float(kl_N.mean())
+        advantages_M, returns_M = advantages(config, score_N, kl_M, values_M, lengths_N, beta)
+        if config.kl.target is not None:  # from the next iteration on
+            tools.beta.fill_(adapted_beta(beta, tools.kl, config.kl.target, len(kl_N), config.kl.horizon))
+
         self.record.note(
             self.trainer.step + 1,
             {
@@ -273,6 +270,8 @@ class Ppo(Learning[PpoConfig]):
             limit = run.config.kl.stop
             if step and limit is not None and self.tools.kl > limit:
                 self.trainer.kept["stopped"].fill_(1)
+                if is_main():
+                    print(f"the run ends: a KL of {self.tools.kl:.2f}, more than kl.stop={limit:g}", file=sys.stderr)
 
         return [
             (1, average),
@@ -302,6 +301,11 @@ def ppo(config: PpoConfig) -> Path:
         learner = method.bring(config, folder, device)
         limit = context_length(learner.model.config)
         room = None if limit is None else limit - config.sampling.max_completion_tokens
+        if room is not None and room < 1:
+            raise ConfigError(
+                f"sampling.max_completion_tokens={config.sampling.max_completion_tokens} leaves no room for a prompt: the model "
+                f"was made for {limit} tokens"
+            )
         prompts = read_prompts(
             config.prompts,
             config.held_out_prompts,

@@ -85,7 +85,8 @@ Advantage = Annotated[Gae | Rloo | Grpo, Tag(discriminator="name")]
 
 class ValueConfig(Config):
     path: str | None = Field(
-        default=None, description="what the value model begins as; absent is the first reward model of `rewards`"
+        default=None,
+        description="what the value model begins as; absent is the first reward model with a weight, else the policy",
     )
     shared: bool = Field(default=False, description="instead: a head on the policy's own trunk, which begins at zero")
     lora: LoraConfig | None = Field(default=None, description="train low-rank updates of it in place of its weights")
@@ -155,12 +156,33 @@ class PpoConfig(CommonConfig):
     @model_validator(mode="after")
     def _check(self) -> PpoConfig:
         if not any(source.weight for source in self.rewards.values()):
-            raise ValueError("rewards: none has a weight, so there is nothing to learn from")
+            raise ValueError(
+                "rewards: none has a weight, so there is nothing to learn from: set rewards.NAME or its weight"
+            )
+        if not self.prompts:
+            raise ValueError("prompts: names no file: set prompts.NAME=FILE")
         if self.advantage.name != "gae" and self.batch.completions < 2:
             raise ValueError(
                 f"advantage.name={self.advantage.name}: compares a prompt's completions: set batch.completions to 2 or more"
             )
+        if self.value.shared and (self.value.path or self.value.lora):
+            raise ValueError("value.shared=true has no model of its own: leave value.path and value.lora out")
+        if self.server is not None and (self.sampling.top_p < 1 or self.sampling.top_k):
+            raise ValueError("server: samples from all tokens: leave sampling.top_p and sampling.top_k out")
+        if self.kl.target is not None:
+            self._check_adaptation(self.kl, self.batch.prompts * self.batch.completions)
         return self
+
+    def _check_adaptation(self, kl: KlConfig, count: int) -> None:
+        if self.advantage.name == "grpo":
+            raise ValueError("kl.target: adapts what the reward pays; with grpo the KL is in the loss: leave it out")
+        if not kl.beta:
+            raise ValueError("kl.target: multiplies kl.beta, which is 0 and would stay so: set where it begins")
+        if count >= 5 * kl.horizon:  # 1 - 0.2 n / H must be above 0
+            raise ValueError(
+                f"kl.horizon={kl.horizon:g}: with {count} completions an iteration, beta could fall to 0 in one: set more than "
+                f"{count / 5:g}"
+            )
 
     @property
     def steps_of_iteration(self) -> int:

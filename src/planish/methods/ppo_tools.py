@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from planish.base.distributed import all_sum_list, is_main
 from planish.base.errors import ConfigError
 from planish.base.types import Example, Packed
 from planish.data.prompt_book import Asked, PromptBook
 from planish.evaluate.sequences import token_values
 from planish.methods.ppo_settings import PpoConfig
-from planish.methods.rewards import ModelSource, Reward, Rollouts, open_rewards
+from planish.methods.rewards import ModelReward, ModelSource, Reward, Rollouts, open_rewards
 from planish.methods.running import Learner, Running, say_why_not_packed
 from planish.models.actor_critic import ActorCritic, ValuedLM
 from planish.models.forward import CausalLM
-from planish.models.load import ModelConfig, compute_dtype, load_model, load_tokenizer
+from planish.models.load import compute_dtype, context_length, load_model, load_tokenizer
 from planish.models.lora import add_lora
 from planish.models.scoring import HEAD, Values, load_scorer
 from planish.models.sharding import gathered, shard
-from planish.rollout.decode import Choosing, Request
+from planish.rollout.decode import Choosing, Drawn, Request
 from planish.rollout.sample import completion_of
 from planish.rollout.sampler import OwnSampler, Sampler
 from planish.rollout.server import ServedSampler
@@ -47,25 +50,29 @@ class Tools:
     def sample(
         self, asked: Sequence[Asked], count: int, config: PpoConfig, place: tuple[str | int, ...]
     ) -> list[Rollouts]:
-        """`count` completions of each prompt. The noise of the k-th is that of (seed, place, prompt, k), whoever is beside it."""
-        how, template = config.sampling, self.learner.template
+        """`count` completions of each prompt. The noise of a prompt's k-th is that of (seed, place, prompt, k), whoever is beside
+        it; a prompt that is asked twice counts on."""
+        how, template, counts = config.sampling, self.learner.template, defaultdict[int, Iterator[int]](itertools.count)
         requests = [
-            Request(i, (config.seed, *place, each.number, k)) for i, each in enumerate(asked) for k in range(count)
+            Request(i, (config.seed, *place, each.number, next(counts[each.number])))
+            for i, each in enumerate(asked)
+            for _ in range(count)
         ]
-        choosing = Choosing(how.temperature, how.top_p, how.top_k)
+        draw = partial(
+            self.sampler.draw,
+            [each.tokens for each in asked],
+            requests,
+            Choosing(how.temperature, how.top_p, how.top_k),
+            how.max_completion_tokens,
+            (template.stop_token_id,),
+        )
         self.sampler.update(self.actor.policy)
         with gathered(self.actor.policy):  # several ranks all sample the same, as a sharded model must be called by all
-            drawn = self.sampler.draw(
-                [each.tokens for each in asked],
-                requests,
-                choosing,
-                how.max_completion_tokens,
-                (template.stop_token_id,),
-            )
+            drawn = draw() if config.server is None else drawn_by_main(draw, len(requests))
         completions = iter(
             [completion_of(template.tokenizer, d.tokens, template.stop_token_id, d.logprobs) for d in drawn]
         )
-        return [Rollouts(each.prompt, each.tokens, tuple(islice(completions, count))) for each in asked]
+        return [Rollouts(each.prompt, each.tokens, tuple(itertools.islice(completions, count))) for each in asked]
 
     def look(self, examples: Sequence[Example], config: PpoConfig, run: Running[PpoConfig]) -> tuple[np.ndarray, ...]:
         """Log-probabilities under policy and reference, and values, of every sampled token, [M] each, from the forward pass of
@@ -96,18 +103,38 @@ class Tools:
                 yield self.actor.policy
 
 
+def drawn_by_main(draw: Callable[[], list[Drawn]], count: int) -> list[Drawn]:
+    """Drawn on the main rank and told to the others: a server need not say the same to each, and all must learn from the same."""
+    drawn = draw() if is_main() else [Drawn((), ())] * count
+    lengths = [int(length) for length in all_sum_list([float(len(each.tokens)) for each in drawn])]
+
+    def told(mine: list[float]) -> list[list[float]]:
+        theirs = iter(all_sum_list(mine if is_main() else [0.0] * sum(lengths)))
+        return [list(itertools.islice(theirs, length)) for length in lengths]
+
+    tokens = told([float(token) for each in drawn for token in each.tokens])
+    logprobs = told([logprob for each in drawn for logprob in each.logprobs])
+    return [Drawn(tuple(map(int, some)), tuple(each)) for some, each in zip(tokens, logprobs, strict=True)]
+
+
 def set_up(config: PpoConfig, learner: Learner, prompts: PromptBook, device: torch.device, folder: Path) -> Tools:
     """Loads everything. Nothing is computed with the policy here: its weights are not yet an optimiser's."""
     gae = config.advantage.name == "gae"
     kind = ValuedLM if gae and config.value.shared else CausalLM
     policy = kind(learner.model, learner.compute_dtype)
     say_why_not_packed(policy)
-    value = _value_model(config, learner, device) if gae and not config.value.shared else None
+    longest = max(len(each.tokens) for each in (*prompts.training, *prompts.held_out))
+    longest += config.sampling.max_completion_tokens
+    value = _value_model(config, learner, device, longest) if gae and not config.value.shared else None
     reference = None
     if learner.adapted is None:
         start = load_model(config.model, device).requires_grad_(requires_grad=False)
         reference = CausalLM(start, learner.compute_dtype)
     rewards = open_rewards(config.rewards, learner.template, device, config.batch.micro_tokens, folder)
+    for name, source in config.rewards.items():
+        reward = rewards[name]
+        if isinstance(source, ModelSource) and isinstance(reward, ModelReward) and reward.reads_tokens:
+            _check_room(f"rewards.{name}.path={source.path}", reward.judge.limit, longest)
     policy = shard(policy, device)
     actor = ActorCritic(policy, None if value is None else shard(value, device))
     beta = torch.tensor(config.kl.beta, dtype=torch.float64)
@@ -115,20 +142,28 @@ def set_up(config: PpoConfig, learner: Learner, prompts: PromptBook, device: tor
     return Tools(actor, reference, learner, sampler, rewards, prompts, beta)
 
 
-def _value_model(config: PpoConfig, learner: Learner, device: torch.device) -> Values:
-    """A copy of the reward model, head and offset included (Ouyang et al. 2022), unless another model is named."""
-    models = [source.path for source in config.rewards.values() if isinstance(source, ModelSource)]
-    path = config.value.path or (models or [config.model.path])[0]
+def _value_model(config: PpoConfig, learner: Learner, device: torch.device, longest: int) -> Values:
+    """A copy of the first reward model that is learnt from, head and offset included (Ouyang et al. 2022), unless another model
+    is named; where there is neither, of the policy, with a fresh head."""
+    learnt = [source.path for source in config.rewards.values() if isinstance(source, ModelSource) and source.weight]
+    path = config.value.path or (learnt or [config.model.path])[0]
     own = load_tokenizer(path, config.model.trust_remote_code).get_vocab()
     if not own.items() >= learner.tokenizer.get_vocab().items():
         raise ConfigError(
             f"value.path={path}: its tokenizer has other tokens than the policy's, so it cannot say what they are worth. Name a "
             "model with the same tokenizer, the policy itself for example, or set value.shared=true"
         )
-    settings = ModelConfig(
-        path=path, dtype=config.model.dtype, compute=config.model.compute, recompute=config.model.recompute
-    )
+    settings = config.model.model_copy(update={"path": path, "lora": None})
     model = load_scorer(settings, device, config.seed)
+    _check_room(f"value.path={path}", context_length(model.config), longest)
     if config.value.lora is not None:
         add_lora(model, config.value.lora, config.seed, whole=(HEAD,))
     return Values(model, compute_dtype(settings, device))
+
+
+def _check_room(what: str, limit: int | None, longest: int) -> None:
+    if limit is not None and limit < longest:
+        raise ConfigError(
+            f"{what}: made for {limit} tokens; a prompt with its completion may have {longest}. Lower "
+            "sampling.max_completion_tokens, or take the longest prompts out"
+        )

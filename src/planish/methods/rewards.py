@@ -21,6 +21,7 @@ import torch
 from pydantic import Field as Tag
 
 from planish.base.config import Config, Field
+from planish.base.distributed import all_sum_list, is_main
 from planish.base.errors import ConfigError, DataError, RunError
 from planish.base.types import Choices, Example
 from planish.data.rows import Demonstration, Message, Prompt
@@ -164,6 +165,8 @@ class FunctionReward:
             ) from None
         finally:
             sys.path.remove("")
+        if not callable(self.function):
+            raise ConfigError(f"rewards.{name}.function={path}: is a {type(self.function).__name__}, not a function")
 
     def __call__(self, rollouts: Sequence[Rollouts]) -> np.ndarray:
         prompts = [
@@ -172,13 +175,19 @@ class FunctionReward:
             for _ in each.completions
         ]
         completions = [completion.text for each in rollouts for completion in each.completions]
-        numbers = [float(number) for number in self.function(prompts, completions)]
-        if len(numbers) != len(completions) or not all(map(math.isfinite, numbers)):
-            raise ConfigError(
-                f"rewards.{self.name}: {self.path} must return one finite number for each of {len(completions)} completions; it "
-                f"returned {len(numbers)}" + (", some not finite" if len(numbers) == len(completions) else "")
-            )
-        return np.array(numbers)
+        return _as_main(lambda: self._checked(self.function(prompts, completions), len(completions)), len(completions))
+
+    def _checked(self, given: Any, count: int) -> list[float]:
+        expected = f"rewards.{self.name}: {self.path} must return one finite number for each of {count} completions; it returned"
+        try:
+            numbers = [float(number) for number in given]
+        except (TypeError, ValueError):
+            raise ConfigError(f"{expected} {repr(given)[:80]}") from None
+        if len(numbers) != count:
+            raise ConfigError(f"{expected} {len(numbers)}")
+        if not all(map(math.isfinite, numbers)):
+            raise ConfigError(f"{expected} {next(number for number in numbers if not math.isfinite(number))}")
+        return numbers
 
 
 class ServedReward:
@@ -194,7 +203,14 @@ class ServedReward:
             for each in rollouts
             for completion in each.completions
         ]
-        return np.array([(read_grade(reply) - 5.5) / 4.5 for reply in self.asked.replies(questions)])
+        return _as_main(
+            lambda: [(read_grade(reply) - 5.5) / 4.5 for reply in self.asked.replies(questions)], len(questions)
+        )
+
+
+def _as_main(numbers: Callable[[], list[float]], count: int) -> np.ndarray:
+    """Asked on the main rank, and told to the others: a function or a server need not say the same to each."""
+    return np.array(all_sum_list(numbers() if is_main() else [0.0] * count))
 
 
 def read_grade(reply: str) -> float:

@@ -84,10 +84,8 @@ class Asked:
                 with urllib.request.urlopen(request, timeout=self.config.timeout) as response:
                     return str(json.load(response)["choices"][0]["message"]["content"] or "")
             except urllib.error.HTTPError as error:
-                said, lasting = (
-                    f"HTTP {error.code}: {error.read(300).decode(errors='replace')}",
-                    error.code not in PASSING,
-                )
+                said = f"HTTP {error.code}: {error.read(300).decode(errors='replace')}"
+                lasting = error.code not in PASSING
             except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
                 said, lasting = str(getattr(error, "reason", error)), False
             except (ValueError, KeyError, IndexError, TypeError) as error:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 
+import torch
+
 from planish.base.distributed import is_main
-from planish.evaluate.alarms import alarms
+from planish.evaluate.alarms import alarms, not_one
 from planish.evaluate.likelihood import held_out_losses
 from planish.methods.ppo_settings import PpoConfig
 from planish.methods.ppo_tools import Tools
@@ -53,9 +55,15 @@ class Watch:
         if not is_main() or not step:
             return
         lines = read_lines(self.run.folder.metrics)
-        proxies = [name for name, source in self.run.config.rewards.items() if source.weight]
+        iterations = [line for line in lines if "iteration" in line]
+        proxies = [name for name, source in self.run.config.rewards.items() if source.weight > 0]
         watched = [name for name, source in self.run.config.rewards.items() if not source.weight]
-        found = alarms([line for line in lines if "iteration" in line], proxies, watched, self.run.config.alarms)
+        found = alarms(iterations, proxies, watched, self.run.config.alarms)
+        first = next(line for line in reversed(lines) if "loss" in line and line["step"] == iterations[-1]["step"])
+        policy = self.tools.actor.policy
+        coarse = torch.bfloat16 in (policy.compute_dtype, policy.model.dtype)
+        if (why := not_one(first["ratio_change"], coarse=coarse)) is not None:
+            found["ratio"] = why
         before = {name for line in lines for name in line if name.startswith("alarm/")}
         for name, why in found.items():
             if f"alarm/{name}" not in before:

@@ -20,6 +20,8 @@ NAMES = {"gae": "PPO", "rloo": "RLOO", "grpo": "GRPO"}
 SECONDS, LEARNING = "seconds/", "learning"
 SCORE = "held_out_score/"
 
+RATIO = "before an iteration's first update the ratio of new and old probabilities was not 1"
+
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
@@ -130,7 +132,7 @@ def alarms_of(run: Run) -> list[Alarm]:
     found: list[Alarm] = []
     for name, sounded in steps.items():
         then = [line for line in run.rounds if line["step"] <= sounded[0]]
-        why = alarms(then, proxies, watched, config).get(name, name)
+        why = RATIO if name == "ratio" else alarms(then, proxies, watched, config).get(name, name)
         found.append(Alarm(name, why, sounded[0] // run.steps_of_iteration, sounded[-1] == last))
     return found
 

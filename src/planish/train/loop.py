@@ -71,9 +71,8 @@ def train(parts: Sequence[Part], trainer: Trainer, record: Record, visits: Seque
         tallies, seen, tokens = Tallies(), list[_Seen](), 0.0
         for part in parts:
             micro_batches = part.feed.micro_batches(trainer.step)  # this rank's share of the step
-            weight = all_sum(
-                sum(part.objective.weight(packed) for packed in micro_batches)
-            )  # tokens or pairs, of all ranks
+            # Tokens or pairs, of all ranks.
+            weight = all_sum(sum(part.objective.weight(packed) for packed in micro_batches))
             tokens += all_sum(sum(packed.num_tokens for packed in micro_batches))
             for packed in micro_batches:
                 loss, metrics = part.objective.loss(packed)  # sums, not means

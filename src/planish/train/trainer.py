@@ -98,10 +98,11 @@ class Trainer:
     def clip(self) -> dict[str, float]:
         """Scales the gradients to a norm of at most `clip_grad_norm`; returns the norms before, over all ranks: `grad_norm`, that
         of each further part of the model as `NAME/grad_norm`, and where gradients were set aside, the norm of each (of the
-        first part of the model)."""
+        first part of the model) and as `NAME/grad_ratio` what it is of the method's own."""
         norms = {f"{name}/grad_norm": norm for name, (norm, _) in self._aside.items() if name}
         if "" in self._aside:
-            norms["own_grad_norm"] = self._aside[""][0]
+            norms["own_grad_norm"] = own = self._aside[""][0]
+            norms |= {f"{name}/grad_ratio": norm / own for name, (norm, _) in self._aside.items() if name and own}
         for _, grads in self._aside.values():
             for p, grad in zip(self.parameters.values(), grads, strict=True):
                 p.grad = grad if p.grad is None else p.grad if grad is None else p.grad.add_(grad)
