@@ -1,9 +1,9 @@
 """Does each step of the road help, and does the pretraining mix keep what was learnt? (experiments E1 and E3)
 
-    python examples/the_road.py run --seeds 5      # recipes/wind_tunnel.yaml once a seed, into runs/road; hours on two cores: 0.7
+    python examples/the_road.py run --seeds 5      # recipes/wind_tunnel.yaml once a seed, into runs/road: 40 minutes on two cores
     python examples/the_road.py run --seeds 5 --only 3
     python examples/the_road.py grid               # PPO and PPO-ptx of seed 0 at other betas
-    python examples/the_road.py tell               # the numbers of docs/ppo.md, into docs/figures/the_road.json
+    python examples/the_road.py tell               # the numbers of docs/wind-tunnel.md, into docs/figures/the_road.json
 
 What is there already is not done again.
 """
@@ -29,7 +29,7 @@ from planish.pipeline import run_pipeline
 ROOT = Path(__file__).parents[1]
 RECIPE, OUT, MODEL = ROOT / "recipes" / "wind_tunnel.yaml", Path("runs/road"), Path("models/wind-tunnel")
 RESULTS = ROOT / "docs" / "figures" / "the_road.json"
-SEEDED = ("sft.seed", "answers.seed", "more_answers.seed", "reward.seed", "dpo.seed", "ppo.seed", "ppo_ptx.seed")
+SEEDED = ("sft.seed", "answers.seed", "more_answers.seed", "reward.seed", "dpo.seed", "ppo.seed", "ppo_ptx.seed", "comparison.seed")
 T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # 97.5% quantiles for 1 to 9 degrees of freedom
 BETAS = (0.01, 0.2, 1.0)
 
