@@ -42,6 +42,7 @@ def process_group(device: torch.device) -> Generator[None]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
+        barrier()  # no rank leaves while another may still talk to it
     finally:
         dist.destroy_process_group()
 
