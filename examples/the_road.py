@@ -29,7 +29,16 @@ from planish.pipeline import run_pipeline
 ROOT = Path(__file__).parents[1]
 RECIPE, OUT, MODEL = ROOT / "recipes" / "wind_tunnel.yaml", Path("runs/road"), Path("models/wind-tunnel")
 RESULTS = ROOT / "docs" / "figures" / "the_road.json"
-SEEDED = ("sft.seed", "answers.seed", "more_answers.seed", "reward.seed", "dpo.seed", "ppo.seed", "ppo_ptx.seed", "comparison.seed")
+SEEDED = (
+    "sft.seed",
+    "answers.seed",
+    "more_answers.seed",
+    "reward.seed",
+    "dpo.seed",
+    "ppo.seed",
+    "ppo_ptx.seed",
+    "comparison.seed",
+)
 T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # 97.5% quantiles for 1 to 9 degrees of freedom
 BETAS = (0.01, 0.2, 1.0)
 
