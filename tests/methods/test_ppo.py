@@ -90,6 +90,14 @@ def bandit(folder: Path) -> Path:
     return folder
 
 
+def settings_of_bandit(model: Path, folder: Path, **changes: Any) -> PpoConfig:
+    """One prompt, answered by one token, whose reward is that of its arm."""
+    (folder / "prompt.jsonl").write_text(json.dumps({"prompt": "g"}) + "\n")
+    rewards = {"arms": {"name": "function", "function": "toy_rewards:arms"}}
+    alike: dict[str, Any] = {"held_out": 0, "sampling": {"max_completion_tokens": 1}, "missing_eos": None}
+    return settings(model, str(folder / "prompt.jsonl"), folder / "run", rewards=rewards, **alike, **changes)
+
+
 def first_token(folder: Path, ids: list[int]) -> torch.Tensor:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
     with torch.no_grad():
@@ -99,18 +107,12 @@ def first_token(folder: Path, ids: list[int]) -> torch.Tensor:
 def test_p3_sampled_ppo_ends_near_the_tilted_reference(tmp_path: Path) -> None:
     """One prompt, one token, ten arms: p_ref exp(r / beta) / Z is known."""
     model, beta = bandit(tmp_path / "bandit"), 0.5
-    (tmp_path / "prompt.jsonl").write_text(json.dumps({"prompt": "g"}) + "\n")
     run = ppo(
-        settings(
+        settings_of_bandit(
             model,
-            str(tmp_path / "prompt.jsonl"),
-            tmp_path / "run",
-            rewards={"arms": {"name": "function", "function": "toy_rewards:arms"}},
-            held_out=0,
+            tmp_path,
             iterations=150,
             batch={"prompts": 1, "completions": 256, "micro_tokens": 4096},
-            sampling={"max_completion_tokens": 1},
-            missing_eos=None,
             kl={"beta": beta},
             optim={"lr": 2e-2, "schedule": "linear", "warmup": 0.0},
             value={"path": str(model), "lr": 2e-2},
@@ -133,18 +135,12 @@ def test_p3_sampled_ppo_ends_near_the_tilted_reference(tmp_path: Path) -> None:
 @pytest.mark.parametrize("advantage", ["rloo", "grpo"])
 def test_the_other_estimators_go_the_same_way(advantage: str, tmp_path: Path) -> None:
     model = bandit(tmp_path / "bandit")
-    (tmp_path / "prompt.jsonl").write_text(json.dumps({"prompt": "g"}) + "\n")
     run = ppo(
-        settings(
+        settings_of_bandit(
             model,
-            str(tmp_path / "prompt.jsonl"),
-            tmp_path / "run",
-            rewards={"arms": {"name": "function", "function": "toy_rewards:arms"}},
-            held_out=0,
+            tmp_path,
             iterations=60,
             batch={"prompts": 1, "completions": 64, "micro_tokens": 4096},
-            sampling={"max_completion_tokens": 1},
-            missing_eos=None,
             kl={"beta": 0.1},
             advantage={"name": advantage},
             optim={"lr": 2e-2, "schedule": "linear", "warmup": 0.0},
@@ -352,18 +348,12 @@ def test_pain_12_the_kl_is_zero_before_the_first_step_when_lora_trains_a_fine_tu
 def test_pain_13_the_kl_recorded_is_the_kl_and_the_one_paid(tmp_path: Path) -> None:
     """On ten arms: the mean over samples is within three standard errors of the sum over arms, and advantages pay it."""
     model = bandit(tmp_path / "bandit")
-    (tmp_path / "prompt.jsonl").write_text(json.dumps({"prompt": "g"}) + "\n")
     run = ppo(
-        settings(
+        settings_of_bandit(
             model,
-            str(tmp_path / "prompt.jsonl"),
-            tmp_path / "run",
-            rewards={"arms": {"name": "function", "function": "toy_rewards:arms"}},
-            held_out=0,
+            tmp_path,
             iterations=6,
             batch={"prompts": 1, "completions": 2000, "micro_tokens": 8192},
-            sampling={"max_completion_tokens": 1},
-            missing_eos=None,
             optim={"lr": 3e-2, "schedule": "constant", "warmup": 0.0},
             checkpoint={"every": 1, "keep": 9},
         )

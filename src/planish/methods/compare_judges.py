@@ -16,7 +16,7 @@ from planish.base.progress import track
 from planish.data.rows import Comparison, Demonstration, Message, Prompt
 from planish.methods.compare_settings import GoldJudge, ServedJudge
 from planish.methods.score import RewardModel, Scorable
-from planish.methods.served import Asked
+from planish.methods.served import ChatServer
 from planish.models.load import ModelConfig
 from planish.world.gold import World
 from planish.world.judging import judge_one
@@ -134,7 +134,7 @@ class Served:
     """Asks a server which of two answers is better, in both orders."""
 
     def __init__(self, config: ServedJudge, memory: Path) -> None:
-        self.asked = Asked(config, memory)
+        self.server = ChatServer(config, memory)
 
     def verdicts(self, prompts: Sequence[Prompt], own: Answers, baseline: Answers) -> Verdicts:
         """Equal answers are a tie without a question. Two replies that name the same answer are a verdict; else a tie."""
@@ -145,7 +145,7 @@ class Served:
             if a != b
         ]
         questions = [_question(prompts[i], *two) for i, _, a, b in pairs for two in ((a, b), (b, a))]
-        choices = [read_reply(reply) for reply in self.asked.replies(questions)]
+        choices = [read_reply(reply) for reply in self.server.replies(questions)]
         outcomes = [[0.5] * len(ours) for ours in own]
         split = unread = 0
         for (i, k, _, _), one, other in zip(pairs, choices[::2], choices[1::2], strict=True):

@@ -29,7 +29,7 @@ from planish.data.templates import ChatTemplate
 from planish.evaluate.sequences import sequence_values
 from planish.methods.compare_judges import spoken
 from planish.methods.score import RewardModel
-from planish.methods.served import Asked, ServedModel
+from planish.methods.served import ChatServer, ServedModel
 from planish.models.load import DtypeName, ModelConfig
 from planish.rollout.sample import Completion
 from planish.world.judging import judge_one
@@ -195,7 +195,7 @@ class ServedReward:
     hears the same."""
 
     def __init__(self, source: ServedSource, memory: Path) -> None:
-        self.asked = Asked(source, memory)
+        self.server = ChatServer(source, memory)
 
     def __call__(self, rollouts: Sequence[Rollouts]) -> np.ndarray:
         questions = [
@@ -204,12 +204,12 @@ class ServedReward:
             for completion in each.completions
         ]
         return _as_main(
-            lambda: [(read_grade(reply) - 5.5) / 4.5 for reply in self.asked.replies(questions)], len(questions)
+            lambda: [(read_grade(reply) - 5.5) / 4.5 for reply in self.server.replies(questions)], len(questions)
         )
 
 
 def _as_main(numbers: Callable[[], list[float]], count: int) -> np.ndarray:
-    """Asked on the main rank, and told to the others: a function or a server need not say the same to each."""
+    """ChatServer on the main rank, and told to the others: a function or a server need not say the same to each."""
     return np.array(all_sum_list(numbers() if is_main() else [0.0] * count))
 
 

@@ -32,7 +32,7 @@ class ServedModel(Config):
     timeout: float = Field(default=120.0, gt=0, description="seconds to wait for a reply")
 
 
-class Asked:
+class ChatServer:
     """`replies(questions)` in their order; each is kept in the file `memory`, a line a reply."""
 
     def __init__(self, config: ServedModel, memory: Path) -> None:
