@@ -135,7 +135,7 @@ def parts_of(draw: Callable[[], Any]) -> dict[str, float]:
         timed(Cache, "attend", "steps: attention"),
         timed(Head, "logits", "head"),
         timed(decode.Choosing, "__call__", "choosing tokens"),
-        timed(Cache, "fill", "filling rows"),
+        timed(Cache, "add", "filling rows"),
     ]
     began = time.process_time()
     draw()

@@ -10,7 +10,6 @@ Letters: R rows, N places of a row, H heads of keys, W their width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -45,43 +44,44 @@ class Reading:
 
 
 class Cache:
-    """R rows of N places in every layer, and how many places of each row are taken. Also the plan of a decoding step."""
+    """Rows of N places in every layer, and how many places of each row are taken. Also the plan of a decoding step. The rows
+    in use are always the first ones, so nothing is computed for the others."""
 
-    def __init__(self, rows: int, places: int, device: torch.device) -> None:
-        self.places = places
-        self.lengths_R = torch.zeros(rows, dtype=torch.int64, device=device)
+    def __init__(self, most_rows: int, places: int) -> None:
+        self.most_rows, self.places = most_rows, places
+        self._lengths: list[int] = []  # of the rows in use
         self._layers: dict[int, Layer] = {}
-        self._mask: dict[int | None, Tensor] = {}
-        self._most = 0
+        # of the step that is under way
+        self._ends_R = torch.zeros(0, dtype=torch.int64)
+        self._masks: dict[int | None, Tensor] = {}
 
-    def fill(self, row: int, kept: dict[int, Layer]) -> None:
-        """Puts a prompt into a row, over whatever it held."""
-        length = 0
+    def add(self, kept: dict[int, Layer]) -> None:
+        """A further row, which begins with a prompt."""
+        row, length = len(self._lengths), 0
         for i, (key, value) in kept.items():
             if i not in self._layers:  # zeros: a masked place must still hold a number
-                shape = (len(self.lengths_R), key.shape[1], self.places, key.shape[3])
+                shape = (self.most_rows, key.shape[1], self.places, key.shape[3])
                 self._layers[i] = key.new_zeros(shape), value.new_zeros((*shape[:3], value.shape[3]))
             keys, values = self._layers[i]
             length = key.shape[2]
             keys[row, :, :length], values[row, :, :length] = key[0], value[0]
-        self.lengths_R[row] = length
+        self._lengths.append(length)
 
-    def empty(self, row: int) -> None:
-        """Nothing of the row counts any more. It goes through further steps, for nobody."""
-        self.lengths_R[row] = 0
+    def remove(self, row: int) -> None:
+        """The last row takes the number of this one."""
+        last, length = len(self._lengths) - 1, self._lengths[-1]
+        if row != last:
+            for keys, values in self._layers.values():
+                keys[row, :, :length], values[row, :, :length] = keys[last, :, :length], values[last, :, :length]
+            self._lengths[row] = length
+        self._lengths.pop()
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """Only these rows go on, numbered anew in this order."""
-        self.lengths_R = self.lengths_R[list(rows)]
-        self._layers = {i: (keys[list(rows)], values[list(rows)]) for i, (keys, values) in self._layers.items()}
-
-    def begin_step(self) -> Tensor:
+    def begin_step(self, device: torch.device) -> Tensor:
         """Makes room for one token in every row; returns the tokens' positions [R, 1]."""
-        positions_R1 = self.lengths_R[:, None].clone()
-        self.lengths_R = (self.lengths_R + 1).clamp(max=self.places)
-        self._most = int(self.lengths_R.max())
-        self._mask.clear()
-        return positions_R1
+        self._ends_R = torch.tensor(self._lengths, device=device)
+        self._lengths = [length + 1 for length in self._lengths]
+        self._masks.clear()
+        return self._ends_R[:, None]
 
     def attend(
         self,
@@ -92,23 +92,25 @@ class Cache:
         scoring: Scoring,
     ) -> Tensor:
         keys, values = self._layers[number_of(module)]
-        rows, last_R = torch.arange(len(self.lengths_R), device=key.device), self.lengths_R - 1
-        keys[rows, :, last_R], values[rows, :, last_R] = key[:, :, 0], value[:, :, 0]
-        mask, most = self._seen(scoring.window), self._most  # the window is in the mask, which attend then leaves alone
+        rows, most = len(self._lengths), max(self._lengths)
+        row_R = torch.arange(rows, device=key.device)
+        keys[row_R, :, self._ends_R], values[row_R, :, self._ends_R] = key[:, :, 0], value[:, :, 0]
         # The heads that share keys stand in as several queries of one head: their keys are then read once, 1.6 times as fast.
-        grouped = query.reshape(len(query), keys.shape[1], -1, query.shape[3])
-        attended = attend(grouped, keys[:, :, :most], values[:, :, :most], mask, scoring)
-        return attended.reshape(len(query), 1, query.shape[1], -1)
+        grouped = query.reshape(rows, keys.shape[1], -1, query.shape[3])
+        mask = self._mask(scoring.window, query.dtype)  # the window is in it, which attend then leaves alone
+        attended = attend(grouped, keys[:rows, :, :most], values[:rows, :, :most], mask, scoring)
+        return attended.reshape(rows, 1, query.shape[1], -1)
 
-    def _seen(self, window: int | None) -> Tensor:
-        """Which places each row's newest token attends to, [R, 1, 1, N]."""
-        if window not in self._mask:
-            place = torch.arange(self._most, device=self.lengths_R.device)
-            seen = place < self.lengths_R[:, None]
+    def _mask(self, window: int | None, dtype: torch.dtype) -> Tensor:
+        """0 at the places that each row's newest token attends to, else -inf, [R, 1, 1, N]."""
+        if window not in self._masks:
+            place, ends_R1 = torch.arange(max(self._lengths), device=self._ends_R.device), self._ends_R[:, None]
+            hidden = place > ends_R1
             if window is not None:
-                seen &= place >= self.lengths_R[:, None] - window
-            self._mask[window] = seen[:, None, None]
-        return self._mask[window]
+                hidden |= place <= ends_R1 - window
+            zeros = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
+            self._masks[window] = zeros.masked_fill(hidden, -torch.inf)[:, None, None]
+        return self._masks[window]
 
 
 def number_of(module: nn.Module) -> int:

@@ -9,7 +9,7 @@ prompts are given, change it.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -24,7 +24,8 @@ from planish.models.decoding import Cache, Layer, Reading
 from planish.models.forward import CausalLM, head_of
 
 READ_AT_ONCE = 2048  # tokens of prompts
-ROWS = 32  # completions that grow side by side: a CPU reaches half of its rate with 8
+ROWS = 64  # completions that grow side by side: a CPU reaches half of its rate with 8
+PLACES, FEWEST_ROWS = 65536, 8  # tokens of all rows: 3 GB for SmolLM2-135M in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,54 +98,46 @@ def decode(
     choosing: Choosing,
     most_tokens: int,
     stop_token_ids: Sequence[int],
-    rows: int = ROWS,
+    rows: int | None = None,
 ) -> list[Drawn]:
-    """A completion for each request, in their order."""
-    stops, rows = frozenset(stop_token_ids), min(rows, len(requests))
-    longest = max((len(prompts[request.prompt]) for request in requests), default=0)
-    cache = Cache(rows, longest + most_tokens, policy.model.device)
+    """A completion for each request, in their order, `rows` of them side by side: by default ROWS, or as many as PLACES allow."""
+    stops, found = frozenset(stop_token_ids), dict[int, Drawn]()
+    places = max((len(prompts[request.prompt]) for request in requests), default=0) + most_tokens
+    rows = min(rows or min(ROWS, max(PLACES // places, FEWEST_ROWS)), len(requests))
     # Longest prompts first: a step costs what its longest row costs, so neighbours should be alike.
-    order = sorted(range(len(requests)), key=lambda number: -len(prompts[requests[number].prompt]))
-    prompted = _Prompts(policy, prompts, requests, order)
-    waiting, active = deque(order), dict[int, _Row]()
-    found: dict[int, Drawn] = {}
-    logits_RV = torch.zeros(0)
-    while waiting or active:
-        for place in range(rows):
-            if place not in active and waiting:
-                number = waiting.popleft()
-                kept, first_V = prompted.take(number)
-                cache.fill(place, kept)
-                logits_RV = logits_RV if len(logits_RV) else first_V.new_zeros(rows, len(first_V))
-                logits_RV[place] = first_V
-                active[place] = _Row(number, numpy_generator(*requests[number].place).random(most_tokens), [], [])
-        uniforms = [active[place].noise[len(active[place].tokens)] if place in active else 0.0 for place in range(rows)]
-        uniform_R = torch.tensor(uniforms, dtype=torch.float64, device=logits_RV.device)
-        tokens_R, logprobs_R = choosing(logits_RV, uniform_R)
-        tokens, logprobs = tokens_R.tolist(), logprobs_R.tolist()
-        for place, row in list(active.items()):
-            row.tokens.append(tokens[place])
-            row.logprobs.append(logprobs[place])
-            if tokens[place] in stops or len(row.tokens) == most_tokens:
+    waiting = deque(sorted(range(len(requests)), key=lambda number: -len(prompts[requests[number].prompt])))
+    prompted = _Prompts(policy, prompts, requests, waiting)
+    cache, growing = Cache(rows, places), list[_Row]()
+    logits = list[Tensor]()  # of the rows' next tokens, [.., V] each
+    while waiting or growing:
+        while waiting and len(growing) < rows:
+            number = waiting.popleft()
+            kept, first_V = prompted.take(number)
+            cache.add(kept)
+            logits.append(first_V[None])
+            growing.append(_Row(number, numpy_generator(*requests[number].place).random(most_tokens), [], []))
+        uniforms = [row.noise[len(row.tokens)] for row in growing]
+        uniform_R = torch.tensor(uniforms, dtype=torch.float64, device=policy.model.device)
+        tokens_R, logprobs_R = choosing(torch.cat(logits), uniform_R)
+        for row, token, logprob in zip(growing, tokens_R.tolist(), logprobs_R.tolist(), strict=True):
+            row.tokens.append(token)
+            row.logprobs.append(logprob)
+        for place, row in reversed(list(enumerate(growing))):
+            if row.tokens[-1] in stops or len(row.tokens) == most_tokens:
                 found[row.number] = Drawn(tuple(row.tokens), tuple(row.logprobs))
-                cache.empty(place)
-                del active[place]
-        if not waiting and 0 < 2 * len(active) <= rows:  # nobody takes the free rows any more
-            kept = sorted(active)
-            cache.keep(kept)
-            tokens_R, rows, active = tokens_R[kept], len(kept), dict(enumerate(active[place] for place in kept))
-        if active:
-            logits_RV = _step(policy, cache, tokens_R)
+                growing[place] = growing[-1]
+                growing.pop()
+                cache.remove(place)
+        logits = [_step(policy, cache, [row.tokens[-1] for row in growing])] if growing else []
     return [found[number] for number in range(len(requests))]
 
 
-def _step(policy: CausalLM, cache: Cache, tokens_R: Tensor) -> Tensor:
+def _step(policy: CausalLM, cache: Cache, tokens: Sequence[int]) -> Tensor:
     """Logits [R, V] after one more token in every row."""
-    positions_R1 = cache.begin_step()
+    device = policy.model.device
+    tokens_R1, positions_R1 = torch.tensor(tokens, device=device)[:, None], cache.begin_step(device)
     with packed_as(cache), policy.precision():
-        output = policy.model.base_model(
-            input_ids=tokens_R[:, None], position_ids=positions_R1, use_cache=False, plan=cache
-        )
+        output = policy.model.base_model(input_ids=tokens_R1, position_ids=positions_R1, use_cache=False, plan=cache)
         return head_of(policy.model).logits(output.last_hidden_state[:, 0])
 
 
@@ -152,7 +145,7 @@ class _Prompts:
     """Prompts are read, several at once, when the first request for one comes up, and forgotten after the last."""
 
     def __init__(
-        self, policy: CausalLM, prompts: Sequence[Sequence[int]], requests: Sequence[Request], order: Sequence[int]
+        self, policy: CausalLM, prompts: Sequence[Sequence[int]], requests: Sequence[Request], order: Iterable[int]
     ) -> None:
         self.policy, self.prompts, self.requests = policy, prompts, requests
         self.uses = Counter(request.prompt for request in requests)
