@@ -1,7 +1,8 @@
 """What goes wrong when a policy is trained on a score, seen in what each iteration recorded.
 
 The last W iterations are held against the first W, and for reward hacking against the W in which the watched score was best;
-there a change counts only where it is more than three standard errors of the difference of the two means.
+there a change counts only where it is more than SIGMAS standard errors of the difference of the two means: the best of
+many windows is high by chance as well.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from planish.base.config import Config, Field
 
 W = 5
-SIGMAS = 3.0
+SIGMAS = 4.0  # with 3, two good runs in ten of the wind tunnel were called hacked
 RATIO, COARSE_RATIO = 1e-3, 0.03  # what rounding may make of a ratio of 1, in float32 and in bfloat16
 
 
@@ -78,12 +79,12 @@ def _hacked(proxy: np.ndarray, other: np.ndarray) -> str | None:
     if not len(means):
         return None
     best = int(means.argmax())
-    fell = _change(other[best : best + W], other[-W:])
-    rose = _change(proxy[best : best + W], proxy[-W:])
+    fell, rose = (_change(series, slice(best, best + W)) for series in (other, proxy))
     return str(best + W) if fell < -SIGMAS and rose > SIGMAS else None
 
 
-def _change(before: np.ndarray, after: np.ndarray) -> float:
-    """In standard errors."""
-    error = math.sqrt((before.var(ddof=1) + after.var(ddof=1)) / W)
-    return float(after.mean() - before.mean()) / max(error, 1e-12)
+def _change(series: np.ndarray, before: slice) -> float:
+    """From some W iterations to the last, in standard errors. An iteration's noise is told from how neighbours differ (von
+    Neumann 1941): they have other prompts, and nearly the same policy."""
+    noise = math.sqrt(float(np.mean(np.diff(series) ** 2)) / 2)
+    return float(series[-W:].mean() - series[before].mean()) / max(noise * math.sqrt(2 / W), 1e-12)

@@ -5,8 +5,7 @@ Letters: L places of the answers in a packed row, C of one chunk, T tokens, V vo
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -14,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from planish.base.noise import generator
 from planish.base.types import Example, Packed
@@ -87,7 +86,7 @@ def _look(policy: CausalLM, packed: Packed, paths: Sequence[Path], temperature: 
     device = policy.model.device
     packed, ends_LM = packed.to(device), _filled([ends for path in paths for ends in path.ends]).to(device)
     next_L = packed.tokens_T[packed.targets_L]
-    with _precision(policy):
+    with policy.precision():
         parts = [
             look_ahead(logits_CV, next_L[part], ends_LM[part], temperature)
             for part, logits_CV in _logits(policy, packed)
@@ -115,16 +114,11 @@ def _logits(policy: CausalLM, packed: Packed) -> Iterator[tuple[slice, Tensor]]:
             yield slice(done, done + count), logits_CV.float() if low else logits_CV
             done += count
         return
-    hidden_LD = trunk(policy.model, packed)[packed.predictors_L]
+    hidden_LD = trunk(policy.model, packed, packed.predictors_L)
     head = head_of(policy.model)
     for start in range(0, packed.num_targets, CHUNK):
         part = slice(start, start + CHUNK)
         yield part, head.logits(hidden_LD[part])
-
-
-def _precision(policy: CausalLM) -> AbstractContextManager[Any]:
-    """The type of the products, as in training."""
-    return torch.autocast(policy.model.device.type, policy.compute_dtype) if policy.compute_dtype else nullcontext()
 
 
 # By generating
@@ -153,7 +147,7 @@ def generate_answers(policy: CausalLM, asked: Asked, endings: Endings, how: Gene
         together = (
             1  # no padding: recurrent layers may not bear it, and transformers' plain attention gives NaN in float64
         )
-    with _generating_plainly(policy):
+    with generating(policy.model), policy.precision():
         for some in (numbered[start : start + together] for start in range(0, len(numbered), together)):
             noise = _Noise([generator(how.seed, "answers", asked.text, k) for k, _ in some], how)
             rows = _generate(policy, [prompt for _, prompt in some], copies, endings, how.max_tokens, noise)
@@ -176,18 +170,6 @@ class _Noise(LogitsProcessor):
         for chance in self._generators:
             noise += [greedy, -torch.empty(self._samples, scores.shape[1]).exponential_(generator=chance).log()]
         return scores / self._temperature + torch.cat(noise).to(scores)
-
-
-@contextmanager
-def _generating_plainly(policy: CausalLM) -> Generator[None]:
-    """A model may bring penalties and limits for its generations, which would change the probabilities."""
-    model: Any = policy.model
-    own, model.generation_config = model.generation_config, GenerationConfig()
-    try:
-        with generating(policy.model), _precision(policy):
-            yield
-    finally:
-        model.generation_config = own
 
 
 @torch.no_grad()

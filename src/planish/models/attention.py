@@ -28,10 +28,12 @@ _ABSENT = object()
 class Plan:
     """Where the sequences of a packed row stand: `bounds` (0, 3, 5) is one of 3 tokens and one of 2. With `prefixes`
     ((0, 0), (0, 2)) the second goes on from the first two tokens of the row. A prefix is the beginning of a sequence
-    before. None at all: no sequence has one."""
+    before. None at all: no sequence has one. What the last layer finds is read from these places on, one for each sequence;
+    none at all: everywhere."""
 
     bounds: tuple[int, ...]
     prefixes: tuple[tuple[int, int], ...] = ()
+    read_from: tuple[int, ...] = ()
 
     @property
     def sequences(self) -> Iterator[tuple[int, int, tuple[int, int]]]:
@@ -103,7 +105,7 @@ def attention(
         return attend(query, key, value, attention_mask, scoring).transpose(1, 2).contiguous(), None
     if not isinstance(plan, Plan):
         return plan.attend(module, query, key, value, scoring), None
-    return attend_packed(plan, query, key, value, scoring), None
+    return attend_packed(plan, query, key, value, scoring, last=_is_last(module)), None
 
 
 AttentionInterface.register(NAME, attention)
@@ -115,8 +117,10 @@ def attend_packed(
     key: Tensor,
     value: Tensor,
     scoring: Scoring,
+    *,
+    last: bool = False,
 ) -> Tensor:
-    """Attention of a packed row, [1, T, heads, width]."""
+    """Attention of a packed row, [1, T, heads, width]. Of the last layer it is zero where nothing is read."""
     if plan.bounds[-1] != query.shape[2]:
         raise ValueError(f"the plan covers {plan.bounds[-1]} tokens, the row has {query.shape[2]}")
     lengths = [stop - start for start, stop in pairwise(plan.bounds)]
@@ -124,13 +128,19 @@ def attend_packed(
     queries, keys, values = (each.split(lengths, 2) for each in (query, key, value))
     number = {start: i for i, start in enumerate(plan.bounds)}
     parts: list[Tensor] = []
-    for i, (_, _, (first, last)) in enumerate(plan.sequences):
-        own_key, own_value = keys[i], values[i]
-        if last > first:
+    for i, (start, stop, (first, end)) in enumerate(plan.sequences):
+        own_query, own_key, own_value = queries[i], keys[i], values[i]
+        if last and plan.read_from:
+            unread = plan.read_from[i] - start
+            parts.append(query.new_zeros(1, unread, query.shape[1], value.shape[3]))
+            if start + unread == stop:
+                continue
+            own_query = own_query[:, :, unread:]
+        if end > first:
             before = number[first]
-            own_key = torch.cat([keys[before][:, :, : last - first], own_key], 2)
-            own_value = torch.cat([values[before][:, :, : last - first], own_value], 2)
-        parts.append(attend(queries[i], own_key, own_value, None, scoring).transpose(1, 2))
+            own_key = torch.cat([keys[before][:, :, : end - first], own_key], 2)
+            own_value = torch.cat([values[before][:, :, : end - first], own_value], 2)
+        parts.append(attend(own_query, own_key, own_value, None, scoring).transpose(1, 2))
     return torch.cat(parts, 1)
 
 
@@ -143,7 +153,7 @@ def attend(
 ) -> Tensor:
     """Causal attention. The queries are the last of the keys' places: those before them are a prefix."""
     length, keys, window = query.shape[2], key.shape[2], scoring.window
-    if mask is None and ((window is not None and keys > window) or length < keys):
+    if mask is None and ((window is not None and keys > window) or 1 < length < keys):
         place = torch.arange(keys, device=query.device)
         distance = place[keys - length :, None] - place
         mask = (distance >= 0) & (distance < (window or keys))
@@ -165,10 +175,16 @@ def _softcapped(
     scores = query @ key.transpose(2, 3) * (scaling if scaling is not None else query.shape[-1] ** -0.5)
     scores = softcap * torch.tanh(scores / softcap)
     if mask is None:
-        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        length, keys = scores.shape[-2:]
+        mask = torch.ones(length, keys, dtype=torch.bool, device=scores.device).tril(keys - length)
     scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
     wide = torch.float32 if scores.dtype in (torch.bfloat16, torch.float16) else scores.dtype
     return scores.softmax(-1, dtype=wide).to(value.dtype) @ value
+
+
+def _is_last(module: nn.Module) -> bool:
+    layers = getattr(getattr(module, "config", None), "num_hidden_layers", None)
+    return layers is not None and getattr(module, "layer_idx", None) == layers - 1
 
 
 def _window(module: nn.Module, sliding_window: Any) -> int | None:

@@ -7,7 +7,8 @@ numbers. Which of the two is decided once, by trial, when the model is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any, cast
@@ -20,6 +21,7 @@ from transformers import PreTrainedModel
 from planish.base.types import Choices, Example, Packed, pack, unshared
 from planish.maths.head import Head, token_logprobs, weighted_nll
 from planish.models.attention import NAME, Plan, attention_in_use, packed_as
+from planish.models.narrowing import narrow, read_at
 
 
 class PackedModel(nn.Module):
@@ -29,6 +31,7 @@ class PackedModel(nn.Module):
         super().__init__()
         self.model = model
         self.compute_dtype = compute_dtype  # autocast to this; None computes in the weights' own type
+        narrow(model)
         self.why_not_packed, self.shares_prompts = packable(model, self.apart, self.together)
 
     @staticmethod
@@ -72,7 +75,7 @@ class CausalLM(PackedModel):
             if self.why_not_packed:
                 logprobs_L = self.apart(self.model, packed)
                 return -(weights_L * logprobs_L).sum(), logprobs_L.detach()
-            hidden_LD = trunk(self.model, packed)[packed.predictors_L]
+            hidden_LD = trunk(self.model, packed, packed.predictors_L)
             return weighted_nll(hidden_LD, head_of(self.model), packed.tokens_T[packed.targets_L], weights_L)
 
     @staticmethod
@@ -91,7 +94,7 @@ class CausalLM(PackedModel):
     @staticmethod
     def together(model: PreTrainedModel, packed: Packed, temperature: float = 1.0) -> Tensor:
         targets_L = packed.tokens_T[packed.targets_L]
-        return token_logprobs(trunk(model, packed)[packed.predictors_L], head_of(model, temperature), targets_L)
+        return token_logprobs(trunk(model, packed, packed.predictors_L), head_of(model, temperature), targets_L)
 
 
 def head_of(model: PreTrainedModel, temperature: float = 1.0) -> Head:
@@ -111,14 +114,24 @@ def head_of(model: PreTrainedModel, temperature: float = 1.0) -> Head:
     )
 
 
-def trunk(model: PreTrainedModel, packed: Packed) -> Tensor:
-    """Last hidden states [T, D], after the final norm."""
-    plan = Plan(packed.bounds, packed.prefixes)
-    with packed_as(plan):
+def trunk(model: PreTrainedModel, packed: Packed, places_N: Tensor) -> Tensor:
+    """Last hidden states at these places of the row [N, D], after the final norm."""
+    read_M = places_N.unique()
+    plan = Plan(packed.bounds, packed.prefixes, _read_from(packed.bounds, read_M.tolist()))
+    with packed_as(plan), read_at(read_M, packed.num_tokens):
         output = model.base_model(
             input_ids=packed.tokens_T[None], position_ids=packed.positions_T[None], use_cache=False, plan=plan
         )
-    return cast(Tensor, output.last_hidden_state)[0]
+    return cast(Tensor, output.last_hidden_state)[0, places_N]
+
+
+def _read_from(bounds: Sequence[int], places: Sequence[int]) -> tuple[int, ...]:
+    """The first of these places in each sequence, or its end where there is none. Without any place at all every weight shall
+    still have a gradient, of zeros, so nothing is left out."""
+    if not places:
+        return ()
+    found = (bisect_left(places, start) for start in bounds[:-1])
+    return tuple(min([stop, *places[i : i + 1]]) for i, stop in zip(found, bounds[1:], strict=True))
 
 
 Forward = Callable[[PreTrainedModel, Packed], Tensor]
@@ -166,8 +179,8 @@ def _why_not_packed(model: PreTrainedModel, apart: Forward, together: Forward, *
 
 
 def _two_short_documents(vocab_size: int, first: int) -> Packed:
-    """Seven and nine tokens; those of the first document begin at the token `first`, those of the second are fixed. The
-    second is a prompt of three tokens with two completions, of four and of two."""
+    """Seven and nine tokens, of which a few are learnt; those of the first document begin at the token `first`, those
+    of the second are fixed. The second is a prompt of three tokens with two completions, of four and of two."""
     tokens = [np.arange(7) * 5 + first, np.arange(9) * 10 + 6]
     choices = [None, Choices(trunk=3, ends=(7, 9), ranks=(0, 1))]
     return pack(

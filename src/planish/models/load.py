@@ -89,7 +89,8 @@ def load_pretrained(
 ) -> PreTrainedModel:
     """The same by the auto class `loader`, where some weights may be missing, and are then to be filled."""
     path = model_folder(config.path)
-    _check_folder(path)
+    _check_config(path)
+    _check_weights(path)
     quiet()
     try:
         model, report = loader.from_pretrained(
@@ -151,6 +152,7 @@ def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
 def load_settings(path: str | Path, trust_remote_code: bool = False) -> PreTrainedConfig:
     """A model's config.json alone."""
     path = model_folder(path)
+    _check_config(path)
     try:
         return AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
@@ -209,7 +211,7 @@ def _set_json(file: Path, key: str, value: Any) -> None:
     file.write_text(json.dumps({**settings, key: value}, indent=2) + "\n", encoding="utf-8")
 
 
-def _check_folder(path: str) -> None:
+def _check_config(path: str) -> None:
     folder = Path(path)
     if not folder.exists():
         if path.count("/") > 1 or path.startswith((".", "/")):
@@ -219,7 +221,11 @@ def _check_folder(path: str) -> None:
         raise ModelError(f"{path}: is a run that has no model yet: start the same command again and let it finish")
     if not (folder / "config.json").exists():
         raise ModelError(f"{path}: is no model folder: it has no config.json")
-    if not list(folder.glob("*.safetensors")):
+
+
+def _check_weights(path: str) -> None:
+    folder = Path(path)
+    if folder.exists() and not list(folder.glob("*.safetensors")):
         pickles = [file.name for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in folder.glob(kind)]
         if pickles:
             raise ModelError(

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from peft import LoraConfig as PeftLora
 from peft import PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -44,6 +46,26 @@ def add_lora(model: PreTrainedModel, config: LoraConfig, seed: int, whole: Seque
 def merge(adapted: PeftModel) -> PreTrainedModel:
     """The plain model, with the updates added into its weights in place."""
     return adapted.merge_and_unload()  # pyright: ignore
+
+
+def plain_weights(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """All weights under the names of the plain model: updates of LoRA are added to what they stand beside."""
+    weights = dict(weights)
+    for name, module in model.named_modules():
+        if not isinstance(module, LoraLayer):
+            continue
+        ((adapter, scaling),) = module.scaling.items()
+        low, high = (weights.pop(f"{name}.{part}.{adapter}.weight", None) for part in ("lora_A", "lora_B"))
+        if low is None or high is None or low.dim() != 2:
+            raise ModelError(
+                f"{name}: LoRA on this kind of module cannot be merged without the model: leave it out of lora.targets"
+            )
+        update = scaling * (high @ low)
+        weight = weights.pop(f"{name}.base_layer.weight")
+        weights[f"{name}.weight"] = weight + (update.T if getattr(module, "fan_in_fan_out", False) else update)
+        if (bias := weights.pop(f"{name}.base_layer.bias", None)) is not None:
+            weights[f"{name}.bias"] = bias
+    return weights
 
 
 def save_adapter(adapted: PeftModel, path: Path) -> None:

@@ -58,7 +58,7 @@ class Scorer(PackedModel):
 
     @staticmethod
     def together(model: PreTrainedModel, packed: Packed) -> Tensor:
-        return trunk(model, packed)[packed.last_S()]
+        return trunk(model, packed, packed.last_S())
 
 
 class Values(Scorer):
@@ -82,7 +82,7 @@ def values_apart(model: PreTrainedModel, packed: Packed) -> Tensor:
 
 
 def values_together(model: PreTrainedModel, packed: Packed) -> Tensor:
-    return trunk(model, packed)[packed.predictors_L]
+    return trunk(model, packed, packed.predictors_L)
 
 
 def load_scorer(config: ModelConfig, device: torch.device, seed: int = 0) -> PreTrainedModel:

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from planish.base.distributed import world_size
 from planish.base.types import pack
 from planish.models.forward import PackedModel
+from planish.models.narrowing import layers_of
 
 M = TypeVar("M", bound=PackedModel)
 
@@ -23,7 +24,7 @@ def shard(policy: M, device: torch.device) -> M:
     if world_size() == 1:
         return policy
     mesh = torch.distributed.init_device_mesh(device.type, (world_size(),))
-    for layer in _layers(policy.model):
+    for layer in layers_of(policy.model):
         fully_shard(layer, mesh=mesh)
     fully_shard(policy, mesh=mesh)
     for module in policy.modules():
@@ -54,9 +55,3 @@ def whole_weights(policy: PackedModel) -> dict[str, Tensor]:
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights: dict[str, Any] = get_model_state_dict(policy, options=options)
     return {name.removeprefix("model."): tensor for name, tensor in weights.items() if name.startswith("model.")}
-
-
-def _layers(model: nn.Module) -> list[nn.Module]:
-    """The repeated blocks: the longest list of modules in the model."""
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    return list(max(lists, key=len)) if lists else []

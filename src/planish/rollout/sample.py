@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation.streamers import BaseStreamer
 
 from planish.base.config import Config, Field
@@ -112,14 +112,17 @@ def stream(
 
 @contextmanager
 def generating(model: PreTrainedModel) -> Generator[None]:
-    """Our attention function knows no padding and no cache: while generating, transformers' own stands in."""
-    own = attention_in_use(model)
+    """Our attention function knows no padding and no cache: while generating, transformers' own stands in. A model's folder may
+    ask for a repetition penalty and the like, which would be another model's completions: it is not listened to."""
+    own, defaults = attention_in_use(model), model.generation_config
+    model.generation_config = GenerationConfig()
     stand_in = "sdpa" if getattr(model, "_supports_sdpa", False) else "eager"  # Gemma 2 has no sdpa
     model.set_attn_implementation(stand_in if own == NAME else own)
     try:
         yield
     finally:
         model.set_attn_implementation(own)
+        model.generation_config = defaults
 
 
 @torch.no_grad()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel
 
 from planish.base.rng import seed_at
 from planish.models.forward import CausalLM
@@ -50,7 +48,7 @@ class OwnSampler:
     ) -> list[Drawn]:
         if why_not_decodable(self.policy) is None:
             return decode(self.policy, prompts, requests, choosing, most_tokens, stop_token_ids)
-        with generating(self.policy.model), _without_defaults(self.policy.model):
+        with generating(self.policy.model):
             return [
                 _generated(self.policy, prompts[request.prompt], request, choosing, most_tokens, stop_token_ids)
                 for request in requests
@@ -59,17 +57,6 @@ class OwnSampler:
     def update(self, policy: CausalLM) -> None:
         """Nothing is to be done where the weights are shared; another policy takes the place of the first."""
         self.policy = policy
-
-
-@contextmanager
-def _without_defaults(model: PreTrainedModel) -> Generator[None]:
-    """A model's folder may ask for a repetition penalty and the like: it would sample from what is not the policy."""
-    own: Any = model.generation_config
-    model.generation_config = GenerationConfig()
-    try:
-        yield
-    finally:
-        model.generation_config = own
 
 
 @torch.no_grad()

@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import torch
-from peft.tuners.lora import LoraLayer
 from pydantic import model_validator
 from safetensors.torch import save_file
 from torch import Tensor
@@ -30,12 +29,13 @@ from transformers import PreTrainedModel
 
 from planish.base.config import Config, Field
 from planish.base.distributed import all_sum, is_main
-from planish.base.errors import ConfigError, ModelError, PlanishError, RunError
+from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.base.files import new_folder
 from planish.base.rng import seed_at
 from planish.base.types import Example, pack
 from planish.models.forward import CausalLM
 from planish.models.load import ModelConfig, load_model, load_tokenizer
+from planish.models.lora import plain_weights
 from planish.models.sharding import whole_weights
 from planish.rollout.decode import Choosing, Drawn, Request
 
@@ -140,9 +140,8 @@ class ServedSampler:
         folder = Path(self.config.weights_folder).resolve()
         with new_folder(folder) as partial:
             policy.config.save_pretrained(partial)
-            save_file(
-                _with_head(policy.model, _merged(policy, weights)), str(partial / "model.safetensors"), {"format": "pt"}
-            )
+            tensors = _with_head(policy.model, plain_weights(policy.model, weights))
+            save_file(tensors, str(partial / "model.safetensors"), {"format": "pt"})
         # The pause empties the prefix cache: without it, prompts seen before would keep the keys and values of the old
         # weights. After a failure the server stays paused, so that nobody samples from half of the new ones.
         self._call("/pause?mode=wait", {})
@@ -294,24 +293,4 @@ def _with_head(model: PreTrainedModel, weights: dict[str, Tensor]) -> dict[str, 
     )
     if model.config.get_text_config().tie_word_embeddings:
         weights = {**weights, head: weights[embedding].clone()}
-    return weights
-
-
-def _merged(policy: CausalLM, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights under the names of the plain model: updates of LoRA are added to what they stand beside."""
-    weights = dict(weights)
-    for name, module in policy.model.named_modules():
-        if not isinstance(module, LoraLayer):
-            continue
-        ((adapter, scaling),) = module.scaling.items()
-        low, high = (weights.pop(f"{name}.{part}.{adapter}.weight", None) for part in ("lora_A", "lora_B"))
-        if low is None or high is None or low.dim() != 2:
-            raise ModelError(
-                f"{name}: LoRA on this kind of module does not go to a server: leave it out of lora.targets"
-            )
-        update = scaling * (high @ low)
-        weight = weights.pop(f"{name}.base_layer.weight")
-        weights[f"{name}.weight"] = weight + (update.T if getattr(module, "fan_in_fan_out", False) else update)
-        if (bias := weights.pop(f"{name}.base_layer.bias", None)) is not None:
-            weights[f"{name}.bias"] = bias
     return weights
