@@ -156,7 +156,7 @@ def planish_process(port: Connection, task: Task) -> None:
     quiet()
     config, cpu, folder = settings(task), torch.device("cpu"), RunFolder(task.folder)
     learner = Ppo().bring(config, folder, cpu)
-    tools = set_up(config, learner, task.book, cpu)
+    tools = set_up(config, learner, task.book, cpu, folder.path)
     value = config.optim.model_copy(update={"lr": config.value.lr})
     trainer = Trainer(tools.actor, config.optim, config.iterations * config.steps_of_iteration, {"value": value})
     trainer.kept |= {"beta": tools.beta}
