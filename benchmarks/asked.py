@@ -57,5 +57,6 @@ def ending_model(shape: str, stop_token_id: int, length: float) -> Any:
         rarer = torch.sigmoid(middle * along_T - others_T).mean() < 1 / length
         low, high = (middle, high) if rarer else (low, middle)
     weight_VD[stop_token_id] = low * common_D
+    weight_VD[PAD] = -3 * low * common_D  # hardly ever drawn: TRL takes padding for the end of a completion
     model.generation_config.eos_token_id, model.generation_config.pad_token_id = stop_token_id, PAD
     return model
