@@ -24,7 +24,8 @@ bench: .venv/ready-dev
 	$(BIN)/python benchmarks/reward.py --shape 135M --rounds 3 --steps 1
 	$(BIN)/python benchmarks/dpo.py --shape small
 	$(BIN)/python benchmarks/dpo.py --shape 135M --rounds 3 --steps 1
-	$(BIN)/python benchmarks/rollout.py
+	$(BIN)/python benchmarks/rollout.py --shape small
+	$(BIN)/python benchmarks/rollout.py --shape 135M --rounds 3 --prompts 32
 	$(BIN)/planish model get smollm2
 	$(BIN)/python benchmarks/data.py speed
 	$(BIN)/python benchmarks/data.py memory
