@@ -58,7 +58,7 @@ def plain_weights(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Ten
         low, high = (weights.pop(f"{name}.{part}.{adapter}.weight", None) for part in ("lora_A", "lora_B"))
         if low is None or high is None or low.dim() != 2:
             raise ModelError(
-                f"{name}: LoRA on this kind of module cannot be merged without the model: leave it out of lora.targets"
+                f"{name}: LoRA on this kind of module is not merged into plain weights: leave it out of lora.targets"
             )
         update = scaling * (high @ low)
         weight = weights.pop(f"{name}.base_layer.weight")

@@ -40,9 +40,7 @@ def read_at(places_N: Tensor, num_tokens: int) -> Generator[None]:
 def narrow(model: nn.Module) -> None:
     """Puts the hooks on the last layer's MLP, if it has one whose weights are those of linear layers alone."""
     mlp = getattr((layers_of(model) or [None])[-1], "mlp", None)
-    if (
-        not isinstance(mlp, nn.Module) or len(signature(mlp.forward).parameters) > 1
-    ):  # Bloom's takes the residual as well
+    if not isinstance(mlp, nn.Module) or len(signature(mlp.forward).parameters) > 1:  # Bloom's adds the residual
         return
     there = _take in mlp._forward_pre_hooks.values()  # pyright: ignore[reportPrivateUsage]
     with_weights = (each for each in mlp.modules() if list(each.parameters(recurse=False)))
