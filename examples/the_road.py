@@ -111,7 +111,14 @@ def tell() -> None:
     )
     grid_file = OUT / "grid" / "comparison.json"
     rows = json.loads(grid_file.read_text(encoding="utf-8"))["systems"] if grid_file.exists() else []
-    write_json(RESULTS, {"seeds": len(found), "systems": table, "ptx_gold": gold, "ptx_loss": forgetting, "grid": rows})
+    betas = {
+        row["name"]: {"win_rate": row["against"] and row["against"]["rate"]}
+        | {key: row[key] for key in ("score", "kl", "loss", "length")}
+        for row in rows
+    }
+    write_json(
+        RESULTS, {"seeds": len(found), "systems": table, "ptx_gold": gold, "ptx_loss": forgetting, "grid": betas}
+    )
 
 
 def mean(values: list[float]) -> tuple[float, float]:
