@@ -115,6 +115,17 @@ def test_kl_is_told_and_drawn_where_it_is_known(tmp_path: Path) -> None:
     assert "the mean of ln(model/reference) over the model's own answers" in text.replace("&#39;", "'")
 
 
+def test_a_system_far_from_all_others_is_told_beneath_the_figure_of_kl(tmp_path: Path) -> None:
+    near = system("sft", kl=around(0.0, 0.0)), system("ppo", 0.62, 0.6, kl=around(2.0, 0.4))
+    for far, shown in ((19.0, 3), (21.0, 2)):
+        folder = tmp_path / str(far)
+        folder.mkdir()
+        compared(folder, *near, system("base", 0.1, 0.1, kl=around(far, 1.0)))
+        section = comparison_section(folder, "c")
+        assert len(section.figures["c-frontier"].panels[0].traces) == shown
+        assert ("Not shown: base, at 21.00 ± 1.00 nats and +0.25 ± 0.10." in said(html_of(section))) == (shown == 2)
+
+
 def test_figures_are_what_plotly_takes_and_show_every_interval(tmp_path: Path) -> None:
     folder = compared(
         tmp_path, system("sft", kl=around(0, 0)), system("a<b", 0.62, 0.5, kl=around(2, 1)), system("dpo", 0.4, 0.4)

@@ -14,6 +14,7 @@ from planish.report.sentences import count_text, percent
 from planish.report.verdicts import worth
 
 HALF = 0.5  # as good as the baseline
+FAR = 10  # times the KL of the next
 FREE: dict[str, Any] = {"dtick": None, "tickmode": "auto", "nticks": 7}  # not a tick for each step
 
 
@@ -123,8 +124,15 @@ def length_figure(found: Comparison, others: Sequence[System]) -> Figure:
 
 
 def frontier_figure(found: Comparison) -> Figure:
-    """Score over KL, a point for each system whose KL is known."""
+    """Score over KL, a point for each system whose KL is known. One that lies FAR behind all others, as a base model does, is
+    told beneath: it would press them into a corner."""
     measured = [(each, each.kl, each.score) for each in found.systems if each.kl and each.score]
+    left_out = ""
+    *_, second, first = [0.0, 0.0, *sorted(kl.value for _, kl, _ in measured)]
+    if first > FAR * second > 0:
+        name, kl, score = next((each.name, kl, score) for each, kl, score in measured if kl.value == first)
+        measured = [point for point in measured if point[1].value != first]
+        left_out = f" Not shown: {name}, at {kl_text(kl)} nats and {mean_text(score)}."
     keys = [source_key(each.name, i) for i, (each, _, _) in enumerate(measured)]
     traces: list[dict[str, Any]] = []
     for key, (each, kl, score) in zip(keys, measured, strict=True):
@@ -136,7 +144,7 @@ def frontier_figure(found: Comparison) -> Figure:
         "What it costs: score and KL",
         f"The highest mean {what}, {mean_text(score)}, is that of {best.name}, at {kl_text(kl)} nats.",
         f"Mean {what} of an answer over its KL to {found.reference}, both over the model's own answers at temperature 1; bars "
-        f"are {found.level:.0%} intervals. Higher is better, further left is nearer to the reference.",
+        f"are {found.level:.0%} intervals. Higher is better, further left is nearer to the reference.{left_out}",
         [
             Panel(
                 f"Mean {what}",
