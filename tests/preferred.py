@@ -37,6 +37,17 @@ def chats(rows: Rows) -> Rows:
     ]
 
 
+def good_files() -> dict[str, Rows]:
+    """Rows of every kind that nothing is wrong with."""
+    good = ruled(20, 0)
+    return {
+        "compared": good,
+        "demonstrations": chats(good),
+        "documents": [{"text": f"a document {i}"} for i in range(9)],
+        "prompts": [{"prompt": f"say {i}"} for i in range(9)],
+    }
+
+
 def write(path: Path, rows: Rows) -> str:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)

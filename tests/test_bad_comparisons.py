@@ -19,7 +19,7 @@ from planish.cli import main
 from planish.data.tokenizer import train_tokenizer
 from planish.models.load import build_model, load_tokenizer, save_model
 from planish.train.record import read_lines
-from preferred import Rows, chats, ruled, write
+from preferred import Rows, chats, good_files, write
 from test_bad_input import refused
 
 ASKED = "Is the sky blue?"
@@ -61,12 +61,8 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     folder = tmp_path_factory.mktemp("place")
-    good = ruled(20, 0)
     files: dict[str, Rows] = {
-        "compared": good,
-        "demonstrations": chats(good),
-        "documents": [{"text": f"a document {i}"} for i in range(9)],
-        "prompts": [{"prompt": f"say {i}"} for i in range(9)],
+        **good_files(),
         "contradicted": [pair(prompt=f"Is it {i}?", scores=[2, 5] if i == 6 else [5, 2]) for i in range(9)],
         "ties": [pair(ranks=[0, 0])],
         "long": [pair(completions=["yes and no " * 100, "no"])],

@@ -14,7 +14,7 @@ import torch
 from planish.cli import main
 from planish.data.tokenizer import train_tokenizer
 from planish.models.load import build_model, save_model
-from preferred import Rows, chats, ruled, write
+from preferred import good_files, write
 from test_bad_input import refused
 
 
@@ -43,15 +43,7 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     folder = tmp_path_factory.mktemp("place")
-    good = ruled(20, 0)
-    files: dict[str, Rows] = {
-        "compared": good,
-        "demonstrations": chats(good),
-        "documents": [{"text": f"a document {i}"} for i in range(9)],
-        "prompts": [{"prompt": f"say {i}"} for i in range(9)],
-        "long": [{"prompt": "say " * 300}],
-        "empty": [],
-    }
+    files = {**good_files(), "long": [{"prompt": "say " * 300}], "empty": []}
     for name, rows in files.items():
         write(folder / f"{name}.jsonl", rows)
     data, out = f"data.sources.rows.path={folder}/compared.jsonl", f"out={folder}/reward"
@@ -125,7 +117,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "no rewards": (["rewards={}"], ["rewards: none has a weight", "set rewards.NAME or its weight"]),
     "rewards that are only watched": (["rewards.rm.weight=0"], ["rewards: none has a weight"]),
     "an unknown kind of reward": (["rewards.rm={name: modell, path: x}"], ["'rewards.rm'", "'modell'", "'model'"]),
-    "a reward model that is not there": (["rewards.rm.path=/none/such"], ["/none/such: has no"]),
+    "a reward model that is not there": (["rewards.rm.path=/none/such"], ["/none/such: there is no such folder"]),
     "a language model as reward": (["rewards.rm.path={model}"], ["says nothing of the mean score", "planish reward"]),
     "a reward model without its zero": (
         ["rewards.rm.path={folder}/score_check"],
@@ -154,7 +146,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     ),
     # Models
     "a reward model as policy": (["model.path={folder}/reward"], ["reward: is a reward model", "Name the model"]),
-    "a value model that is not there": (["value.path=/none/such"], ["/none/such: has no"]),
+    "a value model that is not there": (["value.path=/none/such"], ["/none/such: there is no such folder"]),
     "a value model with other tokens": (
         ["value.path={folder}/other"],
         ["value.path=", "other tokens than the policy's", "value.shared=true"],

@@ -134,6 +134,7 @@ def build_model(
 
 def load_tokenizer(path: str | Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     path = model_folder(path)
+    _check_there(path)
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -211,12 +212,18 @@ def _set_json(file: Path, key: str, value: Any) -> None:
     file.write_text(json.dumps({**settings, key: value}, indent=2) + "\n", encoding="utf-8")
 
 
+def _check_there(path: str) -> bool:
+    """Whether it is a folder; if not, it may be a name on the hub."""
+    there = Path(path).exists()
+    if not there and (path.count("/") > 1 or path.startswith((".", "/"))):
+        raise ModelError(f"{path}: there is no such folder")
+    return there
+
+
 def _check_config(path: str) -> None:
     folder = Path(path)
-    if not folder.exists():
-        if path.count("/") > 1 or path.startswith((".", "/")):
-            raise ModelError(f"{path}: there is no such folder")
-        return  # perhaps a name on the hub
+    if not _check_there(path):
+        return
     if (folder / "config.yaml").exists() and not (folder / "config.json").exists():
         raise ModelError(f"{path}: is a run that has no model yet: start the same command again and let it finish")
     if not (folder / "config.json").exists():
