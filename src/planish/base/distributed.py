@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import wraps
+from typing import Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
 
 
 def rank() -> int:
@@ -31,20 +34,42 @@ def local_device(asked: str = "auto") -> torch.device:
     return torch.device("cpu")
 
 
-@contextmanager
-def process_group(device: torch.device) -> Generator[None]:
-    """Joins the other ranks when torchrun started us, and leaves them at the end."""
-    if "RANK" not in os.environ or dist.is_initialized():
-        yield
-        return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield
-        barrier()  # no rank leaves while another may still talk to it
-    finally:
-        dist.destroy_process_group()
+class OnDevice(Protocol):
+    """Settings that say where to run."""
+
+    device: str
+
+
+D = TypeVar("D", bound=OnDevice)
+T = TypeVar("T")
+
+
+def with_other_ranks(work: Callable[[D], T]) -> Callable[[D], T]:
+    """Runs a method together with the other ranks if torchrun started us, and leaves them when it is done.
+
+    A thread of the process group that outlives it and still holds a tensor when Python ends aborts the process
+    (pytorch/pytorch#190489). So what the method made, and all else that holds the group, goes before the group does.
+    """
+
+    @wraps(work)
+    def joined(config: D) -> T:
+        if "RANK" not in os.environ or dist.is_initialized():
+            return work(config)
+        device = local_device(config.device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        try:
+            result = work(config)
+            barrier()  # no rank leaves while another may still talk to it
+            return result
+        finally:
+            gc.collect()
+            for mesh in [each for each in gc.get_objects() if type(each) is DeviceMesh]:  # DTensor's caches keep them
+                getattr(mesh, "_pg_registry", {}).clear()
+            dist.destroy_process_group()
+
+    return joined
 
 
 def all_sum(value: float) -> float:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from planish.base.config import Field
-from planish.base.distributed import is_main
+from planish.base.distributed import is_main, with_other_ranks
 from planish.base.errors import ModelError
 from planish.base.tally import Mean, Metrics
 from planish.base.types import Example, Packed, pack
@@ -52,6 +52,7 @@ class DpoConfig(RankedConfig, SampledConfig):
     )
 
 
+@with_other_ranks
 def dpo(config: DpoConfig) -> Path:
     """Trains on the comparisons of `config.data`; returns the run's folder, whose `model/` is the policy."""
     return run_method(config, PreferenceLearning())

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planish.base.distributed import is_main, local_device, process_group, rank, world_size
+from planish.base.distributed import is_main, local_device, rank, with_other_ranks, world_size
 from planish.base.errors import ConfigError
 from planish.base.files import write_json
 from planish.base.rng import Permutation
@@ -294,10 +294,11 @@ class Ppo(Learning[PpoConfig]):
         return [(self.trainer.parameters[name], mean) for name, mean in named]
 
 
+@with_other_ranks
 def ppo(config: PpoConfig) -> Path:
     """Trains `config.model` on `config.prompts`; returns the run's folder, whose `model/` is the policy."""
     device, method = local_device(config.device), Ppo()
-    with process_group(device), open_run(config.out, config, FREE) as folder:
+    with open_run(config.out, config, FREE) as folder:
         learner = method.bring(config, folder, device)
         limit = context_length(learner.model.config)
         room = None if limit is None else limit - config.sampling.max_completion_tokens

@@ -20,7 +20,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from planish.base.config import Config, Field
-from planish.base.distributed import barrier, is_main
+from planish.base.distributed import barrier, is_main, with_other_ranks
 from planish.data.rows import LEARNT, Text
 from planish.data.settings import DataConfig
 from planish.data.sources import SourceRows
@@ -53,6 +53,7 @@ class PretrainConfig(SampledConfig):
     model: ModelConfig | NewModel = Field(description="path: a model that goes on learning; architecture: a new one")
 
 
+@with_other_ranks
 def pretrain(config: PretrainConfig) -> Path:
     """Trains on every token of `config.data`'s documents; returns the run's folder, whose `model/` is the result."""
     return run_method(config, Pretraining())

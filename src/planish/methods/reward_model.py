@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from planish.base.config import Field
-from planish.base.distributed import is_main
+from planish.base.distributed import is_main, with_other_ranks
 from planish.base.errors import ConfigError, DataError
 from planish.base.rng import Permutation
 from planish.base.tally import Mean, Metrics
@@ -60,6 +60,7 @@ class RewardConfig(RankedConfig):
     num_demonstrations: int = Field(default=1000, ge=1, description="at most so many of them, drawn by the seed")
 
 
+@with_other_ranks
 def reward_model(config: RewardConfig) -> Path:
     """Trains on the comparisons of `config.data`; returns the run's folder, whose `model/` is the reward model."""
     return run_method(config, RewardModelling())

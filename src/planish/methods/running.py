@@ -16,7 +16,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from planish.base.config import Config, Field
-from planish.base.distributed import all_sum, barrier, is_main, local_device, process_group, world_size
+from planish.base.distributed import all_sum, barrier, is_main, local_device, world_size
 from planish.base.errors import ConfigError
 from planish.base.files import write_json
 from planish.data.examples import Encodable
@@ -142,7 +142,7 @@ class Method(Learning[C]):
 def run_method(config: C, method: Method[C]) -> Path:
     """The whole run; returns its folder, whose `model/` is the result."""
     device = local_device(config.device)
-    with process_group(device), open_run(config.out, config, FREE) as folder:
+    with open_run(config.out, config, FREE) as folder:
         learner = method.bring(config, folder, device)
         limit = longest(config.data, context_length(learner.model.config))
         sources = prepare_sources(

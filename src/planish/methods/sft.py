@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from planish.base.config import Field
+from planish.base.distributed import with_other_ranks
 from planish.base.errors import ConfigError
 from planish.data.settings import DataConfig
 from planish.data.templates import ChatTemplate, ensure_template
@@ -30,6 +31,7 @@ class SftConfig(SampledConfig):
     reduction: Reduction = Field(default="token_mean", description="token_mean, seq_mean or seq_sum")
 
 
+@with_other_ranks
 def sft(config: SftConfig) -> Path:
     """Fine-tunes `config.model` on `config.data`; returns the run's folder, whose `model/` is the result."""
     return run_method(config, Sft(config.reduction))
