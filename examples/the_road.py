@@ -2,7 +2,7 @@
 
     python examples/the_road.py run --seeds 5      # recipes/wind_tunnel.yaml once a seed, into runs/road: 40 minutes on two cores
     python examples/the_road.py run --seeds 5 --only 3
-    python examples/the_road.py grid               # PPO and PPO-ptx of seed 0 at other betas
+    python examples/the_road.py grid               # seed 0 again: PPO and PPO-ptx at other betas, PPO-ptx at other gammas
     python examples/the_road.py tell               # the numbers of docs/wind-tunnel.md, into docs/figures/the_road.json
 
 What is there already is not done again.
@@ -40,7 +40,7 @@ SEEDED = (
     "comparison.seed",
 )
 T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # 97.5% quantiles for 1 to 9 degrees of freedom
-BETAS = (0.01, 0.2, 1.0)
+BETAS, GAMMAS = (0.01, 0.2, 1.0), (0.01, 0.03, 0.1, 1.0)
 
 
 def main() -> None:
@@ -62,15 +62,14 @@ def main() -> None:
 
 
 def grid() -> None:
-    """PPO with and without the mix at other betas, from seed 0's fine-tuned model and reward model."""
+    """PPO with and without the mix at other betas and gammas, from seed 0's fine-tuned model and reward model."""
     start = OUT / "seed-0"
     models: dict[str, Any] = {"sft": {"path": str(start / "sft")}}
-    for name in ("ppo", "ppo_ptx"):
-        for beta in BETAS:
-            out = OUT / f"{name}-beta-{beta:g}"
-            config = load_config(PpoConfig, start / name / "config.yaml", [f"out={out}", f"kl.beta={beta}"])
-            ppo(config)
-            models[out.name] = {"path": str(out)}
+    cells = [(name, "kl.beta", beta) for name in ("ppo", "ppo_ptx") for beta in BETAS]
+    for name, setting, value in [*cells, *(("ppo_ptx", "ptx.gamma", gamma) for gamma in GAMMAS)]:
+        out = OUT / f"{name}-{setting.split('.')[1]}-{value:g}"
+        ppo(load_config(PpoConfig, start / name / "config.yaml", [f"out={out}", f"{setting}={value}"]))
+        models[out.name] = {"path": str(out)}
     settings = json.loads((start / "pipeline.json").read_text(encoding="utf-8"))["stages"][-1]["settings"]
     filled = json.loads(
         json.dumps(settings).replace('"{world}', f'"{start / "world"}').replace('"{sft}', f'"{start / "sft"}')

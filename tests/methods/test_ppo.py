@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from threading import Barrier, get_ident
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from planish.base.errors import ConfigError, DataError
 from planish.base.types import Experience, pack
 from planish.methods.ppo import Clipped, advantages, ppo
 from planish.methods.ppo_settings import PpoConfig
-from planish.methods.ppo_tools import drawn_by_main
+from planish.methods.ppo_tools import told_to_all
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.methods.sft import SftConfig, sft
 from planish.methods.supervised import Likelihood
@@ -413,25 +415,22 @@ def test_a_prompt_that_comes_twice_in_an_iteration_is_answered_anew(
     assert [len(set(completions)) for completions in seen] == [8]
 
 
-def test_every_rank_learns_from_what_a_server_said_to_the_main_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the main rank hands round is played to another, which draws nothing and adds zeros."""
-    drawn, handed = [Drawn((7, 5), (-0.5, -1.25)), Drawn((3,), (-2.0,))], list[list[float]]()
+def test_what_each_rank_drew_is_told_to_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two ranks, played by two threads that meet at every sum."""
+    drawn = [Drawn((7, 5), (-0.5, -1.25)), Drawn((3,), (-2.0,)), Drawn((4, 4, 9), (-1.0, -0.5, -0.125))]
+    meet, given = Barrier(2, timeout=60), dict[int, list[float]]()
 
-    def heard(mine: list[float]) -> list[float]:
-        handed.append(mine)
-        return mine
+    def summed(mine: list[float]) -> list[float]:
+        given[get_ident()] = mine
+        meet.wait()
+        total = [sum(each) for each in zip(*given.values(), strict=True)]
+        meet.wait()
+        return total
 
-    monkeypatch.setattr("planish.methods.ppo_tools.all_sum_list", heard)
-    assert drawn_by_main(lambda: drawn, 2) == drawn
-    assert handed == [[2.0, 1.0], [7.0, 5.0, 3.0], [-0.5, -1.25, -2.0]]
-
-    played = iter(list(handed))
-    monkeypatch.setattr("planish.methods.ppo_tools.is_main", lambda: False)
-    monkeypatch.setattr(
-        "planish.methods.ppo_tools.all_sum_list",
-        lambda mine: [own + other for own, other in zip(mine, next(played), strict=True)],
-    )
-    assert drawn_by_main(lambda: [Drawn((9,), (-9.0,))] * 2, 2) == drawn
+    monkeypatch.setattr("planish.methods.ppo_tools.all_sum_list", summed)
+    with ThreadPoolExecutor(2) as ranks:
+        told = list(ranks.map(told_to_all, [{0: drawn[0], 2: drawn[2]}, {1: drawn[1]}], [3, 3]))
+    assert told == [drawn, drawn]
 
 
 def test_the_value_model_begins_as_the_first_reward_model_that_is_learnt_from(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from planish.base.distributed import all_sum_list, is_main
+from planish.base.distributed import all_sum_list, rank, world_size
 from planish.base.errors import ConfigError
 from planish.base.types import Example, Packed
 from planish.data.prompt_book import Asked, PromptBook
@@ -58,17 +58,16 @@ class Tools:
             for i, each in enumerate(asked)
             for _ in range(count)
         ]
-        draw = partial(
-            self.sampler.draw,
-            [each.tokens for each in asked],
-            requests,
-            Choosing(how.temperature, how.top_p, how.top_k),
-            how.max_completion_tokens,
-            (template.stop_token_id,),
-        )
+        choosing = Choosing(how.temperature, how.top_p, how.top_k)
         self.sampler.update(self.actor.policy)
-        with gathered(self.actor.policy):  # several ranks all sample the same, as a sharded model must be called by all
-            drawn = draw() if config.server is None else drawn_by_main(draw, len(requests))
+        prompts, stops = [each.tokens for each in asked], (template.stop_token_id,)
+        with gathered(self.actor.policy):
+            # Each rank draws for prompts of its own, the main one for all where a server does.
+            owners = [0 if config.server else each.prompt % world_size() for each in requests]
+            mine = [i for i, owner in enumerate(owners) if owner == rank()]
+            own = [requests[i] for i in mine]
+            found = self.sampler.draw(prompts, own, choosing, how.max_completion_tokens, stops) if own else []
+        drawn = told_to_all(dict(zip(mine, found, strict=True)), len(requests))
         completions = iter(
             [completion_of(template.tokenizer, d.tokens, template.stop_token_id, d.logprobs) for d in drawn]
         )
@@ -103,18 +102,16 @@ class Tools:
                 yield self.actor.policy
 
 
-def drawn_by_main(draw: Callable[[], list[Drawn]], count: int) -> list[Drawn]:
-    """Drawn on the main rank and told to the others: a server need not say the same to each, and all must learn from the same."""
-    drawn = draw() if is_main() else [Drawn((), ())] * count
-    lengths = [int(length) for length in all_sum_list([float(len(each.tokens)) for each in drawn])]
-
-    def told(mine: list[float]) -> list[list[float]]:
-        theirs = iter(all_sum_list(mine if is_main() else [0.0] * sum(lengths)))
-        return [list(itertools.islice(theirs, length)) for length in lengths]
-
-    tokens = told([float(token) for each in drawn for token in each.tokens])
-    logprobs = told([logprob for each in drawn for logprob in each.logprobs])
-    return [Drawn(tuple(map(int, some)), tuple(each)) for some, each in zip(tokens, logprobs, strict=True)]
+def told_to_all(mine: dict[int, Drawn], count: int) -> list[Drawn]:
+    """What the ranks drew, each completion on one of them, by the numbers of the requests: all learn from the same."""
+    lengths = all_sum_list([float(len(mine[i].tokens)) if i in mine else 0.0 for i in range(count)])
+    known = [mine.get(i) or Drawn((0,) * int(length), (0.0,) * int(length)) for i, length in enumerate(lengths)]
+    tokens = all_sum_list([float(token) for each in known for token in each.tokens])
+    logprobs = all_sum_list([logprob for each in known for logprob in each.logprobs])
+    ends = np.cumsum([len(each.tokens) for each in known]).tolist()
+    return [
+        Drawn(tuple(map(int, tokens[start:end])), tuple(logprobs[start:end])) for start, end in pairwise([0, *ends])
+    ]
 
 
 def set_up(config: PpoConfig, learner: Learner, prompts: PromptBook, device: torch.device, folder: Path) -> Tools:

@@ -36,18 +36,22 @@ def shard(policy: M, device: torch.device) -> M:
 
 @contextmanager
 def gathered(policy: PackedModel) -> Generator[None]:
-    """Within it the model outside its layers is whole on every rank, so that it can be called without the policy around it.
-
-    All ranks must then make the same calls."""
-    if isinstance(policy, FSDPModule):
+    """Within it every rank holds the whole model, and calls what it wants of it without the others."""
+    parts = [module for module in policy.modules() if isinstance(module, FSDPModule)]
+    if parts:
         with torch.no_grad():
             policy(pack([]).to(policy.model.device))  # FSDP wants the whole to be called before its layers are
-        policy.unshard()
+    for part in parts:
+        part.set_reshard_after_forward(False, recurse=False)
+        part.unshard()
     try:
         yield
     finally:
-        if isinstance(policy, FSDPModule):
-            policy.reshard()
+        for place, part in enumerate(parts):
+            part.set_reshard_after_forward(
+                place > 0, recurse=False
+            )  # the first is the whole, which FSDP keeps till it is used
+            part.reshard()
 
 
 def whole_weights(policy: PackedModel) -> dict[str, Tensor]:
