@@ -292,7 +292,8 @@ def test_served_judge_that_is_not_there_is_named(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("reply", "choice"),
     [("A", "first"), ("**B**", "second"), ("Tie.", "tie"), ("a", "first"), ("Answer A is a liar, so B", "second"),
-     ("I cannot say which is a better one", "unread"), ("", "unread")],
+     ("I cannot say which is a better one", "unread"), ("", "unread"), ("A, B, or tie.", "unread"),
+     ("A, B or tie: B", "second")],
 )  # fmt: skip
 def test_reply_is_read_by_its_last_word_of_the_three(reply: str, choice: str) -> None:
     assert read_reply(reply) == choice

@@ -33,6 +33,7 @@ from planish.methods.rewards import (
     read_grade,
 )
 from planish.methods.score import RewardModel
+from planish.methods.served import ChatServer
 from planish.models.load import ModelConfig, load_tokenizer
 from planish.rollout.sample import Completion
 from planish.world.gold import World
@@ -201,19 +202,34 @@ def test_a_served_judges_grades_become_scores_and_are_asked_for_once(
     template = ChatTemplate(load_tokenizer(tiny_model))
     rollouts = [rollouts_of(template, "say red", "r", "red", "r"), rollouts_of(template, "say ten", "ten words!")]
     for _ in range(2):  # as a run that is taken up again
-        reward = ServedReward(ServedSource(base_url=url, model="m"), tmp_path / "replies.jsonl")
+        reward = ServedReward("judge", ServedSource(base_url=url, model="m"), tmp_path / "replies.jsonl")
         np.testing.assert_allclose(reward(rollouts), [-1, (3 - 5.5) / 4.5, -1, 1])
     assert sorted(seen) == [1, 3, 10]
 
 
 @pytest.mark.parametrize(
     ("reply", "grade"),
-    [("7", 7.0), ("8.5/10", 8.5), ("10", 10.0), ("10 out of 10", 10.0), ("I would say 3.", 3.0), ("Of 10: 4", 4.0)],
-)
-def test_a_grade_is_the_last_number_from_1_to_10(reply: str, grade: float) -> None:
+    [("7", 7.0), ("8.5/10", 8.5), ("10", 10.0), ("10 out of 10", 10.0), ("I would say 3.", 3.0), ("Of 10: 4", 4.0),
+     ("A number from 1 (useless) to 10 (best): 6.", 6.0), ("A number from 1 (useless) to 10 (best).", None),
+     ("Very good, 11 of 12!", None), ("", None)],
+)  # fmt: skip
+def test_a_grade_is_the_last_number_from_1_to_10(reply: str, grade: float | None) -> None:
     assert read_grade(reply) == grade
 
 
-def test_a_reply_without_a_grade_stops_the_run_and_is_shown() -> None:
-    with pytest.raises(RunError, match="said 'Very good, 11 of 12!'"):
-        read_grade("Very good, 11 of 12!")
+def test_a_reply_without_a_grade_stops_the_run_or_counts_as_it_was_asked_to(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replies = iter(["8", "Very good, 11 of 12!", "8", "Very good, 11 of 12!"])
+    monkeypatch.setattr(ChatServer, "replies", lambda self, questions: [next(replies) for _ in questions])
+    rollouts = rollouts_of(ChatTemplate(load_tokenizer(tiny_model)), "say red", "red", "blue")
+
+    def scored(**changes: Any) -> list[float]:
+        source = ServedSource(base_url="http://127.0.0.1:9/v1", model="m", **changes)
+        return ServedReward("judge", source, tmp_path / "replies.jsonl")([rollouts]).tolist()
+
+    with pytest.raises(RunError, match=r"said 'Very good, 11 of 12!'.*set rewards\.judge\.unread"):
+        scored()
+    assert scored(unread=1) == [(8 - 5.5) / 4.5, -1]
+    said = "rewards.judge: 1 of 2 replies have no grade and count as 1, such as 'Very good, 11 of 12!'"
+    assert said in capsys.readouterr().err

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from conftest import make_model
 from helpers import UNPACKABLE, VOCAB_SIZE, tiny_model, tiny_tokenizer
@@ -29,6 +29,9 @@ from planish.base.config import load_config
 from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.base.rng import seed_at
 from planish.base.types import Example, pack
+from planish.data.rows import Message
+from planish.data.templates import ChatTemplate
+from planish.methods.served import ChatServer, ServedModel
 from planish.models.forward import CausalLM
 from planish.models.load import LoraConfig, save_model
 from planish.models.lora import add_lora, merge
@@ -40,6 +43,7 @@ GREEDY, PLAIN = Choosing(0.0, 1.0, 0), Choosing(1.0, 1.0, 0)
 SIZES = {"hidden_size": 128, "intermediate_size": 192}  # vLLM's attention on a CPU takes heads of 32 and wider
 PROMPTS = [[(7 * i + 3) % VOCAB_SIZE for i in range(70)], [5, 9, 2, 40, 7], [33]]  # the first is longer than a block
 STOP = 1
+CHAT = "{% for m in messages %}{{ m.role }}: {{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
 
 
 def requests(count: int) -> list[Request]:
@@ -349,6 +353,7 @@ def test_the_key_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.
 @dataclass(frozen=True)
 class Served:
     policy: CausalLM
+    tokenizer: PreTrainedTokenizerFast
     sampler: ServedSampler
 
 
@@ -360,7 +365,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
         pytest.skip("PLANISH_VLLM is not set: it names a Python that has vLLM")
     folder = tmp_path_factory.mktemp("served")
     policy = CausalLM(tiny_model("llama", **SIZES))
-    tokenizer = tiny_tokenizer("<s>", "</s>", "<pad>", bos="<s>", eos="</s>", pad="<pad>")
+    tokenizer = tiny_tokenizer("<s>", "</s>", "<pad>", template=CHAT, bos="<s>", eos="</s>", pad="<pad>")
     save_model(policy.model, tokenizer, folder / "model")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -392,7 +397,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
         )
     try:
         wait_for(f"http://127.0.0.1:{port}/health", process, folder / "log")
-        yield Served(policy, sampler_at(f"http://127.0.0.1:{port}", folder, timeout=120))
+        yield Served(policy, tokenizer, sampler_at(f"http://127.0.0.1:{port}", folder, timeout=120))
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(60)
@@ -458,3 +463,18 @@ def test_the_real_server_refuses_another_vocabulary(served: Served) -> None:
     config = served.sampler.config
     with pytest.raises(PlanishError, match=f"has fewer tokens than the policy, which has {VOCAB_SIZE + 8}"):
         ServedSampler(config).update(other)
+
+
+@pytest.mark.xdist_group("vllm")
+def test_the_real_servers_reply_to_a_judges_question_is_the_likeliest(served: Served, tmp_path: Path) -> None:
+    served.sampler.update(served.policy)
+    config = ServedModel(base_url=f"{served.sampler.config.base_url}/v1", model="policy", max_tokens=12)
+    questions = ["A or B?", "Which of the two?"]
+    replies = ChatServer(config, tmp_path / "replies.jsonl").replies(questions)
+    template = ChatTemplate(served.tokenizer)
+    prompts = [template.encode_prompt((Message("user", question),)) for question in questions]
+    drawn = decode(served.policy, prompts, requests(1)[: len(prompts)], GREEDY, 12, (STOP,))
+    expected = [served.tokenizer.decode(each.tokens, skip_special_tokens=True) for each in drawn]
+    # Bytes that are no text yet: a server holds them back.
+    assert [reply.replace("\ufffd", "") for reply in replies] == [text.replace("\ufffd", "") for text in expected]
+    assert all(replies)

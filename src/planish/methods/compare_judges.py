@@ -41,7 +41,7 @@ asked, what it says is true, and it leaves out what nobody needs. Neither its pl
 </answer B>
 
 Reply with one word: A, B, or tie."""
-_WORD = re.compile(r"\b(A|B|tie)\b", re.IGNORECASE)
+_WORD, _ECHO = re.compile(r"\b(A|B|tie)\b", re.IGNORECASE), re.compile(r"\bA, B,? or tie\b", re.IGNORECASE)
 
 Choice = Literal["first", "second", "tie", "unread"]
 
@@ -169,8 +169,8 @@ def _question(prompt: Prompt, first: str, second: str) -> str:
 
 
 def read_reply(reply: str) -> Choice:
-    """The last of the words A, B and tie: a judge that thinks aloud ends with its verdict."""
-    words = _WORD.findall(reply)
+    """The last of the words A, B and tie: a judge that thinks aloud ends with its verdict. Our own words are none."""
+    words = _WORD.findall(_ECHO.sub("", reply))
     # "a" is an article, too: a small one counts only where it is all that was said
     words = [word for word in words if word != "a" or reply.strip(" .\n") == "a"]
     if not words:

@@ -86,6 +86,9 @@ class FunctionSource(Config):
 class ServedSource(ServedModel):
     name: Literal["served"] = "served"
     weight: float = Field(default=1.0, description="what its grades are multiplied by; 0 only watches")
+    unread: float | None = Field(
+        default=None, ge=1, le=10, description="the grade where a reply has none; absent stops the run at the first"
+    )
 
 
 RewardSource = Annotated[ModelSource | GoldSource | FunctionSource | ServedSource, Tag(discriminator="name")]
@@ -107,7 +110,7 @@ def open_rewards(
             case FunctionSource():
                 found[name] = FunctionReward(name, source.function)
             case ServedSource():
-                found[name] = ServedReward(source, folder / f"{name}.replies.jsonl")
+                found[name] = ServedReward(name, source, folder / f"{name}.replies.jsonl")
     return found
 
 
@@ -194,8 +197,8 @@ class ServedReward:
     """Grades from 1 to 10 of a model that is asked, as -1 to 1. Replies are kept in the run's folder: one that is taken up again
     hears the same."""
 
-    def __init__(self, source: ServedSource, memory: Path) -> None:
-        self.server = ChatServer(source, memory)
+    def __init__(self, name: str, source: ServedSource, memory: Path) -> None:
+        self.name, self.unread, self.server = name, source.unread, ChatServer(source, memory)
 
     def __call__(self, rollouts: Sequence[Rollouts]) -> np.ndarray:
         questions = [
@@ -203,9 +206,26 @@ class ServedReward:
             for each in rollouts
             for completion in each.completions
         ]
-        return _as_main(
-            lambda: [(read_grade(reply) - 5.5) / 4.5 for reply in self.server.replies(questions)], len(questions)
-        )
+        return _as_main(lambda: self._scores(self.server.replies(questions)), len(questions))
+
+    def _scores(self, replies: Sequence[str]) -> list[float]:
+        found = [(self._grade(reply) - 5.5) / 4.5 for reply in replies]
+        if without := [reply for reply in replies if read_grade(reply) is None]:
+            print(
+                f"rewards.{self.name}: {len(without)} of {len(replies)} replies have no grade and count as {self.unread:g}, "
+                f"such as {without[0][:80]!r}; all are in {self.server.memory}",
+                file=sys.stderr,
+            )
+        return found
+
+    def _grade(self, reply: str) -> float:
+        grade = self.unread if (read := read_grade(reply)) is None else read
+        if grade is None:
+            raise RunError(
+                f"rewards.{self.name}: a judge was asked for a grade from 1 to 10 and said {reply[:200]!r}. Name a model that "
+                f"follows, raise max_tokens if it thinks aloud, or set rewards.{self.name}.unread to what such a reply counts as"
+            )
+        return grade
 
 
 def _as_main(numbers: Callable[[], list[float]], count: int) -> np.ndarray:
@@ -213,17 +233,11 @@ def _as_main(numbers: Callable[[], list[float]], count: int) -> np.ndarray:
     return np.array(all_sum_list(numbers() if is_main() else [0.0] * count))
 
 
-def read_grade(reply: str) -> float:
-    """The last number from 1 to 10 in a reply, but for the 10 that it is out of."""
-    counted = re.sub(r"(/|\bof)\s*10\b", "", reply, flags=re.IGNORECASE)
+def read_grade(reply: str) -> float | None:
+    """The last number from 1 to 10 in a reply, but for the 10 that it is out of and our own words; None where there is none."""
+    counted = re.sub(r"(/|\bof)\s*10\b|\bfrom 1\b.*?\bto 10\b", "", reply, flags=re.IGNORECASE | re.DOTALL)
     numbers = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", counted)]
-    grades = [number for number in numbers if 1 <= number <= 10]
-    if not grades:
-        raise RunError(
-            f"a judge was asked for a grade from 1 to 10 and said {reply[:200]!r}. Name a model that follows, or raise its "
-            "max_tokens if it thinks aloud"
-        )
-    return grades[-1]
+    return next((number for number in reversed(numbers) if 1 <= number <= 10), None)
 
 
 def laid_out(rollouts: Rollouts) -> Example:
