@@ -57,9 +57,7 @@ def main(bench: Bench) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds; one more warms up")
     parser.add_argument("--steps", type=int, default=4, help="steps of a round")
     parser.add_argument("--examples", type=int, default=16, help="rows of a step")
-    parser.add_argument(
-        "--micro-tokens", type=int, default=BatchConfig().micro_tokens, help="planish's batch.micro_tokens"
-    )
+    parser.add_argument("--micro-tokens", type=int, help="planish's batch.micro_tokens; absent is its own choice")
     parser.add_argument(
         "--splits", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="TRL's rows of a forward pass to try"
     )

@@ -39,12 +39,14 @@ def planish_process(port: Connection, task: Task) -> None:
     from planish.methods.dpo import Preference
     from planish.methods.preference_losses import Dpo
     from planish.methods.reference import attach_reference, digest_weights
+    from planish.methods.running import tokens_of_pass
     from planish.models.forward import CausalLM
 
     cpu, policy, path = torch.device("cpu"), CausalLM(causal_lm(task)), task.folder / "reference.safetensors"
     began, cpu_began = time.perf_counter(), time.process_time()
     digest = digest_weights(policy.model)
-    attach_reference(policy, digest, {"pairs": task.examples}, path, task.batch.micro_tokens, cpu)
+    micro_tokens = tokens_of_pass(policy, task.batch.micro_tokens, cpu)
+    attach_reference(policy, digest, {"pairs": task.examples}, path, micro_tokens, cpu)
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
     num = len(task.examples)
     print(

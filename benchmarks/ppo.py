@@ -58,7 +58,7 @@ from planish.data.prompt_book import Asked, PromptBook
 from planish.data.rows import Message, Origin, Prompt
 
 AIMS = {1: 2.5, 4: 5.0}  # by completions of a prompt
-LR, BETA = 1e-5, 0.05
+LR, BETA = 1e-7, 0.05  # so small a rate that completions keep their lengths
 GRADIENT_TOLERANCE = 1e-4  # what is left of the losses after most of it cancels, in float32
 
 
@@ -145,7 +145,7 @@ def planish_process(port: Connection, task: Task) -> None:
 
     from planish.methods.ppo import Clipped, Ppo, RolloutFeed
     from planish.methods.ppo_tools import set_up
-    from planish.methods.running import Running
+    from planish.methods.running import Running, tokens_of_pass
     from planish.models.load import quiet
     from planish.train.loop import Part, train
     from planish.train.record import Record, read_lines
@@ -160,7 +160,8 @@ def planish_process(port: Connection, task: Task) -> None:
     value = config.optim.model_copy(update={"lr": config.value.lr})
     trainer = Trainer(tools.actor, config.optim, config.iterations * config.steps_of_iteration, {"value": value})
     trainer.kept |= {"beta": tools.beta}
-    run = Running(config, folder, cpu, learner, tools.actor.policy, [], config.batch.micro_tokens)
+    micro_tokens = tokens_of_pass(tools.actor.policy, config.batch.micro_tokens, cpu)
+    run = Running(config, folder, cpu, learner, tools.actor.policy, [], micro_tokens)
     record = Record(folder, trainer.steps)
     feed = RolloutFeed(run, tools, trainer, record)
     said: dict[str, Any] = {}

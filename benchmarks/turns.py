@@ -60,7 +60,7 @@ class Task:
         num_steps = self.rounds * self.steps
         mixture = Mixture([len(self.examples)], [Stage((num_steps * self.batch.examples,))], SEED)
         bounds = np.arange(num_steps + 1) * self.batch.examples
-        return MixtureFeed([self.examples], mixture, bounds, self.batch.micro_tokens)
+        return MixtureFeed([self.examples], mixture, bounds, self.batch.micro_tokens or 1)
 
 
 Process = Callable[[Connection, Task], None]
@@ -71,12 +71,14 @@ Process = Callable[[Connection, Task], None]
 
 def run_planish(port: Connection, task: Task, policy: Any, objective: Any) -> None:
     """All rounds of planish's loop; `policy` is a PackedModel."""
+    from planish.methods.running import tokens_of_pass
     from planish.train.loop import Part, train
     from planish.train.record import Record, read_lines
     from planish.train.run_folder import RunFolder
     from planish.train.trainer import OptimConfig, Trainer
 
     feed, folder = task.feed(), RunFolder(task.folder)
+    feed.micro_tokens = tokens_of_pass(policy, task.batch.micro_tokens, policy.model.device)
     trainer = Trainer(policy, OptimConfig(schedule="constant", warmup=0.0), feed.steps)
     save_first_gradients(trainer.optimizer, policy.model, task.folder)
     gate = Gate(port, task.steps)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from planish.base.errors import ConfigError
 
@@ -25,6 +25,14 @@ class Config(BaseModel):
     """A component's settings. Every field has a bound or a choice, and one sentence."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, given: Any) -> Any:
+        """What is not given of a component is as in the default that this one declares for it, not as in its own class."""
+        if not isinstance(given, dict):
+            return given
+        return _laid_over({name: field.default for name, field in cls.model_fields.items()}, cls, cast(Tree, given))
 
 
 C = TypeVar("C", bound=Config)
@@ -60,6 +68,21 @@ def load_config(
         return kind.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(_explain(kind, error, str(file) if file is not None else "the settings")) from None
+
+
+def _laid_over(defaults: Tree, kind: type[Config], given: Tree) -> Tree:
+    """The given settings; those within a component over the component's default. One of several kinds by name stands alone."""
+    filled = dict(given)
+    for name, value in given.items():
+        default = defaults.get(name)
+        if (
+            isinstance(value, dict)
+            and isinstance(default, Config)
+            and kind.model_fields[name].annotation is type(default)
+        ):
+            own = {each: getattr(default, each) for each in type(default).model_fields}
+            filled[name] = {**own, **_laid_over(own, type(default), cast(Tree, value))}
+    return filled
 
 
 def dump_config(config: Config) -> str:

@@ -39,9 +39,11 @@ from planish.rollout.sample import SamplingConfig, sample
 from planish.train.loop import Objective, Visit
 from planish.train.record import Record
 from planish.train.run_folder import RunFolder
+from planish.train.trainer import OptimConfig
 
 
 class DpoConfig(RankedConfig, SampledConfig):
+    optim: OptimConfig = Field(default=OptimConfig(lr=1e-6), description="how the weights move")
     model: ModelConfig = Field(description="the policy, usually the fine-tuned model")
     loss: PreferenceLoss = Field(default=Dpo(), description="dpo or one of its relatives, by name")
     reference: str | None = Field(

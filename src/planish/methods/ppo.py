@@ -48,7 +48,7 @@ from planish.maths.reductions import Reduction, token_weights, total_weight
 from planish.methods.ppo_settings import Gae, Grpo, PpoConfig, Rloo
 from planish.methods.ppo_tools import Tools, set_up
 from planish.methods.rewards import laid_out
-from planish.methods.running import FREE, Learner, Learning, Running, account, learn, longest
+from planish.methods.running import FREE, Learner, Learning, Running, account, learn, longest, tokens_of_pass
 from planish.methods.sft import bring_policy
 from planish.methods.supervised import Likelihood
 from planish.methods.watching import Watch
@@ -317,7 +317,7 @@ def ppo(config: PpoConfig) -> Path:
             config.too_long,
         )
         method.tools = tools = set_up(config, learner, prompts, device, folder.path)
-        micro_tokens = 1 if tools.actor.policy.why_not_packed else config.batch.micro_tokens
+        micro_tokens = tokens_of_pass(tools.actor.policy, config.batch.micro_tokens, device)
         steps = config.iterations * config.steps_of_iteration
         told, fingerprint, sources = {"prompts": prompts.account()}, prompts.fingerprint(), []
         if (data := config.pretraining) is not None:

@@ -16,6 +16,7 @@ from planish.methods.running import CommonConfig
 from planish.models.load import LoraConfig, ModelConfig
 from planish.rollout.server import ServerConfig
 from planish.train.checkpoint import CheckpointConfig
+from planish.train.trainer import OptimConfig
 
 
 class PolicySampling(Config):
@@ -36,7 +37,11 @@ class RolloutBatch(Config):
     minibatches: int = Field(
         default=1, ge=1, description="optimiser steps of each pass; a prompt's completions stay together"
     )
-    micro_tokens: int = Field(default=768, ge=1, description="tokens of one forward pass; never changes the numbers")
+    micro_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="tokens of one forward pass; never changes the numbers. Absent: as suits model and device",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> RolloutBatch:
@@ -105,6 +110,7 @@ class PtxConfig(Config):
 
 
 class PpoConfig(CommonConfig):
+    optim: OptimConfig = Field(default=OptimConfig(lr=3e-6), description="how the weights move")
     model: ModelConfig = Field(
         description="the policy, usually the fine-tuned model; as it starts, it is the reference"
     )

@@ -43,9 +43,11 @@ from planish.models.scoring import HEAD, Scorer, load_scorer, set_padding
 from planish.train.loop import Objective, Visit
 from planish.train.record import Record
 from planish.train.run_folder import RunFolder
+from planish.train.trainer import OptimConfig
 
 
 class RewardConfig(RankedConfig):
+    optim: OptimConfig = Field(default=OptimConfig(lr=9e-6), description="how the weights move")
     model: ModelConfig = Field(description="the model that becomes a reward model, usually the fine-tuned one")
     margin: float = Field(
         default=0.0, ge=0, description="pairs must differ by this times the difference of the annotator's own scores"

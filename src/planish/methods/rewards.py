@@ -95,7 +95,11 @@ RewardSource = Annotated[ModelSource | GoldSource | FunctionSource | ServedSourc
 
 
 def open_rewards(
-    sources: Mapping[str, RewardSource], template: ChatTemplate, device: torch.device, micro_tokens: int, folder: Path
+    sources: Mapping[str, RewardSource],
+    template: ChatTemplate,
+    device: torch.device,
+    micro_tokens: int | None,
+    folder: Path,
 ) -> dict[str, Reward]:
     """Loads them all. A reward model whose demonstrations do not have mean score 0 is refused: the score of a completion that
     did not end, and the sum of several rewards, would mean nothing."""

@@ -28,6 +28,7 @@ from planish.data.templates import ChatTemplate
 from planish.models.forward import PackedModel
 from planish.models.load import SavedDtypeName, context_length, save_model
 from planish.models.lora import merge, save_adapter
+from planish.models.room import tokens_at_once
 from planish.models.sharding import shard, whole_weights
 from planish.train.checkpoint import CheckpointConfig, Checkpoints
 from planish.train.feed import BatchConfig, MixtureFeed, plan_feed
@@ -151,10 +152,10 @@ def run_method(config: C, method: Method[C]) -> Path:
         policy = method.wrap(learner)
         say_why_not_packed(policy)
         policy = shard(policy, device)
-        # A model that runs one sequence at a time must do so equally often on every rank.
-        batch = config.batch.model_copy(update={"micro_tokens": 1}) if policy.why_not_packed else config.batch
+        micro_tokens = tokens_of_pass(policy, config.batch.micro_tokens, device)
+        batch = config.batch.model_copy(update={"micro_tokens": micro_tokens})
         method.feed, plan = plan_feed(config.data, batch, sources, config.steps, config.epochs, config.seed)
-        run = Running(config, folder, device, learner, policy, sources, batch.micro_tokens)
+        run = Running(config, folder, device, learner, policy, sources, micro_tokens)
         told = {**account(sources, method.feed, plan), **method.further(run)}
         if is_main():
             write_json(folder.data, told)
@@ -203,6 +204,11 @@ def learn(
                 checkpoints.load(best)
             method.finish(run, record)
             _export(run, method)
+
+
+def tokens_of_pass(policy: PackedModel, asked: int | None, device: torch.device) -> int:
+    """How many tokens a forward pass takes. A model that runs one sequence at a time must do so equally often on every rank."""
+    return 1 if policy.why_not_packed else asked or tokens_at_once(policy.model, device, policy.compute_dtype)
 
 
 def say_why_not_packed(policy: PackedModel) -> None:

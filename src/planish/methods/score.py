@@ -28,6 +28,7 @@ from planish.data.toolcalls import as_dicts
 from planish.evaluate.scores import check_scores
 from planish.evaluate.sequences import sequence_values
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length, load_tokenizer
+from planish.models.room import tokens_at_once
 from planish.models.scoring import Scorer, load_scorer
 
 ROWS = 256  # read, tokenised and scored at once
@@ -42,12 +43,13 @@ class RewardModel:
     [[0.31, -1.2]]
     """
 
-    def __init__(self, config: ModelConfig, device: torch.device, micro_tokens: int = 768) -> None:
+    def __init__(self, config: ModelConfig, device: torch.device, micro_tokens: int | None = None) -> None:
         model, tokenizer = load_scorer(config, device), load_tokenizer(config.path, config.trust_remote_code)
         check_vocabulary(model, tokenizer)
         ensure_template(tokenizer)
-        self.template, self.device, self.micro_tokens = ChatTemplate(tokenizer), device, micro_tokens
+        self.template, self.device = ChatTemplate(tokenizer), device
         self.scorer = Scorer(model, compute_dtype(config, device))
+        self.micro_tokens = micro_tokens or tokens_at_once(model, device, self.scorer.compute_dtype)
         self.limit = context_length(model.config)
         check_scores(self.scorer, config.path)
 

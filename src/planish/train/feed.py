@@ -23,10 +23,10 @@ from planish.data.sources import Source
 class BatchConfig(Config):
     examples: int = Field(default=32, ge=1, description="examples of one step")
     tokens: int | None = Field(default=None, ge=1, description="instead of examples: about this many tokens a step")
-    micro_tokens: int = Field(
-        default=768,
+    micro_tokens: int | None = Field(
+        default=None,
         ge=1,
-        description="tokens of one forward pass; never changes the numbers. 768 suits a CPU, a GPU wants 16384",
+        description="tokens of one forward pass; never changes the numbers. Absent: as suits model and device",
     )
 
 
@@ -83,7 +83,8 @@ def plan_feed(
         elif count and length:
             ends = equal_parts(plan.mixture, start, examples, sum(plan.tokens[number]), min(count, length))
             bounds += (start + ends).tolist()
-    return MixtureFeed(examples, plan.mixture, np.array(bounds, np.int64), batch.micro_tokens), plan
+    # A run has said by now how many tokens; who only wants the plan does not care.
+    return MixtureFeed(examples, plan.mixture, np.array(bounds, np.int64), batch.micro_tokens or 1), plan
 
 
 def _lengths(
