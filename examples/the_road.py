@@ -2,7 +2,7 @@
 
     python examples/the_road.py run --seeds 5      # recipes/wind_tunnel.yaml once a seed, into runs/road: 40 minutes on two cores
     python examples/the_road.py run --seeds 5 --only 3
-    python examples/the_road.py grid               # seed 0 again: PPO and PPO-ptx at other betas, PPO-ptx at other gammas
+    python examples/the_road.py grid               # seed 0 again: PPO and PPO-ptx at other betas and gammas
     python examples/the_road.py tell               # the numbers of docs/wind-tunnel.md, into docs/figures/the_road.json
 
 What is there already is not done again.
@@ -65,10 +65,13 @@ def grid() -> None:
     """PPO with and without the mix at other betas and gammas, from seed 0's fine-tuned model and reward model."""
     start = OUT / "seed-0"
     models: dict[str, Any] = {"sft": {"path": str(start / "sft")}}
-    cells = [(name, "kl.beta", beta) for name in ("ppo", "ppo_ptx") for beta in BETAS]
-    for name, setting, value in [*cells, *(("ppo_ptx", "ptx.gamma", gamma) for gamma in GAMMAS)]:
-        out = OUT / f"{name}-{setting.split('.')[1]}-{value:g}"
-        ppo(load_config(PpoConfig, start / name / "config.yaml", [f"out={out}", f"{setting}={value}"]))
+    cells = [(name, {"kl.beta": beta}) for name in ("ppo", "ppo_ptx") for beta in BETAS]
+    cells += [("ppo_ptx", {"ptx.gamma": gamma}) for gamma in GAMMAS]
+    cells += [("ppo_ptx", {"kl.beta": beta, "ptx.gamma": gamma}) for beta in BETAS for gamma in (0.03, 1.0)]
+    for name, changes in cells:
+        out = OUT / "-".join([name, *(f"{key.split('.')[1]}-{value:g}" for key, value in changes.items())])
+        changed = [f"{key}={value}" for key, value in changes.items()]
+        ppo(load_config(PpoConfig, start / name / "config.yaml", [f"out={out}", *changed]))
         models[out.name] = {"path": str(out)}
     settings = json.loads((start / "pipeline.json").read_text(encoding="utf-8"))["stages"][-1]["settings"]
     filled = json.loads(
