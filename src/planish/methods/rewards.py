@@ -239,7 +239,7 @@ def _as_main(numbers: Callable[[], list[float]], count: int) -> np.ndarray:
 
 def read_grade(reply: str) -> float | None:
     """The last number from 1 to 10 in a reply, but for the 10 that it is out of and our own words; None where there is none."""
-    counted = re.sub(r"(/|\bof)\s*10\b|\bfrom 1\b.*?\bto 10\b", "", reply, flags=re.IGNORECASE | re.DOTALL)
+    counted = re.sub(r"(/|\bof)\s*10\b|\bfrom 1\b.{0,40}?\bto 10\b", "", reply, flags=re.IGNORECASE)
     numbers = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", counted)]
     return next((number for number in reversed(numbers) if 1 <= number <= 10), None)
 
