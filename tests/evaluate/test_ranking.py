@@ -333,6 +333,19 @@ def test_accuracy_by_source_group_and_margins() -> None:
     assert ranking(pairs(1.0, -1.0))["by"]["group"] == []
 
 
+def test_accuracy_by_annotator_where_they_are_few() -> None:
+    rows = [*pairs(1.0, -1.0, annotator="Ann"), *pairs(2.0, 3.0, annotator="Bo"), *pairs(-1.0)]
+    by = ranking(rows)["by"]["annotator"]
+    assert [(each["name"], each["pairs"], each["accuracy"]["value"]) for each in by] == [
+        ("", 1, 0.0),
+        ("Ann", 2, 0.5),
+        ("Bo", 2, 1.0),
+    ]
+    assert ranking(pairs(1.0, -1.0, annotator="Ann"))["by"]["annotator"] == []
+    many = [row for i in range(13) for row in pairs(1.0, annotator=str(i))]
+    assert ranking(many)["by"]["annotator"] == []
+
+
 def test_log_loss_by_source_weighs_pairs_as_the_whole_does() -> None:
     """Of hh three pairs of weight 1/3 with margins 1, 2 and 1, and one of weight 1 with -1; of shp one with 0."""
     rows = [scored(2.0, 1.0, 0.0, source="hh"), scored(-1.0, 0.0, source="hh"), scored(0.0, 0.0, source="shp")]

@@ -41,6 +41,7 @@ from planish.evaluate.ranking_shapes import (
 
 LEVEL, Z_95 = 0.95, 1.959964  # of every interval; of the standard normal distribution
 MOST_LEVELS = 5  # an annotator's margins of no more sizes than this are told one by one; more are put into quarters
+MOST_ANNOTATORS = 12  # of whom each has a row
 STEPS = 100  # of Newton's method, which needs ten or so
 BLOCK = 1 << 21  # numbers held at once while drawing
 
@@ -59,7 +60,7 @@ def ranking(scored: Sequence[Scored], *, draws: int = 2000, num_bins: int = 10, 
      "length": {"pearson": {...} or null, "spearman": {...} or null, "longer": {...},
                 "bins": [{"low", "high", "pairs", "tokens", "difference": {...}}]},
      "by": {"source": [{"name", "low", "high", "comparisons", "pairs", "prompts", "accuracy": {...}, "ceiling"}],
-            "group": [...], "given": [...], "predicted": [...]},
+            "group": [...], "given": [...], "predicted": [...], "annotator": [...]},
      "interval": {"level": 0.95, "draws": 2000, "seed": 0}}
     """
     pairs, how = _flatten(scored), _Bootstrap(draws, seed)
@@ -382,4 +383,6 @@ def _parts(pairs: _Pairs, how: _Bootstrap) -> Parts:
         given += [part(inside[keep], name, pairs.given) for keep in keeps]
     size = np.abs(pairs.margin)
     predicted = [part(keep, sizes=size) for keep in _equal_mass(size, pairs.weight, 4)]
-    return Parts(named("source"), named("group") if pairs.named("group").any() else [], given, predicted)
+    groups = named("group") if pairs.named("group").any() else []
+    several = 1 < len(pairs.names["annotator"]) <= MOST_ANNOTATORS
+    return Parts(named("source"), groups, given, predicted, named("annotator") if several else [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from planish.base.errors import DataError
 
@@ -29,9 +29,9 @@ class Scored:
         num = len(self.ranks)
         sizes = {"scores": (num,), "num_tokens": (num,), "given": (0, num), "completions": (0, num)}
         sizes["p"] = (0, len(self.pairs))
-        for field, expected in sizes.items():
-            if (found := len(getattr(self, field))) not in expected:
-                raise DataError(f"{self.name}: {found} {field} for {num} ranks, expected {expected[-1]}")
+        for name, expected in sizes.items():
+            if (found := len(getattr(self, name))) not in expected:
+                raise DataError(f"{self.name}: {found} {name} for {num} ranks, expected {expected[-1]}")
         if num < 2 or not all(map(math.isfinite, (*self.scores, *self.given))):
             raise DataError(f"{self.name}: ranks {self.ranks}, scores {self.scores}, given {self.given}: expected two or "
                             "more ranks and finite numbers")  # fmt: skip
@@ -155,6 +155,7 @@ class Parts:
     group: list[Part]  # of annotators; empty where none is told
     given: list[Part]  # by how far the annotator's own scores lie apart; named by source, whose scale it is
     predicted: list[Part]  # by how far the model's scores lie apart, in quarters
+    annotator: list[Part] = field(default_factory=list[Part])  # where there are a few of them
 
 
 @dataclass(frozen=True, slots=True)

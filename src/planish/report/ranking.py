@@ -189,7 +189,7 @@ def _parts_say(shown: Evaluation) -> str:
     """What is to be seen in the table: one clause for each way of parting the pairs, from parts of prompts enough."""
     by = shown.by
     clauses: list[str] = []
-    for what, parts in (("source", by.source), ("group", by.group)):
+    for what, parts in (("source", by.source), ("group", by.group), ("annotator", by.annotator)):
         order = sorted((part for part in parts if part.prompts >= ROUGH), key=lambda part: part.accuracy.value)
         ends = [f"{percent(part.accuracy.value)} ({part.name or f'no {what}'})" for part in order]
         if order and order[0].accuracy.value < order[-1].accuracy.value:
@@ -234,6 +234,7 @@ def _parts(each: Evaluation) -> Blocks:
     blocks = [
         ("By source", [_row(part, part.name) for part in by.source]),
         ("By group of annotators", [_row(part, part.name or "(no group)") for part in by.group]),
+        ("By annotator", [_row(part, part.name or "(not named)") for part in by.annotator]),
         ("By how far the annotator's scores lie apart", given),
         ("By how far its own scores lie apart", [_row(part, _size(part)) for part in by.predicted]),
     ]
