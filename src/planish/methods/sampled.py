@@ -27,7 +27,7 @@ class SampledConfig(RunConfig):
 
 
 class Sampling:
-    """A visit of the loop. All ranks sample together, each the same."""
+    """A visit of the loop. All ranks sample the same, each by itself."""
 
     def __init__(self, run: Running[Any], record: Record) -> None:
         self.run, self.record = run, record

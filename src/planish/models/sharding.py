@@ -48,9 +48,8 @@ def gathered(policy: PackedModel) -> Generator[None]:
         yield
     finally:
         for place, part in enumerate(parts):
-            part.set_reshard_after_forward(
-                place > 0, recurse=False
-            )  # the first is the whole, which FSDP keeps till it is used
+            # FSDP's own choice: layers let go after their forward pass, the whole, which comes first, does not.
+            part.set_reshard_after_forward(place > 0, recurse=False)
             part.reshard()
 
 
