@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 from planish.world.verdict import TERMS, Term, Verdict
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from helpers import example
 from planish.base.errors import ConfigError
-from planish.base.rng import Permutation
+from planish.base.random import Permutation
 from planish.base.types import Packed
 from planish.data.mixture import BLOCK, Mixture, Place, Stage, normalised_weights, share_out
 from planish.data.packing import deal

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planish.base.errors import ConfigError
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 from planish.base.types import Example
 from planish.data.examples import Examples
 from planish.data.mixture import Order

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from helpers import MERGES, example, tiny_model, tiny_tokenizer
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, DataError
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 from planish.base.types import pack
 from planish.cli_know import add_know_command
 from planish.data.formats import import_rows

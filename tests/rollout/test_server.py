@@ -27,7 +27,7 @@ from conftest import make_model
 from helpers import UNPACKABLE, VOCAB_SIZE, tiny_model, tiny_tokenizer
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, PlanishError, RunError
-from planish.base.rng import seed_at
+from planish.base.random import seed_at
 from planish.base.types import Example, pack
 from planish.data.rows import Message
 from planish.data.templates import ChatTemplate

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from planish.base.errors import ConfigError, DataError
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 from planish.world.annotators import Annotator, Pool, probability
 from planish.world.pools import POOLS, calibrate, expected_agreement, make_pool
 from verdicts import random_pairs, verdict

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from planish.base.errors import ConfigError, DataError
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 from planish.world.annotators import Pool, Vote, probability, scores
 from planish.world.pools import make_pool
 from planish.world.recovery import Coefficient, recover, recover_biases

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 from planish.world import harm
 from planish.world.asking import Asker
 from planish.world.asks import Asked, HarmAsk, TaskAsk, understand

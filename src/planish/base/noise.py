@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from planish.base.rng import seed_at
+from planish.base.random import seed_at
 
 
 def generator(seed: int, *place: str | int) -> torch.Generator:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from planish.base.errors import ConfigError
-from planish.base.rng import Permutation, numpy_generator
+from planish.base.random import Permutation, numpy_generator
 
 BLOCK = 1024
 CHUNK = 64 * BLOCK  # places worked out at once where a whole stage is walked through

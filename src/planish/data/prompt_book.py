@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from planish.base.errors import ConfigError, DataError
-from planish.base.rng import Permutation
+from planish.base.random import Permutation
 from planish.data.prompts import stream_prompts
 from planish.data.rows import Dropped, Prompt
 from planish.data.templates import ChatTemplate

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from planish.base.errors import ConfigError, DataError
 from planish.base.progress import track
-from planish.base.rng import Permutation
+from planish.base.random import Permutation
 from planish.data.cleaning.contents import apart_digest
 from planish.data.cleaning.hygiene import clean
 from planish.data.examples import Encodable, Encoding, Examples, encode_into

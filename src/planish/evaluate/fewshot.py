@@ -18,7 +18,7 @@ from pydantic import model_validator
 
 from planish.base.config import Config, Field
 from planish.base.errors import DataError
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 from planish.data.rows import Question
 
 

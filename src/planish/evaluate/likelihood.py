@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from planish.base.distributed import rank, world_size
-from planish.base.tally import Mean, Tallies
+from planish.base.metrics import Mean, Tallies
 from planish.data.examples import Examples
 from planish.data.packing import deal
 from planish.models.forward import CausalLM

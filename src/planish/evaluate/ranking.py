@@ -23,7 +23,7 @@ import numpy as np
 
 from planish.base.errors import DataError, RunError
 from planish.base.files import write_json
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 from planish.evaluate.ranking_shapes import (
     Bin,
     Calibration,

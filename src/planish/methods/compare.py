@@ -27,7 +27,7 @@ from rich.table import Table
 from planish.base.distributed import local_device
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import write_json, write_text
-from planish.base.rng import Permutation
+from planish.base.random import Permutation
 from planish.data.prompts import import_prompts
 from planish.data.rows import Prompt
 from planish.evaluate.ranking_shapes import Estimate

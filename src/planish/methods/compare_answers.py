@@ -16,7 +16,7 @@ import torch
 from planish.base.errors import ConfigError
 from planish.base.files import write_text
 from planish.base.progress import track
-from planish.base.rng import seed_at
+from planish.base.random import seed_at
 from planish.base.types import Example
 from planish.data.rows import Prompt
 from planish.data.settings import DataConfig

@@ -22,7 +22,7 @@ from torch import Tensor
 from planish.base.config import Field
 from planish.base.distributed import is_main, with_other_ranks
 from planish.base.errors import ModelError
-from planish.base.tally import Mean, Metrics
+from planish.base.metrics import Mean, Metrics
 from planish.base.types import Example, Packed, pack
 from planish.data.choices import pairs_of
 from planish.maths.preference import PairLogprobs, implied_right, plain_right

@@ -20,7 +20,7 @@ from planish.base.distributed import local_device
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import write_text
 from planish.base.progress import track
-from planish.base.rng import Permutation
+from planish.base.random import Permutation
 from planish.data.formats import import_rows
 from planish.data.rows import Question
 from planish.data.seeing.convert import line

@@ -26,8 +26,8 @@ from torch import Tensor
 from planish.base.distributed import is_main, local_device, rank, with_other_ranks, world_size
 from planish.base.errors import ConfigError
 from planish.base.files import write_json
-from planish.base.rng import Permutation
-from planish.base.tally import Mean, Metrics
+from planish.base.metrics import Mean, Metrics
+from planish.base.random import Permutation
 from planish.base.types import Example, Experience, Packed
 from planish.data.packing import deal
 from planish.data.prompt_book import read_prompts

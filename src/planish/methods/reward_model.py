@@ -24,8 +24,8 @@ from torch import Tensor
 from planish.base.config import Field
 from planish.base.distributed import is_main, with_other_ranks
 from planish.base.errors import ConfigError, DataError
-from planish.base.rng import Permutation
-from planish.base.tally import Mean, Metrics
+from planish.base.metrics import Mean, Metrics
+from planish.base.random import Permutation
 from planish.base.types import Example, Packed
 from planish.data.choices import pairs_of
 from planish.data.examples import Examples, encode_rows

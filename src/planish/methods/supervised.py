@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from planish.base.tally import Mean, Metrics
+from planish.base.metrics import Mean, Metrics
 from planish.base.types import Packed
 from planish.evaluate.likelihood import held_out_losses
 from planish.maths.reductions import Reduction, token_weights, total_weight

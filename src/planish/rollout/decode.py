@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 from planish.base.types import Example, pack
 from planish.models.attention import Plan, packed_as
 from planish.models.decoding import Cache, Layer, Reading

@@ -31,7 +31,7 @@ from planish.base.config import Config, Field
 from planish.base.distributed import all_sum, is_main
 from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.base.files import new_folder
-from planish.base.rng import seed_at
+from planish.base.random import seed_at
 from planish.base.types import Example, pack
 from planish.models.forward import CausalLM
 from planish.models.load import ModelConfig, load_model, load_tokenizer

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from planish.base.distributed import all_sum
 from planish.base.errors import RunError
-from planish.base.tally import Mean, Metrics, Tallies
+from planish.base.metrics import Mean, Metrics, Tallies
 from planish.base.types import Packed
 from planish.train.record import Record
 from planish.train.trainer import Trainer

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from planish.base.errors import ConfigError, DataError
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 from planish.world.verdict import Verdict
 
 # What an annotator's score of an answer is linear in. `merit` is the gold utility without its errors.

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 from planish.world import harm
 from planish.world.asks import STEPS, AboutAsk, Asked, FactAsk, HarmAsk, StepsAsk, TaskAsk
 from planish.world.facts import HELD_OUT, Fact, Facts, Split

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 from planish.world import harm
 from planish.world.facts import KIND_OF, RELATIONS, Entity, Fact, Facts, Kind
 from planish.world.phrases import NOT_KNOWN, QUESTIONS, SENTENCES, ask, state

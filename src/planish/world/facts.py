@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 from planish.world.settings import WorldConfig
 from planish.world.words import Words, make_words
 

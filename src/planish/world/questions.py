@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 from planish.world.asking import Record, one
 from planish.world.facts import KIND_OF, Fact, Facts
 from planish.world.phrases import NOT_KNOWN, QUESTIONS, ask

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 
 ONSETS = [
     "b", "br", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "kl", "l", "m",

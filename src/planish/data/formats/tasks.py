@@ -20,7 +20,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 from planish.data.fields import (
     as_text,
     called,

@@ -15,7 +15,7 @@ from itertools import combinations
 
 from planish.base.errors import DataError
 from planish.base.progress import Progress
-from planish.base.rng import numpy_generator
+from planish.base.random import numpy_generator
 from planish.data.files.readers import Record
 from planish.data.formats.registry import KINDS, Format, Importer, imported, importer_of, open_files
 from planish.data.rows import Comparison, Dropped, Judged, Origin, Row, Text
