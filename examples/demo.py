@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from planish.cli import main as planish
+from planish.cli.main import main as planish
 from planish.pipeline import run_pipeline
 
 ROOT = Path(__file__).parents[1]

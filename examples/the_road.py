@@ -19,7 +19,7 @@ import numpy as np
 
 from planish.base.config import load_config
 from planish.base.files import write_json
-from planish.cli import main as planish
+from planish.cli.main import main as planish
 from planish.methods.compare import compare
 from planish.methods.compare_settings import CompareConfig
 from planish.methods.ppo import ppo

@@ -23,7 +23,7 @@ import yaml
 from planish.base.config import load_config
 from planish.base.files import write_json
 from planish.base.random import numpy_generator
-from planish.cli import main as planish
+from planish.cli.main import main as planish
 from planish.evaluate.knowledge import CATEGORIES, wilson
 from planish.methods.sft import SftConfig, sft
 from planish.models.shipped import FOLDER

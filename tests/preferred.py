@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import WORDS
-from planish.cli import main
+from planish.cli.main import main
 
 Rows = list[dict[str, Any]]
 

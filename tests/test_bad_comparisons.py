@@ -15,7 +15,7 @@ import torch
 import yaml
 from safetensors.numpy import load_file
 
-from planish.cli import main
+from planish.cli.main import main
 from planish.data.tokenizer import train_tokenizer
 from planish.models.load import build_model, load_tokenizer, save_model
 from planish.train.record import read_lines

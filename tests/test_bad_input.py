@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from planish.cli import main
+from planish.cli.main import main
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from planish.cli import main
+from planish.cli.main import main
 from planish.data.tokenizer import train_tokenizer
 from planish.models.load import build_model, save_model
 from preferred import good_files, write

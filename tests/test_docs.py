@@ -61,7 +61,7 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys, planish.cli\ntry: planish.cli.main(['--help'])\nexcept SystemExit: pass\n"
+    code = "import sys, planish.cli.main\ntry: planish.cli.main.main(['--help'])\nexcept SystemExit: pass\n"
     code += "print([m for m in ('torch', 'transformers', 'datasets', 'pydantic') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")

@@ -18,7 +18,7 @@ from conftest import tiny_rows
 from planish import __version__
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, PlanishError, RunError
-from planish.cli import main
+from planish.cli.main import main
 from planish.pipeline import Pipeline, plan_pipeline, run_pipeline
 from planish.pipeline_commands import COMMANDS, PipelineConfig
 from planish.train.checkpoint import Checkpoints

@@ -13,7 +13,7 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM
 
-from planish.cli import main
+from planish.cli.main import main
 from planish.pipeline import PipelineConfig, run_pipeline
 from planish.train.record import read_lines
 from planish.world.make import make_world

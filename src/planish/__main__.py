@@ -1,3 +1,3 @@
-from planish.cli import main
+from planish.cli.main import main
 
 main()

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from planish.base.errors import ConfigError, DataError
-from planish.cli import main
+from planish.cli.main import main
 from planish.data.cleaning.hygiene import HygieneConfig
 from planish.data.formats import import_rows
 from planish.data.rows import (

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from planish.base.errors import DataError
-from planish.cli import main
+from planish.cli.main import main
 from planish.data.rows import LEARNT, Comparison, Demonstration, Message, Origin
 from planish.data.seeing.inspect import Looking, inspect_source
 from planish.data.seeing.inspection import KindView, SourceView, distribution

@@ -19,7 +19,7 @@ from planish.base.config import load_config
 from planish.base.errors import ConfigError, DataError
 from planish.base.random import numpy_generator
 from planish.base.types import pack
-from planish.cli_know import add_know_command
+from planish.cli.know import add_know_command
 from planish.data.formats import import_rows
 from planish.data.rows import Message, Origin, Question
 from planish.evaluate.answering import Asked, Chance, chances

@@ -17,8 +17,8 @@ import torch
 
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, DataError, RunError
-from planish.cli import main
-from planish.cli_compare import names_of
+from planish.cli.compare import names_of
+from planish.cli.main import main
 from planish.data.rows import Message, Origin, Prompt
 from planish.methods import compare as module
 from planish.methods import compare_answers

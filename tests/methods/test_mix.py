@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from planish import cli_data
 from planish.base.errors import ConfigError
-from planish.cli import main
+from planish.cli import data as cli_data
+from planish.cli.main import main
 from planish.methods.mix import COMMANDS, mix, read_recipe
 from preferred import ruled, write
 from recipe_files import RECIPES, method_of

@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from conftest import tiny_comparisons
 from planish.base.config import load_config
-from planish.cli import main
+from planish.cli.main import main
 from planish.data.formats import import_rows
 from planish.data.rows import Demonstration, Message, Origin, ToolCall
 from planish.data.tokenizer import train_tokenizer

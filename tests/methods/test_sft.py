@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from conftest import make_model
 from planish.base.config import load_config
 from planish.base.types import Example, pack
-from planish.cli import main
+from planish.cli.main import main
 from planish.data.rows import Message
 from planish.data.templates import ChatTemplate
 from planish.methods.sft import SftConfig, sft

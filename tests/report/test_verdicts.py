@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 from run_folders import SAMPLES, a_run, answer, lines, page_of, said
 
-from planish.cli import main
+from planish.cli.main import main
 from planish.report.page import render
 from planish.report.runs import Stage
 from planish.report.verdicts import KINDS, TERMS, TONES, mean, worth

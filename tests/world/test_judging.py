@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from planish.base.errors import DataError
-from planish.cli import main
+from planish.cli.main import main
 from planish.world.facts import HELD_OUT, Fact
 from planish.world.judging import Judgement, judge_file, judge_one, kind_of, summarise
 from planish.world.phrases import ask, state

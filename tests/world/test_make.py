@@ -63,7 +63,7 @@ def another_process(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str
     """The world made where Python orders its sets otherwise, and which of the heavy libraries that took."""
     out = tmp_path_factory.mktemp("another") / "world"
     code = (
-        "import sys; from planish.cli import main; "
+        "import sys; from planish.cli.main import main; "
         f"main(['world', 'make', 'size=ci', '--out', {str(out)!r}]); "
         "print('loaded', *sorted({'torch', 'transformers'} & set(sys.modules)))"
     )

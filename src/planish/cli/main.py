@@ -15,11 +15,11 @@ from typing import Any
 
 from planish import __version__
 from planish.base.errors import ConfigError, PlanishError
-from planish.cli_compare import add_compare_command
-from planish.cli_data import add_data_commands
-from planish.cli_know import add_know_command
-from planish.cli_run import add_run_command
-from planish.cli_world import add_world_commands
+from planish.cli.compare import add_compare_command
+from planish.cli.data import add_data_commands
+from planish.cli.know import add_know_command
+from planish.cli.pipeline import add_run_command
+from planish.cli.world import add_world_commands
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
