@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from planish.cli.main import main as planish
-from planish.pipeline import run_pipeline
+from planish.pipeline.run import run_pipeline
 
 ROOT = Path(__file__).parents[1]
 OUT = Path("runs/demo")

@@ -24,7 +24,7 @@ from planish.methods.compare import compare
 from planish.methods.compare_settings import CompareConfig
 from planish.methods.ppo import ppo
 from planish.methods.ppo_settings import PpoConfig
-from planish.pipeline import run_pipeline
+from planish.pipeline.run import run_pipeline
 
 ROOT = Path(__file__).parents[1]
 RECIPE, OUT, MODEL = ROOT / "recipes" / "wind_tunnel.yaml", Path("runs/road"), Path("models/wind-tunnel")

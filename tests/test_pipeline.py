@@ -19,8 +19,8 @@ from planish import __version__
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.cli.main import main
-from planish.pipeline import Pipeline, plan_pipeline, run_pipeline
-from planish.pipeline_commands import COMMANDS, PipelineConfig
+from planish.pipeline.config import COMMANDS, PipelineConfig
+from planish.pipeline.run import Pipeline, plan_pipeline, run_pipeline
 from planish.train.checkpoint import Checkpoints
 from planish.train.record import read_lines
 

@@ -14,7 +14,7 @@ import yaml
 from transformers import AutoModelForCausalLM
 
 from planish.cli.main import main
-from planish.pipeline import PipelineConfig, run_pipeline
+from planish.pipeline.run import PipelineConfig, run_pipeline
 from planish.train.record import read_lines
 from planish.world.make import make_world
 from planish.world.settings import SIZES, WorldConfig

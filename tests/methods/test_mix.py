@@ -12,7 +12,7 @@ import yaml
 from planish.base.errors import ConfigError
 from planish.cli import data as cli_data
 from planish.cli.main import main
-from planish.methods.mix import COMMANDS, mix, read_recipe
+from planish.pipeline.mix import COMMANDS, mix, read_recipe
 from preferred import ruled, write
 from recipe_files import RECIPES, method_of
 from test_bad_input import refused

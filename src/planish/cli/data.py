@@ -111,7 +111,7 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _mix(options: argparse.Namespace) -> None:
-    from planish.methods.mix import mix, read_recipe
+    from planish.pipeline.mix import mix, read_recipe
     from planish.report.mixture import show_mixture, show_sources, stage_views
 
     recipe, files, settings = _sorted(options.settings)

@@ -10,7 +10,7 @@ from planish.base.errors import ConfigError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from planish.pipeline import Pipeline
+    from planish.pipeline.run import Pipeline
 
 
 def add_run_command(commands: Any) -> None:
@@ -29,7 +29,7 @@ def add_run_command(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from planish.pipeline import plan_pipeline, run_pipeline
+    from planish.pipeline.run import plan_pipeline, run_pipeline
 
     recipes = [text for text in options.settings if "=" not in text]
     overrides = [text for text in options.settings if "=" in text]

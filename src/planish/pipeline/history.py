@@ -13,8 +13,8 @@ from planish import __version__
 from planish.base.errors import RunError
 from planish.base.files import write_json
 from planish.base.trees import flat
-from planish.pipeline_commands import Tree
-from planish.pipeline_stages import Stage, read_json
+from planish.pipeline.config import Tree
+from planish.pipeline.stages import Stage, read_json
 from planish.report.runs import PIPELINE
 
 State = Literal["waiting", "running", "done", "failed", "stopped"]

@@ -20,7 +20,7 @@ from planish.base.files import write_json
 from planish.data.files.readers import READERS, UNPACKERS
 from planish.methods.running import FREE
 from planish.models.load import model_folder
-from planish.pipeline_commands import COMMANDS, PipelineConfig, Tree
+from planish.pipeline.config import COMMANDS, PipelineConfig, Tree
 
 REFERENCE = re.compile(r"\{\{([\w-]+)\}\}|\{([\w-]+)\}", re.ASCII)  # {{sft}} is plain text: {sft}
 ENDINGS = {*(f".{kind}" for kind in READERS), *UNPACKERS, ".jinja"}  # a text that ends so is the name of a file

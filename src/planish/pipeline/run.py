@@ -23,9 +23,9 @@ from pathlib import Path
 
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, PlanishError, RunError
-from planish.pipeline_commands import COMMANDS, PipelineConfig
-from planish.pipeline_history import GONE, History, alone, why
-from planish.pipeline_stages import Digests, Stage, plan, say
+from planish.pipeline.config import COMMANDS, PipelineConfig
+from planish.pipeline.history import GONE, History, alone, why
+from planish.pipeline.stages import Digests, Stage, plan, say
 from planish.report.sentences import duration_text
 
 
