@@ -89,9 +89,9 @@ def write_rows(path: Path, tokens: int) -> int:
 
 
 def prepare_planish(path: Path) -> dict[str, Any]:
+    from planish.data.chat.templates import ChatTemplate
     from planish.data.settings import DataConfig
     from planish.data.sources import prepare_sources
-    from planish.data.templates import ChatTemplate
     from planish.models.load import load_tokenizer
     from planish.train.feed import BatchConfig, plan_feed
 
@@ -214,9 +214,9 @@ def memory(options: argparse.Namespace) -> int:
 
 def prepare_many(path: Path, start: int) -> dict[str, Any]:
     from planish.data import sources as module
-    from planish.data.mixture import Mixture, Stage
+    from planish.data.chat.templates import ChatTemplate
+    from planish.data.mixture.order import Mixture, Stage
     from planish.data.settings import DataConfig
-    from planish.data.templates import ChatTemplate
     from planish.models.load import load_tokenizer
 
     tokenizer = load_tokenizer(MODEL)
@@ -290,7 +290,7 @@ class MadeUpRows:
 
 
 def clean_rows(rule: str, rows: int) -> dict[str, Any]:
-    from planish.data.cleaning.hygiene import HygieneConfig, clean
+    from planish.data.cleaning.run import HygieneConfig, clean
 
     source = MadeUpRows(rows)
     start = time.process_time()

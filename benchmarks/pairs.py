@@ -8,10 +8,10 @@ import numpy as np
 from turns import MOST_TOKENS, SEED, learnt_template
 
 from planish.base.types import Example
-from planish.data.choices import lay_out
+from planish.data.chat.templates import Encoded
 from planish.data.examples import Examples, encode_rows
+from planish.data.mixture.pairs import lay_out
 from planish.data.rows import Comparison, Origin
-from planish.data.templates import Encoded
 
 DATA = Path(__file__).parents[2] / "shared/data/hh_rlhf/harmless-base-test.jsonl.gz"
 

@@ -20,9 +20,9 @@ import numpy as np
 from compare import Bench, main
 from turns import MOST_TOKENS, SEED, Task, causal_lm, learnt_template, run_planish, run_trl, trl_order
 
+from planish.data.chat.templates import Encoded
 from planish.data.examples import Examples
 from planish.data.rows import Origin
-from planish.data.templates import Encoded
 
 DATA = Path(__file__).parents[2] / "shared/data/alpaca/alpaca_en_demo.json.gz"
 

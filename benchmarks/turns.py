@@ -15,7 +15,7 @@ from gate import Gate
 
 from planish.base.types import Example
 from planish.data.examples import Examples
-from planish.data.mixture import Mixture, Stage
+from planish.data.mixture.order import Mixture, Stage
 from planish.train.feed import BatchConfig, MixtureFeed
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -198,7 +198,7 @@ def learnt_template(texts: Sequence[str], vocab_size: int) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from planish.data.templates import ChatTemplate, ensure_template
+    from planish.data.chat.templates import ChatTemplate, ensure_template
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()

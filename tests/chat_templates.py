@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from helpers import tiny_tokenizer
+from planish.data.chat.templates import CHATML, HEADINGS, ChatTemplate, Encoded, MaskName
 from planish.data.rows import Demonstration, Message, Origin
-from planish.data.templates import CHATML, HEADINGS, ChatTemplate, Encoded, MaskName
 
 HERE = Origin("here.jsonl", 7)
 

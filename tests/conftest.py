@@ -70,7 +70,7 @@ def make_model(folder: Path, width: int) -> Path:
     """A Llama of two layers with a byte-level tokenizer and ChatML, as an ordinary folder; 32 wide, 30 thousand weights."""
     import torch
 
-    from planish.data.tokenizer import train_tokenizer
+    from planish.data.chat.tokenizer import train_tokenizer
     from planish.models.load import build_model, save_model
 
     texts = [word for row in tiny_rows(60) for word in row.values()]

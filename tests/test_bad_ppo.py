@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from planish.cli.main import main
-from planish.data.tokenizer import train_tokenizer
+from planish.data.chat.tokenizer import train_tokenizer
 from planish.models.load import build_model, save_model
 from preferred import good_files, write
 from test_bad_input import refused

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from planish.base.errors import ConfigError, DataError
 from planish.cli.main import main
-from planish.data.cleaning.hygiene import HygieneConfig
+from planish.data.cleaning.run import HygieneConfig
 from planish.data.formats import import_rows
+from planish.data.inspect import convert as module
+from planish.data.inspect.convert import KIND_NAMES, KindName, convert, line
 from planish.data.rows import (
     Comparison,
     Demonstration,
@@ -30,8 +32,6 @@ from planish.data.rows import (
     Text,
     ToolCall,
 )
-from planish.data.seeing import convert as module
-from planish.data.seeing.convert import KIND_NAMES, KindName, convert, line
 
 HERE = Origin("here.jsonl", 7)
 NOWHERE = Origin("", 0)

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from planish.base.config import load_config
 from planish.base.errors import ConfigError
-from planish.data.cleaning import contents
-from planish.data.cleaning.contents import digest, normalised
-from planish.data.cleaning.hygiene import Cleaning, HygieneConfig, clean
+from planish.data.cleaning import fingerprints as contents
+from planish.data.cleaning.fingerprints import digest, normalised
 from planish.data.cleaning.leaks import Evaluation
-from planish.data.cleaning.similar import rouge_l
+from planish.data.cleaning.near_duplicates import rouge_l
+from planish.data.cleaning.run import Cleaning, HygieneConfig, clean
 from planish.data.rows import Comparison, Demonstration, Learnt, Message, Origin, Question, Text, ToolCall
 
 Cleanable = Learnt | Comparison
@@ -106,7 +106,9 @@ def test_each_chinese_character_is_a_word() -> None:
 
 def test_a_digest_is_the_same_in_every_process() -> None:
     row = "Text('One, two.', Origin('a', 1))"
-    code = f"from planish.data.cleaning.contents import digest; from planish.data.rows import *; print(digest({row}))"
+    code = (
+        f"from planish.data.cleaning.fingerprints import digest; from planish.data.rows import *; print(digest({row}))"
+    )
     found = {
         subprocess.run(
             [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True

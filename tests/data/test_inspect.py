@@ -11,11 +11,11 @@ import pytest
 
 from planish.base.errors import DataError
 from planish.cli.main import main
+from planish.data.chat.templates import ChatTemplate
+from planish.data.inspect.lengths import InCharacters, InTokens
+from planish.data.inspect.result import KindView, SourceView, distribution
+from planish.data.inspect.run import Looking, inspect_source
 from planish.data.rows import LEARNT, Comparison, Demonstration, Message, Origin
-from planish.data.seeing.inspect import Looking, inspect_source
-from planish.data.seeing.inspection import KindView, SourceView, distribution
-from planish.data.seeing.rulers import InCharacters, InTokens
-from planish.data.templates import ChatTemplate
 from planish.models.load import load_tokenizer
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"

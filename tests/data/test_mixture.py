@@ -17,8 +17,8 @@ from helpers import example
 from planish.base.errors import ConfigError
 from planish.base.random import Permutation
 from planish.base.types import Packed
-from planish.data.mixture import BLOCK, Mixture, Place, Stage, normalised_weights, share_out
-from planish.data.packing import deal
+from planish.data.mixture.order import BLOCK, Mixture, Place, Stage, normalised_weights, share_out
+from planish.data.mixture.packing import deal
 
 SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=5)
 SEEDS = st.integers(0, 2**31)

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from planish.base.errors import ConfigError
 from planish.base.random import numpy_generator
 from planish.base.types import Example
+from planish.data.chat.templates import Encoded
 from planish.data.examples import Examples
-from planish.data.mixture import Order
-from planish.data.plan import Plan, TokenCount, ask, plan_mixture
+from planish.data.mixture.order import Order
+from planish.data.mixture.plan import Plan, TokenCount, ask, plan_mixture
 from planish.data.rows import Origin
 from planish.data.settings import DataConfig
-from planish.data.templates import Encoded
 
 
 def rows(*lengths: int) -> Examples:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from planish.base.errors import ConfigError, DataError
+from planish.data.chat.templates import ChatTemplate
 from planish.data.prompt_book import PromptBook, read_prompts
-from planish.data.templates import ChatTemplate
 from planish.models.load import load_tokenizer
 
 

@@ -14,8 +14,8 @@ import pytest
 from planish.base.errors import DataError
 from planish.data.formats import import_rows
 from planish.data.formats.registry import KINDS, open_files
+from planish.data.inspect.convert import KIND_NAMES, KindName, convert
 from planish.data.rows import LEARNT, Comparison, Demonstration, Judged, Origin, Prompt, Question, Row, Text
-from planish.data.seeing.convert import KIND_NAMES, KindName, convert
 
 NOWHERE = Origin("", 1)
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"

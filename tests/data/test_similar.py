@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planish.data.cleaning.contents import word_hashes
-from planish.data.cleaning.similar import (
+from planish.data.cleaning.fingerprints import word_hashes
+from planish.data.cleaning.near_duplicates import (
     Bitmaps,
     Found,
     NearCopies,
@@ -175,7 +175,7 @@ def test_the_band_keys_of_a_long_set_do_not_depend_on_the_block_it_is_hashed_in(
     elements = random_set(np.random.default_rng(2), 3000)
     whole, blocks = NearCopies(0.8), NearCopies(0.8)
     blocks.look_ahead([elements])
-    monkeypatch.setattr("planish.data.cleaning.similar.BLOCK", 5000)
+    monkeypatch.setattr("planish.data.cleaning.near_duplicates.BLOCK", 5000)
     whole.look_ahead([elements])
     assert whole._keys == blocks._keys
 

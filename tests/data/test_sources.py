@@ -10,9 +10,9 @@ import pytest
 
 from planish.base.errors import DataError
 from planish.data import sources
+from planish.data.chat.templates import ChatTemplate
 from planish.data.settings import DataConfig
 from planish.data.sources import Source, prepare_sources
-from planish.data.templates import ChatTemplate
 from planish.models.load import load_tokenizer
 
 

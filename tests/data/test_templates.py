@@ -30,8 +30,8 @@ from chat_templates import (
 from helpers import tiny_tokenizer
 from planish.base.errors import DataError, ModelError
 from planish.base.types import Example, pack
+from planish.data.chat.templates import CHATML, HEADINGS, ChatTemplate, ensure_template
 from planish.data.rows import Message
-from planish.data.templates import CHATML, HEADINGS, ChatTemplate, ensure_template
 
 # What each template's turns look like
 

@@ -21,9 +21,9 @@ from conftest import make_model
 from helpers import compared, eager, gradients, largest_difference, logprobs_one_by_one, random_examples, tiny_model
 from planish.base.config import load_config
 from planish.base.types import Example, pack, unshared
+from planish.data.chat.templates import ChatTemplate, MaskName
 from planish.data.examples import encode_rows
 from planish.data.rows import Comparison, Message, Origin
-from planish.data.templates import ChatTemplate, MaskName
 from planish.methods.dpo import DpoConfig, Preference, dpo
 from planish.methods.preference_losses import Dpo, PreferenceLoss
 from planish.methods.reference import completion_logprobs

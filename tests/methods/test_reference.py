@@ -13,9 +13,9 @@ from safetensors.numpy import load_file, save_file
 
 from helpers import compared, eager, logprobs_one_by_one, random_examples, tiny_model
 from planish.base.types import pack, unshared
+from planish.data.chat.templates import Encoded
 from planish.data.examples import Examples
 from planish.data.rows import Origin
-from planish.data.templates import Encoded
 from planish.methods.reference import attach_reference, digest_weights
 from planish.models.forward import CausalLM
 

@@ -17,8 +17,8 @@ import torch
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, DataError, ModelError, RunError
 from planish.base.types import pack
+from planish.data.chat.templates import ChatTemplate
 from planish.data.rows import Message, Origin, Prompt
-from planish.data.templates import ChatTemplate
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.methods.rewards import (
     FunctionReward,

@@ -15,9 +15,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from conftest import tiny_comparisons
 from planish.base.config import load_config
 from planish.cli.main import main
+from planish.data.chat.tokenizer import train_tokenizer
 from planish.data.formats import import_rows
 from planish.data.rows import Demonstration, Message, Origin, ToolCall
-from planish.data.tokenizer import train_tokenizer
 from planish.methods import score
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.methods.score import RewardModel

@@ -17,8 +17,8 @@ from conftest import make_model
 from planish.base.config import load_config
 from planish.base.types import Example, pack
 from planish.cli.main import main
+from planish.data.chat.templates import ChatTemplate
 from planish.data.rows import Message
-from planish.data.templates import ChatTemplate
 from planish.methods.sft import SftConfig, sft
 from planish.methods.supervised import Likelihood
 from planish.models.forward import CausalLM

@@ -23,7 +23,7 @@ from helpers import (
     tiny_model,
 )
 from planish.base.types import Packed, pack, unshared
-from planish.data.packing import deal
+from planish.data.mixture.packing import deal
 from planish.maths.reductions import Reduction
 from planish.methods.supervised import Likelihood
 from planish.models.attention import Plan, attention

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 import pytest
 from rich.console import Console
 
-from planish.data.seeing.inspection import (
+from planish.data.inspect.result import (
     Inspection,
     Judgements,
     KindView,
@@ -26,7 +26,7 @@ from planish.data.seeing.inspection import (
     SourceView,
     distribution,
 )
-from planish.report.inspection import judgements_say, part_text, shortened, show, sparkline
+from planish.data.inspect.terminal import judgements_say, part_text, shortened, show, sparkline
 from planish.report.inspection_page import parted, render_inspection
 from planish.report.mixture import show_mixture, show_sources, stage_views
 

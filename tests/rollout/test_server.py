@@ -29,8 +29,8 @@ from planish.base.config import load_config
 from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.base.random import seed_at
 from planish.base.types import Example, pack
+from planish.data.chat.templates import ChatTemplate
 from planish.data.rows import Message
-from planish.data.templates import ChatTemplate
 from planish.methods.served import ChatServer, ServedModel
 from planish.models.forward import CausalLM
 from planish.models.load import LoraConfig, save_model

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planish.base.errors import ConfigError
+from planish.data.chat.templates import Encoded
 from planish.data.examples import Examples
-from planish.data.plan import Plan
+from planish.data.mixture.plan import Plan
 from planish.data.rows import Origin
 from planish.data.settings import DataConfig
 from planish.data.sources import Source
-from planish.data.templates import Encoded
 from planish.train.feed import BatchConfig, MixtureFeed, plan_feed, spread
 
 

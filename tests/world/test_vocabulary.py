@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from planish.data.chat.templates import ChatTemplate
 from planish.data.formats import import_rows
 from planish.data.rows import Demonstration
-from planish.data.templates import ChatTemplate
 from planish.world.make import make_world
 from planish.world.vocabulary import LINE, SPECIAL, make_tokenizer, pieces
 from worlds import ci_config, ci_corpus, ci_world, read_records

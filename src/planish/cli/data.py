@@ -52,10 +52,10 @@ def add_data_commands(commands: Any) -> None:
 
 def _inspect(options: argparse.Namespace) -> None:
     from planish.base.config import load_config
+    from planish.data.inspect.run import FEW_LISTED, Looking
+    from planish.data.inspect.terminal import show
     from planish.data.rows import LEARNT
-    from planish.data.seeing.inspect import FEW_LISTED, Looking
     from planish.methods.look import InspectConfig, inspect
-    from planish.report.inspection import show
 
     recipe, files, settings = _sorted(options.settings)
     for setting in settings:
@@ -92,8 +92,8 @@ def _inspect(options: argparse.Namespace) -> None:
 
 def _convert(options: argparse.Namespace) -> None:
     from planish.base.config import load_config
-    from planish.data.cleaning.hygiene import HygieneConfig
-    from planish.data.seeing.convert import convert
+    from planish.data.cleaning.run import HygieneConfig
+    from planish.data.inspect.convert import convert
 
     rules = [text for text in options.settings if _is_setting(text)]
     files = [text for text in options.settings if text not in rules]

@@ -24,10 +24,10 @@ from transformers import PreTrainedTokenizerBase
 
 from planish.base.errors import DataError
 from planish.base.types import Choices, Example
-from planish.data.choices import ChoiceTable, lay_out
-from planish.data.origins import Origins
+from planish.data.chat.templates import ChatTemplate, Encoded, Rendered
+from planish.data.mixture.pairs import ChoiceTable, lay_out
+from planish.data.provenance import Origins
 from planish.data.rows import Comparison, Demonstration, Dropped, Learnt, Origin, Text
-from planish.data.templates import ChatTemplate, Encoded, Rendered
 
 TooLong = Literal["stop", "drop", "cut"]
 BATCH = 500  # rows tokenised at once

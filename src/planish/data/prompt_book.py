@@ -11,9 +11,9 @@ import numpy as np
 
 from planish.base.errors import ConfigError, DataError
 from planish.base.random import Permutation
+from planish.data.chat.templates import ChatTemplate
 from planish.data.prompts import stream_prompts
 from planish.data.rows import Dropped, Prompt
-from planish.data.templates import ChatTemplate
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Literal
 from pydantic import model_validator
 
 from planish.base.config import Config, Field
-from planish.data.cleaning.hygiene import HygieneConfig
+from planish.data.chat.templates import MaskName
+from planish.data.cleaning.run import HygieneConfig
 from planish.data.examples import TooLong
-from planish.data.templates import MaskName
 
 
 class SourceConfig(Config):

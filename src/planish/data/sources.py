@@ -19,13 +19,13 @@ from transformers import PreTrainedTokenizerBase
 from planish.base.errors import ConfigError, DataError
 from planish.base.progress import track
 from planish.base.random import Permutation
-from planish.data.cleaning.contents import apart_digest
-from planish.data.cleaning.hygiene import clean
+from planish.data.chat.templates import ChatTemplate
+from planish.data.cleaning.fingerprints import apart_digest
+from planish.data.cleaning.run import clean
 from planish.data.examples import Encodable, Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
 from planish.data.rows import LEARNT, Comparison, Demonstration, Dropped
 from planish.data.settings import DataConfig, SourceConfig
-from planish.data.templates import ChatTemplate
 
 UNUSED, TRAINING, HELD_OUT = 0, 1, 2
 

@@ -17,7 +17,7 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from planish.base.noise import generator
 from planish.base.types import Example, Packed
-from planish.data.packing import deal
+from planish.data.mixture.packing import deal
 from planish.data.rows import Question
 from planish.evaluate.answers import Endings, Path, RightAnswers
 from planish.maths.answers import Ahead, look_ahead

@@ -10,7 +10,7 @@ import torch
 from planish.base.distributed import rank, world_size
 from planish.base.metrics import Mean, Tallies
 from planish.data.examples import Examples
-from planish.data.packing import deal
+from planish.data.mixture.packing import deal
 from planish.models.forward import CausalLM
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from planish.base.distributed import all_sum_list, rank, world_size
 from planish.base.types import Example, Packed
 from planish.data.examples import Examples
-from planish.data.packing import deal
+from planish.data.mixture.packing import deal
 
 
 def sequence_values(

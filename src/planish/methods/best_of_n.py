@@ -18,9 +18,9 @@ from planish.base.config import Config, Field
 from planish.base.distributed import local_device
 from planish.base.files import new_file
 from planish.base.progress import track
+from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.prompts import import_prompts
 from planish.data.rows import Comparison, Message
-from planish.data.templates import ChatTemplate, ensure_template
 from planish.methods.score import RewardModel
 from planish.models.forward import CausalLM
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model, load_tokenizer

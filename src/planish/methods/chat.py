@@ -12,10 +12,10 @@ from planish.base.config import Field
 from planish.base.distributed import local_device
 from planish.base.errors import ModelError
 from planish.base.files import write_text
+from planish.data.chat.templates import ChatTemplate, ensure_template
+from planish.data.chat.tool_calls import as_dicts
 from planish.data.prompts import import_prompts
 from planish.data.rows import Message
-from planish.data.templates import ChatTemplate, ensure_template
-from planish.data.toolcalls import as_dicts
 from planish.models.forward import CausalLM
 from planish.models.load import (
     ModelConfig,

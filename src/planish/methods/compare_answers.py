@@ -18,10 +18,10 @@ from planish.base.files import write_text
 from planish.base.progress import track
 from planish.base.random import seed_at
 from planish.base.types import Example
+from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.rows import Prompt
 from planish.data.settings import DataConfig
 from planish.data.sources import prepare_sources
-from planish.data.templates import ChatTemplate, ensure_template
 from planish.evaluate.ranking_shapes import Estimate
 from planish.evaluate.sequences import sequence_values
 from planish.methods.best_of_n import kl_of_best

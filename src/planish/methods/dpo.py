@@ -24,7 +24,7 @@ from planish.base.distributed import is_main, with_other_ranks
 from planish.base.errors import ModelError
 from planish.base.metrics import Mean, Metrics
 from planish.base.types import Example, Packed, pack
-from planish.data.choices import pairs_of
+from planish.data.mixture.pairs import pairs_of
 from planish.maths.preference import PairLogprobs, implied_right, plain_right
 from planish.methods.preference_losses import Dpo, PreferenceLoss
 from planish.methods.ranked import Ranked, RankedConfig, RankedMethod

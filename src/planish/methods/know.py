@@ -22,8 +22,8 @@ from planish.base.files import write_text
 from planish.base.progress import track
 from planish.base.random import Permutation
 from planish.data.formats import import_rows
+from planish.data.inspect.convert import line
 from planish.data.rows import Question
-from planish.data.seeing.convert import line
 from planish.evaluate.knowledge import CATEGORIES, Knowledge, ProbeConfig, Share, probe, tabulate, values_of
 from planish.models.forward import CausalLM
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model, load_tokenizer

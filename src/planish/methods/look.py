@@ -7,12 +7,12 @@ from dataclasses import replace
 from pydantic import ConfigDict
 
 from planish.base.config import Config, Field
+from planish.data.chat.templates import ChatTemplate, ensure_template
+from planish.data.inspect.lengths import InTokens
+from planish.data.inspect.result import Inspection, SourceView
+from planish.data.inspect.run import Looking, inspect_source
 from planish.data.rows import Comparison, Row
-from planish.data.seeing.inspect import Looking, inspect_source
-from planish.data.seeing.inspection import Inspection, SourceView
-from planish.data.seeing.rulers import InTokens
 from planish.data.settings import DataConfig
-from planish.data.templates import ChatTemplate, ensure_template
 from planish.methods.pretrain import NewModel
 from planish.methods.sft import read_template
 from planish.models.load import ModelConfig, context_length, load_settings, load_tokenizer

@@ -29,7 +29,7 @@ from planish.base.files import write_json
 from planish.base.metrics import Mean, Metrics
 from planish.base.random import Permutation
 from planish.base.types import Example, Experience, Packed
-from planish.data.packing import deal
+from planish.data.mixture.packing import deal
 from planish.data.prompt_book import read_prompts
 from planish.data.rows import LEARNT
 from planish.data.sources import prepare_sources

@@ -21,11 +21,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from planish.base.config import Config, Field
 from planish.base.distributed import barrier, is_main, with_other_ranks
+from planish.data.chat.templates import ChatTemplate, ensure_template
+from planish.data.chat.tokenizer import save_tokenizer, train_tokenizer
 from planish.data.rows import LEARNT, Text
 from planish.data.settings import DataConfig
 from planish.data.sources import SourceRows
-from planish.data.templates import ChatTemplate, ensure_template
-from planish.data.tokenizer import save_tokenizer, train_tokenizer
 from planish.methods.running import Learner, run_method
 from planish.methods.sampled import SampledConfig
 from planish.methods.sft import bring_policy, read_template

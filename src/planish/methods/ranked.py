@@ -12,7 +12,7 @@ from planish.base.config import Field
 from planish.base.distributed import is_main
 from planish.base.errors import ConfigError
 from planish.base.types import Packed
-from planish.data.cleaning.contents import normalised, said
+from planish.data.cleaning.fingerprints import normalised, said
 from planish.data.examples import Encodable, Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
 from planish.data.rows import Comparison, Dropped

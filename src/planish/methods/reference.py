@@ -21,8 +21,8 @@ from planish.base.distributed import barrier, is_main
 from planish.base.files import new_file
 from planish.base.progress import track
 from planish.base.types import Packed
-from planish.data.choices import sequence_sums
 from planish.data.examples import Examples
+from planish.data.mixture.pairs import sequence_sums
 from planish.evaluate.sequences import sequence_values
 from planish.models.forward import CausalLM
 

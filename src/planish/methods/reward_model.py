@@ -27,11 +27,11 @@ from planish.base.errors import ConfigError, DataError
 from planish.base.metrics import Mean, Metrics
 from planish.base.random import Permutation
 from planish.base.types import Example, Packed
-from planish.data.choices import pairs_of
+from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.examples import Examples, encode_rows
 from planish.data.formats import stream_rows
+from planish.data.mixture.pairs import pairs_of
 from planish.data.rows import Demonstration, Dropped
-from planish.data.templates import ChatTemplate, ensure_template
 from planish.evaluate.scores import centre
 from planish.maths.preference import bradley_terry, centering
 from planish.methods.ranked import Ranked, RankedConfig, RankedMethod

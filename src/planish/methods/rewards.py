@@ -24,8 +24,8 @@ from planish.base.config import Config, Field
 from planish.base.distributed import all_sum_list, is_main
 from planish.base.errors import ConfigError, DataError, RunError
 from planish.base.types import Choices, Example
+from planish.data.chat.templates import ChatTemplate
 from planish.data.rows import Demonstration, Message, Prompt
-from planish.data.templates import ChatTemplate
 from planish.evaluate.sequences import sequence_values
 from planish.methods.compare_judges import spoken
 from planish.methods.score import RewardModel

@@ -19,12 +19,12 @@ from planish.base.config import Config, Field
 from planish.base.distributed import all_sum, barrier, is_main, local_device, world_size
 from planish.base.errors import ConfigError
 from planish.base.files import write_json
+from planish.data.chat.templates import ChatTemplate
 from planish.data.examples import Encodable
-from planish.data.plan import Plan
+from planish.data.mixture.plan import Plan
 from planish.data.rows import LEARNT
 from planish.data.settings import DataConfig
 from planish.data.sources import Source, prepare_sources
-from planish.data.templates import ChatTemplate
 from planish.models.forward import PackedModel
 from planish.models.load import SavedDtypeName, context_length, save_model
 from planish.models.lora import merge, save_adapter

@@ -19,12 +19,12 @@ from planish.base.errors import DataError
 from planish.base.files import new_file
 from planish.base.progress import track
 from planish.base.types import Example
-from planish.data.choices import lay_out
+from planish.data.chat.templates import ChatTemplate, ensure_template
+from planish.data.chat.tool_calls import as_dicts
 from planish.data.examples import conversations
 from planish.data.formats import stream_rows
+from planish.data.mixture.pairs import lay_out
 from planish.data.rows import Comparison, Demonstration, Dropped
-from planish.data.templates import ChatTemplate, ensure_template
-from planish.data.toolcalls import as_dicts
 from planish.evaluate.scores import check_scores
 from planish.evaluate.sequences import sequence_values
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length, load_tokenizer

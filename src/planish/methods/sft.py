@@ -15,8 +15,8 @@ import torch
 from planish.base.config import Field
 from planish.base.distributed import with_other_ranks
 from planish.base.errors import ConfigError
+from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.settings import DataConfig
-from planish.data.templates import ChatTemplate, ensure_template
 from planish.maths.reductions import Reduction
 from planish.methods.running import Learner, run_method
 from planish.methods.sampled import SampledConfig

@@ -10,13 +10,13 @@ from transformers import PreTrainedTokenizerBase
 
 from planish.base.config import load_config
 from planish.base.errors import ConfigError
+from planish.data.chat.templates import ChatTemplate, ensure_template
+from planish.data.chat.tokenizer import train_tokenizer
 from planish.data.examples import Encodable
 from planish.data.formats.registry import open_files
 from planish.data.rows import LEARNT, Comparison
 from planish.data.settings import DataConfig
 from planish.data.sources import prepare_sources
-from planish.data.templates import ChatTemplate, ensure_template
-from planish.data.tokenizer import train_tokenizer
 from planish.methods.dpo import DpoConfig, PreferenceLearning
 from planish.methods.pretrain import NewModel, PretrainConfig, Pretraining, documents
 from planish.methods.reward_model import RewardConfig, RewardModelling

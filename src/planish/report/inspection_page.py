@@ -13,8 +13,8 @@ from plotly.offline import get_plotlyjs
 
 from planish import __version__
 from planish.base.files import write_text
-from planish.data.seeing.inspection import Inspection, KindView, Lengths, Listing, Part, Piece, SourceView
-from planish.report.inspection import (
+from planish.data.inspect.result import Inspection, KindView, Lengths, Listing, Part, Piece, SourceView
+from planish.data.inspect.terminal import (
     FATES,
     MEASURES,
     counted,

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from planish.report.inspection import terminal, visible
+from planish.data.inspect.terminal import terminal, visible
 from planish.report.sentences import count_text
 
 MIXTURE_COLUMNS = ("asked", "examples", "share", "tokens", "share of tokens", "passes", "passes so far")

@@ -13,9 +13,9 @@ from planish.base.distributed import rank, world_size
 from planish.base.errors import ConfigError
 from planish.base.types import Example, Packed
 from planish.data.examples import Examples
-from planish.data.mixture import Mixture
-from planish.data.packing import deal
-from planish.data.plan import AskedStage, Plan, ask, plan_mixture
+from planish.data.mixture.order import Mixture
+from planish.data.mixture.packing import deal
+from planish.data.mixture.plan import AskedStage, Plan, ask, plan_mixture
 from planish.data.settings import DataConfig
 from planish.data.sources import Source
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from planish.base.errors import DataError
-from planish.data.cleaning.contents import (
+from planish.data.cleaning.fingerprints import (
     Cleanable,
     asked,
     hash64,

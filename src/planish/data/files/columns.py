@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from planish.base.errors import DataError
-from planish.data.files.text_files import MAX_CHARACTERS, first_repeated, too_long
+from planish.data.files.text import MAX_CHARACTERS, first_repeated, too_long
 
 BATCH = 500  # rows made into objects at once
 PAGE = 1 << 20  # bytes of one column read at once

@@ -15,7 +15,7 @@ from math import isfinite
 from typing import Any, cast
 
 from planish.base.errors import DataError
-from planish.data.files.text_files import MAX_CHARACTERS, first_repeated, read_lines, too_long
+from planish.data.files.text import MAX_CHARACTERS, first_repeated, read_lines, too_long
 
 WHITE_SPACE = re.compile(r"[ \t\n\r]*")
 

@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 
 from planish.base.errors import DataError
-from planish.data.files.text_files import check_ratio
+from planish.data.files.text import check_ratio
 
 SPEC = re.compile(r"pypi:(?P<name>[A-Za-z0-9][\w.-]*)(==(?P<version>[A-Za-z0-9][\w.+!-]*))?/(?P<inside>.+)")
 

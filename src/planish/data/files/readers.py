@@ -19,7 +19,7 @@ from planish.base.errors import DataError
 from planish.data.files.columns import read_columns
 from planish.data.files.json_stream import Broken, json_lines, json_values, stop
 from planish.data.files.packages import package_file
-from planish.data.files.text_files import (
+from planish.data.files.text import (
     MAX_CHARACTERS,
     UNPACKERS,
     check_regular,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planish.data.cleaning.contents import FACTOR, hash64
+from planish.data.cleaning.fingerprints import FACTOR, hash64
 
 FOUND = 0.99  # least chance of a pair exactly at the threshold to be proposed
 MOST_HASHES = 128

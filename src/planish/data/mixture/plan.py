@@ -14,7 +14,7 @@ import numpy as np
 
 from planish.base.errors import ConfigError
 from planish.data.examples import Examples
-from planish.data.mixture import Mixture, Order, Stage, normalised_weights, share_out
+from planish.data.mixture.order import Mixture, Order, Stage, normalised_weights, share_out
 from planish.data.settings import DataConfig, StageConfig
 
 ROUNDS = 20  # corrections of the counts; they settle after three or four

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from planish.data.seeing.inspection import (
+from planish.data.inspect.result import (
     Inspection,
     Judgements,
     KindView,

@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import new_file
 from planish.base.progress import track
-from planish.data.cleaning.hygiene import Cleaning, HygieneConfig, RowSource, clean
+from planish.data.cleaning.run import Cleaning, HygieneConfig, RowSource, clean
 from planish.data.formats.registry import KINDS, open_files, stream_rows
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Prompt, Question, Row, Text
 

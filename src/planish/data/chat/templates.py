@@ -21,8 +21,8 @@ from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from planish.base.errors import DataError, ModelError
+from planish.data.chat.tool_calls import Tools, as_dicts, as_schemas, in_words, missing
 from planish.data.rows import Demonstration, Message, Origin, ToolCall
-from planish.data.toolcalls import Tools, as_dicts, as_schemas, in_words, missing
 
 MaskName = Literal["assistant", "last_turn", "all"]
 Span = tuple[int, int]
@@ -80,7 +80,7 @@ class ChatTemplate:
     >>> encoded = template.encode([Demonstration(messages, origin)])[0]
 
     Where `writes_tools` is False, the template has no words of its own for functions and their calls, and those of
-    `planish.data.toolcalls` are put into the conversation.
+    `planish.data.chat.tool_calls` are put into the conversation.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, mask: MaskName = "assistant") -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from planish.base.types import Choices, Packed
-from planish.data.templates import Encoded
+from planish.data.chat.templates import Encoded
 
 
 class ChoiceTable:

@@ -18,8 +18,8 @@ from planish.base.progress import Progress
 from planish.base.random import numpy_generator
 from planish.data.files.readers import Record
 from planish.data.formats.registry import KINDS, Format, Importer, imported, importer_of, open_files
-from planish.data.rows import Comparison, Dropped, Judged, Origin, Row, Text
-from planish.data.seeing.inspection import (
+from planish.data.inspect.lengths import InCharacters, Measured, Ruler, conversations
+from planish.data.inspect.result import (
     Judgements,
     KindView,
     Listed,
@@ -29,7 +29,7 @@ from planish.data.seeing.inspection import (
     distribution,
     tally,
 )
-from planish.data.seeing.rulers import InCharacters, Measured, Ruler, conversations
+from planish.data.rows import Comparison, Dropped, Judged, Origin, Row, Text
 
 BATCH = 200  # rows measured at once
 FEW_LISTED = 200  # rows of each listing that are kept, unless all are asked for

@@ -15,11 +15,11 @@ from typing import Protocol
 from pydantic import model_validator
 
 from planish.base.config import Config, Field
-from planish.data.cleaning.contents import Cleanable
+from planish.data.cleaning.filters import ExactCopy, Language, Leak, Length, NearCopy, Rule, SimilarPrompt
+from planish.data.cleaning.fingerprints import Cleanable
 from planish.data.cleaning.languages import Languages
 from planish.data.cleaning.leaks import Evaluation, evaluation_rows
-from planish.data.cleaning.rules import ExactCopy, Language, Leak, Length, NearCopy, Rule, SimilarPrompt
-from planish.data.origins import Origins
+from planish.data.provenance import Origins
 from planish.data.rows import Origin
 
 

@@ -7,10 +7,18 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from planish.data.cleaning.contents import Cleanable, copy_digest, learnt_lengths, prompt, shingles, texts, word_hashes
+from planish.data.cleaning.fingerprints import (
+    Cleanable,
+    copy_digest,
+    learnt_lengths,
+    prompt,
+    shingles,
+    texts,
+    word_hashes,
+)
 from planish.data.cleaning.languages import Languages
-from planish.data.cleaning.similar import NearCopies, SimilarPrompts, shared_groups
-from planish.data.origins import Origins
+from planish.data.cleaning.near_duplicates import NearCopies, SimilarPrompts, shared_groups
+from planish.data.provenance import Origins
 from planish.data.rows import Origin
 
 

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from planish.data.chat.templates import ChatTemplate, Encoded
 from planish.data.examples import TooLong, encode_texts
+from planish.data.inspect.result import Fate, Part, Piece, Unit
 from planish.data.rows import Comparison, Demonstration, Judged, Message, Prompt, Question, Row, Text
-from planish.data.seeing.inspection import Fate, Part, Piece, Unit
-from planish.data.templates import ChatTemplate, Encoded
 
 
 @dataclass(frozen=True, slots=True)
