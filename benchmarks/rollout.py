@@ -105,7 +105,7 @@ def planish_process(port: Connection, task: Task) -> None:
 
 def parts_of(draw: Callable[[], Any]) -> dict[str, float]:
     """Processor seconds of one round's parts, in a run of its own: a clock around each of them costs a little."""
-    from planish.maths.head import Head
+    from planish.maths.log_probs import Head
     from planish.models.decoding import Cache, Reading
     from planish.rollout import decode
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from planish.maths.head import CHUNK, Head, token_logprobs, weighted_nll
+from planish.maths.log_probs import CHUNK, Head, token_logprobs, weighted_nll
 
 D, V = 6, 11
 # An empty row, one position, a chunk less one, a chunk, one more, and two chunks and a bit.
@@ -87,7 +87,7 @@ def test_weighted_nll_equals_the_dense_one(length: int, bias: bool, scale: float
 
 @pytest.fixture
 def chunks_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("planish.maths.head.CHUNK", 2)
+    monkeypatch.setattr("planish.maths.log_probs.CHUNK", 2)
 
 
 @pytest.mark.usefixtures("chunks_of_two")

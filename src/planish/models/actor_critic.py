@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from planish.base.types import Packed
-from planish.maths.head import token_logprobs
+from planish.maths.log_probs import token_logprobs
 from planish.models.forward import CausalLM, head_of
 from planish.models.scoring import Values, values_apart, values_together
 

@@ -1,6 +1,6 @@
 """The forward pass of training: log-probabilities of the learnt tokens of a packed row.
 
-The trunk runs once over the row, packed; the head only where a token is learnt (maths/head.py). A model whose layers
+The trunk runs once over the row, packed; the head only where a token is learnt (maths/log_probs.py). A model whose layers
 cannot be packed (recurrent mixers, ALiBi) runs each sequence by itself instead, through its own forward, to the same
 numbers. Which of the two is decided once, by trial, when the model is loaded.
 """
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from planish.base.types import Choices, Example, Packed, pack, unshared
-from planish.maths.head import Head, token_logprobs, weighted_nll
+from planish.maths.log_probs import Head, token_logprobs, weighted_nll
 from planish.models.attention import NAME, Plan, attention_in_use, packed_as
 from planish.models.narrowing import narrow, read_at
 
