@@ -40,7 +40,7 @@ def planish_process(port: Connection, task: Task) -> None:
     from planish.methods.preference_losses import Dpo
     from planish.methods.reference import attach_reference, digest_weights
     from planish.methods.running import tokens_of_pass
-    from planish.models.forward import CausalLM
+    from planish.models.packed import CausalLM
 
     cpu, policy, path = torch.device("cpu"), CausalLM(causal_lm(task)), task.folder / "reference.safetensors"
     began, cpu_began = time.perf_counter(), time.process_time()

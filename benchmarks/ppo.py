@@ -111,7 +111,7 @@ def save_models(shape: str, template: Any, length: float, folder: Path) -> tuple
     from planish.base.types import Example
     from planish.evaluate.scores import centre
     from planish.models.load import ModelConfig, save_model
-    from planish.models.scoring import Scorer, load_scorer, set_padding
+    from planish.models.reward_head import Scorer, load_scorer, set_padding
 
     policy, reward = folder / "policy", folder / "reward"
     save_model(ending_model(shape, template.stop_token_id, length), template.tokenizer, policy)
@@ -148,9 +148,9 @@ def planish_process(port: Connection, task: Task) -> None:
     from planish.methods.running import Running, tokens_of_pass
     from planish.models.load import quiet
     from planish.train.loop import Part, train
+    from planish.train.optimizer import Trainer
     from planish.train.record import Record, read_lines
     from planish.train.run_folder import RunFolder
-    from planish.train.trainer import Trainer
 
     use_threads(task.threads)
     quiet()
@@ -228,7 +228,7 @@ def in_trls_places(feed: Any) -> list[list[float]]:
     from planish.evaluate.sequences import sequence_values
     from planish.maths.policy_gradient import gae
     from planish.methods.rewards import laid_out
-    from planish.models.scoring import Scorer
+    from planish.models.reward_head import Scorer
 
     config, tools = feed.config, feed.tools
     rollouts = tools.sample(tools.prompts.of(0, config.batch.prompts), config.batch.completions, config, ())

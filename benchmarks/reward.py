@@ -29,7 +29,7 @@ def planish_process(port: Connection, task: Task) -> None:
     import torch
 
     from planish.methods.reward_model import PairwiseChoice, RewardConfig
-    from planish.models.scoring import Scorer
+    from planish.models.reward_head import Scorer
 
     scorer = Scorer(classifier(task))
     nowhere = {"path": "none"}  # rows and model are at hand

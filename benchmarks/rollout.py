@@ -85,7 +85,7 @@ def in_turns(
 
 
 def planish_process(port: Connection, task: Task) -> None:
-    from planish.models.forward import CausalLM
+    from planish.models.packed import CausalLM
     from planish.rollout.decode import Choosing, Request, why_not_decodable
     from planish.rollout.sampler import OwnSampler
 

@@ -31,7 +31,7 @@ def planish_process(port: Connection, task: Task) -> None:
     import torch
 
     from planish.methods.supervised import Likelihood
-    from planish.models.forward import CausalLM
+    from planish.models.packed import CausalLM
 
     policy = CausalLM(causal_lm(task))
     run_planish(port, task, policy, Likelihood(policy, "token_mean", torch.device("cpu")))

@@ -73,9 +73,9 @@ def run_planish(port: Connection, task: Task, policy: Any, objective: Any) -> No
     """All rounds of planish's loop; `policy` is a PackedModel."""
     from planish.methods.running import tokens_of_pass
     from planish.train.loop import Part, train
+    from planish.train.optimizer import OptimConfig, Trainer
     from planish.train.record import Record, read_lines
     from planish.train.run_folder import RunFolder
-    from planish.train.trainer import OptimConfig, Trainer
 
     feed, folder = task.feed(), RunFolder(task.folder)
     feed.micro_tokens = tokens_of_pass(policy, task.batch.micro_tokens, policy.model.device)
@@ -101,7 +101,7 @@ def run_trl(
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
 
-    from planish.train.trainer import OptimConfig
+    from planish.train.optimizer import OptimConfig
 
     warnings.simplefilter("ignore", FutureWarning)
     datasets.disable_progress_bars()

@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerBase
 
 from planish.data.rows import Message, Origin, Question
 from planish.evaluate.knowledge import Knowledge, ProbeConfig, probe
-from planish.models.forward import CausalLM
 from planish.models.load import ModelConfig, load_model, load_tokenizer
+from planish.models.packed import CausalLM
 from planish.models.shipped import FOLDER
 from planish.world.facts import SMALL
 from planish.world.gold import World

@@ -36,7 +36,7 @@ from planish.evaluate.knowledge import (
     wilson,
 )
 from planish.methods.know import KnowConfig, know
-from planish.models.forward import CausalLM
+from planish.models.packed import CausalLM
 
 TOKENIZER = tiny_tokenizer(eos="<end>", merges=(*MERGES, (")", "\n")))
 SYLLABLES = "ba de fi go hu ka le mi no pu ra se ti vo zu".split()  # noqa: SIM905

@@ -28,8 +28,8 @@ from planish.methods.dpo import DpoConfig, Preference, dpo
 from planish.methods.preference_losses import Dpo, PreferenceLoss
 from planish.methods.reference import completion_logprobs
 from planish.methods.sft import SftConfig, sft
-from planish.models.forward import CausalLM
 from planish.models.load import load_tokenizer
+from planish.models.packed import CausalLM
 from planish.train.record import read_lines
 from preferred import ruled, settings_of, write
 

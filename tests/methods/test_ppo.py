@@ -31,10 +31,10 @@ from planish.methods.sft import SftConfig, sft
 from planish.methods.supervised import Likelihood
 from planish.models.actor_critic import ActorCritic, ValuedLM
 from planish.models.load import ModelConfig, build_model, load_tokenizer, save_model
-from planish.models.scoring import Scorer, Values, load_scorer
+from planish.models.reward_head import Scorer, Values, load_scorer
 from planish.rollout.decode import Drawn
+from planish.train.optimizer import OptimConfig, Trainer
 from planish.train.record import read_lines
-from planish.train.trainer import OptimConfig, Trainer
 from toy_rewards import ARMS
 
 CPU = torch.device("cpu")

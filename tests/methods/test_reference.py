@@ -17,7 +17,7 @@ from planish.data.chat.templates import Encoded
 from planish.data.examples import Examples
 from planish.data.rows import Origin
 from planish.methods.reference import attach_reference, digest_weights
-from planish.models.forward import CausalLM
+from planish.models.packed import CausalLM
 
 CPU = torch.device("cpu")
 HERE = Origin("rows", 1)

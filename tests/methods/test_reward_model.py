@@ -33,7 +33,7 @@ from planish.base.types import Example, pack, unshared
 from planish.evaluate.scores import check_scores
 from planish.methods.reward_model import PairwiseChoice, RewardConfig, reward_model, whole
 from planish.models.load import ModelConfig, load_tokenizer, save_model
-from planish.models.scoring import Scorer, load_scorer
+from planish.models.reward_head import Scorer, load_scorer
 from planish.train.record import read_lines
 from preferred import Rows, chats, ruled, scores_of, settings_of, write
 

@@ -21,8 +21,8 @@ from planish.data.chat.templates import ChatTemplate
 from planish.data.rows import Message
 from planish.methods.sft import SftConfig, sft
 from planish.methods.supervised import Likelihood
-from planish.models.forward import CausalLM
 from planish.models.load import ModelConfig, load_model, load_tokenizer
+from planish.models.packed import CausalLM
 from planish.rollout.sample import SamplingConfig, sample
 from planish.train.record import read_lines
 

@@ -11,9 +11,9 @@ from torch import nn
 
 from helpers import tiny_model
 from planish.models.load import ModelConfig, load_model
-from planish.models.scoring import load_scorer
+from planish.models.reward_head import load_scorer
 from planish.train.checkpoint import CheckpointConfig, Checkpoints
-from planish.train.trainer import OptimConfig, Trainer
+from planish.train.optimizer import OptimConfig, Trainer
 
 CPU = torch.device("cpu")
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from helpers import example, tiny_model
 from planish.base.types import Choices, Example, Packed, pack
 from planish.models import attention
-from planish.models.forward import CausalLM
-from planish.models.narrowing import layers_of
+from planish.models.last_layer import layers_of
+from planish.models.packed import CausalLM
 
 ROW = pack([example([5, 6, 7, 8, 9], [2, 4]), example([3, 4, 5], [2])])
 

@@ -27,9 +27,9 @@ from planish.data.mixture.packing import deal
 from planish.maths.reductions import Reduction
 from planish.methods.supervised import Likelihood
 from planish.models.attention import Plan, attention
-from planish.models.forward import CausalLM
 from planish.models.load import LoraConfig, ModelConfig, load_model
 from planish.models.lora import add_lora
+from planish.models.packed import CausalLM
 
 CPU = torch.device("cpu")
 # Longer than every window, shorter, without any learnt token, and long again.

@@ -28,7 +28,7 @@ from planish.data.chat.templates import CHATML, ChatTemplate
 from planish.evaluate.sequences import sequence_values
 from planish.models.load import LoraConfig, ModelConfig, save_model
 from planish.models.lora import add_lora, merge
-from planish.models.scoring import HEAD, Scorer, load_scorer, set_padding
+from planish.models.reward_head import HEAD, Scorer, load_scorer, set_padding
 
 CPU = torch.device("cpu")
 PAD = 2  # of the tiny models; no example has it

@@ -12,7 +12,7 @@ import torch
 
 from helpers import KINDS, UNPACKABLE, tiny_model
 from planish.base.types import Example, pack
-from planish.models.forward import CausalLM
+from planish.models.packed import CausalLM
 from planish.rollout.decode import Choosing, Drawn, Request, decode, why_not_decodable
 from planish.rollout.sample import generating
 

@@ -32,9 +32,9 @@ from planish.base.types import Example, pack
 from planish.data.chat.templates import ChatTemplate
 from planish.data.rows import Message
 from planish.methods.served import ChatServer, ServedModel
-from planish.models.forward import CausalLM
 from planish.models.load import LoraConfig, save_model
 from planish.models.lora import add_lora, merge
+from planish.models.packed import CausalLM
 from planish.rollout.decode import Choosing, Drawn, Request, decode
 from planish.rollout.sampler import OwnSampler, Sampler
 from planish.rollout.server import ServedSampler, ServerConfig, save_untied

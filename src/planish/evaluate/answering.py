@@ -22,7 +22,7 @@ from planish.data.rows import Question
 from planish.evaluate.answers import Endings, Path, RightAnswers
 from planish.maths.answer_log_probs import Ahead, look_ahead
 from planish.maths.log_probs import CHUNK
-from planish.models.forward import CausalLM, head_of, trunk
+from planish.models.packed import CausalLM, head_of, trunk
 from planish.rollout.sample import generating
 
 

@@ -22,8 +22,8 @@ from planish.data.rows import Question
 from planish.evaluate.answering import Asked, Generating, chances, generate_answers
 from planish.evaluate.answers import Endings, right_answers
 from planish.evaluate.fewshot import FewShot, FewShotConfig, question_text
-from planish.models.forward import CausalLM
 from planish.models.load import context_length
+from planish.models.packed import CausalLM
 
 Category = Literal["HighlyKnown", "MaybeKnown", "WeaklyKnown", "Unknown"]
 CATEGORIES: tuple[Category, ...] = get_args(Category)

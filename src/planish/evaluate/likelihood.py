@@ -11,7 +11,7 @@ from planish.base.distributed import rank, world_size
 from planish.base.metrics import Mean, Tallies
 from planish.data.examples import Examples
 from planish.data.mixture.packing import deal
-from planish.models.forward import CausalLM
+from planish.models.packed import CausalLM
 
 
 @torch.no_grad()

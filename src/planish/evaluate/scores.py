@@ -11,7 +11,7 @@ import torch
 from planish.base.errors import ModelError
 from planish.base.types import Example, pack
 from planish.evaluate.sequences import sequence_values
-from planish.models.scoring import Scorer
+from planish.models.reward_head import Scorer
 
 KEPT = 8  # demonstrations whose tokens and scores stay with the model
 COARSE = (torch.bfloat16, torch.float16)

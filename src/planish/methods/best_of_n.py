@@ -22,8 +22,8 @@ from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.prompts import import_prompts
 from planish.data.rows import Comparison, Message
 from planish.methods.score import RewardModel
-from planish.models.forward import CausalLM
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model, load_tokenizer
+from planish.models.packed import CausalLM
 from planish.rollout.sample import SamplingConfig, sample
 
 PROMPTS = 64  # sampled and scored at once

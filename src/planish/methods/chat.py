@@ -16,7 +16,6 @@ from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.chat.tool_calls import as_dicts
 from planish.data.prompts import import_prompts
 from planish.data.rows import Message
-from planish.models.forward import CausalLM
 from planish.models.load import (
     ModelConfig,
     check_vocabulary,
@@ -25,6 +24,7 @@ from planish.models.load import (
     load_model,
     load_tokenizer,
 )
+from planish.models.packed import CausalLM
 from planish.rollout.sample import SamplingConfig, sample, stream
 
 

@@ -30,7 +30,6 @@ from planish.methods.compare_settings import BestOf, CompareConfig
 from planish.methods.reference import completion_logprobs, digest_weights
 from planish.methods.running import longest
 from planish.methods.score import RewardModel
-from planish.models.forward import CausalLM
 from planish.models.load import (
     ModelConfig,
     check_vocabulary,
@@ -39,6 +38,7 @@ from planish.models.load import (
     load_model,
     load_tokenizer,
 )
+from planish.models.packed import CausalLM
 from planish.rollout.sample import Completion, SamplingConfig, sample
 
 PROMPTS = 64  # sampled at once

@@ -32,14 +32,14 @@ from planish.methods.reference import attach_reference, completion_logprobs, dig
 from planish.methods.running import Learner, Running, run_method
 from planish.methods.sampled import SampledConfig, Sampling, held_out_prompts
 from planish.methods.sft import bring_policy
-from planish.models.forward import CausalLM
 from planish.models.load import ModelConfig, load_model, load_tokenizer
+from planish.models.packed import CausalLM
 from planish.models.sharding import gathered
 from planish.rollout.sample import SamplingConfig, sample
 from planish.train.loop import Objective, Visit
+from planish.train.optimizer import OptimConfig
 from planish.train.record import Record
 from planish.train.run_folder import RunFolder
-from planish.train.trainer import OptimConfig
 
 
 class DpoConfig(RankedConfig, SampledConfig):

@@ -25,8 +25,8 @@ from planish.data.formats import import_rows
 from planish.data.inspect.convert import line
 from planish.data.rows import Question
 from planish.evaluate.knowledge import CATEGORIES, Knowledge, ProbeConfig, Share, probe, tabulate, values_of
-from planish.models.forward import CausalLM
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model, load_tokenizer
+from planish.models.packed import CausalLM
 
 FEW = 5  # rows left out that are named
 WIDE = 160  # characters of a table that goes into a file or a pipe

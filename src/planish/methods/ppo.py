@@ -57,9 +57,9 @@ from planish.models.load import context_length
 from planish.rollout.sample import Completion
 from planish.train.feed import BatchConfig, MixtureFeed, plan_feed
 from planish.train.loop import Part, Visit
+from planish.train.optimizer import Trainer
 from planish.train.record import Record
 from planish.train.run_folder import RunFolder, open_run
-from planish.train.trainer import Trainer
 
 REDUCTIONS: dict[str, Reduction] = {"gae": "token_mean", "rloo": "seq_sum", "grpo": "seq_mean"}  # of each one's paper
 AVERAGE = "average."

@@ -16,7 +16,7 @@ from planish.methods.running import CommonConfig
 from planish.models.load import LoraConfig, ModelConfig
 from planish.rollout.server import ServerConfig
 from planish.train.checkpoint import CheckpointConfig
-from planish.train.trainer import OptimConfig
+from planish.train.optimizer import OptimConfig
 
 
 class PolicySampling(Config):

@@ -23,10 +23,10 @@ from planish.methods.ppo_settings import PpoConfig
 from planish.methods.rewards import ModelReward, ModelSource, Reward, Rollouts, open_rewards
 from planish.methods.running import Learner, Running, say_why_not_packed
 from planish.models.actor_critic import ActorCritic, ValuedLM
-from planish.models.forward import CausalLM
 from planish.models.load import compute_dtype, context_length, load_model, load_tokenizer
 from planish.models.lora import add_lora
-from planish.models.scoring import HEAD, Values, load_scorer
+from planish.models.packed import CausalLM
+from planish.models.reward_head import HEAD, Values, load_scorer
 from planish.models.sharding import gathered, shard
 from planish.rollout.decode import Choosing, Drawn, Request
 from planish.rollout.sample import completion_of

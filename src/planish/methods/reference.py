@@ -24,7 +24,7 @@ from planish.base.types import Packed
 from planish.data.examples import Examples
 from planish.data.mixture.pairs import sequence_sums
 from planish.evaluate.sequences import sequence_values
-from planish.models.forward import CausalLM
+from planish.models.packed import CausalLM
 
 
 def attach_reference(

@@ -39,11 +39,11 @@ from planish.methods.running import Learner, Running, longest, run_method
 from planish.methods.sft import read_template
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length, load_tokenizer
 from planish.models.lora import add_lora
-from planish.models.scoring import HEAD, Scorer, load_scorer, set_padding
+from planish.models.reward_head import HEAD, Scorer, load_scorer, set_padding
 from planish.train.loop import Objective, Visit
+from planish.train.optimizer import OptimConfig
 from planish.train.record import Record
 from planish.train.run_folder import RunFolder
-from planish.train.trainer import OptimConfig
 
 
 class RewardConfig(RankedConfig):

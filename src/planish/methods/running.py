@@ -25,18 +25,18 @@ from planish.data.mixture.plan import Plan
 from planish.data.rows import LEARNT
 from planish.data.settings import DataConfig
 from planish.data.sources import Source, prepare_sources
-from planish.models.forward import PackedModel
 from planish.models.load import SavedDtypeName, context_length, save_model
 from planish.models.lora import merge, save_adapter
-from planish.models.room import tokens_at_once
+from planish.models.micro_batch import tokens_at_once
+from planish.models.packed import PackedModel
 from planish.models.sharding import shard, whole_weights
 from planish.train.checkpoint import CheckpointConfig, Checkpoints
 from planish.train.feed import BatchConfig, MixtureFeed, plan_feed
 from planish.train.loop import Every, Objective, Part, Visit, train
+from planish.train.optimizer import OptimConfig, Trainer
 from planish.train.record import Record, read_lines
 from planish.train.run_folder import RunFolder, open_run
 from planish.train.trackers import Tracker, TrackerName, make_tracker
-from planish.train.trainer import OptimConfig, Trainer
 
 FREE = ("device", "tracker", "checkpoint", "out")  # settings that may change when a run is taken up again
 

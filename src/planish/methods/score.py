@@ -28,8 +28,8 @@ from planish.data.rows import Comparison, Demonstration, Dropped
 from planish.evaluate.scores import check_scores
 from planish.evaluate.sequences import sequence_values
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length, load_tokenizer
-from planish.models.room import tokens_at_once
-from planish.models.scoring import Scorer, load_scorer
+from planish.models.micro_batch import tokens_at_once
+from planish.models.reward_head import Scorer, load_scorer
 
 ROWS = 256  # read, tokenised and scored at once
 Scorable = Demonstration | Comparison

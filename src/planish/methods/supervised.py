@@ -14,7 +14,7 @@ from planish.evaluate.likelihood import held_out_losses
 from planish.maths.reductions import Reduction, token_weights, total_weight
 from planish.methods.running import Learner, Method, Running
 from planish.methods.sampled import SampledConfig, Sampling
-from planish.models.forward import CausalLM
+from planish.models.packed import CausalLM
 from planish.train.loop import Objective, Visit
 from planish.train.record import Record
 

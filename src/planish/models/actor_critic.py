@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from planish.base.types import Packed
 from planish.maths.log_probs import token_logprobs
-from planish.models.forward import CausalLM, head_of
-from planish.models.scoring import Values, values_apart, values_together
+from planish.models.packed import CausalLM, head_of
+from planish.models.reward_head import Values, values_apart, values_together
 
 
 class ValuedLM(CausalLM):

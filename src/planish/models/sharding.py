@@ -13,8 +13,8 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from planish.base.distributed import world_size
 from planish.base.types import pack
-from planish.models.forward import PackedModel
-from planish.models.narrowing import layers_of
+from planish.models.last_layer import layers_of
+from planish.models.packed import PackedModel
 
 M = TypeVar("M", bound=PackedModel)
 

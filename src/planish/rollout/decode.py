@@ -21,7 +21,7 @@ from planish.base.random import numpy_generator
 from planish.base.types import Example, pack
 from planish.models.attention import Plan, packed_as
 from planish.models.decoding import Cache, Layer, Reading
-from planish.models.forward import CausalLM, head_of
+from planish.models.packed import CausalLM, head_of
 
 READ_AT_ONCE = 2048  # tokens of prompts
 ROWS = 64  # completions that grow side by side: a CPU reaches half of its rate with 8

@@ -17,7 +17,7 @@ from transformers.generation.streamers import BaseStreamer
 from planish.base.config import Config, Field
 from planish.base.random import seed_at
 from planish.models.attention import NAME, attention_in_use
-from planish.models.forward import CausalLM
+from planish.models.packed import CausalLM
 from planish.rollout.decode import Choosing, Request, decode, why_not_decodable
 
 

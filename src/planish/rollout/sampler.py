@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from planish.base.random import seed_at
-from planish.models.forward import CausalLM
+from planish.models.packed import CausalLM
 from planish.rollout.decode import Choosing, Drawn, Request, decode, why_not_decodable
 from planish.rollout.sample import generating
 

@@ -33,7 +33,7 @@ from planish.base.config import Config, Field
 from planish.base.distributed import all_sum, barrier, is_main, rank, world_size
 from planish.base.errors import RunError
 from planish.base.files import put_in_place, write_json
-from planish.train.trainer import Trainer
+from planish.train.optimizer import Trainer
 
 MANIFEST = "checkpoint.json"
 

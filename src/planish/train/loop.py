@@ -15,8 +15,8 @@ from planish.base.distributed import all_sum
 from planish.base.errors import RunError
 from planish.base.metrics import Mean, Metrics, Tallies
 from planish.base.types import Packed
+from planish.train.optimizer import Trainer
 from planish.train.record import Record
-from planish.train.trainer import Trainer
 
 
 class Objective(Protocol):

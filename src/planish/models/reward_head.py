@@ -16,8 +16,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from planish.base.errors import ModelError
 from planish.base.types import Packed
-from planish.models.forward import PackedModel, trunk
 from planish.models.load import ModelConfig, gives_scores, load_pretrained, load_settings
+from planish.models.packed import PackedModel, trunk
 
 HEAD = "score"
 PAD = "<|pad|>"  # of tokenizers that have none

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from planish.base.types import Choices, Example, Packed, pack, unshared
 from planish.maths.log_probs import Head, token_logprobs, weighted_nll
 from planish.models.attention import NAME, Plan, attention_in_use, packed_as
-from planish.models.narrowing import narrow, read_at
+from planish.models.last_layer import narrow, read_at
 
 
 class PackedModel(nn.Module):
