@@ -36,9 +36,9 @@ from turns import Task, causal_lm, run_planish, run_trl, trl_order
 def planish_process(port: Connection, task: Task) -> None:
     import torch
 
+    from planish.inference.reference_log_probs import attach_reference, digest_weights
     from planish.methods.dpo import Preference
     from planish.methods.preference_losses import Dpo
-    from planish.methods.reference import attach_reference, digest_weights
     from planish.methods.running import tokens_of_pass
     from planish.models.packed import CausalLM
 

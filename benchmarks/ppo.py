@@ -109,7 +109,7 @@ def save_models(shape: str, template: Any, length: float, folder: Path) -> tuple
     import torch
 
     from planish.base.types import Example
-    from planish.evaluate.scores import centre
+    from planish.inference.score_offset import centre
     from planish.models.load import ModelConfig, save_model
     from planish.models.reward_head import Scorer, load_scorer, set_padding
 
@@ -206,7 +206,7 @@ def settings(task: Task) -> Any:
 
 def replaying(path: Path, ends: bool, stop: int) -> Any:
     """A sampler that gives the completions of TRL's first iteration."""
-    from planish.rollout.decode import Drawn
+    from planish.inference.decode import Drawn
 
     with np.load(path) as first:
         responses, lengths = first["responses"].tolist(), first["learnt"].sum(1).tolist()
@@ -225,7 +225,7 @@ def replaying(path: Path, ends: bool, stop: int) -> Any:
 def in_trls_places(feed: Any) -> list[list[float]]:
     """The advantages of iteration 0, before whitening, as TRL has them: of each completion that is not the longest, the score
     stands in one place more, which is worth what the value model says of the end of turn."""
-    from planish.evaluate.sequences import sequence_values
+    from planish.inference.sequences import sequence_values
     from planish.maths.policy_gradient import gae
     from planish.methods.rewards import laid_out
     from planish.models.reward_head import Scorer

@@ -85,9 +85,9 @@ def in_turns(
 
 
 def planish_process(port: Connection, task: Task) -> None:
+    from planish.inference.decode import Choosing, Request, why_not_decodable
+    from planish.inference.sampler import OwnSampler
     from planish.models.packed import CausalLM
-    from planish.rollout.decode import Choosing, Request, why_not_decodable
-    from planish.rollout.sampler import OwnSampler
 
     policy = CausalLM(task.model())
     assert why_not_decodable(policy) is None
@@ -105,9 +105,9 @@ def planish_process(port: Connection, task: Task) -> None:
 
 def parts_of(draw: Callable[[], Any]) -> dict[str, float]:
     """Processor seconds of one round's parts, in a run of its own: a clock around each of them costs a little."""
+    from planish.inference import decode
+    from planish.inference.kv_cache import Cache, Reading
     from planish.maths.log_probs import Head
-    from planish.models.decoding import Cache, Reading
-    from planish.rollout import decode
 
     seconds: dict[str, float] = {}
     inner: list[float] = []  # of the parts inside those that are being timed, innermost last

@@ -11,9 +11,9 @@ import torch
 from planish.base.config import load_config
 from planish.data.formats import import_rows
 from planish.data.rows import Demonstration
-from planish.methods.best_of_n import BestConfig, best_of_n, kl_of_best
+from planish.inference.best_of_n import BestConfig, best_of_n, kl_of_best
+from planish.inference.score import RewardModel
 from planish.methods.reward_model import RewardConfig, reward_model
-from planish.methods.score import RewardModel
 from planish.models.load import ModelConfig
 
 

@@ -20,9 +20,9 @@ from planish.base.errors import ConfigError, DataError, RunError
 from planish.cli.compare import names_of
 from planish.cli.main import main
 from planish.data.rows import Message, Origin, Prompt
+from planish.inference.best_of_n import kl_of_best
 from planish.methods import compare as module
 from planish.methods import compare_answers
-from planish.methods.best_of_n import kl_of_best
 from planish.methods.compare import CompareConfig, compare
 from planish.methods.compare_judges import Scores, Served, read_reply, reward_scores, verdicts_of_scores
 from planish.methods.compare_settings import ServedJudge

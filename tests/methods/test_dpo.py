@@ -24,9 +24,9 @@ from planish.base.types import Example, pack, unshared
 from planish.data.chat.templates import ChatTemplate, MaskName
 from planish.data.examples import encode_rows
 from planish.data.rows import Comparison, Message, Origin
+from planish.inference.reference_log_probs import completion_logprobs
 from planish.methods.dpo import DpoConfig, Preference, dpo
 from planish.methods.preference_losses import Dpo, PreferenceLoss
-from planish.methods.reference import completion_logprobs
 from planish.methods.sft import SftConfig, sft
 from planish.models.load import load_tokenizer
 from planish.models.packed import CausalLM

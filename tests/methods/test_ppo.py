@@ -23,6 +23,7 @@ from helpers import compared, largest_difference, random_examples, tiny_model
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, DataError
 from planish.base.types import Experience, pack
+from planish.inference.decode import Drawn
 from planish.methods.ppo import Clipped, advantages, ppo
 from planish.methods.ppo_settings import PpoConfig
 from planish.methods.ppo_tools import told_to_all
@@ -32,7 +33,6 @@ from planish.methods.supervised import Likelihood
 from planish.models.actor_critic import ActorCritic, ValuedLM
 from planish.models.load import ModelConfig, build_model, load_tokenizer, save_model
 from planish.models.reward_head import Scorer, Values, load_scorer
-from planish.rollout.decode import Drawn
 from planish.train.optimizer import OptimConfig, Trainer
 from planish.train.record import read_lines
 from toy_rewards import ARMS

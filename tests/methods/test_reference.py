@@ -16,7 +16,7 @@ from planish.base.types import pack, unshared
 from planish.data.chat.templates import Encoded
 from planish.data.examples import Examples
 from planish.data.rows import Origin
-from planish.methods.reference import attach_reference, digest_weights
+from planish.inference.reference_log_probs import attach_reference, digest_weights
 from planish.models.packed import CausalLM
 
 CPU = torch.device("cpu")

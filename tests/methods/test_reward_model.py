@@ -30,7 +30,7 @@ from helpers import (
 from planish.base.config import load_config
 from planish.base.errors import ModelError
 from planish.base.types import Example, pack, unshared
-from planish.evaluate.scores import check_scores
+from planish.inference.score_offset import check_scores
 from planish.methods.reward_model import PairwiseChoice, RewardConfig, reward_model, whole
 from planish.models.load import ModelConfig, load_tokenizer, save_model
 from planish.models.reward_head import Scorer, load_scorer

@@ -19,6 +19,8 @@ from planish.base.errors import ConfigError, DataError, ModelError, RunError
 from planish.base.types import pack
 from planish.data.chat.templates import ChatTemplate
 from planish.data.rows import Message, Origin, Prompt
+from planish.inference.sample import Completion
+from planish.inference.score import RewardModel
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.methods.rewards import (
     FunctionReward,
@@ -32,10 +34,8 @@ from planish.methods.rewards import (
     open_rewards,
     read_grade,
 )
-from planish.methods.score import RewardModel
 from planish.methods.served import ChatServer
 from planish.models.load import ModelConfig, load_tokenizer
-from planish.rollout.sample import Completion
 from planish.world.gold import World
 from planish.world.judging import judge_one
 from planish.world.make import make_world

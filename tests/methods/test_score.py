@@ -18,9 +18,9 @@ from planish.cli.main import main
 from planish.data.chat.tokenizer import train_tokenizer
 from planish.data.formats import import_rows
 from planish.data.rows import Demonstration, Message, Origin, ToolCall
-from planish.methods import score
+from planish.inference import score
+from planish.inference.score import RewardModel
 from planish.methods.reward_model import RewardConfig, reward_model
-from planish.methods.score import RewardModel
 from planish.models.load import ModelConfig, build_model, load_tokenizer, save_model
 from preferred import chats, ruled, scores_of, settings_of, write
 

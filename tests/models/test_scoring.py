@@ -25,7 +25,7 @@ from helpers import (
 from planish.base.errors import ModelError
 from planish.base.types import Example, pack, unshared
 from planish.data.chat.templates import CHATML, ChatTemplate
-from planish.evaluate.sequences import sequence_values
+from planish.inference.sequences import sequence_values
 from planish.models.load import LoraConfig, ModelConfig, save_model
 from planish.models.lora import add_lora, merge
 from planish.models.reward_head import HEAD, Scorer, load_scorer, set_padding

@@ -12,9 +12,9 @@ import torch
 
 from helpers import KINDS, UNPACKABLE, tiny_model
 from planish.base.types import Example, pack
+from planish.inference.decode import Choosing, Drawn, Request, decode, why_not_decodable
+from planish.inference.sample import generating
 from planish.models.packed import CausalLM
-from planish.rollout.decode import Choosing, Drawn, Request, decode, why_not_decodable
-from planish.rollout.sample import generating
 
 PROMPTS = [[5, 9, 2, 40, 7], [33], [8, 8, 100, 3, 6, 12, 77, 51, 4]]
 GREEDY, PLAIN = Choosing(0.0, 1.0, 0), Choosing(1.0, 1.0, 0)

@@ -31,13 +31,13 @@ from planish.base.random import seed_at
 from planish.base.types import Example, pack
 from planish.data.chat.templates import ChatTemplate
 from planish.data.rows import Message
+from planish.inference.decode import Choosing, Drawn, Request, decode
+from planish.inference.sampler import OwnSampler, Sampler
+from planish.inference.vllm import ServedSampler, ServerConfig, save_untied
 from planish.methods.served import ChatServer, ServedModel
 from planish.models.load import LoraConfig, save_model
 from planish.models.lora import add_lora, merge
 from planish.models.packed import CausalLM
-from planish.rollout.decode import Choosing, Drawn, Request, decode
-from planish.rollout.sampler import OwnSampler, Sampler
-from planish.rollout.server import ServedSampler, ServerConfig, save_untied
 
 GREEDY, PLAIN = Choosing(0.0, 1.0, 0), Choosing(1.0, 1.0, 0)
 SIZES = {"hidden_size": 128, "intermediate_size": 192}  # vLLM's attention on a CPU takes heads of 32 and wider

@@ -177,7 +177,7 @@ def _ppo(options: argparse.Namespace) -> None:
 
 def _best(options: argparse.Namespace) -> None:
     from planish.base.config import load_config
-    from planish.methods.best_of_n import BestConfig, best_of_n
+    from planish.inference.best_of_n import BestConfig, best_of_n
 
     values = {
         "model.path": options.model,
@@ -193,7 +193,7 @@ def _best(options: argparse.Namespace) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    from planish.methods.score import score_file
+    from planish.inference.score import score_file
 
     print(f"{score_file(options.model, options.rows, Path(options.out))} rows scored in {options.out}")
 
@@ -207,8 +207,8 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 def _chat(options: argparse.Namespace) -> None:
     from planish.base.config import load_config
-    from planish.methods.chat import chat
-    from planish.rollout.sample import SamplingConfig
+    from planish.inference.chat import chat
+    from planish.inference.sample import SamplingConfig
 
     defaults = {"max_completion_tokens": 512, "temperature": 0.7, "top_p": 0.95}
     chat(options.model, load_config(SamplingConfig, None, options.settings, defaults), options.system)
@@ -216,7 +216,7 @@ def _chat(options: argparse.Namespace) -> None:
 
 def _sample(options: argparse.Namespace) -> None:
     from planish.base.config import load_config
-    from planish.methods.chat import SampleConfig, sample_file
+    from planish.inference.chat import SampleConfig, sample_file
 
     config = load_config(SampleConfig, None, options.settings)
     count = sample_file(options.model, options.prompts, Path(options.out), config)

@@ -20,10 +20,10 @@ from planish.base.types import Example, Packed
 from planish.data.mixture.packing import deal
 from planish.data.rows import Question
 from planish.evaluate.answers import Endings, Path, RightAnswers
+from planish.inference.sample import generating
 from planish.maths.answer_log_probs import Ahead, look_ahead
 from planish.maths.log_probs import CHUNK
 from planish.models.packed import CausalLM, head_of, trunk
-from planish.rollout.sample import generating
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,13 +23,14 @@ from planish.data.rows import Prompt
 from planish.data.settings import DataConfig
 from planish.data.sources import prepare_sources
 from planish.evaluate.ranking_shapes import Estimate
-from planish.evaluate.sequences import sequence_values
-from planish.methods.best_of_n import kl_of_best
+from planish.inference.best_of_n import kl_of_best
+from planish.inference.reference_log_probs import completion_logprobs, digest_weights
+from planish.inference.sample import Completion, SamplingConfig, sample
+from planish.inference.score import RewardModel
+from planish.inference.sequences import sequence_values
 from planish.methods.compare_judges import scorable
 from planish.methods.compare_settings import BestOf, CompareConfig
-from planish.methods.reference import completion_logprobs, digest_weights
 from planish.methods.running import longest
-from planish.methods.score import RewardModel
 from planish.models.load import (
     ModelConfig,
     check_vocabulary,
@@ -39,7 +40,6 @@ from planish.models.load import (
     load_tokenizer,
 )
 from planish.models.packed import CausalLM
-from planish.rollout.sample import Completion, SamplingConfig, sample
 
 PROMPTS = 64  # sampled at once
 

@@ -9,9 +9,9 @@ from pydantic import model_validator
 
 from planish.base.config import Config, Field
 from planish.data.settings import DataConfig
+from planish.inference.sample import SamplingConfig
 from planish.methods.served import ServedModel
 from planish.models.load import ModelConfig
-from planish.rollout.sample import SamplingConfig
 
 NAME = re.compile(r"\w[\w.+-]*")
 

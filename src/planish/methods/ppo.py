@@ -33,6 +33,7 @@ from planish.data.mixture.packing import deal
 from planish.data.prompt_book import read_prompts
 from planish.data.rows import LEARNT
 from planish.data.sources import prepare_sources
+from planish.inference.sample import Completion
 from planish.maths.policy_gradient import (
     adapted_beta,
     clipped_policy_losses,
@@ -54,7 +55,6 @@ from planish.methods.supervised import Likelihood
 from planish.methods.watching import Watch
 from planish.models.actor_critic import ActorCritic
 from planish.models.load import context_length
-from planish.rollout.sample import Completion
 from planish.train.feed import BatchConfig, MixtureFeed, plan_feed
 from planish.train.loop import Part, Visit
 from planish.train.optimizer import Trainer

@@ -18,7 +18,11 @@ from planish.base.distributed import all_sum_list, rank, world_size
 from planish.base.errors import ConfigError
 from planish.base.types import Example, Packed
 from planish.data.prompt_book import Asked, PromptBook
-from planish.evaluate.sequences import token_values
+from planish.inference.decode import Choosing, Drawn, Request
+from planish.inference.sample import completion_of
+from planish.inference.sampler import OwnSampler, Sampler
+from planish.inference.sequences import token_values
+from planish.inference.vllm import ServedSampler
 from planish.methods.ppo_settings import PpoConfig
 from planish.methods.rewards import ModelReward, ModelSource, Reward, Rollouts, open_rewards
 from planish.methods.running import Learner, Running, say_why_not_packed
@@ -28,10 +32,6 @@ from planish.models.lora import add_lora
 from planish.models.packed import CausalLM
 from planish.models.reward_head import HEAD, Values, load_scorer
 from planish.models.sharding import gathered, shard
-from planish.rollout.decode import Choosing, Drawn, Request
-from planish.rollout.sample import completion_of
-from planish.rollout.sampler import OwnSampler, Sampler
-from planish.rollout.server import ServedSampler
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from planish.data.rows import Comparison, Dropped
 from planish.data.sources import listed
 from planish.evaluate.ranking import log_loss_by_source, ranking, write_ranking
 from planish.evaluate.ranking_shapes import Scored
-from planish.evaluate.sequences import sequence_values
+from planish.inference.sequences import sequence_values
 from planish.methods.running import Method, RunConfig, Running, longest
 from planish.models.load import context_length
 from planish.train.record import Record

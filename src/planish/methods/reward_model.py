@@ -32,7 +32,7 @@ from planish.data.examples import Examples, encode_rows
 from planish.data.formats import stream_rows
 from planish.data.mixture.pairs import pairs_of
 from planish.data.rows import Demonstration, Dropped
-from planish.evaluate.scores import centre
+from planish.inference.score_offset import centre
 from planish.maths.preference import bradley_terry, centering
 from planish.methods.ranked import Ranked, RankedConfig, RankedMethod
 from planish.methods.running import Learner, Running, longest, run_method

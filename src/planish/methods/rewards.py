@@ -26,12 +26,12 @@ from planish.base.errors import ConfigError, DataError, RunError
 from planish.base.types import Choices, Example
 from planish.data.chat.templates import ChatTemplate
 from planish.data.rows import Demonstration, Message, Prompt
-from planish.evaluate.sequences import sequence_values
+from planish.inference.sample import Completion
+from planish.inference.score import RewardModel
+from planish.inference.sequences import sequence_values
 from planish.methods.compare_judges import spoken
-from planish.methods.score import RewardModel
 from planish.methods.served import ChatServer, ServedModel
 from planish.models.load import DtypeName, ModelConfig
-from planish.rollout.sample import Completion
 from planish.world.judging import judge_one
 from planish.world.make import open_world
 

@@ -52,7 +52,7 @@ class Scoring:
 
 
 class OtherPlan(Protocol):
-    """Another way to attend, such as with a cache (models/decoding.py)."""
+    """Another way to attend, such as with a cache (inference/kv_cache.py)."""
 
     def attend(
         self,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from planish.base.config import Config, Field, load_config
-from planish.methods.chat import SampleConfig, sample_file
+from planish.inference.chat import SampleConfig, sample_file
 from planish.world.make import make_world
 from planish.world.settings import SIZES, WorldConfig
 
@@ -75,7 +75,7 @@ COMMANDS = {
     "reward": Command("planish.methods.reward_model", "RewardConfig", "reward_model"),
     "dpo": Command("planish.methods.dpo", "DpoConfig", "dpo"),
     "ppo": Command("planish.methods.ppo", "PpoConfig", "ppo"),
-    "best": Command("planish.methods.best_of_n", "BestConfig", "best_of_n", ".jsonl"),
+    "best": Command("planish.inference.best_of_n", "BestConfig", "best_of_n", ".jsonl"),
     "sample": Command(__name__, "SampleStage", "sample", ".jsonl"),
     "compare": Command("planish.methods.compare", "CompareConfig", "compare"),
     "world": Command(__name__, "WorldStage", "make"),

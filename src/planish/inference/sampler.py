@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import torch
 
 from planish.base.random import seed_at
+from planish.inference.decode import Choosing, Drawn, Request, decode, why_not_decodable
+from planish.inference.sample import generating
 from planish.models.packed import CausalLM
-from planish.rollout.decode import Choosing, Drawn, Request, decode, why_not_decodable
-from planish.rollout.sample import generating
 
 
 class Sampler(Protocol):

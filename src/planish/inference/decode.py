@@ -19,8 +19,8 @@ from torch import Tensor
 
 from planish.base.random import numpy_generator
 from planish.base.types import Example, pack
+from planish.inference.kv_cache import Cache, Layer, Reading
 from planish.models.attention import Plan, packed_as
-from planish.models.decoding import Cache, Layer, Reading
 from planish.models.packed import CausalLM, head_of
 
 READ_AT_ONCE = 2048  # tokens of prompts

@@ -21,10 +21,10 @@ from planish.base.progress import track
 from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.prompts import import_prompts
 from planish.data.rows import Comparison, Message
-from planish.methods.score import RewardModel
+from planish.inference.sample import SamplingConfig, sample
+from planish.inference.score import RewardModel
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model, load_tokenizer
 from planish.models.packed import CausalLM
-from planish.rollout.sample import SamplingConfig, sample
 
 PROMPTS = 64  # sampled and scored at once
 

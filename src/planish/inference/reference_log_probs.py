@@ -23,7 +23,7 @@ from planish.base.progress import track
 from planish.base.types import Packed
 from planish.data.examples import Examples
 from planish.data.mixture.pairs import sequence_sums
-from planish.evaluate.sequences import sequence_values
+from planish.inference.sequences import sequence_values
 from planish.models.packed import CausalLM
 
 

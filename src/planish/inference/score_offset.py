@@ -10,7 +10,7 @@ import torch
 
 from planish.base.errors import ModelError
 from planish.base.types import Example, pack
-from planish.evaluate.sequences import sequence_values
+from planish.inference.sequences import sequence_values
 from planish.models.reward_head import Scorer
 
 KEPT = 8  # demonstrations whose tokens and scores stay with the model

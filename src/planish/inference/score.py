@@ -25,8 +25,8 @@ from planish.data.examples import conversations
 from planish.data.formats import stream_rows
 from planish.data.mixture.pairs import lay_out
 from planish.data.rows import Comparison, Demonstration, Dropped
-from planish.evaluate.scores import check_scores
-from planish.evaluate.sequences import sequence_values
+from planish.inference.score_offset import check_scores
+from planish.inference.sequences import sequence_values
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length, load_tokenizer
 from planish.models.micro_batch import tokens_at_once
 from planish.models.reward_head import Scorer, load_scorer

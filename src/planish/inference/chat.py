@@ -16,6 +16,7 @@ from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.chat.tool_calls import as_dicts
 from planish.data.prompts import import_prompts
 from planish.data.rows import Message
+from planish.inference.sample import SamplingConfig, sample, stream
 from planish.models.load import (
     ModelConfig,
     check_vocabulary,
@@ -25,7 +26,6 @@ from planish.models.load import (
     load_tokenizer,
 )
 from planish.models.packed import CausalLM
-from planish.rollout.sample import SamplingConfig, sample, stream
 
 
 def _load(path: str) -> tuple[CausalLM, ChatTemplate]:

@@ -33,11 +33,11 @@ from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.base.files import new_folder
 from planish.base.random import seed_at
 from planish.base.types import Example, pack
+from planish.inference.decode import Choosing, Drawn, Request
 from planish.models.load import ModelConfig, load_model, load_tokenizer
 from planish.models.lora import plain_weights
 from planish.models.packed import CausalLM
 from planish.models.sharding import whole_weights
-from planish.rollout.decode import Choosing, Drawn, Request
 
 TOLERANCE = 0.1  # nats; a server in bfloat16 rounds
 START = "VLLM_SERVER_DEV_MODE=1 vllm serve … --logprobs-mode processed_logprobs"
@@ -163,7 +163,7 @@ class ServedSampler:
             raise RunError(
                 f"{self.config.base_url}: gives a token the log-probability {found:.3f}, and the new weights {expected:.3f}: the "
                 "server kept some of the old ones. vLLM 0.32 on a CPU keeps an output head that is tied to the embedding: "
-                "start it from an untied copy of the model (planish.rollout.server.save_untied)"
+                "start it from an untied copy of the model (planish.inference.vllm.save_untied)"
             )
 
     def _room(self) -> int:

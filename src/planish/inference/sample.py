@@ -16,9 +16,9 @@ from transformers.generation.streamers import BaseStreamer
 
 from planish.base.config import Config, Field
 from planish.base.random import seed_at
+from planish.inference.decode import Choosing, Request, decode, why_not_decodable
 from planish.models.attention import NAME, attention_in_use
 from planish.models.packed import CausalLM
-from planish.rollout.decode import Choosing, Request, decode, why_not_decodable
 
 
 class SamplingConfig(Config):
