@@ -13,8 +13,8 @@ import pytest
 
 from planish.base.errors import DataError, RunError
 from planish.data.rows import Comparison, Message, Origin
-from planish.evaluate.ranking import log_loss_by_source, ranking, write_ranking
-from planish.evaluate.ranking_shapes import Scored
+from planish.statistics.ranking import log_loss_by_source, ranking, write_ranking
+from planish.statistics.ranking_result import Scored
 
 LN_3 = math.log(3)
 

@@ -10,8 +10,8 @@ import pytest
 
 from planish.base.errors import DataError
 from planish.evaluate.knowledge import wilson
-from planish.evaluate.ranking_shapes import Estimate
-from planish.evaluate.win_rate import difficulty, length_controlled, mean_by_prompt, win_rate
+from planish.statistics.ranking_result import Estimate
+from planish.statistics.win_rate import difficulty, length_controlled, mean_by_prompt, win_rate
 
 WORLDS = 400
 

@@ -14,10 +14,10 @@ import pytest
 from run_folders import said
 
 from planish.base.errors import RunError
-from planish.evaluate.ranking_shapes import Estimate
-from planish.evaluate.win_rate import Comparison, Kind, System, WinRate
 from planish.report import page
 from planish.report.comparison import Section, comparison_section, is_comparison
+from planish.statistics.ranking_result import Estimate
+from planish.statistics.win_rate import Comparison, Kind, System, WinRate
 
 SAMPLING = {"max_completion_tokens": 64, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "seed": 0}
 

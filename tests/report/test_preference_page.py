@@ -12,13 +12,13 @@ import pytest
 import yaml
 from run_folders import SETTINGS, a_run, an_early_run, answer, lines, page_of, said
 
-from planish.evaluate.ranking import ranking, write_ranking
-from planish.evaluate.ranking_shapes import Scored
 from planish.methods.preference_losses import PreferenceLoss
 from planish.report.figures import Figure, comparison_figure
 from planish.report.preferences import REWARDS, changes_say, preference_figures
 from planish.report.runs import read_run
 from planish.report.sentences import GUESS, LOSSES
+from planish.statistics.ranking import ranking, write_ranking
+from planish.statistics.ranking_result import Scored
 
 COMMON = {key: SETTINGS[key] for key in ("out", "data", "optim", "steps", "select", "model")}
 REWARD = {**COMMON, "measured": {"far": "far.jsonl"}, "margin": 0.0, "centering": 0.0}

@@ -11,10 +11,10 @@ import plotly.graph_objects as go
 import pytest
 from run_folders import a_run, page_of, said
 
-from planish.evaluate.ranking import ranking, write_ranking
-from planish.evaluate.ranking_shapes import Scored
 from planish.report.ranking import ranked, read_rankings
 from planish.report.runs import read_run
+from planish.statistics.ranking import ranking, write_ranking
+from planish.statistics.ranking_result import Scored
 
 
 def pair(number: int, margin: float, **rest: Any) -> Scored:

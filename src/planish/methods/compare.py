@@ -5,7 +5,7 @@ is told is the win rate with its interval, the same at equal length, and how far
                               settings are the same
     OUT/replies.jsonl         what a served judge said, as it says it
     OUT/answers.jsonl         one line a prompt: all answers, with lengths, scores and verdicts
-    OUT/comparison.json       what it comes to (planish.evaluate.win_rate.Comparison)
+    OUT/comparison.json       what it comes to (planish.statistics.win_rate.Comparison)
 
 Win rates as in Stiennon et al. (2020) and Ouyang et al. (2022); length control after Dubois et al. (2024).
 """
@@ -30,18 +30,6 @@ from planish.base.files import write_json, write_text
 from planish.base.random import Permutation
 from planish.data.prompts import import_prompts
 from planish.data.rows import Prompt
-from planish.evaluate.ranking_shapes import Estimate
-from planish.evaluate.win_rate import (
-    LEVEL,
-    Comparison,
-    Kind,
-    System,
-    WinRate,
-    difficulty,
-    length_controlled,
-    mean_by_prompt,
-    win_rate,
-)
 from planish.methods.compare_answers import Given, Told, answer_all
 from planish.methods.compare_judges import (
     Scores,
@@ -54,6 +42,18 @@ from planish.methods.compare_judges import (
 )
 from planish.methods.compare_settings import CompareConfig, GoldJudge, RewardJudge, ServedJudge
 from planish.models.load import load_tokenizer
+from planish.statistics.ranking_result import Estimate
+from planish.statistics.win_rate import (
+    LEVEL,
+    Comparison,
+    Kind,
+    System,
+    WinRate,
+    difficulty,
+    length_controlled,
+    mean_by_prompt,
+    win_rate,
+)
 
 WIDE = 160  # characters of a table that goes into a file or a pipe
 

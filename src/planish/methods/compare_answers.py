@@ -22,7 +22,6 @@ from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.rows import Prompt
 from planish.data.settings import DataConfig
 from planish.data.sources import prepare_sources
-from planish.evaluate.ranking_shapes import Estimate
 from planish.inference.best_of_n import kl_of_best
 from planish.inference.reference_log_probs import completion_logprobs, digest_weights
 from planish.inference.sample import Completion, SamplingConfig, sample
@@ -40,6 +39,7 @@ from planish.models.load import (
     load_tokenizer,
 )
 from planish.models.packed import CausalLM
+from planish.statistics.ranking_result import Estimate
 
 PROMPTS = 64  # sampled at once
 

@@ -17,11 +17,11 @@ from planish.data.examples import Encodable, Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
 from planish.data.rows import Comparison, Dropped
 from planish.data.sources import listed
-from planish.evaluate.ranking import log_loss_by_source, ranking, write_ranking
-from planish.evaluate.ranking_shapes import Scored
 from planish.inference.sequences import sequence_values
 from planish.methods.running import Method, RunConfig, Running, longest
 from planish.models.load import context_length
+from planish.statistics.ranking import log_loss_by_source, ranking, write_ranking
+from planish.statistics.ranking_result import Scored
 from planish.train.record import Record
 
 HELD_OUT = "held_out"

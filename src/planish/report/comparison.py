@@ -1,4 +1,4 @@
-"""Models side by side, read from what `planish compare` wrote: comparison.json (planish.evaluate.win_rate.Comparison says what
+"""Models side by side, read from what `planish compare` wrote: comparison.json (planish.statistics.win_rate.Comparison says what
 is in it) and answers.jsonl. No statistic is worked out anew here."""
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from planish.base.errors import RunError
-from planish.evaluate.ranking_shapes import Estimate
-from planish.evaluate.win_rate import Comparison, System
 from planish.report.comparison_figures import HALF, figures_of, kl_text, mean_text, others_of, span_text
 from planish.report.figures import Figure
 from planish.report.sentences import count_text, listed, percent
 from planish.report.verdicts import KINDS, TERMS, Verdict, worth
+from planish.statistics.ranking_result import Estimate
+from planish.statistics.win_rate import Comparison, System
 
 FILE, ANSWERS = "comparison.json", "answers.jsonl"
 SHOWN = 12  # prompts whose answers stand side by side, taken at even distances

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from planish.evaluate.ranking_shapes import Estimate
-from planish.evaluate.win_rate import Comparison, System
 from planish.report.figures import Figure, Key, Panel, level, source_key, thin_line
 from planish.report.sentences import count_text, percent
 from planish.report.verdicts import worth
+from planish.statistics.ranking_result import Estimate
+from planish.statistics.win_rate import Comparison, System
 
 HALF = 0.5  # as good as the baseline
 FAR = 10  # times the KL of the next

@@ -1,5 +1,5 @@
 """How well a run's scores rank what people compared, step by step and set by set: read from ranking.json, which the run
-writes as it goes (planish.evaluate.ranking says what is in it). Nothing is worked out anew here; the figures are those of
+writes as it goes (planish.statistics.ranking says what is in it). Nothing is worked out anew here; the figures are those of
 ranking_figures.py."""
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from planish.base.errors import RunError
-from planish.evaluate.ranking_shapes import Estimate, Evaluation, Part
 from planish.report.figures import Figure
 from planish.report.ranking_figures import (
     accuracy_figure,
@@ -26,6 +25,7 @@ from planish.report.ranking_figures import (
 )
 from planish.report.runs import Run
 from planish.report.sentences import listed, loss_text, percent
+from planish.statistics.ranking_result import Estimate, Evaluation, Part
 
 FILE = "ranking.json"
 MAIN = "held_out"  # the set that is told first

@@ -7,9 +7,9 @@ from html import escape
 from itertools import islice
 from typing import Any
 
-from planish.evaluate.ranking_shapes import Estimate, Evaluation, Known
 from planish.report.figures import NUM_COLOURS, Figure, Key, Panel, level, thin_line
 from planish.report.sentences import loss_text, percent
+from planish.statistics.ranking_result import Estimate, Evaluation, Known
 
 Sets = Mapping[str, list[Evaluation]]  # all measurements of each set, by step
 DRAWN = 3  # sets in a figure that has a curve for each; the tables hold all

@@ -4,7 +4,7 @@ config.yaml      the resolved settings
 data.json        rows used, dropped and cut, by source
 metrics.jsonl    one line a step, and one for each evaluation
 samples.jsonl    completions sampled on the way
-ranking.json     of comparisons: how well scores put held-out rows in order (evaluate/ranking.py)
+ranking.json     of comparisons: how well scores put held-out rows in order (statistics/ranking.py)
 reference.safetensors   of DPO: the reference's log-probabilities (inference/reference_log_probs.py)
 checkpoints/     see checkpoint.py
 model/           the result, an ordinary Hugging Face folder

@@ -24,7 +24,7 @@ import numpy as np
 from planish.base.errors import DataError, RunError
 from planish.base.files import write_json
 from planish.base.random import numpy_generator
-from planish.evaluate.ranking_shapes import (
+from planish.statistics.ranking_result import (
     Bin,
     Calibration,
     Estimate,

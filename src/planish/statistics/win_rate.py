@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from planish.base.errors import DataError
-from planish.evaluate.ranking_shapes import Estimate
+from planish.statistics.ranking_result import Estimate
 
 LEVEL = 0.95
 SUPPORT = 0.05  # share of the prompts on either side of equal length, or at it
