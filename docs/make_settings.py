@@ -9,9 +9,9 @@ from pydantic.fields import FieldInfo
 
 from planish.base.config import Config
 from planish.data.settings import DataConfig
-from planish.methods.compare import CompareConfig
+from planish.evaluate.compare.run import CompareConfig
+from planish.evaluate.probe.run import KnowConfig
 from planish.methods.dpo import DpoConfig
-from planish.methods.know import KnowConfig
 from planish.methods.ppo_settings import PpoConfig
 from planish.methods.pretrain import NewModel, PretrainConfig
 from planish.methods.reward_model import RewardConfig

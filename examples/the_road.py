@@ -20,8 +20,8 @@ import numpy as np
 from planish.base.config import load_config
 from planish.base.files import write_json
 from planish.cli.main import main as planish
-from planish.methods.compare import compare
-from planish.methods.compare_settings import CompareConfig
+from planish.evaluate.compare.config import CompareConfig
+from planish.evaluate.compare.run import compare
 from planish.methods.ppo import ppo
 from planish.methods.ppo_settings import PpoConfig
 from planish.pipeline.run import run_pipeline

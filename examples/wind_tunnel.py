@@ -24,7 +24,7 @@ from planish.base.config import load_config
 from planish.base.files import write_json
 from planish.base.random import numpy_generator
 from planish.cli.main import main as planish
-from planish.evaluate.knowledge import CATEGORIES, wilson
+from planish.evaluate.probe.slick import CATEGORIES, wilson
 from planish.methods.sft import SftConfig, sft
 from planish.models.shipped import FOLDER
 from planish.train.record import read_lines

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from planish.base.errors import DataError
-from planish.evaluate.knowledge import CATEGORIES
+from planish.evaluate.probe.slick import CATEGORIES
 from planish.world.verdict import TERMS
 
 matplotlib = pytest.importorskip("matplotlib", reason="figures need matplotlib: pip install planish[docs]")

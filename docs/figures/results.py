@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field, ValidationError
 
 from planish.base.errors import DataError
-from planish.evaluate.knowledge import CATEGORIES
+from planish.evaluate.probe.slick import CATEGORIES
 from planish.world.verdict import TERMS
 
 ROUNDING = 0.01  # by which sums of rounded numbers may be off

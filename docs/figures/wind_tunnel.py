@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from planish.evaluate.knowledge import wilson
+from planish.evaluate.probe.slick import wilson
 
 from .results import Block, Classed, Gate, Results, Skill
 from .sheet import BLUE, INK, ORANGE, QUIET, RULE, Drawing, Sheet, beside, dot, percent, rows_down, signed

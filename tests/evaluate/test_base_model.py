@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from planish.data.rows import Message, Origin, Question
-from planish.evaluate.knowledge import Knowledge, ProbeConfig, probe
+from planish.evaluate.probe.slick import Knowledge, ProbeConfig, probe
 from planish.models.load import ModelConfig, load_model, load_tokenizer
 from planish.models.packed import CausalLM
 from planish.models.shipped import FOLDER

@@ -22,10 +22,11 @@ from planish.base.types import pack
 from planish.cli.know import add_know_command
 from planish.data.formats import import_rows
 from planish.data.rows import Message, Origin, Question
-from planish.evaluate.answering import Asked, Chance, chances
-from planish.evaluate.answers import Endings, core, right_answers
-from planish.evaluate.fewshot import FewShot, FewShotConfig
-from planish.evaluate.knowledge import (
+from planish.evaluate.probe.answering import Asked, Chance, chances
+from planish.evaluate.probe.fewshot import FewShot, FewShotConfig
+from planish.evaluate.probe.matching import Endings, core, right_answers
+from planish.evaluate.probe.run import KnowConfig, know
+from planish.evaluate.probe.slick import (
     CATEGORIES,
     Category,
     Knowledge,
@@ -35,7 +36,6 @@ from planish.evaluate.knowledge import (
     tabulate,
     wilson,
 )
-from planish.methods.know import KnowConfig, know
 from planish.models.packed import CausalLM
 
 TOKENIZER = tiny_tokenizer(eos="<end>", merges=(*MERGES, (")", "\n")))
@@ -108,7 +108,7 @@ def test_a_question_is_weakly_known_if_some_hit_is_likelier_than_none(
 ) -> None:
     # 10 prompts of 16 samples: 1 - (1 - 0.0044)^160 = 0.506, 1 - (1 - 0.0042)^160 = 0.490
     never = [[Chance(False, p) for _ in range(10)]]
-    monkeypatch.setattr("planish.evaluate.knowledge.chances", lambda *_: never)
+    monkeypatch.setattr("planish.evaluate.probe.slick.chances", lambda *_: never)
     [each] = found(tiny_model("llama", vocab_size=len(TOKENIZER)), FACTS[:1], CONFIG, exemplars=FACTS)
     assert (each.category, each.p_sampled) == (category, pytest.approx(p))
     assert each.p_any == pytest.approx(1 - (1 - p) ** 160)

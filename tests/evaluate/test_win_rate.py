@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from planish.base.errors import DataError
-from planish.evaluate.knowledge import wilson
+from planish.evaluate.probe.slick import wilson
 from planish.statistics.ranking_result import Estimate
 from planish.statistics.win_rate import difficulty, length_controlled, mean_by_prompt, win_rate
 

@@ -36,7 +36,7 @@ def add_compare_command(commands: Any) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     from planish.base.config import load_config
-    from planish.methods.compare import CompareConfig, compare
+    from planish.evaluate.compare.run import CompareConfig, compare
 
     words = [text for text in options.settings if not SETTING.fullmatch(text)]
     recipes = [text for text in words if text.endswith((".yaml", ".yml"))]

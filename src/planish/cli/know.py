@@ -25,7 +25,7 @@ def add_know_command(commands: Any) -> None:
 
 def _know(options: argparse.Namespace) -> None:
     from planish.base.config import load_config
-    from planish.methods.know import KnowConfig, know
+    from planish.evaluate.probe.run import KnowConfig, know
 
     values: dict[str, Any] = {"model.path": options.model, "questions": options.questions, "out": options.out}
     values |= {key: value for key in ("exemplars", "by") if (value := getattr(options, key)) is not None}

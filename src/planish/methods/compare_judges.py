@@ -14,8 +14,8 @@ import torch
 from planish.base.errors import DataError
 from planish.base.progress import track
 from planish.data.rows import Comparison, Demonstration, Message, Prompt
+from planish.evaluate.compare.config import GoldJudge, ServedJudge
 from planish.inference.score import RewardModel, Scorable
-from planish.methods.compare_settings import GoldJudge, ServedJudge
 from planish.methods.served import ChatServer
 from planish.models.load import ModelConfig
 from planish.world.gold import World

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from planish.base.metrics import Mean, Metrics
 from planish.base.types import Packed
-from planish.evaluate.likelihood import held_out_losses
+from planish.evaluate.held_out_loss import held_out_losses
 from planish.maths.reductions import Reduction, token_weights, total_weight
 from planish.methods.running import Learner, Method, Running
 from planish.methods.sampled import SampledConfig, Sampling

@@ -8,7 +8,7 @@ import torch
 
 from planish.base.distributed import is_main
 from planish.evaluate.alarms import alarms, not_one
-from planish.evaluate.likelihood import held_out_losses
+from planish.evaluate.held_out_loss import held_out_losses
 from planish.methods.ppo_settings import PpoConfig
 from planish.methods.ppo_tools import Tools
 from planish.methods.running import Running

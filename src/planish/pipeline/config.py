@@ -77,7 +77,7 @@ COMMANDS = {
     "ppo": Command("planish.methods.ppo", "PpoConfig", "ppo"),
     "best": Command("planish.inference.best_of_n", "BestConfig", "best_of_n", ".jsonl"),
     "sample": Command(__name__, "SampleStage", "sample", ".jsonl"),
-    "compare": Command("planish.methods.compare", "CompareConfig", "compare"),
+    "compare": Command("planish.evaluate.compare.run", "CompareConfig", "compare"),
     "world": Command(__name__, "WorldStage", "make"),
     "rank": Command("planish.world.ranking", "RankConfig", "rank", ".jsonl"),
 }

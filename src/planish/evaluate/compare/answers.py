@@ -22,13 +22,13 @@ from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.rows import Prompt
 from planish.data.settings import DataConfig
 from planish.data.sources import prepare_sources
+from planish.evaluate.compare.config import BestOf, CompareConfig
 from planish.inference.best_of_n import kl_of_best
 from planish.inference.reference_log_probs import completion_logprobs, digest_weights
 from planish.inference.sample import Completion, SamplingConfig, sample
 from planish.inference.score import RewardModel
 from planish.inference.sequences import sequence_values
 from planish.methods.compare_judges import scorable
-from planish.methods.compare_settings import BestOf, CompareConfig
 from planish.methods.running import longest
 from planish.models.load import (
     ModelConfig,

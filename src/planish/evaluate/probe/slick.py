@@ -19,9 +19,9 @@ from transformers import PreTrainedTokenizerBase
 from planish.base.config import Field
 from planish.base.errors import ConfigError, DataError
 from planish.data.rows import Question
-from planish.evaluate.answering import Asked, Generating, chances, generate_answers
-from planish.evaluate.answers import Endings, right_answers
-from planish.evaluate.fewshot import FewShot, FewShotConfig, question_text
+from planish.evaluate.probe.answering import Asked, Generating, chances, generate_answers
+from planish.evaluate.probe.fewshot import FewShot, FewShotConfig, question_text
+from planish.evaluate.probe.matching import Endings, right_answers
 from planish.models.load import context_length
 from planish.models.packed import CausalLM
 

@@ -1,4 +1,4 @@
-"""Which questions a model can answer, and how surely: the SliCK classes of a whole file (evaluate/knowledge.py).
+"""Which questions a model can answer, and how surely: the SliCK classes of a whole file (evaluate/probe/slick.py).
 
 What is written is a file of questions again, one line for each with its class, so that the next step can take those it
 wants: training on Unknown ones teaches a model to make things up (Gekhman et al. 2024).
@@ -24,7 +24,7 @@ from planish.base.random import Permutation
 from planish.data.formats import import_rows
 from planish.data.inspect.convert import line
 from planish.data.rows import Question
-from planish.evaluate.knowledge import CATEGORIES, Knowledge, ProbeConfig, Share, probe, tabulate, values_of
+from planish.evaluate.probe.slick import CATEGORIES, Knowledge, ProbeConfig, Share, probe, tabulate, values_of
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model, load_tokenizer
 from planish.models.packed import CausalLM
 

@@ -30,7 +30,8 @@ from planish.base.files import write_json, write_text
 from planish.base.random import Permutation
 from planish.data.prompts import import_prompts
 from planish.data.rows import Prompt
-from planish.methods.compare_answers import Given, Told, answer_all
+from planish.evaluate.compare.answers import Given, Told, answer_all
+from planish.evaluate.compare.config import CompareConfig, GoldJudge, RewardJudge, ServedJudge
 from planish.methods.compare_judges import (
     Scores,
     Served,
@@ -40,7 +41,6 @@ from planish.methods.compare_judges import (
     verdicts_of_scores,
     world_of,
 )
-from planish.methods.compare_settings import CompareConfig, GoldJudge, RewardJudge, ServedJudge
 from planish.models.load import load_tokenizer
 from planish.statistics.ranking_result import Estimate
 from planish.statistics.win_rate import (

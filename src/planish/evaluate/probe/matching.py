@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from planish.base.errors import DataError, ModelError
 from planish.data.rows import Question
-from planish.evaluate.fewshot import answers_of
+from planish.evaluate.probe.fewshot import answers_of
 
 
 def core(answer: str) -> str:

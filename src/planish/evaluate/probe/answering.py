@@ -19,7 +19,7 @@ from planish.base.noise import generator
 from planish.base.types import Example, Packed
 from planish.data.mixture.packing import deal
 from planish.data.rows import Question
-from planish.evaluate.answers import Endings, Path, RightAnswers
+from planish.evaluate.probe.matching import Endings, Path, RightAnswers
 from planish.inference.sample import generating
 from planish.maths.answer_log_probs import Ahead, look_ahead
 from planish.maths.log_probs import CHUNK
