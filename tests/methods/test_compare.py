@@ -24,8 +24,8 @@ from planish.evaluate.compare import answers as compare_answers
 from planish.evaluate.compare.config import ServedJudge
 from planish.evaluate.compare.run import CompareConfig, compare
 from planish.inference.best_of_n import kl_of_best
+from planish.judges.judge import Scores, Served, read_reply, reward_scores, verdicts_of_scores
 from planish.methods import compare as module
-from planish.methods.compare_judges import Scores, Served, read_reply, reward_scores, verdicts_of_scores
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.models.load import ModelConfig, load_model, load_tokenizer, save_model
 from planish.world.make import make_world, open_world
@@ -261,7 +261,7 @@ def server() -> Iterator[tuple[str, list[str]]]:
 def test_served_judge_is_asked_in_both_orders_and_never_twice(
     server: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("planish.methods.served.PAUSE", 0.0)
+    monkeypatch.setattr("planish.judges.server.PAUSE", 0.0)
     monkeypatch.setenv("A_KEY", "open sesame")
     url, seen = server
     judge = ServedJudge(base_url=url, model="m", key_variable="A_KEY")
@@ -280,7 +280,7 @@ def test_served_judge_is_asked_in_both_orders_and_never_twice(
 
 
 def test_served_judge_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("planish.methods.served.PAUSE", 0.0)
+    monkeypatch.setattr("planish.judges.server.PAUSE", 0.0)
     prompt = Prompt((Message("user", "say red"),), Origin("made up", 1))
     judge = Served(ServedJudge(base_url="http://127.0.0.1:9/v1", model="m"), tmp_path / "replies.jsonl")
     with pytest.raises(RunError, match=r"judge http://127.0.0.1:9/v1/chat/completions: .*refused"):

@@ -21,6 +21,7 @@ from planish.data.chat.templates import ChatTemplate
 from planish.data.rows import Message, Origin, Prompt
 from planish.inference.sample import Completion
 from planish.inference.score import RewardModel
+from planish.judges.server import ChatServer
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.methods.rewards import (
     FunctionReward,
@@ -34,7 +35,6 @@ from planish.methods.rewards import (
     open_rewards,
     read_grade,
 )
-from planish.methods.served import ChatServer
 from planish.models.load import ModelConfig, load_tokenizer
 from planish.world.gold import World
 from planish.world.judging import judge_one

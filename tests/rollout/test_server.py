@@ -34,7 +34,7 @@ from planish.data.rows import Message
 from planish.inference.decode import Choosing, Drawn, Request, decode
 from planish.inference.sampler import OwnSampler, Sampler
 from planish.inference.vllm import ServedSampler, ServerConfig, save_untied
-from planish.methods.served import ChatServer, ServedModel
+from planish.judges.server import ChatServer, ServedModel
 from planish.models.load import LoraConfig, save_model
 from planish.models.lora import add_lora, merge
 from planish.models.packed import CausalLM

@@ -29,8 +29,8 @@ from planish.data.rows import Demonstration, Message, Prompt
 from planish.inference.sample import Completion
 from planish.inference.score import RewardModel
 from planish.inference.sequences import sequence_values
-from planish.methods.compare_judges import spoken
-from planish.methods.served import ChatServer, ServedModel
+from planish.judges.judge import spoken
+from planish.judges.server import ChatServer, ServedModel
 from planish.models.load import DtypeName, ModelConfig
 from planish.world.judging import judge_one
 from planish.world.make import open_world

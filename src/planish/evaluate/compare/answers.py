@@ -28,7 +28,7 @@ from planish.inference.reference_log_probs import completion_logprobs, digest_we
 from planish.inference.sample import Completion, SamplingConfig, sample
 from planish.inference.score import RewardModel
 from planish.inference.sequences import sequence_values
-from planish.methods.compare_judges import scorable
+from planish.judges.judge import scorable
 from planish.methods.running import longest
 from planish.models.load import (
     ModelConfig,

@@ -10,7 +10,7 @@ from pydantic import model_validator
 from planish.base.config import Config, Field
 from planish.data.settings import DataConfig
 from planish.inference.sample import SamplingConfig
-from planish.methods.served import ServedModel
+from planish.judges.server import ServedModel
 from planish.models.load import ModelConfig
 
 NAME = re.compile(r"\w[\w.+-]*")

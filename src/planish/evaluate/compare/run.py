@@ -32,7 +32,7 @@ from planish.data.prompts import import_prompts
 from planish.data.rows import Prompt
 from planish.evaluate.compare.answers import Given, Told, answer_all
 from planish.evaluate.compare.config import CompareConfig, GoldJudge, RewardJudge, ServedJudge
-from planish.methods.compare_judges import (
+from planish.judges.judge import (
     Scores,
     Served,
     Verdicts,

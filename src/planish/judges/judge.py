@@ -16,7 +16,7 @@ from planish.base.progress import track
 from planish.data.rows import Comparison, Demonstration, Message, Prompt
 from planish.evaluate.compare.config import GoldJudge, ServedJudge
 from planish.inference.score import RewardModel, Scorable
-from planish.methods.served import ChatServer
+from planish.judges.server import ChatServer
 from planish.models.load import ModelConfig
 from planish.world.gold import World
 from planish.world.judging import judge_one
