@@ -143,8 +143,8 @@ def trl_process(port: Connection, task: Task) -> None:
 def planish_process(port: Connection, task: Task) -> None:
     import torch
 
-    from planish.methods.ppo import Clipped, Ppo, RolloutFeed
-    from planish.methods.ppo_tools import set_up
+    from planish.methods.ppo.models import set_up
+    from planish.methods.ppo.run import Clipped, Ppo, RolloutFeed
     from planish.methods.running import Running, tokens_of_pass
     from planish.models.load import quiet
     from planish.train.loop import Part, train
@@ -182,7 +182,7 @@ def planish_process(port: Connection, task: Task) -> None:
 
 def settings(task: Task) -> Any:
     from planish.base.config import load_config
-    from planish.methods.ppo_settings import PpoConfig
+    from planish.methods.ppo.config import PpoConfig
 
     return load_config(
         PpoConfig,
@@ -227,7 +227,7 @@ def in_trls_places(feed: Any) -> list[list[float]]:
     stands in one place more, which is worth what the value model says of the end of turn."""
     from planish.inference.sequences import sequence_values
     from planish.maths.policy_gradient import gae
-    from planish.methods.rewards import laid_out
+    from planish.methods.ppo.rewards import laid_out
     from planish.models.reward_head import Scorer
 
     config, tools = feed.config, feed.tools

@@ -12,7 +12,7 @@ from planish.data.settings import DataConfig
 from planish.evaluate.compare.run import CompareConfig
 from planish.evaluate.probe.run import KnowConfig
 from planish.methods.dpo import DpoConfig
-from planish.methods.ppo_settings import PpoConfig
+from planish.methods.ppo.config import PpoConfig
 from planish.methods.pretrain import NewModel, PretrainConfig
 from planish.methods.reward_model import RewardConfig
 from planish.methods.running import RunConfig

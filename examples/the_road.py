@@ -22,8 +22,8 @@ from planish.base.files import write_json
 from planish.cli.main import main as planish
 from planish.evaluate.compare.config import CompareConfig
 from planish.evaluate.compare.run import compare
-from planish.methods.ppo import ppo
-from planish.methods.ppo_settings import PpoConfig
+from planish.methods.ppo.config import PpoConfig
+from planish.methods.ppo.run import ppo
 from planish.pipeline.run import run_pipeline
 
 ROOT = Path(__file__).parents[1]

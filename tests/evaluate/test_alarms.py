@@ -12,12 +12,12 @@ import pytest
 
 from conftest import WORDS
 from planish.base.config import load_config
-from planish.evaluate.alarms import AlarmConfig, alarms, not_one
-from planish.methods.ppo import ppo
-from planish.methods.ppo_settings import PpoConfig
-from planish.methods.ppo_tools import Tools
-from planish.methods.rewards import FunctionSource
-from planish.methods.watching import Watch
+from planish.methods.ppo.alarms import AlarmConfig, alarms, not_one
+from planish.methods.ppo.config import PpoConfig
+from planish.methods.ppo.models import Tools
+from planish.methods.ppo.monitor import Watch
+from planish.methods.ppo.rewards import FunctionSource
+from planish.methods.ppo.run import ppo
 from planish.train.record import read_lines
 
 STEADY = {"kl": 1.0, "completion_tokens": 20.0, "unended": 0.0, "entropy": 1.0, "score/rm": 0.0, "score/gold": 0.0}

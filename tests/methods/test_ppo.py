@@ -24,9 +24,9 @@ from planish.base.config import load_config
 from planish.base.errors import ConfigError, DataError
 from planish.base.types import Experience, pack
 from planish.inference.decode import Drawn
-from planish.methods.ppo import Clipped, advantages, ppo
-from planish.methods.ppo_settings import PpoConfig
-from planish.methods.ppo_tools import told_to_all
+from planish.methods.ppo.config import PpoConfig
+from planish.methods.ppo.models import told_to_all
+from planish.methods.ppo.run import Clipped, advantages, ppo
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.methods.sft import SftConfig, sft
 from planish.methods.supervised import Likelihood
@@ -427,7 +427,7 @@ def test_what_each_rank_drew_is_told_to_all(monkeypatch: pytest.MonkeyPatch) -> 
         meet.wait()
         return total
 
-    monkeypatch.setattr("planish.methods.ppo_tools.all_sum_list", summed)
+    monkeypatch.setattr("planish.methods.ppo.models.all_sum_list", summed)
     with ThreadPoolExecutor(2) as ranks:
         told = list(ranks.map(told_to_all, [{0: drawn[0], 2: drawn[2]}, {1: drawn[1]}], [3, 3]))
     assert told == [drawn, drawn]
@@ -450,7 +450,7 @@ def test_the_value_model_begins_as_the_first_reward_model_that_is_learnt_from(
         loaded.append(Path(config.path).name)
         return load_scorer(config, *others)
 
-    monkeypatch.setattr("planish.methods.ppo_tools.load_scorer", load)
+    monkeypatch.setattr("planish.methods.ppo.models.load_scorer", load)
     rewards = {
         "out": {"name": "model", "path": str(tmp_path / "watched"), "weight": 0.0},
         "in": {"name": "model", "path": str(tmp_path / "learnt")},

@@ -22,8 +22,7 @@ from planish.data.rows import Message, Origin, Prompt
 from planish.inference.sample import Completion
 from planish.inference.score import RewardModel
 from planish.judges.server import ChatServer
-from planish.methods.reward_model import RewardConfig, reward_model
-from planish.methods.rewards import (
+from planish.methods.ppo.rewards import (
     FunctionReward,
     GoldReward,
     ModelReward,
@@ -35,6 +34,7 @@ from planish.methods.rewards import (
     open_rewards,
     read_grade,
 )
+from planish.methods.reward_model import RewardConfig, reward_model
 from planish.models.load import ModelConfig, load_tokenizer
 from planish.world.gold import World
 from planish.world.judging import judge_one
@@ -140,8 +140,8 @@ def test_a_function_that_gives_no_number_for_each_completion_is_named(
 
 def test_a_function_is_called_on_the_main_rank_alone(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ranks add up what each knows, and the others know nothing: a function that draws lots gives all of them the same."""
-    monkeypatch.setattr("planish.methods.rewards.is_main", lambda: False)
-    monkeypatch.setattr("planish.methods.rewards.all_sum_list", lambda mine: [2.0 + each for each in mine])
+    monkeypatch.setattr("planish.methods.ppo.rewards.is_main", lambda: False)
+    monkeypatch.setattr("planish.methods.ppo.rewards.all_sum_list", lambda mine: [2.0 + each for each in mine])
     rollouts = rollouts_of(ChatTemplate(load_tokenizer(tiny_model)), "say red", "red", "blue")
     assert given([5.0, 6.0])([rollouts]).tolist() == [2.0, 2.0]
 

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 
 from planish.base.config import dump_config, load_config
 from planish.methods.dpo import DpoConfig, dpo
-from planish.methods.ppo import ppo
-from planish.methods.ppo_settings import PpoConfig
+from planish.methods.ppo.config import PpoConfig
+from planish.methods.ppo.run import ppo
 from planish.methods.pretrain import PretrainConfig, pretrain
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.methods.sft import SftConfig, sft

@@ -163,8 +163,8 @@ def _dpo(options: argparse.Namespace) -> None:
 
 def _ppo(options: argparse.Namespace) -> None:
     from planish.base.config import load_config
-    from planish.methods.ppo import ppo
-    from planish.methods.ppo_settings import PpoConfig
+    from planish.methods.ppo.config import PpoConfig
+    from planish.methods.ppo.run import ppo
 
     recipe, overrides, flags = _settings(options)
     if options.reward:

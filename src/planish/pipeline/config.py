@@ -74,7 +74,7 @@ COMMANDS = {
     "sft": Command("planish.methods.sft", "SftConfig", "sft"),
     "reward": Command("planish.methods.reward_model", "RewardConfig", "reward_model"),
     "dpo": Command("planish.methods.dpo", "DpoConfig", "dpo"),
-    "ppo": Command("planish.methods.ppo", "PpoConfig", "ppo"),
+    "ppo": Command("planish.methods.ppo.run", "PpoConfig", "ppo"),
     "best": Command("planish.inference.best_of_n", "BestConfig", "best_of_n", ".jsonl"),
     "sample": Command(__name__, "SampleStage", "sample", ".jsonl"),
     "compare": Command("planish.evaluate.compare.run", "CompareConfig", "compare"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planish.evaluate.alarms import AlarmConfig, alarms
+from planish.methods.ppo.alarms import AlarmConfig, alarms
 from planish.report.figures import Figure
 from planish.report.rollout_figures import rollout_figures
 from planish.report.rollout_numbers import held_out_prompts, last_text, rewards_of, scores_went

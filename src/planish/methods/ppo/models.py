@@ -23,8 +23,8 @@ from planish.inference.sample import completion_of
 from planish.inference.sampler import OwnSampler, Sampler
 from planish.inference.sequences import token_values
 from planish.inference.vllm import ServedSampler
-from planish.methods.ppo_settings import PpoConfig
-from planish.methods.rewards import ModelReward, ModelSource, Reward, Rollouts, open_rewards
+from planish.methods.ppo.config import PpoConfig
+from planish.methods.ppo.rewards import ModelReward, ModelSource, Reward, Rollouts, open_rewards
 from planish.methods.running import Learner, Running, say_why_not_packed
 from planish.models.actor_critic import ActorCritic, ValuedLM
 from planish.models.load import compute_dtype, context_length, load_model, load_tokenizer

@@ -9,10 +9,10 @@ from pydantic import model_validator
 
 from planish.base.config import Config, Field
 from planish.data.settings import DataConfig
-from planish.evaluate.alarms import AlarmConfig
 from planish.inference.vllm import ServerConfig
 from planish.maths.reductions import Reduction
-from planish.methods.rewards import RewardSource
+from planish.methods.ppo.alarms import AlarmConfig
+from planish.methods.ppo.rewards import RewardSource
 from planish.methods.running import CommonConfig
 from planish.models.load import LoraConfig, ModelConfig
 from planish.train.checkpoint import CheckpointConfig

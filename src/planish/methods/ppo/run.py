@@ -46,13 +46,13 @@ from planish.maths.policy_gradient import (
     whiten,
 )
 from planish.maths.reductions import Reduction, token_weights, total_weight
-from planish.methods.ppo_settings import Gae, Grpo, PpoConfig, Rloo
-from planish.methods.ppo_tools import Tools, set_up
-from planish.methods.rewards import laid_out
+from planish.methods.ppo.config import Gae, Grpo, PpoConfig, Rloo
+from planish.methods.ppo.models import Tools, set_up
+from planish.methods.ppo.monitor import Watch
+from planish.methods.ppo.rewards import laid_out
 from planish.methods.running import FREE, Learner, Learning, Running, account, learn, longest, tokens_of_pass
 from planish.methods.sft import bring_policy
 from planish.methods.supervised import Likelihood
-from planish.methods.watching import Watch
 from planish.models.actor_critic import ActorCritic
 from planish.models.load import context_length
 from planish.train.feed import BatchConfig, MixtureFeed, plan_feed

@@ -7,10 +7,10 @@ import sys
 import torch
 
 from planish.base.distributed import is_main
-from planish.evaluate.alarms import alarms, not_one
 from planish.evaluate.held_out_loss import held_out_losses
-from planish.methods.ppo_settings import PpoConfig
-from planish.methods.ppo_tools import Tools
+from planish.methods.ppo.alarms import alarms, not_one
+from planish.methods.ppo.config import PpoConfig
+from planish.methods.ppo.models import Tools
 from planish.methods.running import Running
 from planish.train.record import Record, read_lines
 
