@@ -39,7 +39,7 @@ def planish_process(port: Connection, task: Task) -> None:
     from planish.inference.reference_log_probs import attach_reference, digest_weights
     from planish.methods.dpo import Preference
     from planish.methods.preference_losses import Dpo
-    from planish.methods.running import tokens_of_pass
+    from planish.methods.run import tokens_of_pass
     from planish.models.packed import CausalLM
 
     cpu, policy, path = torch.device("cpu"), CausalLM(causal_lm(task)), task.folder / "reference.safetensors"

@@ -145,7 +145,7 @@ def planish_process(port: Connection, task: Task) -> None:
 
     from planish.methods.ppo.models import set_up
     from planish.methods.ppo.run import Clipped, Ppo, RolloutFeed
-    from planish.methods.running import Running, tokens_of_pass
+    from planish.methods.run import Running, tokens_of_pass
     from planish.models.load import quiet
     from planish.train.loop import Part, train
     from planish.train.optimizer import Trainer

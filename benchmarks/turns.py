@@ -71,7 +71,7 @@ Process = Callable[[Connection, Task], None]
 
 def run_planish(port: Connection, task: Task, policy: Any, objective: Any) -> None:
     """All rounds of planish's loop; `policy` is a PackedModel."""
-    from planish.methods.running import tokens_of_pass
+    from planish.methods.run import tokens_of_pass
     from planish.train.loop import Part, train
     from planish.train.optimizer import OptimConfig, Trainer
     from planish.train.record import Record, read_lines

@@ -15,7 +15,7 @@ from planish.methods.dpo import DpoConfig
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.pretrain import NewModel, PretrainConfig
 from planish.methods.reward_model import RewardConfig
-from planish.methods.running import RunConfig
+from planish.methods.run import RunConfig
 from planish.methods.sft import SftConfig
 from planish.world.settings import WorldConfig
 

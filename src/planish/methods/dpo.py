@@ -28,10 +28,10 @@ from planish.data.mixture.pairs import pairs_of
 from planish.inference.reference_log_probs import attach_reference, completion_logprobs, digest_weights
 from planish.inference.sample import SamplingConfig, sample
 from planish.maths.preference import PairLogprobs, implied_right, plain_right
+from planish.methods.callbacks import SampledConfig, Sampling, held_out_prompts
 from planish.methods.preference_losses import Dpo, PreferenceLoss
-from planish.methods.ranked import Ranked, RankedConfig, RankedMethod
-from planish.methods.running import Learner, Running, run_method
-from planish.methods.sampled import SampledConfig, Sampling, held_out_prompts
+from planish.methods.ranking_eval import Ranked, RankedConfig, RankedMethod
+from planish.methods.run import Learner, Running, run_method
 from planish.methods.sft import bring_policy
 from planish.models.load import ModelConfig, load_model, load_tokenizer
 from planish.models.packed import CausalLM

@@ -26,8 +26,8 @@ from planish.data.chat.tokenizer import save_tokenizer, train_tokenizer
 from planish.data.rows import LEARNT, Text
 from planish.data.settings import DataConfig
 from planish.data.sources import SourceRows
-from planish.methods.running import Learner, run_method
-from planish.methods.sampled import SampledConfig
+from planish.methods.callbacks import SampledConfig
+from planish.methods.run import Learner, run_method
 from planish.methods.sft import bring_policy, read_template
 from planish.methods.supervised import Supervised
 from planish.models.load import (

@@ -34,8 +34,8 @@ from planish.data.mixture.pairs import pairs_of
 from planish.data.rows import Demonstration, Dropped
 from planish.inference.score_offset import centre
 from planish.maths.preference import bradley_terry, centering
-from planish.methods.ranked import Ranked, RankedConfig, RankedMethod
-from planish.methods.running import Learner, Running, longest, run_method
+from planish.methods.ranking_eval import Ranked, RankedConfig, RankedMethod
+from planish.methods.run import Learner, Running, longest, run_method
 from planish.methods.sft import read_template
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length, load_tokenizer
 from planish.models.lora import add_lora

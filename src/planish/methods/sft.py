@@ -18,8 +18,8 @@ from planish.base.errors import ConfigError
 from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.settings import DataConfig
 from planish.maths.reductions import Reduction
-from planish.methods.running import Learner, run_method
-from planish.methods.sampled import SampledConfig
+from planish.methods.callbacks import SampledConfig
+from planish.methods.run import Learner, run_method
 from planish.methods.supervised import Supervised
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model, load_tokenizer
 from planish.models.lora import add_lora

@@ -12,8 +12,8 @@ from planish.base.metrics import Mean, Metrics
 from planish.base.types import Packed
 from planish.evaluate.held_out_loss import held_out_losses
 from planish.maths.reductions import Reduction, token_weights, total_weight
-from planish.methods.running import Learner, Method, Running
-from planish.methods.sampled import SampledConfig, Sampling
+from planish.methods.callbacks import SampledConfig, Sampling
+from planish.methods.run import Learner, Method, Running
 from planish.models.packed import CausalLM
 from planish.train.loop import Objective, Visit
 from planish.train.record import Record

@@ -20,7 +20,7 @@ from planish.data.sources import prepare_sources
 from planish.methods.dpo import DpoConfig, PreferenceLearning
 from planish.methods.pretrain import NewModel, PretrainConfig, Pretraining, documents
 from planish.methods.reward_model import RewardConfig, RewardModelling
-from planish.methods.running import account, longest
+from planish.methods.run import account, longest
 from planish.methods.sft import Sft, SftConfig, read_template
 from planish.models.load import ModelConfig, context_length, load_settings, load_tokenizer
 from planish.train.feed import plan_feed

@@ -18,7 +18,7 @@ from planish.base.config import Config
 from planish.base.errors import ConfigError, RunError
 from planish.base.files import write_json
 from planish.data.files.readers import READERS, UNPACKERS
-from planish.methods.running import FREE
+from planish.methods.run import FREE
 from planish.models.load import model_folder
 from planish.pipeline.config import COMMANDS, PipelineConfig, Tree
 

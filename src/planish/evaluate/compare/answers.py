@@ -29,7 +29,7 @@ from planish.inference.sample import Completion, SamplingConfig, sample
 from planish.inference.score import RewardModel
 from planish.inference.sequences import sequence_values
 from planish.judges.judge import scorable
-from planish.methods.running import longest
+from planish.methods.run import longest
 from planish.models.load import (
     ModelConfig,
     check_vocabulary,

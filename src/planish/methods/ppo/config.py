@@ -13,7 +13,7 @@ from planish.inference.vllm import ServerConfig
 from planish.maths.reductions import Reduction
 from planish.methods.ppo.alarms import AlarmConfig
 from planish.methods.ppo.rewards import RewardSource
-from planish.methods.running import CommonConfig
+from planish.methods.run import CommonConfig
 from planish.models.load import LoraConfig, ModelConfig
 from planish.train.checkpoint import CheckpointConfig
 from planish.train.optimizer import OptimConfig

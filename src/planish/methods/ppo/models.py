@@ -25,7 +25,7 @@ from planish.inference.sequences import token_values
 from planish.inference.vllm import ServedSampler
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.rewards import ModelReward, ModelSource, Reward, Rollouts, open_rewards
-from planish.methods.running import Learner, Running, say_why_not_packed
+from planish.methods.run import Learner, Running, say_why_not_packed
 from planish.models.actor_critic import ActorCritic, ValuedLM
 from planish.models.load import compute_dtype, context_length, load_model, load_tokenizer
 from planish.models.lora import add_lora

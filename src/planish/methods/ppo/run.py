@@ -50,7 +50,7 @@ from planish.methods.ppo.config import Gae, Grpo, PpoConfig, Rloo
 from planish.methods.ppo.models import Tools, set_up
 from planish.methods.ppo.monitor import Watch
 from planish.methods.ppo.rewards import laid_out
-from planish.methods.running import FREE, Learner, Learning, Running, account, learn, longest, tokens_of_pass
+from planish.methods.run import FREE, Learner, Learning, Running, account, learn, longest, tokens_of_pass
 from planish.methods.sft import bring_policy
 from planish.methods.supervised import Likelihood
 from planish.models.actor_critic import ActorCritic

@@ -18,7 +18,7 @@ from planish.data.formats import stream_rows
 from planish.data.rows import Comparison, Dropped
 from planish.data.sources import listed
 from planish.inference.sequences import sequence_values
-from planish.methods.running import Method, RunConfig, Running, longest
+from planish.methods.run import Method, RunConfig, Running, longest
 from planish.models.load import context_length
 from planish.statistics.ranking import log_loss_by_source, ranking, write_ranking
 from planish.statistics.ranking_result import Scored

@@ -10,7 +10,7 @@ from planish.base.config import Field
 from planish.data.rows import Demonstration
 from planish.data.sources import Source
 from planish.inference.sample import SamplingConfig, sample
-from planish.methods.running import RunConfig, Running
+from planish.methods.run import RunConfig, Running
 from planish.models.packed import CausalLM
 from planish.models.sharding import gathered
 from planish.train.record import Record
