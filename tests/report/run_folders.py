@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from planish.report.page import render
-from planish.report.runs import Stage
+from planish.report.pages.run import render
+from planish.report.read.run import Stage
 
 SETTINGS: dict[str, Any] = {
     "out": "runs/small",

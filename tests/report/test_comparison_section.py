@@ -14,8 +14,8 @@ import pytest
 from run_folders import said
 
 from planish.base.errors import RunError
-from planish.report import page
-from planish.report.comparison import Section, comparison_section, is_comparison
+from planish.report.pages import run as page
+from planish.report.pages.comparison import Section, comparison_section, is_comparison
 from planish.statistics.ranking_result import Estimate
 from planish.statistics.win_rate import Comparison, Kind, System, WinRate
 

@@ -27,8 +27,8 @@ from planish.data.inspect.result import (
     distribution,
 )
 from planish.data.inspect.terminal import judgements_say, part_text, shortened, show, sparkline
-from planish.report.inspection_page import parted, render_inspection
-from planish.report.mixture import show_mixture, show_sources, stage_views
+from planish.report.pages.inspection import parted, render_inspection
+from planish.report.read.mixture import show_mixture, show_sources, stage_views
 
 EVIL = "<script>alert(1)</script>"
 
@@ -208,7 +208,7 @@ def test_a_long_part_is_folded_without_loss() -> None:
 
 def test_the_view_opens_without_torch() -> None:
     check = (
-        "import sys, planish.report.inspection_page; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+        "import sys, planish.report.pages.inspection; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 

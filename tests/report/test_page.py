@@ -28,9 +28,9 @@ from run_folders import (
 )
 
 from planish.base.errors import RunError
-from planish.report.figures import run_figures, running_mean
-from planish.report.page import names_of, write_page
-from planish.report.runs import read_run
+from planish.report.figures.base import run_figures, running_mean
+from planish.report.pages.run import names_of, write_page
+from planish.report.read.run import read_run
 
 # What it says
 
@@ -259,7 +259,7 @@ def test_damaged_file_is_named(tmp_path: Path, name: str, text: str, message: st
 
 
 def test_report_opens_without_torch() -> None:
-    code = "import sys, planish.report.page; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    code = "import sys, planish.report.pages.run; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

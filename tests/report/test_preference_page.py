@@ -13,10 +13,10 @@ import yaml
 from run_folders import SETTINGS, a_run, an_early_run, answer, lines, page_of, said
 
 from planish.methods.preference_losses import PreferenceLoss
-from planish.report.figures import Figure, comparison_figure
-from planish.report.preferences import REWARDS, changes_say, preference_figures
-from planish.report.runs import read_run
-from planish.report.sentences import GUESS, LOSSES
+from planish.report.figures.base import Figure, comparison_figure
+from planish.report.figures.preference import REWARDS, changes_say, preference_figures
+from planish.report.read.run import read_run
+from planish.report.text import GUESS, LOSSES
 from planish.statistics.ranking import ranking, write_ranking
 from planish.statistics.ranking_result import Scored
 

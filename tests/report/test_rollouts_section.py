@@ -17,13 +17,13 @@ from test_page import Loads
 
 from planish.base.errors import RunError
 from planish.base.trees import flat
-from planish.report.page import write_page
-from planish.report.road import read_best, stop_of_best
-from planish.report.rollout_figures import rollout_figures
-from planish.report.rollout_numbers import ratio_of_norms, went
-from planish.report.rollout_shared import shared_figures
-from planish.report.rollouts import alarms_of, times_of
-from planish.report.runs import Run, Stage, read_run, stages_of
+from planish.report.figures.ppo import rollout_figures
+from planish.report.figures.ppo_shared import shared_figures
+from planish.report.pages.pipeline import read_best, stop_of_best
+from planish.report.pages.ppo import alarms_of, times_of
+from planish.report.pages.run import write_page
+from planish.report.read.ppo import ratio_of_norms, went
+from planish.report.read.run import Run, Stage, read_run, stages_of
 
 PPO: dict[str, Any] = {
     "out": "runs/ppo",

@@ -9,9 +9,9 @@ import pytest
 from run_folders import SAMPLES, a_run, answer, lines, page_of, said
 
 from planish.cli.main import main
-from planish.report.page import render
-from planish.report.runs import Stage
-from planish.report.verdicts import KINDS, TERMS, TONES, mean, worth
+from planish.report.pages.run import render
+from planish.report.read.run import Stage
+from planish.report.read.verdicts import KINDS, TERMS, TONES, mean, worth
 from planish.world.verdict import TERMS as OF_WORLD
 from planish.world.verdict import Label
 

@@ -79,7 +79,7 @@ def _inspect(options: argparse.Namespace) -> None:
         raise DataError(first)  # there is nothing to show
     show(found, most_listed=sys.maxsize if options.list else 5)
     if options.page:
-        from planish.report.inspection_page import write_inspection_page
+        from planish.report.pages.inspection import write_inspection_page
 
         write_inspection_page(found, Path(options.page))
         print(f"\npage: {options.page}")
@@ -112,7 +112,7 @@ def _convert(options: argparse.Namespace) -> None:
 
 def _mix(options: argparse.Namespace) -> None:
     from planish.pipeline.mix import mix, read_recipe
-    from planish.report.mixture import show_mixture, show_sources, stage_views
+    from planish.report.read.mixture import show_mixture, show_sources, stage_views
 
     recipe, files, settings = _sorted(options.settings)
     if recipe is None or files:

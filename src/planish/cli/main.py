@@ -224,7 +224,7 @@ def _sample(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from planish.report.page import write_page
+    from planish.report.pages.run import write_page
 
     runs = [Path(run) for run in options.runs]
     out = Path(options.out) if options.out else runs[0] / "report.html"

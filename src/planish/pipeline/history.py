@@ -15,7 +15,7 @@ from planish.base.files import write_json
 from planish.base.trees import flat
 from planish.pipeline.config import Tree
 from planish.pipeline.stages import Stage, read_json
-from planish.report.runs import PIPELINE
+from planish.report.read.run import PIPELINE
 
 State = Literal["waiting", "running", "done", "failed", "stopped"]
 

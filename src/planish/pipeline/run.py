@@ -26,7 +26,7 @@ from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.pipeline.config import COMMANDS, PipelineConfig
 from planish.pipeline.history import GONE, History, alone, why
 from planish.pipeline.stages import Digests, Stage, plan, say
-from planish.report.sentences import duration_text
+from planish.report.text import duration_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from planish.data.inspect.result import (
     Sample,
     SourceView,
 )
-from planish.report.sentences import count_text, listed
+from planish.report.text import count_text, listed
 
 MOST_SHOWN = 1500  # characters of one part of a row in the terminal
 BARS = " ▁▂▃▄▅▆▇█"

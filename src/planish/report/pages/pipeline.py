@@ -12,13 +12,13 @@ from typing import Any
 
 from planish.base.errors import RunError
 from planish.base.trees import flat
-from planish.report.comparison import Section as Compared
-from planish.report.comparison_figures import span_text
-from planish.report.rollout_numbers import rewards_of
-from planish.report.rollouts import SCORE, name_of
-from planish.report.runs import ALL, Run, Stage
-from planish.report.sentences import change_text, count_text, loss_text, percent, points_text
-from planish.report.verdicts import worth
+from planish.report.figures.comparison import span_text
+from planish.report.pages.comparison import Section as Compared
+from planish.report.pages.ppo import SCORE, name_of
+from planish.report.read.ppo import rewards_of
+from planish.report.read.run import ALL, Run, Stage
+from planish.report.read.verdicts import worth
+from planish.report.text import change_text, count_text, loss_text, percent, points_text
 
 NONE = "–"
 NAMES = {"pretrain": "pretraining", "sft": "SFT", "reward": "reward model", "dpo": "DPO"}

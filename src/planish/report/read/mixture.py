@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from planish.data.inspect.terminal import terminal, visible
-from planish.report.sentences import count_text
+from planish.report.text import count_text
 
 MIXTURE_COLUMNS = ("asked", "examples", "share", "tokens", "share of tokens", "passes", "passes so far")
 LEFT_OUT = {"dropped": "left out", "cut": "cut at the end", "leaks": "also measured on"}

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from planish.report.comparison_figures import FREE
-from planish.report.figures import FEWEST_TO_MEAN, Key, Panel, curve, mean_window, running_mean, step_curves
-from planish.report.runs import Line, Run
+from planish.report.figures.base import FEWEST_TO_MEAN, Key, Panel, curve, mean_window, running_mean, step_curves
+from planish.report.figures.comparison import FREE
+from planish.report.read.run import Line, Run
 
 SCATTER = 2.0  # standard errors that a change must exceed to be called one
 

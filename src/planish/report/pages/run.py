@@ -16,18 +16,18 @@ from planish.base.errors import RunError
 from planish.base.files import write_text
 from planish.base.trees import flat
 from planish.report import rollouts, sentences
-from planish.report.answers import answers, answers_say, folded
-from planish.report.comparison import Section as Compared
-from planish.report.comparison import comparison_section, is_comparison
-from planish.report.figures import Figure, comparison_figure, run_figures
-from planish.report.preferences import implied, preference_figures, starts_level
-from planish.report.ranking import Section, ranked
-from planish.report.ranking_figures import span
-from planish.report.road import Stop, command, stop_of_best, stop_of_comparison, stop_of_run
-from planish.report.rollout_shared import shared_figures
-from planish.report.runs import ALL, MOST_LISTED, Run, Stage, read_run, stages_of
-from planish.report.template import template
-from planish.report.verdicts import judged, summary, worth
+from planish.report.figures.base import Figure, comparison_figure, run_figures
+from planish.report.figures.ppo_shared import shared_figures
+from planish.report.figures.preference import implied, preference_figures, starts_level
+from planish.report.figures.ranking import span
+from planish.report.pages.answers import answers, answers_say, folded
+from planish.report.pages.comparison import Section as Compared
+from planish.report.pages.comparison import comparison_section, is_comparison
+from planish.report.pages.pipeline import Stop, command, stop_of_best, stop_of_comparison, stop_of_run
+from planish.report.pages.ranking import Section, ranked
+from planish.report.pages.template import template
+from planish.report.read.run import ALL, MOST_LISTED, Run, Stage, read_run, stages_of
+from planish.report.read.verdicts import judged, summary, worth
 
 FEW_ROWS = 30
 

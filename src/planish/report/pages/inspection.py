@@ -28,8 +28,8 @@ from planish.data.inspect.terminal import (
     visible,
     warnings,
 )
-from planish.report.sentences import count_text, listed
-from planish.report.template import template
+from planish.report.pages.template import template
+from planish.report.text import count_text, listed
 
 FOLDED = 900  # characters of a part that are shown before the rest is unfolded
 MOST = 40_000  # characters of a part that are on the page at all

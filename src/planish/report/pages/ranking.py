@@ -13,8 +13,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from planish.base.errors import RunError
-from planish.report.figures import Figure
-from planish.report.ranking_figures import (
+from planish.report.figures.base import Figure
+from planish.report.figures.ranking import (
     accuracy_figure,
     best_possible,
     complete,
@@ -23,8 +23,8 @@ from planish.report.ranking_figures import (
     reliability_figure,
     span,
 )
-from planish.report.runs import Run
-from planish.report.sentences import listed, loss_text, percent
+from planish.report.read.run import Run
+from planish.report.text import listed, loss_text, percent
 from planish.statistics.ranking_result import Estimate, Evaluation, Part
 
 FILE = "ranking.json"

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from planish.report.figures import Figure, Key, Panel, level, source_key, thin_line
-from planish.report.sentences import count_text, percent
-from planish.report.verdicts import worth
+from planish.report.figures.base import Figure, Key, Panel, level, source_key, thin_line
+from planish.report.read.verdicts import worth
+from planish.report.text import count_text, percent
 from planish.statistics.ranking_result import Estimate
 from planish.statistics.win_rate import Comparison, System
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from planish.report.figures import (
+from planish.report.figures.base import (
     Figure,
     Key,
     Panel,
@@ -18,7 +18,7 @@ from planish.report.figures import (
     source_key,
     step_keys,
 )
-from planish.report.rollout_numbers import (
+from planish.report.read.ppo import (
     by_round,
     held_out_prompts,
     mean_curves,
@@ -37,9 +37,9 @@ from planish.report.rollout_numbers import (
     window_for,
     window_of,
 )
-from planish.report.runs import ALL, Run
-from planish.report.sentences import count_text, listed, moved, percent
-from planish.report.verdicts import worth
+from planish.report.read.run import ALL, Run
+from planish.report.read.verdicts import worth
+from planish.report.text import count_text, listed, moved, percent
 
 CUT_BELOW = -1.0  # explained variance that is drawn; a value model that is new may be far below
 HELD_OUT = Key("held-out prompts", "var(--line-1)")

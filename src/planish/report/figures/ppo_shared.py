@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from planish.report.figures import Figure, Key, curve, running_mean, source_key
-from planish.report.rollout_numbers import (
+from planish.report.figures.base import Figure, Key, curve, running_mean, source_key
+from planish.report.read.ppo import (
     iterations,
     last_text,
     mean_roots,
@@ -20,9 +20,9 @@ from planish.report.rollout_numbers import (
     rounds,
     window_of,
 )
-from planish.report.runs import ALL, Run
-from planish.report.sentences import count_text, listed, moved
-from planish.report.verdicts import worth
+from planish.report.read.run import ALL, Run
+from planish.report.read.verdicts import worth
+from planish.report.text import count_text, listed, moved
 
 Drawn = Sequence[tuple[str, Run, Key]]  # a run with its name and its curve's looks
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from planish.report.figures import (
+from planish.report.figures.base import (
     FEWEST_TO_MEAN,
     Figure,
     Key,
@@ -22,8 +22,8 @@ from planish.report.figures import (
     thinned,
     thinning,
 )
-from planish.report.runs import ALL, Run
-from planish.report.sentences import GUESS, count_text, loss_text, percent
+from planish.report.read.run import ALL, Run
+from planish.report.text import GUESS, count_text, loss_text, percent
 
 # What a policy is taken to think of an answer: the difference of two is what the loss is a function of.
 REWARDS = {

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
-from planish.report.runs import ALL, Run
+from planish.report.read.run import ALL, Run
 
 LOSSES = {
     "dpo": "Direct preference optimisation",

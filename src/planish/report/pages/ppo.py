@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from planish.methods.ppo.alarms import AlarmConfig, alarms
-from planish.report.figures import Figure
-from planish.report.rollout_figures import rollout_figures
-from planish.report.rollout_numbers import held_out_prompts, last_text, rewards_of, scores_went
-from planish.report.runs import ALARM, MOST_LISTED, Line, Run
-from planish.report.sentences import count_text, duration_text, listed, model_name, moved, percent
-from planish.report.verdicts import worth
+from planish.report.figures.base import Figure
+from planish.report.figures.ppo import rollout_figures
+from planish.report.read.ppo import held_out_prompts, last_text, rewards_of, scores_went
+from planish.report.read.run import ALARM, MOST_LISTED, Line, Run
+from planish.report.read.verdicts import worth
+from planish.report.text import count_text, duration_text, listed, model_name, moved, percent
 
 NAMES = {"gae": "PPO", "rloo": "RLOO", "grpo": "GRPO"}
 SECONDS, LEARNING = "seconds/", "learning"
