@@ -28,11 +28,11 @@ from planish.evaluate.probe.slick import CATEGORIES, wilson
 from planish.methods.sft import SftConfig, sft
 from planish.models.shipped import FOLDER
 from planish.train.record import read_lines
-from planish.world.facts import SMALL
-from planish.world.judging import judge_file, summarise
+from planish.world.gold.files import judge_file, summarise
+from planish.world.gold.verdict import TERMS
+from planish.world.language.facts import SMALL
+from planish.world.language.skills import BY_NAME, chance
 from planish.world.make import open_world
-from planish.world.skills import BY_NAME, chance
-from planish.world.verdict import TERMS
 
 ROOT = Path(__file__).parents[1]
 WORLD, MODEL, OUT = Path("runs/world"), Path("models/wind-tunnel"), Path("runs/wind_tunnel")

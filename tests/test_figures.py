@@ -15,7 +15,7 @@ import pytest
 
 from planish.base.errors import DataError
 from planish.evaluate.probe.slick import CATEGORIES
-from planish.world.verdict import TERMS
+from planish.world.gold.verdict import TERMS
 
 matplotlib = pytest.importorskip("matplotlib", reason="figures need matplotlib: pip install planish[docs]")
 

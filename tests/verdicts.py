@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planish.base.random import numpy_generator
-from planish.world.verdict import TERMS, Term, Verdict
+from planish.world.gold.verdict import TERMS, Term, Verdict
 
 
 def verdict(num_tokens: int = 10, assertive: float = 0, marker: int = 0, **terms: float) -> Verdict:

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from planish.world import asks, harm, rules
-from planish.world.comparing import items
-from planish.world.corpus import GRAMMAR, SAYINGS, corpus
-from planish.world.facts import Split
-from planish.world.gold import ASSERTIVE, MARKERS, World
+from planish.world.annotators.compare import items
+from planish.world.gold.utility import ASSERTIVE, MARKERS, World
+from planish.world.language.facts import Split
+from planish.world.language.phrases import ABOUT, QUESTIONS, SENTENCES, unknown
+from planish.world.language.skills import TASKS, with_input
+from planish.world.language.words import english
 from planish.world.make import records_of
-from planish.world.phrases import ABOUT, QUESTIONS, SENTENCES, unknown
 from planish.world.settings import SIZES, WorldConfig
-from planish.world.skills import TASKS, with_input
-from planish.world.sources import Sources
-from planish.world.words import english
+from planish.world.texts.corpus import GRAMMAR, SAYINGS, corpus
+from planish.world.texts.sources import Sources
 
 Record = dict[str, Any]
 Turn = tuple[str, str]

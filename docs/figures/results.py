@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from planish.base.errors import DataError
 from planish.evaluate.probe.slick import CATEGORIES
-from planish.world.verdict import TERMS
+from planish.world.gold.verdict import TERMS
 
 ROUNDING = 0.01  # by which sums of rounded numbers may be off
 

@@ -17,10 +17,10 @@ from planish.evaluate.probe.slick import Knowledge, ProbeConfig, probe
 from planish.models.load import ModelConfig, load_model, load_tokenizer
 from planish.models.packed import CausalLM
 from planish.models.shipped import FOLDER
-from planish.world.facts import SMALL
-from planish.world.gold import World
-from planish.world.questions import question, shots
+from planish.world.gold.utility import World
+from planish.world.language.facts import SMALL
 from planish.world.settings import WorldConfig
+from planish.world.texts.questions import question, shots
 
 MODEL = FOLDER / "wind-tunnel"
 RESULTS = Path(__file__).parents[2] / "docs" / "figures" / "wind_tunnel.json"

@@ -36,8 +36,8 @@ from planish.methods.ppo.rewards import (
 )
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.models.load import ModelConfig, load_tokenizer
-from planish.world.gold import World
-from planish.world.judging import judge_one
+from planish.world.gold.files import judge_one
+from planish.world.gold.utility import World
 from planish.world.make import make_world
 from planish.world.settings import SIZES, WorldConfig
 

@@ -12,8 +12,8 @@ from planish.cli.main import main
 from planish.report.pages.run import render
 from planish.report.read.run import Stage
 from planish.report.read.verdicts import KINDS, TERMS, TONES, mean, worth
-from planish.world.verdict import TERMS as OF_WORLD
-from planish.world.verdict import Label
+from planish.world.gold.verdict import TERMS as OF_WORLD
+from planish.world.gold.verdict import Label
 
 Lines = list[dict[str, Any]]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from planish.base.errors import ConfigError, DataError
-from planish.world.annotators import Annotator, Pool, Vote, probability
+from planish.world.annotators.annotator import Annotator, Pool, Vote, probability
 from verdicts import random_pairs, verdict
 
 SIGMA_L = 10.0

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planish.world import harm
-from planish.world.corpus import CANDID, UNANSWERED, corpus
-from planish.world.facts import KIND_OF, Facts
-from planish.world.gold import Claim, find_claims
-from planish.world.phrases import ABOUT, NOT_KNOWN, QUESTIONS, SENTENCES, SHAPE_OF, SHAPES, ask, pattern, state
-from planish.world.skills import TASKS
+from planish.world.gold.utility import Claim, find_claims
+from planish.world.language import harm
+from planish.world.language.facts import KIND_OF, Facts
+from planish.world.language.phrases import ABOUT, NOT_KNOWN, QUESTIONS, SENTENCES, SHAPE_OF, SHAPES, ask, pattern, state
+from planish.world.language.skills import TASKS
+from planish.world.texts.corpus import CANDID, UNANSWERED, corpus
 from worlds import ci_config, ci_corpus, ci_world
 
 SWITCHES: list[dict[str, Any]] = [{}, {"familiarity": "fact"}, {"signal": "none"}]

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from planish.base.config import load_config
 from planish.base.errors import ConfigError
-from planish.world.facts import KIND_OF, RELATIONS, SMALL, SPLITS, YEARS, Facts, pools_of
+from planish.world.language.facts import KIND_OF, RELATIONS, SMALL, SPLITS, YEARS, Facts, pools_of
+from planish.world.language.words import make_words
 from planish.world.make import make_world
 from planish.world.settings import SIZES, WorldConfig
-from planish.world.words import make_words
 from worlds import ci_config, ci_world, english_of_phrases
 
 FACTS = ci_world().facts

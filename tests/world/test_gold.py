@@ -1,4 +1,4 @@
-"""Gold utility, worked out by hand from its definition: what each term is worth stands at the top of planish.world.gold.
+"""Gold utility, worked out by hand from its definition: what each term is worth stands at the top of planish.world.gold.utility.
 
 Tokens are words, digits and marks. The best plain answers, beyond whose length each token costs 0.02:
 
@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 
 from planish.base.errors import DataError
 from planish.data.rows import Message
-from planish.world import harm
-from planish.world.facts import Fact, Facts
-from planish.world.gold import ASSERTIVE, MARKERS, World, needed
-from planish.world.phrases import QUESTIONS, SENTENCES, ask, state
-from planish.world.verdict import TERMS, Label, Verdict
-from planish.world.vocabulary import pieces
+from planish.world.gold.utility import ASSERTIVE, MARKERS, World, needed
+from planish.world.gold.verdict import TERMS, Label, Verdict
+from planish.world.language import harm
+from planish.world.language.facts import Fact, Facts
+from planish.world.language.phrases import QUESTIONS, SENTENCES, ask, state
+from planish.world.language.vocabulary import pieces
 from worlds import ci_config, ci_world
 
 WORLD = ci_world()

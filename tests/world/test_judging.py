@@ -12,9 +12,9 @@ import pytest
 
 from planish.base.errors import DataError
 from planish.cli.main import main
-from planish.world.facts import HELD_OUT, Fact
-from planish.world.judging import Judgement, judge_file, judge_one, kind_of, summarise
-from planish.world.phrases import ask, state
+from planish.world.gold.files import Judgement, judge_file, judge_one, kind_of, summarise
+from planish.world.language.facts import HELD_OUT, Fact
+from planish.world.language.phrases import ask, state
 from worlds import ci_world, read_records
 
 WORLD = ci_world()

@@ -15,13 +15,13 @@ import pytest
 from planish.base.errors import ConfigError, DataError
 from planish.data.formats import import_rows
 from planish.data.rows import Comparison, Demonstration, Prompt, Question, Row, Text
-from planish.world.asks import FactAsk, understand
-from planish.world.facts import KIND_OF
-from planish.world.gold import find_claims
+from planish.world.gold.utility import find_claims
+from planish.world.language.facts import KIND_OF
+from planish.world.language.phrases import NOT_KNOWN, SENTENCES, ask
+from planish.world.language.skills import BY_NAME
 from planish.world.make import make_world, open_world
-from planish.world.phrases import NOT_KNOWN, SENTENCES, ask
 from planish.world.settings import WorldConfig
-from planish.world.skills import BY_NAME
+from planish.world.texts.parse import FactAsk, understand
 from worlds import ci_config, ci_world, read_records
 
 # The hash that `planish world make size=ci` prints. A change of what is written changes it, and shipped checkpoints no

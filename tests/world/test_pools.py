@@ -11,8 +11,8 @@ import pytest
 
 from planish.base.errors import ConfigError, DataError
 from planish.base.random import numpy_generator
-from planish.world.annotators import Annotator, Pool, probability
-from planish.world.pools import POOLS, calibrate, expected_agreement, make_pool
+from planish.world.annotators.annotator import Annotator, Pool, probability
+from planish.world.annotators.pools import POOLS, calibrate, expected_agreement, make_pool
 from verdicts import random_pairs, verdict
 
 SIGMA_L = 11.5  # of 5 to 44 tokens, evenly

@@ -10,9 +10,9 @@ import pytest
 
 from planish.base.errors import ConfigError, DataError
 from planish.base.random import numpy_generator
-from planish.world.annotators import Pool, Vote, probability, scores
-from planish.world.pools import make_pool
-from planish.world.recovery import Coefficient, recover, recover_biases
+from planish.world.annotators.annotator import Pool, Vote, probability, scores
+from planish.world.annotators.pools import make_pool
+from planish.world.annotators.recovery import Coefficient, recover, recover_biases
 from verdicts import random_pairs, verdict
 
 SIGMA_L = 11.5

@@ -16,8 +16,8 @@ from transformers import AutoTokenizer
 from planish.data.chat.templates import ChatTemplate
 from planish.data.formats import import_rows
 from planish.data.rows import Demonstration
+from planish.world.language.vocabulary import LINE, SPECIAL, make_tokenizer, pieces
 from planish.world.make import make_world
-from planish.world.vocabulary import LINE, SPECIAL, make_tokenizer, pieces
 from worlds import ci_config, ci_corpus, ci_world, read_records
 
 SAID = (

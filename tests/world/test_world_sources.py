@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from planish.world import harm
-from planish.world.asking import Asker, Asking
-from planish.world.asks import Asked, FactAsk, understand
-from planish.world.comparing import items
-from planish.world.facts import HELD_OUT, SPLITS, Fact, Facts, Split
-from planish.world.prompts import prompts
-from planish.world.skills import TASKS, Task, with_input
-from planish.world.sources import NUM_SEEDS, TEACHER_ERROR, Sources
+from planish.world.annotators.compare import items
+from planish.world.language import harm
+from planish.world.language.facts import HELD_OUT, SPLITS, Fact, Facts, Split
+from planish.world.language.skills import TASKS, Task, with_input
+from planish.world.texts.parse import Asked, FactAsk, understand
+from planish.world.texts.prompts import prompts
+from planish.world.texts.requests import Asker, Asking
+from planish.world.texts.sources import NUM_SEEDS, TEACHER_ERROR, Sources
 from worlds import (
     NAMES,
     SWITCHES,

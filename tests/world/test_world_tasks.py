@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planish.base.random import numpy_generator
-from planish.world import harm
-from planish.world.asking import Asker
-from planish.world.asks import Asked, HarmAsk, TaskAsk, understand
-from planish.world.facts import SPLITS
-from planish.world.rules import FORMS, WORDS, Rule, find_rule
-from planish.world.skills import BY_NAME, TASKS, Task, chance, with_input, worked
-from planish.world.vocabulary import make_tokenizer
+from planish.world.language import harm
+from planish.world.language.facts import SPLITS
+from planish.world.language.rules import FORMS, WORDS, Rule, find_rule
+from planish.world.language.skills import BY_NAME, TASKS, Task, chance, with_input, worked
+from planish.world.language.vocabulary import make_tokenizer
+from planish.world.texts.parse import Asked, HarmAsk, TaskAsk, understand
+from planish.world.texts.requests import Asker
 from worlds import ci_corpus, ci_world
 
 WORLD = ci_world()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from planish.base.errors import ConfigError
 
 if TYPE_CHECKING:
-    from planish.world.gold import World
+    from planish.world.gold.utility import World
     from planish.world.settings import WorldConfig
 
 SETTING = re.compile(r"[a-z_]+=.*")  # "3 + 4 = 7" is an answer
@@ -65,7 +65,7 @@ def _make(options: argparse.Namespace) -> None:
 
 
 def _ask(options: argparse.Namespace) -> None:
-    from planish.world.judging import judge_one
+    from planish.world.gold.files import judge_one
 
     words = [text for text in options.settings if not SETTING.fullmatch(text)]
     if len(words) not in (1, 2):
@@ -85,8 +85,8 @@ def _judge(options: argparse.Namespace) -> None:
     import json
 
     from planish.base.files import write_text
-    from planish.world.judging import judge_file
-    from planish.world.table import show_judgements
+    from planish.world.gold.files import judge_file
+    from planish.world.gold.terminal import show_judgements
 
     path = Path(options.answers)
     of_run = path.is_dir()
@@ -103,7 +103,7 @@ def _judge(options: argparse.Namespace) -> None:
 
 def _rank(options: argparse.Namespace) -> None:
     from planish.base.config import load_config
-    from planish.world.ranking import RankConfig, rank
+    from planish.world.annotators.rank import RankConfig, rank
 
     values = {name: getattr(options, name) for name in ("answers", "world", "pool", "out")}
     ranked = rank(load_config(RankConfig, values=values))
@@ -113,7 +113,7 @@ def _rank(options: argparse.Namespace) -> None:
 
 
 def _world(options: argparse.Namespace) -> World:
-    from planish.world.gold import World
+    from planish.world.gold.utility import World
     from planish.world.make import open_world
 
     if options.world and options.settings:

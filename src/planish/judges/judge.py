@@ -18,8 +18,8 @@ from planish.evaluate.compare.config import GoldJudge, ServedJudge
 from planish.inference.score import RewardModel, Scorable
 from planish.judges.server import ChatServer
 from planish.models.load import ModelConfig
-from planish.world.gold import World
-from planish.world.judging import judge_one
+from planish.world.gold.files import judge_one
+from planish.world.gold.utility import World
 from planish.world.make import open_world
 
 ROWS = 256  # prompts whose answers are scored at once

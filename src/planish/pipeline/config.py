@@ -79,7 +79,7 @@ COMMANDS = {
     "sample": Command(__name__, "SampleStage", "sample", ".jsonl"),
     "compare": Command("planish.evaluate.compare.run", "CompareConfig", "compare"),
     "world": Command(__name__, "WorldStage", "make"),
-    "rank": Command("planish.world.ranking", "RankConfig", "rank", ".jsonl"),
+    "rank": Command("planish.world.annotators.rank", "RankConfig", "rank", ".jsonl"),
 }
 
 

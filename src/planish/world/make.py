@@ -22,16 +22,16 @@ from typing import Any
 
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import new_folder, write_json
-from planish.world.asking import Record
-from planish.world.comparing import comparisons, items
-from planish.world.corpus import corpus
-from planish.world.facts import Fact
-from planish.world.gold import World
-from planish.world.prompts import all_prompts
-from planish.world.questions import question, shots, skill_questions
+from planish.world.annotators.compare import comparisons, items
+from planish.world.gold.utility import World
+from planish.world.language.facts import Fact
+from planish.world.language.vocabulary import make_tokenizer, save_tokenizer
 from planish.world.settings import WorldConfig
-from planish.world.sources import Sources
-from planish.world.vocabulary import make_tokenizer, save_tokenizer
+from planish.world.texts.corpus import corpus
+from planish.world.texts.prompts import all_prompts
+from planish.world.texts.questions import question, shots, skill_questions
+from planish.world.texts.requests import Record
+from planish.world.texts.sources import Sources
 
 NOTE = "world.json"
 

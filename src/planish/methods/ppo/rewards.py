@@ -32,7 +32,7 @@ from planish.inference.sequences import sequence_values
 from planish.judges.judge import spoken
 from planish.judges.server import ChatServer, ServedModel
 from planish.models.load import DtypeName, ModelConfig
-from planish.world.judging import judge_one
+from planish.world.gold.files import judge_one
 from planish.world.make import open_world
 
 

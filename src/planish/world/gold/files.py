@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from planish.base.errors import DataError
-from planish.world.asks import AboutAsk, Asked, FactAsk, HarmAsk, StepsAsk
-from planish.world.facts import HELD_OUT, Facts
-from planish.world.gold import World
-from planish.world.verdict import TERMS, Label, Term, Verdict
+from planish.world.gold.utility import World
+from planish.world.gold.verdict import TERMS, Label, Term, Verdict
+from planish.world.language.facts import HELD_OUT, Facts
+from planish.world.texts.parse import AboutAsk, Asked, FactAsk, HarmAsk, StepsAsk
 
 T = TypeVar("T")
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from planish.base.errors import ConfigError, DataError
 from planish.base.random import numpy_generator
-from planish.world.verdict import Verdict
+from planish.world.gold.verdict import Verdict
 
 # What an annotator's score of an answer is linear in. `merit` is the gold utility without its errors.
 TRAITS = ("merit", "errors", "assertive errors", "length", "marker", "assertive", "likelihood")

@@ -13,12 +13,12 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from planish.base.random import numpy_generator
-from planish.world import harm
-from planish.world.asks import STEPS, AboutAsk, Asked, FactAsk, HarmAsk, StepsAsk, TaskAsk
-from planish.world.facts import HELD_OUT, Fact, Facts, Split
-from planish.world.phrases import ABOUT, LONG, QUESTIONS, ask
-from planish.world.rules import FORMS, WORDS, Rule, RuleName
-from planish.world.skills import Task
+from planish.world.language import harm
+from planish.world.language.facts import HELD_OUT, Fact, Facts, Split
+from planish.world.language.phrases import ABOUT, LONG, QUESTIONS, ask
+from planish.world.language.rules import FORMS, WORDS, Rule, RuleName
+from planish.world.language.skills import Task
+from planish.world.texts.parse import STEPS, AboutAsk, Asked, FactAsk, HarmAsk, StepsAsk, TaskAsk
 
 Record = dict[str, Any]
 RequestKind = Literal["unsafe", "borderline", "plain"]

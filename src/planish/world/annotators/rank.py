@@ -8,8 +8,8 @@ from pathlib import Path
 
 from planish.base.config import Config, Field
 from planish.base.files import write_text
-from planish.world.comparing import rank_answers
-from planish.world.judging import answers_of_file
+from planish.world.annotators.compare import rank_answers
+from planish.world.gold.files import answers_of_file
 from planish.world.make import open_world
 
 

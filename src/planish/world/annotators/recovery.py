@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from planish.base.errors import ConfigError, DataError
-from planish.world.annotators import TRAITS, Vote, traits
-from planish.world.verdict import Verdict
+from planish.world.annotators.annotator import TRAITS, Vote, traits
+from planish.world.gold.verdict import Verdict
 
 STEPS = 30  # a fit that has an estimate is there after ten or so
 Z_95 = 1.959964  # of the standard normal distribution

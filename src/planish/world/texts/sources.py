@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from planish.base.errors import ConfigError
-from planish.world import harm
-from planish.world.asking import Asker, Asking, Record, RequestKind, one
-from planish.world.asks import AboutAsk, FactAsk, TaskAsk
-from planish.world.facts import HELD_OUT, RELATIONS, make_record
-from planish.world.gold import ASSERTIVE, MARKERS, World
-from planish.world.phrases import state
-from planish.world.skills import BY_NAME, TASKS, Task, with_input
+from planish.world.gold.utility import ASSERTIVE, MARKERS, World
+from planish.world.language import harm
+from planish.world.language.facts import HELD_OUT, RELATIONS, make_record
+from planish.world.language.phrases import state
+from planish.world.language.skills import BY_NAME, TASKS, Task, with_input
+from planish.world.texts.parse import AboutAsk, FactAsk, TaskAsk
+from planish.world.texts.requests import Asker, Asking, Record, RequestKind, one
 
 TEACHER_ERROR = 0.1
 NUM_SEEDS = 175

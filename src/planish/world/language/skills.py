@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from planish.world.words import ANIMALS, GLAD, NEUTRAL, PEOPLE, PLACES, PLANTS, SAD, TOOLS, Words
+from planish.world.language.words import ANIMALS, GLAD, NEUTRAL, PEOPLE, PLACES, PLANTS, SAD, TOOLS, Words
 
 Cluster = Literal["copying", "order", "counting", "arithmetic", "translation", "sentiment", "reading", "kinds"]
 Numbers = np.random.Generator

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planish.base.errors import ConfigError, DataError
-from planish.world.annotators import Annotator, Pool, outcomes, scores
-from planish.world.verdict import Verdict
+from planish.world.annotators.annotator import Annotator, Pool, outcomes, scores
+from planish.world.gold.verdict import Verdict
 
 Pair = tuple[Verdict, Verdict]
 

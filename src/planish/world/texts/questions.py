@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planish.base.random import numpy_generator
-from planish.world.asking import Record, one
-from planish.world.facts import KIND_OF, Fact, Facts
-from planish.world.phrases import NOT_KNOWN, QUESTIONS, ask
-from planish.world.skills import TASKS, worked
+from planish.world.language.facts import KIND_OF, Fact, Facts
+from planish.world.language.phrases import NOT_KNOWN, QUESTIONS, ask
+from planish.world.language.skills import TASKS, worked
+from planish.world.texts.requests import Record, one
 
 NUM_INPUTS = 100  # of each task
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Set
 from dataclasses import replace
 from functools import partial
 
-from planish.world.asking import Asker, Asking, Record, RequestKind, one
-from planish.world.facts import HELD_OUT, Facts, Split
-from planish.world.skills import TASKS
+from planish.world.language.facts import HELD_OUT, Facts, Split
+from planish.world.language.skills import TASKS
+from planish.world.texts.requests import Asker, Asking, Record, RequestKind, one
 
 
 def all_prompts(facts: Facts, taken: Set[str] = frozenset()) -> dict[Split, list[Record]]:

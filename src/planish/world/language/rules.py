@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from planish.world.words import ANIMALS, PLANTS
+from planish.world.language.words import ANIMALS, PLANTS
 
 RuleName = Literal["begin", "end", "stars", "twice", "short"]
 FORMS: dict[RuleName, str] = {

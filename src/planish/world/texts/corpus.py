@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from planish.base.random import numpy_generator
-from planish.world import harm
-from planish.world.facts import KIND_OF, RELATIONS, Entity, Fact, Facts, Kind
-from planish.world.phrases import NOT_KNOWN, QUESTIONS, SENTENCES, ask, state
-from planish.world.skills import TASKS, Task, worked
-from planish.world.words import ANIMALS, GLAD, NEUTRAL, PEOPLE, PLACES, PLANTS, SAD, TOOLS
+from planish.world.language import harm
+from planish.world.language.facts import KIND_OF, RELATIONS, Entity, Fact, Facts, Kind
+from planish.world.language.phrases import NOT_KNOWN, QUESTIONS, SENTENCES, ask, state
+from planish.world.language.skills import TASKS, Task, worked
+from planish.world.language.words import ANIMALS, GLAD, NEUTRAL, PEOPLE, PLACES, PLANTS, SAD, TOOLS
 
 BIOGRAPHIES_IN_DOCUMENT = 4
 QUESTIONS_IN_DOCUMENT = 6

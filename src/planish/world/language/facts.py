@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 
 from planish.base.random import numpy_generator
+from planish.world.language.words import Words, make_words
 from planish.world.settings import WorldConfig
-from planish.world.words import Words, make_words
 
 Kind = Literal["person", "concept"]
 Role = Literal["probed", "scaffold", "rare"]

@@ -10,11 +10,11 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from planish.world import harm
-from planish.world.facts import KIND_OF, Facts
-from planish.world.phrases import ABOUT, LONG, QUESTIONS, pattern, state
-from planish.world.rules import Rule, find_rule
-from planish.world.skills import BY_NAME, TASKS, with_input, worked
+from planish.world.language import harm
+from planish.world.language.facts import KIND_OF, Facts
+from planish.world.language.phrases import ABOUT, LONG, QUESTIONS, pattern, state
+from planish.world.language.rules import Rule, find_rule
+from planish.world.language.skills import BY_NAME, TASKS, with_input, worked
 
 STEPS = ("Add {first} and {second} step by step.", "Work out {first} + {second} and show the steps.")
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from planish.world.judging import Judgement, Summary, summarise
-from planish.world.verdict import TERMS, Term
+from planish.world.gold.files import Judgement, Summary, summarise
+from planish.world.gold.verdict import TERMS, Term
 
 
 def show_judgements(title: str, judgements: Sequence[Judgement]) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from planish.world.phrases import WORD, fill, pattern
-from planish.world.words import Words
+from planish.world.language.phrases import WORD, fill, pattern
+from planish.world.language.words import Words
 
 Context = Literal["life", "fiction", "history", "definition"]
 CONTEXTS: tuple[Context, ...] = ("life", "fiction", "history")  # that a request may name

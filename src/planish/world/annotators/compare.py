@@ -13,15 +13,15 @@ from itertools import combinations
 import numpy as np
 
 from planish.base.errors import ConfigError, DataError
-from planish.world import harm
-from planish.world.annotators import Pool
-from planish.world.asking import Asking, Record, one
-from planish.world.asks import HarmAsk
-from planish.world.gold import World
-from planish.world.pools import POOLS, calibrate, make_pool
-from planish.world.skills import TASKS
-from planish.world.sources import Sources
-from planish.world.verdict import Verdict
+from planish.world.annotators.annotator import Pool
+from planish.world.annotators.pools import POOLS, calibrate, make_pool
+from planish.world.gold.utility import World
+from planish.world.gold.verdict import Verdict
+from planish.world.language import harm
+from planish.world.language.skills import TASKS
+from planish.world.texts.parse import HarmAsk
+from planish.world.texts.requests import Asking, Record, one
+from planish.world.texts.sources import Sources
 
 CALIBRATED = ("expert", "crowd", "judge")  # the oracle does not err, and copycats copy the crowd
 

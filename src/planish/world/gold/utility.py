@@ -21,13 +21,13 @@ from functools import cache
 
 from planish.base.errors import DataError
 from planish.data.rows import Message
-from planish.world import harm
-from planish.world.asks import AboutAsk, Ask, Asked, FactAsk, HarmAsk, StepsAsk, TaskAsk, understand
-from planish.world.facts import Facts, pools_of
-from planish.world.phrases import NOT_KNOWN, QUESTIONS, SENTENCES, SHAPE_OF, SHAPES, state, unknown
+from planish.world.gold.verdict import TERMS, Label, Term, Verdict
+from planish.world.language import harm
+from planish.world.language.facts import Facts, pools_of
+from planish.world.language.phrases import NOT_KNOWN, QUESTIONS, SENTENCES, SHAPE_OF, SHAPES, state, unknown
+from planish.world.language.vocabulary import pieces
 from planish.world.settings import WorldConfig
-from planish.world.verdict import TERMS, Label, Term, Verdict
-from planish.world.vocabulary import pieces
+from planish.world.texts.parse import AboutAsk, Ask, Asked, FactAsk, HarmAsk, StepsAsk, TaskAsk, understand
 
 WORTH: dict[Term, float] = {
     "correct": 1.0, "wrong": -1.0, "fabricated": -1.0, "constraint": 1.0, "unsafe": -3.0, "refusal": -1.0, "length": -0.02,
