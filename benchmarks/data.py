@@ -72,7 +72,7 @@ def chat_rows() -> Iterator[dict[str, Any]]:
 
 def write_rows(path: Path, tokens: int) -> int:
     """A jsonl file of about so many tokens, every row short enough for both systems."""
-    from planish.models.load import load_tokenizer
+    from planish.data.chat.tokenizer import load_tokenizer
 
     tokenizer: Any = load_tokenizer(MODEL)
     tokenizer.chat_template = CHATML
@@ -90,9 +90,9 @@ def write_rows(path: Path, tokens: int) -> int:
 
 def prepare_planish(path: Path) -> dict[str, Any]:
     from planish.data.chat.templates import ChatTemplate
+    from planish.data.chat.tokenizer import load_tokenizer
     from planish.data.settings import DataConfig
     from planish.data.sources import prepare_sources
-    from planish.models.load import load_tokenizer
     from planish.train.feed import BatchConfig, plan_feed
 
     tokenizer = load_tokenizer(MODEL)
@@ -123,7 +123,7 @@ def prepare_trl(path: Path, workers: int) -> dict[str, Any]:
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    from planish.models.load import load_tokenizer
+    from planish.data.chat.tokenizer import load_tokenizer
 
     tokenizer: Any = load_tokenizer(MODEL)
     tokenizer.chat_template = CHATML
@@ -215,9 +215,9 @@ def memory(options: argparse.Namespace) -> int:
 def prepare_many(path: Path, start: int) -> dict[str, Any]:
     from planish.data import sources as module
     from planish.data.chat.templates import ChatTemplate
+    from planish.data.chat.tokenizer import load_tokenizer
     from planish.data.mixture.order import Mixture, Stage
     from planish.data.settings import DataConfig
-    from planish.models.load import load_tokenizer
 
     tokenizer = load_tokenizer(MODEL)
     template = ChatTemplate(tokenizer)

@@ -54,7 +54,7 @@ from compare import GB, TOLERANCE, Matmul, spread
 from gate import Gate
 from turns import SEED, SHAPES, Measured, Process, save_first_gradients, take_turns, use_threads
 
-from planish.data.prompt_book import Asked, PromptBook
+from planish.data.prompt_dataset import Asked, PromptBook
 from planish.data.rows import Message, Origin, Prompt
 
 AIMS = {1: 2.5, 4: 5.0}  # by completions of a prompt

@@ -26,7 +26,7 @@ from planish.base.random import numpy_generator
 from planish.cli.main import main as planish
 from planish.evaluate.probe.slick import CATEGORIES, wilson
 from planish.methods.sft import SftConfig, sft
-from planish.models.shipped import FOLDER
+from planish.models.fetch import SHIPPED
 from planish.train.record import read_lines
 from planish.world.gold.files import judge_file, summarise
 from planish.world.gold.verdict import TERMS
@@ -64,7 +64,7 @@ def main() -> None:
 
 def ship(name: str) -> None:
     """A run's model, in the package, with training.json: settings, seed, the corpus, the curve, and the hash of the weights."""
-    run, target = STAGES[name], FOLDER / name
+    run, target = STAGES[name], SHIPPED / name
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(run / "model", target)
     told = {
@@ -143,7 +143,7 @@ def skill(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def shipped_curve(name: str) -> list[dict[str, float]]:
-    return json.loads((FOLDER / name / "training.json").read_text(encoding="utf-8"))["held_out"]
+    return json.loads((SHIPPED / name / "training.json").read_text(encoding="utf-8"))["held_out"]
 
 
 def curve(run: Path) -> list[dict[str, float]]:

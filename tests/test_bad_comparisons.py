@@ -16,8 +16,8 @@ import yaml
 from safetensors.numpy import load_file
 
 from planish.cli.main import main
-from planish.data.chat.tokenizer import train_tokenizer
-from planish.models.load import build_model, load_tokenizer, save_model
+from planish.data.chat.tokenizer import load_tokenizer, train_tokenizer
+from planish.models.load import build_model, save_model
 from planish.train.record import read_lines
 from preferred import Rows, chats, good_files, write
 from test_bad_input import refused

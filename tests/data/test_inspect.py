@@ -12,11 +12,11 @@ import pytest
 from planish.base.errors import DataError
 from planish.cli.main import main
 from planish.data.chat.templates import ChatTemplate
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.inspect.lengths import InCharacters, InTokens
 from planish.data.inspect.result import KindView, SourceView, distribution
 from planish.data.inspect.run import Looking, inspect_source
 from planish.data.rows import LEARNT, Comparison, Demonstration, Message, Origin
-from planish.models.load import load_tokenizer
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 HERE = Origin("here.jsonl", 1)

@@ -11,9 +11,9 @@ import pytest
 from planish.base.errors import DataError
 from planish.data import sources
 from planish.data.chat.templates import ChatTemplate
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.settings import DataConfig
 from planish.data.sources import Source, prepare_sources
-from planish.models.load import load_tokenizer
 
 
 def prepared(model: Path, file: Path, rows: list[dict[str, str]], **changes: object) -> Source:

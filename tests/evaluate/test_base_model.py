@@ -12,17 +12,18 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.rows import Message, Origin, Question
 from planish.evaluate.probe.slick import Knowledge, ProbeConfig, probe
-from planish.models.load import ModelConfig, load_model, load_tokenizer
+from planish.models.fetch import SHIPPED
+from planish.models.load import ModelConfig, load_model
 from planish.models.packed import CausalLM
-from planish.models.shipped import FOLDER
 from planish.world.gold.utility import World
 from planish.world.language.facts import SMALL
 from planish.world.settings import WorldConfig
 from planish.world.texts.questions import question, shots
 
-MODEL = FOLDER / "wind-tunnel"
+MODEL = SHIPPED / "wind-tunnel"
 RESULTS = Path(__file__).parents[2] / "docs" / "figures" / "wind_tunnel.json"
 
 
@@ -88,4 +89,4 @@ def test_the_gate_holds_for_the_model_that_is_shipped() -> None:
 
 def test_both_checkpoints_are_small_enough_to_ship() -> None:
     for name in ("wind-tunnel", "wind-tunnel-stable"):
-        assert (FOLDER / name / "model.safetensors").stat().st_size <= 8 * 2**20
+        assert (SHIPPED / name / "model.safetensors").stat().st_size <= 8 * 2**20

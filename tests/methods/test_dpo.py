@@ -22,13 +22,13 @@ from helpers import compared, eager, gradients, largest_difference, logprobs_one
 from planish.base.config import load_config
 from planish.base.types import Example, pack, unshared
 from planish.data.chat.templates import ChatTemplate, MaskName
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.examples import encode_rows
 from planish.data.rows import Comparison, Message, Origin
 from planish.inference.reference_log_probs import completion_logprobs
 from planish.methods.dpo import DpoConfig, Preference, dpo
 from planish.methods.preference_losses import Dpo, PreferenceLoss
 from planish.methods.sft import SftConfig, sft
-from planish.models.load import load_tokenizer
 from planish.models.packed import CausalLM
 from planish.train.record import read_lines
 from preferred import ruled, settings_of, write

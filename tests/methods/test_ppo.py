@@ -23,6 +23,7 @@ from helpers import compared, largest_difference, random_examples, tiny_model
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, DataError
 from planish.base.types import Experience, pack
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.inference.decode import Drawn
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.models import told_to_all
@@ -31,7 +32,7 @@ from planish.methods.reward_model import RewardConfig, reward_model
 from planish.methods.sft import SftConfig, sft
 from planish.methods.supervised import Likelihood
 from planish.models.actor_critic import ActorCritic, ValuedLM
-from planish.models.load import ModelConfig, build_model, load_tokenizer, save_model
+from planish.models.load import ModelConfig, build_model, save_model
 from planish.models.reward_head import Scorer, Values, load_scorer
 from planish.train.optimizer import OptimConfig, Trainer
 from planish.train.record import read_lines

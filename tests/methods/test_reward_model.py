@@ -30,9 +30,10 @@ from helpers import (
 from planish.base.config import load_config
 from planish.base.errors import ModelError
 from planish.base.types import Example, pack, unshared
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.inference.score_offset import check_scores
 from planish.methods.reward_model import PairwiseChoice, RewardConfig, reward_model, whole
-from planish.models.load import ModelConfig, load_tokenizer, save_model
+from planish.models.load import ModelConfig, save_model
 from planish.models.reward_head import Scorer, load_scorer
 from planish.train.record import read_lines
 from preferred import Rows, chats, ruled, scores_of, settings_of, write

@@ -18,6 +18,7 @@ from planish.base.config import load_config
 from planish.base.errors import ConfigError, DataError, ModelError, RunError
 from planish.base.types import pack
 from planish.data.chat.templates import ChatTemplate
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.rows import Message, Origin, Prompt
 from planish.inference.sample import Completion
 from planish.inference.score import RewardModel
@@ -35,7 +36,7 @@ from planish.methods.ppo.rewards import (
     read_grade,
 )
 from planish.methods.reward_model import RewardConfig, reward_model
-from planish.models.load import ModelConfig, load_tokenizer
+from planish.models.load import ModelConfig
 from planish.world.gold.files import judge_one
 from planish.world.gold.utility import World
 from planish.world.make import make_world

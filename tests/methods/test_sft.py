@@ -18,11 +18,12 @@ from planish.base.config import load_config
 from planish.base.types import Example, pack
 from planish.cli.main import main
 from planish.data.chat.templates import ChatTemplate
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.rows import Message
 from planish.inference.sample import SamplingConfig, sample
 from planish.methods.sft import SftConfig, sft
 from planish.methods.supervised import Likelihood
-from planish.models.load import ModelConfig, load_model, load_tokenizer
+from planish.models.load import ModelConfig, load_model
 from planish.models.packed import CausalLM
 from planish.train.record import read_lines
 

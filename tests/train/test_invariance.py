@@ -17,13 +17,14 @@ import torch
 from safetensors.torch import load_file
 
 from planish.base.config import dump_config, load_config
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.methods.dpo import DpoConfig, dpo
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.run import ppo
 from planish.methods.pretrain import PretrainConfig, pretrain
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.methods.sft import SftConfig, sft
-from planish.models.load import build_model, load_tokenizer, save_model
+from planish.models.load import build_model, save_model
 from planish.train.record import read_lines
 
 STEPS = 6

@@ -20,6 +20,8 @@ from planish.base.errors import ConfigError
 
 __all__ = ["Config", "Field", "dump_config", "load_config"]
 
+CHANGEABLE_ON_RESUME = ("device", "tracker", "checkpoint", "out")  # settings that may differ when a run resumes
+
 
 class Config(BaseModel):
     """A component's settings. Every field has a bound or a choice, and one sentence."""
@@ -166,3 +168,11 @@ def _configs_in(annotation: Any) -> list[type[Config]]:
     if isinstance(annotation, type) and issubclass(annotation, Config):
         return [annotation]
     return [config for argument in get_args(annotation) for config in _configs_in(argument)]
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """The leaves by their dotted keys: {"a": {"b": 1}} is {"a.b": 1}. Lists and empty dictionaries are leaves."""
+    if not isinstance(tree, dict) or not tree:
+        return {prefix: tree}
+    items = cast(dict[Any, Any], tree).items()
+    return {k: v for key, below in items for k, v in flat(below, f"{prefix}.{key}" if prefix else str(key)).items()}

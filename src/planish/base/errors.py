@@ -21,3 +21,7 @@ class ModelError(PlanishError):
 
 class RunError(PlanishError):
     """A run folder or checkpoint is not what this run needs, or the run cannot go on."""
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -55,7 +55,7 @@ def _inspect(options: argparse.Namespace) -> None:
     from planish.data.inspect.run import FEW_LISTED, Looking
     from planish.data.inspect.terminal import show
     from planish.data.rows import LEARNT
-    from planish.methods.look import InspectConfig, inspect
+    from planish.pipeline.inspect import InspectConfig, inspect
 
     recipe, files, settings = _sorted(options.settings)
     for setting in settings:

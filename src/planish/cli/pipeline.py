@@ -48,7 +48,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _summary(done: Pipeline) -> Table:
-    from planish.report.text import duration_text
+    from planish.base.text import duration_text
 
     table = _table("stage", "command", "state", "time", "output")
     for each in done.stages:

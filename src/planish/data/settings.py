@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from planish.base.config import Config, Field
+from planish.base.errors import ConfigError
 from planish.data.chat.templates import MaskName
 from planish.data.cleaning.run import HygieneConfig
 from planish.data.examples import TooLong
@@ -105,3 +106,13 @@ class DataConfig(Config):
             raise ValueError(f"source '{without[0]}' has no tokens while others have: give all a budget, or none")
         if self.stages or any(source.weight is not None for source in self.sources.values()):
             raise ValueError("tokens of the sources stand in for weights and stages: give the one or the other")
+
+
+def longest(data: DataConfig, own: int | None) -> int:
+    """Tokens of the longest example: as the settings say, at most what the model was made for."""
+    limit = data.max_tokens or own
+    if limit is None:
+        raise ConfigError("the model does not say how long a row it was made for: set data.max_tokens")
+    if own is not None and limit > own:
+        raise ConfigError(f"data.max_tokens={limit} is more than the {own} tokens that the model was made for")
+    return limit

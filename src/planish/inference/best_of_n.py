@@ -19,11 +19,12 @@ from planish.base.distributed import local_device
 from planish.base.files import new_file
 from planish.base.progress import track
 from planish.data.chat.templates import ChatTemplate, ensure_template
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.prompts import import_prompts
 from planish.data.rows import Comparison, Message
 from planish.inference.sample import SamplingConfig, sample
 from planish.inference.score import RewardModel
-from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model, load_tokenizer
+from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model
 from planish.models.packed import CausalLM
 
 PROMPTS = 64  # sampled and scored at once

@@ -13,18 +13,12 @@ from planish.base.distributed import local_device
 from planish.base.errors import ModelError
 from planish.base.files import write_text
 from planish.data.chat.templates import ChatTemplate, ensure_template
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.chat.tool_calls import as_dicts
 from planish.data.prompts import import_prompts
 from planish.data.rows import Message
 from planish.inference.sample import SamplingConfig, sample, stream
-from planish.models.load import (
-    ModelConfig,
-    check_vocabulary,
-    compute_dtype,
-    context_length,
-    load_model,
-    load_tokenizer,
-)
+from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length, load_model
 from planish.models.packed import CausalLM
 
 

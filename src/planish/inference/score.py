@@ -20,6 +20,7 @@ from planish.base.files import new_file
 from planish.base.progress import track
 from planish.base.types import Example
 from planish.data.chat.templates import ChatTemplate, ensure_template
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.chat.tool_calls import as_dicts
 from planish.data.examples import conversations
 from planish.data.formats import stream_rows
@@ -27,7 +28,7 @@ from planish.data.mixture.pairs import lay_out
 from planish.data.rows import Comparison, Demonstration, Dropped
 from planish.inference.score_offset import check_scores
 from planish.inference.sequences import sequence_values
-from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length, load_tokenizer
+from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length
 from planish.models.micro_batch import tokens_at_once
 from planish.models.reward_head import Scorer, load_scorer
 

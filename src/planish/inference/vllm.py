@@ -33,8 +33,9 @@ from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.base.files import new_folder
 from planish.base.random import seed_at
 from planish.base.types import Example, pack
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.inference.decode import Choosing, Drawn, Request
-from planish.models.load import ModelConfig, load_model, load_tokenizer
+from planish.models.load import ModelConfig, load_model
 from planish.models.lora import plain_weights
 from planish.models.packed import CausalLM
 from planish.models.sharding import whole_weights

@@ -14,8 +14,8 @@ import torch
 from planish.base.errors import DataError
 from planish.base.progress import track
 from planish.data.rows import Comparison, Demonstration, Message, Prompt
-from planish.evaluate.compare.config import GoldJudge, ServedJudge
 from planish.inference.score import RewardModel, Scorable
+from planish.judges.config import GoldJudge, ServedJudge
 from planish.judges.server import ChatServer
 from planish.models.load import ModelConfig
 from planish.world.gold.files import judge_one

@@ -24,6 +24,7 @@ from planish.base.distributed import is_main, with_other_ranks
 from planish.base.errors import ModelError
 from planish.base.metrics import Mean, Metrics
 from planish.base.types import Example, Packed, pack
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.mixture.pairs import pairs_of
 from planish.inference.reference_log_probs import attach_reference, completion_logprobs, digest_weights
 from planish.inference.sample import SamplingConfig, sample
@@ -33,7 +34,7 @@ from planish.methods.preference_losses import Dpo, PreferenceLoss
 from planish.methods.ranking_eval import Ranked, RankedConfig, RankedMethod
 from planish.methods.run import Learner, Running, run_method
 from planish.methods.sft import bring_policy
-from planish.models.load import ModelConfig, load_model, load_tokenizer
+from planish.models.load import ModelConfig, load_model
 from planish.models.packed import CausalLM
 from planish.models.sharding import gathered
 from planish.train.loop import Objective, Visit

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from planish.base.config import Config, Field
 from planish.base.distributed import barrier, is_main, with_other_ranks
 from planish.data.chat.templates import ChatTemplate, ensure_template
-from planish.data.chat.tokenizer import save_tokenizer, train_tokenizer
+from planish.data.chat.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from planish.data.rows import LEARNT, Text
 from planish.data.settings import DataConfig
 from planish.data.sources import SourceRows
@@ -30,14 +30,7 @@ from planish.methods.callbacks import SampledConfig
 from planish.methods.run import Learner, run_method
 from planish.methods.sft import bring_policy, read_template
 from planish.methods.supervised import Supervised
-from planish.models.load import (
-    DtypeName,
-    ModelConfig,
-    SavedDtypeName,
-    build_model,
-    check_vocabulary,
-    load_tokenizer,
-)
+from planish.models.load import DtypeName, ModelConfig, SavedDtypeName, build_model, check_vocabulary
 from planish.train.run_folder import RunFolder
 
 

@@ -16,9 +16,10 @@ from planish.data.cleaning.fingerprints import normalised, said
 from planish.data.examples import Encodable, Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
 from planish.data.rows import Comparison, Dropped
+from planish.data.settings import longest
 from planish.data.sources import listed
 from planish.inference.sequences import sequence_values
-from planish.methods.run import Method, RunConfig, Running, longest
+from planish.methods.run import Method, RunConfig, Running
 from planish.models.load import context_length
 from planish.statistics.ranking import log_loss_by_source, ranking, write_ranking
 from planish.statistics.ranking_result import Scored

@@ -28,16 +28,18 @@ from planish.base.metrics import Mean, Metrics
 from planish.base.random import Permutation
 from planish.base.types import Example, Packed
 from planish.data.chat.templates import ChatTemplate, ensure_template
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.examples import Examples, encode_rows
 from planish.data.formats import stream_rows
 from planish.data.mixture.pairs import pairs_of
 from planish.data.rows import Demonstration, Dropped
+from planish.data.settings import longest
 from planish.inference.score_offset import centre
 from planish.maths.preference import bradley_terry, centering
 from planish.methods.ranking_eval import Ranked, RankedConfig, RankedMethod
-from planish.methods.run import Learner, Running, longest, run_method
+from planish.methods.run import Learner, Running, run_method
 from planish.methods.sft import read_template
-from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length, load_tokenizer
+from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length
 from planish.models.lora import add_lora
 from planish.models.reward_head import HEAD, Scorer, load_scorer, set_padding
 from planish.train.loop import Objective, Visit

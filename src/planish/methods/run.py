@@ -15,15 +15,14 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from planish.base.config import Config, Field
+from planish.base.config import CHANGEABLE_ON_RESUME, Config, Field
 from planish.base.distributed import all_sum, barrier, is_main, local_device, world_size
-from planish.base.errors import ConfigError
 from planish.base.files import write_json
 from planish.data.chat.templates import ChatTemplate
 from planish.data.examples import Encodable
 from planish.data.mixture.plan import Plan
 from planish.data.rows import LEARNT
-from planish.data.settings import DataConfig
+from planish.data.settings import DataConfig, longest
 from planish.data.sources import Source, prepare_sources
 from planish.models.load import SavedDtypeName, context_length, save_model
 from planish.models.lora import merge, save_adapter
@@ -37,8 +36,6 @@ from planish.train.optimizer import OptimConfig, Trainer
 from planish.train.record import Record, read_lines
 from planish.train.run_folder import RunFolder, open_run
 from planish.train.trackers import Tracker, TrackerName, make_tracker
-
-FREE = ("device", "tracker", "checkpoint", "out")  # settings that may change when a run is taken up again
 
 
 class CommonConfig(Config):
@@ -143,7 +140,7 @@ class Method(Learning[C]):
 def run_method(config: C, method: Method[C]) -> Path:
     """The whole run; returns its folder, whose `model/` is the result."""
     device = local_device(config.device)
-    with open_run(config.out, config, FREE) as folder:
+    with open_run(config.out, config, CHANGEABLE_ON_RESUME) as folder:
         learner = method.bring(config, folder, device)
         limit = longest(config.data, context_length(learner.model.config))
         sources = prepare_sources(
@@ -225,16 +222,6 @@ def best_step(metrics: Path, select: str) -> int | None:
         measured = {line["step"]: line["held_out/all"] for line in read_lines(metrics) if "held_out/all" in line}
         best = min((step for step in measured if step), key=lambda step: (measured[step], step), default=0)
     return int(all_sum(best)) or None
-
-
-def longest(data: DataConfig, own: int | None) -> int:
-    """Tokens of the longest example: as the settings say, at most what the model was made for."""
-    limit = data.max_tokens or own
-    if limit is None:
-        raise ConfigError("the model does not say how long a row it was made for: set data.max_tokens")
-    if own is not None and limit > own:
-        raise ConfigError(f"data.max_tokens={limit} is more than the {own} tokens that the model was made for")
-    return limit
 
 
 def account(sources: Sequence[Source], feed: MixtureFeed, plan: Plan) -> dict[str, Any]:

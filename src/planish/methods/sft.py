@@ -16,12 +16,13 @@ from planish.base.config import Field
 from planish.base.distributed import with_other_ranks
 from planish.base.errors import ConfigError
 from planish.data.chat.templates import ChatTemplate, ensure_template
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.settings import DataConfig
 from planish.maths.reductions import Reduction
 from planish.methods.callbacks import SampledConfig
 from planish.methods.run import Learner, run_method
 from planish.methods.supervised import Supervised
-from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model, load_tokenizer
+from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model
 from planish.models.lora import add_lora
 from planish.train.run_folder import RunFolder
 

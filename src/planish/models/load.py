@@ -19,7 +19,6 @@ from torch.utils.checkpoint import checkpoint
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -28,8 +27,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging as transformers_logging
 
 from planish.base.config import Config, Field
-from planish.base.errors import ModelError
+from planish.base.errors import ModelError, first_line
 from planish.base.files import new_folder
+from planish.base.model_folder import check_model_folder, model_folder
 from planish.models.attention import attention_in_use
 
 DtypeName = Literal["float32", "bfloat16", "float64"]
@@ -69,12 +69,6 @@ def compute_dtype(config: ModelConfig, device: torch.device) -> torch.dtype | No
     return torch.bfloat16 if bf16_gpu and config.dtype == "float32" else None
 
 
-def model_folder(path: str | Path) -> str:
-    """A run's `model/`, if `path` is a run; else `path` itself, which may be a hub name."""
-    inner = Path(path) / "model"
-    return str(inner) if (inner / "config.json").exists() else str(path)
-
-
 def load_model(config: ModelConfig, device: torch.device) -> PreTrainedModel:
     """The model in evaluation mode: planish trains without dropout."""
     folder = Path(model_folder(config.path))
@@ -109,7 +103,7 @@ def load_pretrained(
             f"{path}: its safetensors cannot be read: {error}. The file is damaged or cut short: fetch it anew"
         ) from None
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(f"{path}: cannot be loaded: {_first_line(error)}") from None
+        raise ModelError(f"{path}: cannot be loaded: {first_line(error)}") from None
     model = cast(PreTrainedModel, model.to(device).eval())
     align_weights(model)
     _check_report(path, {**report, "missing_keys": set(report["missing_keys"]) - set(may_be_missing)})
@@ -142,17 +136,8 @@ def build_model(
             torch.manual_seed(seed)
             model: Any = AutoModelForCausalLM.from_config(config)
     except (ValueError, TypeError, KeyError, ImportError) as error:
-        raise ModelError(f"model.architecture: no model can be built from it: {_first_line(error)}") from None
+        raise ModelError(f"model.architecture: no model can be built from it: {first_line(error)}") from None
     return model.to(device=device, dtype=getattr(torch, dtype)).eval()
-
-
-def load_tokenizer(path: str | Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    path = model_folder(path)
-    _check_there(path)
-    try:
-        return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: has no tokenizer that can be loaded: {_first_line(error)}") from None
 
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -171,7 +156,7 @@ def load_settings(path: str | Path, trust_remote_code: bool = False) -> PreTrain
     try:
         return AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}: has no config.json that can be read: {_first_line(error)}") from None
+        raise ModelError(f"{path}: has no config.json that can be read: {first_line(error)}") from None
 
 
 def gives_scores(settings: PreTrainedConfig) -> bool:
@@ -226,17 +211,9 @@ def _set_json(file: Path, key: str, value: Any) -> None:
     file.write_text(json.dumps({**settings, key: value}, indent=2) + "\n", encoding="utf-8")
 
 
-def _check_there(path: str) -> bool:
-    """Whether it is a folder; if not, it may be a name on the hub."""
-    there = Path(path).exists()
-    if not there and (path.count("/") > 1 or path.startswith((".", "/"))):
-        raise ModelError(f"{path}: there is no such folder")
-    return there
-
-
 def _check_config(path: str) -> None:
     folder = Path(path)
-    if not _check_there(path):
+    if not check_model_folder(path):
         return
     if (folder / "config.yaml").exists() and not (folder / "config.json").exists():
         raise ModelError(f"{path}: is a run that has no model yet: start the same command again and let it finish")
@@ -300,7 +277,3 @@ def quiet() -> None:
     """transformers' own bars and warnings say little that our errors do not say better."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

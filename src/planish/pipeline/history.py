@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from planish import __version__
+from planish.base.config import flat
 from planish.base.errors import RunError
 from planish.base.files import write_json
-from planish.base.trees import flat
 from planish.pipeline.config import Tree
 from planish.pipeline.stages import Stage, read_json
 from planish.report.read.run import PIPELINE

@@ -11,18 +11,18 @@ from transformers import PreTrainedTokenizerBase
 from planish.base.config import load_config
 from planish.base.errors import ConfigError
 from planish.data.chat.templates import ChatTemplate, ensure_template
-from planish.data.chat.tokenizer import train_tokenizer
+from planish.data.chat.tokenizer import load_tokenizer, train_tokenizer
 from planish.data.examples import Encodable
 from planish.data.formats.registry import open_files
 from planish.data.rows import LEARNT, Comparison
-from planish.data.settings import DataConfig
+from planish.data.settings import DataConfig, longest
 from planish.data.sources import prepare_sources
 from planish.methods.dpo import DpoConfig, PreferenceLearning
 from planish.methods.pretrain import NewModel, PretrainConfig, Pretraining, documents
 from planish.methods.reward_model import RewardConfig, RewardModelling
-from planish.methods.run import account, longest
+from planish.methods.run import account
 from planish.methods.sft import Sft, SftConfig, read_template
-from planish.models.load import ModelConfig, context_length, load_settings, load_tokenizer
+from planish.models.load import ModelConfig, context_length, load_settings
 from planish.train.feed import plan_feed
 
 AnyConfig = SftConfig | PretrainConfig | RewardConfig | DpoConfig

@@ -23,10 +23,10 @@ from pathlib import Path
 
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, PlanishError, RunError
+from planish.base.text import duration_text
 from planish.pipeline.config import COMMANDS, PipelineConfig
 from planish.pipeline.history import GONE, History, alone, why
 from planish.pipeline.stages import Digests, Stage, plan, say
-from planish.report.text import duration_text
 
 
 @dataclass(frozen=True, slots=True)

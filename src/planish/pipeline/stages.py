@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin
 
 from planish import __version__
-from planish.base.config import Config
+from planish.base.config import CHANGEABLE_ON_RESUME, Config
 from planish.base.errors import ConfigError, RunError
 from planish.base.files import write_json
+from planish.base.model_folder import model_folder
 from planish.data.files.readers import READERS, UNPACKERS
-from planish.methods.run import FREE
-from planish.models.load import model_folder
 from planish.pipeline.config import COMMANDS, PipelineConfig, Tree
 
 REFERENCE = re.compile(r"\{\{([\w-]+)\}\}|\{([\w-]+)\}", re.ASCII)  # {{sft}} is plain text: {sft}
@@ -56,7 +55,7 @@ def _stage(name: str, settings: Tree, uses: Mapping[str, Stage], out: Path, dige
     paths, link = {each: stage.path for each, stage in uses.items()}, _output(out, name, settings)
     config = _config(name, settings, paths, link)
     files = _inputs(name, config, list(paths.values()), out)
-    resolved = {key: value for key, value in config.model_dump(mode="json").items() if key not in FREE}
+    resolved = {key: value for key, value in config.model_dump(mode="json").items() if key not in CHANGEABLE_ON_RESUME}
     told = {
         "command": settings["run"],
         "settings": _changed(resolved, lambda text: _named(text, paths)),
@@ -150,7 +149,7 @@ def _inputs(name: str, config: Config, own: Sequence[Path], out: Path) -> dict[s
     found: dict[str, Path] = {}
     for key, text in _texts(config):
         named = key.split(".")
-        if named[0] in FREE or named[-1] in WORDS or not any(map(str.isalnum, text)):
+        if named[0] in CHANGEABLE_ON_RESUME or named[-1] in WORDS or not any(map(str.isalnum, text)):
             continue
         if text.startswith(tuple(map(str, own))):
             continue

@@ -21,11 +21,10 @@ from pathlib import Path
 
 import yaml
 
-from planish.base.config import Config, dump_config
+from planish.base.config import Config, dump_config, flat
 from planish.base.distributed import all_sum, is_main
 from planish.base.errors import RunError
 from planish.base.files import write_text
-from planish.base.trees import flat
 
 
 @dataclass(frozen=True, slots=True)

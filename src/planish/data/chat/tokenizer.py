@@ -1,4 +1,4 @@
-"""A tokenizer of one's own: byte-level BPE, so that any text can be written, trained on the rows that a run learns from."""
+"""Tokenizers: loaded with a model, or trained on the rows of a run as byte-level BPE, which can write any text."""
 
 from __future__ import annotations
 
@@ -6,13 +6,24 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from planish.base.errors import ModelError, first_line
 from planish.base.files import new_folder
+from planish.base.model_folder import check_model_folder, model_folder
 from planish.data.chat.templates import CHATML
 
 END_OF_TEXT = "<|endoftext|>"
 SPECIAL = [END_OF_TEXT, "<|im_start|>", "<|im_end|>"]
+
+
+def load_tokenizer(path: str | Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    path = model_folder(path)
+    check_model_folder(path)
+    try:
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: has no tokenizer that can be loaded: {first_line(error)}") from None
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:

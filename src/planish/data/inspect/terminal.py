@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from planish.base.text import count_text, listed
 from planish.data.inspect.result import (
     Inspection,
     Judgements,
@@ -23,7 +24,6 @@ from planish.data.inspect.result import (
     Sample,
     SourceView,
 )
-from planish.report.text import count_text, listed
 
 MOST_SHOWN = 1500  # characters of one part of a row in the terminal
 BARS = " ▁▂▃▄▅▆▇█"

@@ -19,8 +19,9 @@ from planish.base.progress import track
 from planish.base.random import seed_at
 from planish.base.types import Example
 from planish.data.chat.templates import ChatTemplate, ensure_template
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.rows import Prompt
-from planish.data.settings import DataConfig
+from planish.data.settings import DataConfig, longest
 from planish.data.sources import prepare_sources
 from planish.evaluate.compare.config import BestOf, CompareConfig
 from planish.inference.best_of_n import kl_of_best
@@ -29,15 +30,7 @@ from planish.inference.sample import Completion, SamplingConfig, sample
 from planish.inference.score import RewardModel
 from planish.inference.sequences import sequence_values
 from planish.judges.judge import scorable
-from planish.methods.run import longest
-from planish.models.load import (
-    ModelConfig,
-    check_vocabulary,
-    compute_dtype,
-    context_length,
-    load_model,
-    load_tokenizer,
-)
+from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length, load_model
 from planish.models.packed import CausalLM
 from planish.statistics.ranking_result import Estimate
 

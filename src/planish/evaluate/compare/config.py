@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Self
 
 from pydantic import model_validator
 
 from planish.base.config import Config, Field
 from planish.data.settings import DataConfig
 from planish.inference.sample import SamplingConfig
-from planish.judges.server import ServedModel
+from planish.judges.config import Judge
 from planish.models.load import ModelConfig
 
 NAME = re.compile(r"\w[\w.+-]*")
-
-
-class GoldJudge(Config):
-    """The rules of the world that the prompts are of."""
-
-    name: Literal["gold"] = "gold"
-    world: str = Field(description="the folder of the world, as `planish world make` wrote it")
-
-
-class RewardJudge(Config):
-    """A reward model."""
-
-    name: Literal["reward"] = "reward"
-    path: str = Field(description="a run of `planish reward`, or its model folder")
-
-
-class ServedJudge(ServedModel):
-    """A model that is asked."""
-
-    name: Literal["served"] = "served"
-
-
-Judge = Annotated[GoldJudge | RewardJudge | ServedJudge, Field(discriminator="name")]
 
 
 class BestOf(Config):

@@ -28,10 +28,12 @@ from planish.base.distributed import local_device
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import write_json, write_text
 from planish.base.random import Permutation
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.prompts import import_prompts
 from planish.data.rows import Prompt
 from planish.evaluate.compare.answers import Given, Told, answer_all
-from planish.evaluate.compare.config import CompareConfig, GoldJudge, RewardJudge, ServedJudge
+from planish.evaluate.compare.config import CompareConfig
+from planish.judges.config import GoldJudge, RewardJudge, ServedJudge
 from planish.judges.judge import (
     Scores,
     Served,
@@ -41,7 +43,6 @@ from planish.judges.judge import (
     verdicts_of_scores,
     world_of,
 )
-from planish.models.load import load_tokenizer
 from planish.statistics.ranking_result import Estimate
 from planish.statistics.win_rate import (
     LEVEL,

@@ -21,11 +21,12 @@ from planish.base.errors import ConfigError, DataError
 from planish.base.files import write_text
 from planish.base.progress import track
 from planish.base.random import Permutation
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.formats import import_rows
 from planish.data.inspect.convert import line
 from planish.data.rows import Question
 from planish.evaluate.probe.slick import CATEGORIES, Knowledge, ProbeConfig, Share, probe, tabulate, values_of
-from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model, load_tokenizer
+from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model
 from planish.models.packed import CausalLM
 
 FEW = 5  # rows left out that are named

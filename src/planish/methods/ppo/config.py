@@ -11,10 +11,10 @@ from planish.base.config import Config, Field
 from planish.data.settings import DataConfig
 from planish.inference.vllm import ServerConfig
 from planish.maths.reductions import Reduction
-from planish.methods.ppo.alarms import AlarmConfig
 from planish.methods.ppo.rewards import RewardSource
 from planish.methods.run import CommonConfig
 from planish.models.load import LoraConfig, ModelConfig
+from planish.statistics.alarms import AlarmConfig
 from planish.train.checkpoint import CheckpointConfig
 from planish.train.optimizer import OptimConfig
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from planish.base.distributed import all_sum_list, rank, world_size
 from planish.base.errors import ConfigError
 from planish.base.types import Example, Packed
-from planish.data.prompt_book import Asked, PromptBook
+from planish.data.chat.tokenizer import load_tokenizer
+from planish.data.prompt_dataset import Asked, PromptBook
 from planish.inference.decode import Choosing, Drawn, Request
 from planish.inference.sample import completion_of
 from planish.inference.sampler import OwnSampler, Sampler
@@ -27,7 +28,7 @@ from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.rewards import ModelReward, ModelSource, Reward, Rollouts, open_rewards
 from planish.methods.run import Learner, Running, say_why_not_packed
 from planish.models.actor_critic import ActorCritic, ValuedLM
-from planish.models.load import compute_dtype, context_length, load_model, load_tokenizer
+from planish.models.load import compute_dtype, context_length, load_model
 from planish.models.lora import add_lora
 from planish.models.packed import CausalLM
 from planish.models.reward_head import HEAD, Values, load_scorer

@@ -8,10 +8,10 @@ import torch
 
 from planish.base.distributed import is_main
 from planish.evaluate.held_out_loss import held_out_losses
-from planish.methods.ppo.alarms import alarms, not_one
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.models import Tools
 from planish.methods.run import Running
+from planish.statistics.alarms import alarms, not_one
 from planish.train.record import Record, read_lines
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from planish.base.config import CHANGEABLE_ON_RESUME
 from planish.base.distributed import is_main, local_device, rank, with_other_ranks, world_size
 from planish.base.errors import ConfigError
 from planish.base.files import write_json
@@ -30,8 +31,9 @@ from planish.base.metrics import Mean, Metrics
 from planish.base.random import Permutation
 from planish.base.types import Example, Experience, Packed
 from planish.data.mixture.packing import deal
-from planish.data.prompt_book import read_prompts
+from planish.data.prompt_dataset import read_prompts
 from planish.data.rows import LEARNT
+from planish.data.settings import longest
 from planish.data.sources import prepare_sources
 from planish.inference.sample import Completion
 from planish.maths.policy_gradient import (
@@ -50,7 +52,7 @@ from planish.methods.ppo.config import Gae, Grpo, PpoConfig, Rloo
 from planish.methods.ppo.models import Tools, set_up
 from planish.methods.ppo.monitor import Watch
 from planish.methods.ppo.rewards import laid_out
-from planish.methods.run import FREE, Learner, Learning, Running, account, learn, longest, tokens_of_pass
+from planish.methods.run import Learner, Learning, Running, account, learn, tokens_of_pass
 from planish.methods.sft import bring_policy
 from planish.methods.supervised import Likelihood
 from planish.models.actor_critic import ActorCritic
@@ -298,7 +300,7 @@ class Ppo(Learning[PpoConfig]):
 def ppo(config: PpoConfig) -> Path:
     """Trains `config.model` on `config.prompts`; returns the run's folder, whose `model/` is the policy."""
     device, method = local_device(config.device), Ppo()
-    with open_run(config.out, config, FREE) as folder:
+    with open_run(config.out, config, CHANGEABLE_ON_RESUME) as folder:
         learner = method.bring(config, folder, device)
         limit = context_length(learner.model.config)
         room = None if limit is None else limit - config.sampling.max_completion_tokens

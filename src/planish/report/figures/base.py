@@ -12,8 +12,9 @@ from html import escape
 from itertools import accumulate
 from typing import Any
 
+from planish.base.text import change_text, count_text, loss_text
 from planish.report.read.run import ALL, Evaluation, Run
-from planish.report.text import GUESS, change_text, count_text, loss_text, same_rows
+from planish.report.text import GUESS, same_rows
 
 NUM_COLOURS = 6  # --line-0 and on, in page.html
 DASHES = ("solid", "dash", "dot", "dashdot")  # a further round through the colours takes the next

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from planish.base.text import count_text, percent
 from planish.report.figures.base import Figure, Key, Panel, level, source_key, thin_line
 from planish.report.read.verdicts import worth
-from planish.report.text import count_text, percent
 from planish.statistics.ranking_result import Estimate
 from planish.statistics.win_rate import Comparison, System
 
 HALF = 0.5  # as good as the baseline
 FAR = 10  # times the KL of the next
-FREE: dict[str, Any] = {"dtick": None, "tickmode": "auto", "nticks": 7}  # not a tick for each step
+CHANGEABLE_ON_RESUME: dict[str, Any] = {"dtick": None, "tickmode": "auto", "nticks": 7}  # not a tick for each step
 
 
 def others_of(found: Comparison) -> list[System]:
@@ -68,7 +68,7 @@ def wins_figure(found: Comparison, others: Sequence[System]) -> Figure:
                 },
                 "by win rate",
                 {
-                    **FREE,
+                    **CHANGEABLE_ON_RESUME,
                     "title": {"text": "win rate", "standoff": 6},
                     "tickformat": ".0%",
                     "range": _reach(traces, "x"),
@@ -109,7 +109,7 @@ def length_figure(found: Comparison, others: Sequence[System]) -> Figure:
                 {"tickformat": ".0%", "range": _reach(traces, "y")},
                 "by tokens of an answer",
                 {
-                    **FREE,
+                    **CHANGEABLE_ON_RESUME,
                     "title": {"text": "tokens", "standoff": 6},
                     "tickformat": "",
                     "range": _around([each.length.value for each in others], tokens),
@@ -152,7 +152,7 @@ def frontier_figure(found: Comparison) -> Figure:
                 {"range": _reach(traces, "y")},
                 "by KL",
                 {
-                    **FREE,
+                    **CHANGEABLE_ON_RESUME,
                     "title": {"text": "KL to the reference, nats", "standoff": 6},
                     "tickformat": "",
                     "rangemode": "tozero",

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from planish.base.text import count_text, listed, percent
 from planish.report.figures.base import (
     Figure,
     Key,
@@ -39,7 +40,7 @@ from planish.report.read.ppo import (
 )
 from planish.report.read.run import ALL, Run
 from planish.report.read.verdicts import worth
-from planish.report.text import count_text, listed, moved, percent
+from planish.report.text import moved
 
 CUT_BELOW = -1.0  # explained variance that is drawn; a value model that is new may be far below
 HELD_OUT = Key("held-out prompts", "var(--line-1)")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from planish.base.text import count_text, loss_text, percent
 from planish.report.figures.base import (
     FEWEST_TO_MEAN,
     Figure,
@@ -23,7 +24,7 @@ from planish.report.figures.base import (
     thinning,
 )
 from planish.report.read.run import ALL, Run
-from planish.report.text import GUESS, count_text, loss_text, percent
+from planish.report.text import GUESS
 
 # What a policy is taken to think of an answer: the difference of two is what the loss is a function of.
 REWARDS = {

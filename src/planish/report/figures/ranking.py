@@ -7,8 +7,8 @@ from html import escape
 from itertools import islice
 from typing import Any
 
+from planish.base.text import loss_text, percent
 from planish.report.figures.base import NUM_COLOURS, Figure, Key, Panel, level, thin_line
-from planish.report.text import loss_text, percent
 from planish.statistics.ranking_result import Estimate, Evaluation, Known
 
 Sets = Mapping[str, list[Evaluation]]  # all measurements of each set, by step

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from planish.base.text import count_text
 from planish.report.read.run import Line, Run
-from planish.report.text import count_text
 
 SHOWN = (350, 700)  # characters of a reference that are shown, at least and at most; as many as the answers have
 

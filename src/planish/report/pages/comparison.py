@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from planish.base.errors import RunError
+from planish.base.text import count_text, listed, percent
 from planish.report.figures.base import Figure
 from planish.report.figures.comparison import HALF, figures_of, kl_text, mean_text, others_of, span_text
 from planish.report.read.verdicts import KINDS, TERMS, Verdict, worth
-from planish.report.text import count_text, listed, percent
 from planish.statistics.ranking_result import Estimate
 from planish.statistics.win_rate import Comparison, System
 

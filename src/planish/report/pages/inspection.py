@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from planish import __version__
 from planish.base.files import write_text
+from planish.base.text import count_text, listed
 from planish.data.inspect.result import Inspection, KindView, Lengths, Listing, Part, Piece, SourceView
 from planish.data.inspect.terminal import (
     FATES,
@@ -29,7 +30,6 @@ from planish.data.inspect.terminal import (
     warnings,
 )
 from planish.report.pages.template import template
-from planish.report.text import count_text, listed
 
 FOLDED = 900  # characters of a part that are shown before the rest is unfolded
 MOST = 40_000  # characters of a part that are on the page at all

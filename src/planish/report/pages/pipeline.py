@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from planish.base.config import flat
 from planish.base.errors import RunError
-from planish.base.trees import flat
+from planish.base.text import change_text, count_text, loss_text, percent, points_text
 from planish.report.figures.comparison import span_text
 from planish.report.pages.comparison import Section as Compared
 from planish.report.pages.ppo import SCORE, name_of
 from planish.report.read.ppo import rewards_of
 from planish.report.read.run import ALL, Run, Stage
 from planish.report.read.verdicts import worth
-from planish.report.text import change_text, count_text, loss_text, percent, points_text
 
 NONE = "–"
 NAMES = {"pretrain": "pretraining", "sft": "SFT", "reward": "reward model", "dpo": "DPO"}

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from planish.base.errors import RunError
+from planish.base.text import listed, loss_text, percent
 from planish.report.figures.base import Figure
 from planish.report.figures.ranking import (
     accuracy_figure,
@@ -24,7 +25,6 @@ from planish.report.figures.ranking import (
     span,
 )
 from planish.report.read.run import Run
-from planish.report.text import listed, loss_text, percent
 from planish.statistics.ranking_result import Estimate, Evaluation, Part
 
 FILE = "ranking.json"

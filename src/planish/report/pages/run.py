@@ -12,14 +12,25 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from planish import __version__
+from planish.base.config import flat
 from planish.base.errors import RunError
 from planish.base.files import write_text
-from planish.base.trees import flat
-from planish.report import rollouts, sentences
+from planish.base.text import (
+    change_text,
+    count_text,
+    duration_text,
+    listed,
+    loss_text,
+    percent,
+    perplexity_text,
+    points_text,
+)
+from planish.report import text
 from planish.report.figures.base import Figure, comparison_figure, run_figures
 from planish.report.figures.ppo_shared import shared_figures
 from planish.report.figures.preference import implied, preference_figures, starts_level
 from planish.report.figures.ranking import span
+from planish.report.pages import ppo as ppo_page
 from planish.report.pages.answers import answers, answers_say, folded
 from planish.report.pages.comparison import Section as Compared
 from planish.report.pages.comparison import comparison_section, is_comparison
@@ -101,7 +112,7 @@ def _title(articles: Sequence[Mapping[str, Any]], compared: Sequence[Compared], 
     if len(articles) == 1:
         return str(articles[0]["title"])
     if road:
-        whole = sentences.listed(list(dict.fromkeys(stop.what for stop in road)))
+        whole = listed(list(dict.fromkeys(stop.what for stop in road)))
         return f"{whole[0].upper()}{whole[1:]}"
     return f"{len(articles)} runs side by side" if articles else compared[0].title
 
@@ -121,9 +132,9 @@ def _article(run: Run, place: str, name: str) -> dict[str, Any]:
     with_verdicts, misfit = judged(run)
     ranking, unread = ranked(run, place)
     given = answers(with_verdicts)
-    words = rollouts if run.samples_itself else sentences
+    words = ppo_page if run.samples_itself else text
     figures = [] if run.samples_itself else preference_figures(run) if run.compares else run_figures(run)
-    notes = (sentences.state(run), sentences.selection(run), sentences.leaks(run), misfit, unread)
+    notes = (text.state(run), text.selection(run), text.leaks(run), misfit, unread)
     return {
         "run": run,
         "place": place,
@@ -132,7 +143,7 @@ def _article(run: Run, place: str, name: str) -> dict[str, Any]:
         "outcome": words.outcome(run),
         "notes": [note for note in notes if note],
         "trained": words.trained(run),
-        "rollouts": rollouts.rollouts_section(run, place) if run.samples_itself else None,
+        "rollouts": ppo_page.rollouts_section(run, place) if run.samples_itself else None,
         "losses": [_loss_row(run, source) for source in run.sources],
         "total": _loss_row(run, ALL),
         "measured": [_measured_row(run, name, ranking) for name in (run.before.measured if run.before else ())],
@@ -209,7 +220,7 @@ def _beside(runs: Sequence[tuple[Run, str]]) -> list[Beside]:
                 [_loss_row(run, ALL) for run in alike],
                 unit,
                 sampled,
-                None if sampled else sentences.same_rows(alike),
+                None if sampled else text.same_rows(alike),
                 {f"{place}-{name}": each for name, each in figures.items()},
             )
         )
@@ -232,17 +243,17 @@ def _differences(runs: Sequence[tuple[Run, str]]) -> list[dict[str, Any]]:
 
 def _template() -> jinja2.Template:
     filters: dict[str, Any] = {
-        "loss": sentences.loss_text,
-        "perplexity": sentences.perplexity_text,
-        "change": sentences.change_text,
-        "duration": sentences.duration_text,
-        "counted": sentences.count_text,
-        "listed": sentences.listed,
+        "loss": loss_text,
+        "perplexity": perplexity_text,
+        "change": change_text,
+        "duration": duration_text,
+        "counted": count_text,
+        "listed": listed,
         "folded": folded,
         "worth": worth,
-        "percent": sentences.percent,
-        "points": sentences.points_text,
+        "percent": percent,
+        "points": points_text,
         "span": span,
-        "scores": rollouts.scores_text,
+        "scores": ppo_page.scores_text,
     }
     return template("page.html", filters)

@@ -10,7 +10,7 @@ import jinja2
 
 def template(name: str, filters: Mapping[str, Any]) -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("planish", "report"),
+        loader=jinja2.PackageLoader("planish", "report/templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from planish.base.text import count_text
 from planish.data.inspect.terminal import terminal, visible
-from planish.report.text import count_text
 
 MIXTURE_COLUMNS = ("asked", "examples", "share", "tokens", "share of tokens", "passes", "passes so far")
 LEFT_OUT = {"dropped": "left out", "cut": "cut at the end", "leaks": "also measured on"}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from planish.report.figures.base import FEWEST_TO_MEAN, Key, Panel, curve, mean_window, running_mean, step_curves
-from planish.report.figures.comparison import FREE
+from planish.report.figures.comparison import CHANGEABLE_ON_RESUME
 from planish.report.read.run import Line, Run
 
 SCATTER = 2.0  # standard errors that a change must exceed to be called one
@@ -120,7 +120,7 @@ def _axis(title: str, free: bool = False) -> dict[str, Any]:
     """The horizontal one; `free` has ticks where they fall, not at whole numbers."""
     return {
         "title": {"text": title, "standoff": 6},
-        **({**FREE, "tickformat": "", "rangemode": "tozero"} if free else {}),
+        **({**CHANGEABLE_ON_RESUME, "tickformat": "", "rangemode": "tozero"} if free else {}),
     }
 
 

@@ -12,12 +12,12 @@ import pytest
 
 from conftest import WORDS
 from planish.base.config import load_config
-from planish.methods.ppo.alarms import AlarmConfig, alarms, not_one
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.models import Tools
 from planish.methods.ppo.monitor import Watch
 from planish.methods.ppo.rewards import FunctionSource
 from planish.methods.ppo.run import ppo
+from planish.statistics.alarms import AlarmConfig, alarms, not_one
 from planish.train.record import read_lines
 
 STEADY = {"kl": 1.0, "completion_tokens": 20.0, "unended": 0.0, "entropy": 1.0, "score/rm": 0.0, "score/gold": 0.0}

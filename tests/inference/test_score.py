@@ -15,13 +15,13 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from conftest import tiny_comparisons
 from planish.base.config import load_config
 from planish.cli.main import main
-from planish.data.chat.tokenizer import train_tokenizer
+from planish.data.chat.tokenizer import load_tokenizer, train_tokenizer
 from planish.data.formats import import_rows
 from planish.data.rows import Demonstration, Message, Origin, ToolCall
 from planish.inference import score
 from planish.inference.score import RewardModel
 from planish.methods.reward_model import RewardConfig, reward_model
-from planish.models.load import ModelConfig, build_model, load_tokenizer, save_model
+from planish.models.load import ModelConfig, build_model, save_model
 from preferred import chats, ruled, scores_of, settings_of, write
 
 CPU = torch.device("cpu")

@@ -19,15 +19,16 @@ from planish.base.config import load_config
 from planish.base.errors import ConfigError, DataError, RunError
 from planish.cli.compare import names_of
 from planish.cli.main import main
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.rows import Message, Origin, Prompt
 from planish.evaluate.compare import answers as compare_answers
-from planish.evaluate.compare.config import ServedJudge
 from planish.evaluate.compare.run import CompareConfig, compare
 from planish.inference.best_of_n import kl_of_best
+from planish.judges.config import ServedJudge
 from planish.judges.judge import Scores, Served, read_reply, reward_scores, verdicts_of_scores
 from planish.methods import compare as module
 from planish.methods.reward_model import RewardConfig, reward_model
-from planish.models.load import ModelConfig, load_model, load_tokenizer, save_model
+from planish.models.load import ModelConfig, load_model, save_model
 from planish.world.make import make_world, open_world
 from worlds import ci_config
 

@@ -8,6 +8,7 @@ from pydantic import ConfigDict
 
 from planish.base.config import Config, Field
 from planish.data.chat.templates import ChatTemplate, ensure_template
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.inspect.lengths import InTokens
 from planish.data.inspect.result import Inspection, SourceView
 from planish.data.inspect.run import Looking, inspect_source
@@ -15,7 +16,7 @@ from planish.data.rows import Comparison, Row
 from planish.data.settings import DataConfig
 from planish.methods.pretrain import NewModel
 from planish.methods.sft import read_template
-from planish.models.load import ModelConfig, context_length, load_settings, load_tokenizer
+from planish.models.load import ModelConfig, context_length, load_settings
 
 
 class InspectConfig(Config):

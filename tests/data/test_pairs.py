@@ -15,12 +15,12 @@ from helpers import example, tiny_tokenizer
 from planish.base.errors import DataError
 from planish.base.types import Choices, Example, pack, unshared
 from planish.data.chat.templates import CHATML, ChatTemplate, Encoded, MaskName
+from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.examples import Encoding, Examples, encode_rows
 from planish.data.mixture.pairs import ChoiceTable, lay_out, pairs_of
 from planish.data.rows import Comparison, Message, Origin
 from planish.data.settings import DataConfig
 from planish.data.sources import Source, prepare_sources
-from planish.models.load import load_tokenizer
 
 HERE = Origin("rows.jsonl", 1)
 

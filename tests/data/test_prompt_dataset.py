@@ -10,8 +10,8 @@ import pytest
 
 from planish.base.errors import ConfigError, DataError
 from planish.data.chat.templates import ChatTemplate
-from planish.data.prompt_book import PromptBook, read_prompts
-from planish.models.load import load_tokenizer
+from planish.data.chat.tokenizer import load_tokenizer
+from planish.data.prompt_dataset import PromptBook, read_prompts
 
 
 @pytest.fixture(scope="module")

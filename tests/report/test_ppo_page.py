@@ -15,8 +15,8 @@ from run_folders import a_run, account, evaluation, lines, page_of, said, step
 from test_comparison_section import compared, system
 from test_page import Loads
 
+from planish.base.config import flat
 from planish.base.errors import RunError
-from planish.base.trees import flat
 from planish.report.figures.ppo import rollout_figures
 from planish.report.figures.ppo_shared import shared_figures
 from planish.report.pages.pipeline import read_best, stop_of_best

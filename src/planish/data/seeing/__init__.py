@@ -1,1 +1,0 @@
-"""Looking at data before anything is trained on them, and writing them in the common format."""

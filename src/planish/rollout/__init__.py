@@ -1,1 +1,0 @@
-"""Completions: sampled from a model for prompts."""
