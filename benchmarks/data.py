@@ -216,7 +216,7 @@ def prepare_many(path: Path, start: int) -> dict[str, Any]:
     from planish.data import sources as module
     from planish.data.chat.templates import ChatTemplate
     from planish.data.chat.tokenizer import load_tokenizer
-    from planish.data.mixture.order import Mixture, Stage
+    from planish.data.mixture.order import Mixture, MixtureStage
     from planish.data.settings import DataConfig
 
     tokenizer = load_tokenizer(MODEL)
@@ -235,7 +235,7 @@ def prepare_many(path: Path, start: int) -> dict[str, Any]:
         {"sources": {"rows": {"path": str(path)}}, "max_tokens": 2048, "too_long": "drop"}
     )
     training = module.prepare_sources(config, tokenizer, template, 2048, SEED)[0].training
-    mixture = Mixture([len(training)], [Stage((2 * len(training),))], SEED)
+    mixture = Mixture([len(training)], [MixtureStage((2 * len(training),))], SEED)
     half, running = len(mixture) // 2, hashlib.sha256()
     for part in mixture.walk(start, half) if start < half else ():
         del part
@@ -290,14 +290,14 @@ class MadeUpRows:
 
 
 def clean_rows(rule: str, rows: int) -> dict[str, Any]:
-    from planish.data.cleaning.run import HygieneConfig, clean
+    from planish.data.cleaning.run import CleaningConfig, clean
 
     source = MadeUpRows(rows)
     start = time.process_time()
     passes = sum(1 for _ in source) and (2 if "copies" in rule else 1)
     making = time.process_time() - start
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    removed = clean([source], HygieneConfig.model_validate(RULES[rule])).removed[0]
+    removed = clean([source], CleaningConfig.model_validate(RULES[rule])).removed[0]
     seconds = time.process_time() - start - passes * making
     added = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     return {"seconds": seconds, "added": added, "removed": len(removed)}

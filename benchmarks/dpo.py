@@ -37,15 +37,15 @@ def planish_process(port: Connection, task: Task) -> None:
     import torch
 
     from planish.inference.reference_log_probs import attach_reference, digest_weights
-    from planish.methods.dpo import Preference
+    from planish.methods.dpo import DpoObjective
     from planish.methods.preference_losses import Dpo
-    from planish.methods.run import tokens_of_pass
+    from planish.methods.run import resolve_micro_tokens
     from planish.models.packed import CausalLM
 
     cpu, policy, path = torch.device("cpu"), CausalLM(causal_lm(task)), task.folder / "reference.safetensors"
     began, cpu_began = time.perf_counter(), time.process_time()
     digest = digest_weights(policy.model)
-    micro_tokens = tokens_of_pass(policy, task.batch.micro_tokens, cpu)
+    micro_tokens = resolve_micro_tokens(policy, task.batch.micro_tokens, cpu)
     attach_reference(policy, digest, {"pairs": task.examples}, path, micro_tokens, cpu)
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
     num = len(task.examples)
@@ -54,7 +54,7 @@ def planish_process(port: Connection, task: Task) -> None:
         "processor seconds, beside the start of the other processes",
         flush=True,
     )
-    run_planish(port, task, policy, Preference(policy, Dpo(beta=0.1), cpu))
+    run_planish(port, task, policy, DpoObjective(policy, Dpo(beta=0.1), cpu))
 
 
 def trl_process(port: Connection, task: Task) -> None:

@@ -10,7 +10,7 @@ from turns import MOST_TOKENS, SEED, learnt_template
 from planish.base.types import Example
 from planish.data.chat.templates import Encoded
 from planish.data.examples import Examples, encode_rows
-from planish.data.mixture.pairs import lay_out
+from planish.data.mixture.pairs import join_completions
 from planish.data.rows import Comparison, Origin
 
 DATA = Path(__file__).parents[2] / "shared/data/hh_rlhf/harmless-base-test.jsonl.gz"
@@ -40,7 +40,7 @@ def invented(vocab_size: int, count: int) -> Examples:
             Encoded(np.r_[shared, chance.integers(1, vocab_size, n)].astype(np.int32), np.arange(prompt + n) >= prompt)
             for n in answers
         ]
-        laid, choices = lay_out((0, 1), encoded)
+        laid, choices = join_completions((0, 1), encoded)
         examples.append(laid, Origin("invented", i), choices)
     return examples
 

@@ -54,7 +54,7 @@ from compare import GB, TOLERANCE, Matmul, spread
 from gate import Gate
 from turns import SEED, SHAPES, Measured, Process, save_first_gradients, take_turns, use_threads
 
-from planish.data.prompt_dataset import Asked, PromptBook
+from planish.data.prompt_dataset import EncodedPrompt, PromptDataset
 from planish.data.rows import Message, Origin, Prompt
 
 AIMS = {1: 2.5, 4: 5.0}  # by completions of a prompt
@@ -90,12 +90,12 @@ class Task:
         return self.count * self.completions
 
     @property
-    def book(self) -> PromptBook:
+    def book(self) -> PromptDataset:
         asked = [
-            Asked(Prompt((Message("user", "a prompt"),), Origin("benchmark", i)), tuple(tokens), "benchmark", i)
+            EncodedPrompt(Prompt((Message("user", "a prompt"),), Origin("benchmark", i)), tuple(tokens), "benchmark", i)
             for i, tokens in enumerate(self.prompts)
         ]
-        return PromptBook(tuple(asked), (), (), (), SEED)
+        return PromptDataset(tuple(asked), (), (), (), SEED)
 
     def order(self) -> list[list[int]]:
         """The prompts of all iterations, as planish asks them, one for each completion."""
@@ -143,26 +143,26 @@ def trl_process(port: Connection, task: Task) -> None:
 def planish_process(port: Connection, task: Task) -> None:
     import torch
 
-    from planish.methods.ppo.models import set_up
-    from planish.methods.ppo.run import Clipped, Ppo, RolloutFeed
-    from planish.methods.run import Running, tokens_of_pass
+    from planish.methods.ppo.models import build_models
+    from planish.methods.ppo.run import PpoMethod, PpoObjective, RolloutFeed
+    from planish.methods.run import RunContext, resolve_micro_tokens
     from planish.models.load import quiet
-    from planish.train.loop import Part, train
+    from planish.train.loop import LossTerm, train
     from planish.train.optimizer import Trainer
-    from planish.train.record import Record, read_lines
+    from planish.train.record import RunRecord, read_lines
     from planish.train.run_folder import RunFolder
 
     use_threads(task.threads)
     quiet()
     config, cpu, folder = settings(task), torch.device("cpu"), RunFolder(task.folder)
-    learner = Ppo().bring(config, folder, cpu)
-    tools = set_up(config, learner, task.book, cpu, folder.path)
+    learner = PpoMethod().bring(config, folder, cpu)
+    tools = build_models(config, learner, task.book, cpu, folder.path)
     value = config.optim.model_copy(update={"lr": config.value.lr})
     trainer = Trainer(tools.actor, config.optim, config.iterations * config.steps_of_iteration, {"value": value})
     trainer.kept |= {"beta": tools.beta}
-    micro_tokens = tokens_of_pass(tools.actor.policy, config.batch.micro_tokens, cpu)
-    run = Running(config, folder, cpu, learner, tools.actor.policy, [], micro_tokens)
-    record = Record(folder, trainer.steps)
+    micro_tokens = resolve_micro_tokens(tools.actor.policy, config.batch.micro_tokens, cpu)
+    run = RunContext(config, folder, cpu, learner, tools.actor.policy, [], micro_tokens)
+    record = RunRecord(folder, trainer.steps)
     feed = RolloutFeed(run, tools, trainer, record)
     said: dict[str, Any] = {}
     if task.replayed is not None:
@@ -170,7 +170,7 @@ def planish_process(port: Connection, task: Task) -> None:
         said["advantages"] = in_trls_places(feed)
         save_first_gradients(trainer.optimizer, tools.actor, task.folder)
     gate = Gate(port, task.iterations * config.steps_of_iteration)
-    train([Part(Clipped(tools.actor, config, cpu), feed)], trainer, record, [gate])
+    train([LossTerm(PpoObjective(tools.actor, config, cpu), feed)], trainer, record, [gate])
 
     lines = read_lines(folder.metrics)
     iterations = [line for line in lines if "iteration" in line]
@@ -206,15 +206,15 @@ def settings(task: Task) -> Any:
 
 def replaying(path: Path, ends: bool, stop: int) -> Any:
     """A sampler that gives the completions of TRL's first iteration."""
-    from planish.inference.decode import Drawn
+    from planish.inference.decode import Sampled
 
     with np.load(path) as first:
         responses, lengths = first["responses"].tolist(), first["learnt"].sum(1).tolist()
-    drawn = [Drawn(tuple(row[:n]), (0.0,) * n) for row, n in zip(responses, lengths, strict=True)]
+    drawn = [Sampled(tuple(row[:n]), (0.0,) * n) for row, n in zip(responses, lengths, strict=True)]
     assert all(stop not in each.tokens[:-1] for each in drawn) or not ends
 
     class Replaying:
-        def draw(self, *_: Any) -> list[Drawn]:
+        def draw(self, *_: Any) -> list[Sampled]:
             return drawn
 
         def update(self, *_: Any) -> None: ...
@@ -227,12 +227,12 @@ def in_trls_places(feed: Any) -> list[list[float]]:
     stands in one place more, which is worth what the value model says of the end of turn."""
     from planish.inference.sequences import sequence_values
     from planish.maths.policy_gradient import gae
-    from planish.methods.ppo.rewards import laid_out
+    from planish.methods.ppo.rewards import to_example
     from planish.models.reward_head import Scorer
 
     config, tools = feed.config, feed.tools
     rollouts = tools.sample(tools.prompts.of(0, config.batch.prompts), config.batch.completions, config, ())
-    laid = [laid_out(each) for each in rollouts]
+    laid = [to_example(each) for each in rollouts]
     score_N = tools.rewards["model"](rollouts)
     after_N = sequence_values(Scorer(tools.actor.value.model), laid, feed.run.micro_tokens, feed.run.device)
     old_M, reference_M, values_M = tools.look(laid, config, feed.run)

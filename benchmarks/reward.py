@@ -3,7 +3,7 @@
     python benchmarks/reward.py --shape small --rounds 5 --steps 4
     python benchmarks/reward.py --shape 135M --rounds 3 --steps 1
 
-    planish     the library as it is: Scorer, PairwiseChoice, MixtureFeed, Trainer, train()
+    planish     the library as it is: Scorer, BradleyTerryObjective, MixtureFeed, Trainer, train()
     trl best    no bf16, no gradient checkpointing, and the fastest of `--splits` (pairs per forward pass)
     trl tuned   the same with pairs grouped by the longer of their conversations; also with its own fastest split
 
@@ -28,13 +28,13 @@ from turns import PAD, SEED, Task, run_planish, run_trl, settings_of, trl_order,
 def planish_process(port: Connection, task: Task) -> None:
     import torch
 
-    from planish.methods.reward_model import PairwiseChoice, RewardConfig
+    from planish.methods.reward_model import BradleyTerryObjective, RewardConfig
     from planish.models.reward_head import Scorer
 
     scorer = Scorer(classifier(task))
     nowhere = {"path": "none"}  # rows and model are at hand
     config = RewardConfig.model_validate({"out": "none", "model": nowhere, "data": {"sources": {"pairs": nowhere}}})
-    run_planish(port, task, scorer, PairwiseChoice(scorer, config, torch.device("cpu")))
+    run_planish(port, task, scorer, BradleyTerryObjective(scorer, config, torch.device("cpu")))
 
 
 def trl_process(port: Connection, task: Task) -> None:

@@ -3,7 +3,7 @@
     python benchmarks/rollout.py --shape small
     python benchmarks/rollout.py --shape 135M --rounds 3 --prompts 32
 
-    planish      the library as it is: OwnSampler, which is decode()
+    planish      the library as it is: LocalSampler, which is decode()
     generate     model.generate of transformers: prompts sorted by length, padded on the left, sdpa, the fastest of `--rows`
                  (completions side by side) with the dynamic and with the static cache
     continuous   model.generate_batch, its continuous batching: the fastest of `--rows`; its cache is given blocks for
@@ -85,19 +85,19 @@ def in_turns(
 
 
 def planish_process(port: Connection, task: Task) -> None:
-    from planish.inference.decode import Choosing, Request, why_not_decodable
-    from planish.inference.sampler import OwnSampler
+    from planish.inference.decode import SampleRequest, TokenSampling, why_not_decodable
+    from planish.inference.sampler import LocalSampler
     from planish.models.packed import CausalLM
 
     policy = CausalLM(task.model())
     assert why_not_decodable(policy) is None
-    sampler = OwnSampler(policy)
+    sampler = LocalSampler(policy)
 
     def draw(number: int) -> list[int]:
         prompts = task.prompts[number]
         places = [(i, k) for i in range(len(prompts)) for k in range(task.completions)]
-        requests = [Request(i, (SEED, "benchmark", number, i, k)) for i, k in places]
-        drawn = sampler.draw(prompts, requests, Choosing(1.0, 1.0, 0), task.most_tokens, (task.stop,))
+        requests = [SampleRequest(i, (SEED, "benchmark", number, i, k)) for i, k in places]
+        drawn = sampler.draw(prompts, requests, TokenSampling(1.0, 1.0, 0), task.most_tokens, (task.stop,))
         return [len(each.tokens) for each in drawn]
 
     in_turns(port, task, draw, lambda: {"parts": parts_of(lambda: draw(task.rounds - 1))})
@@ -134,7 +134,7 @@ def parts_of(draw: Callable[[], Any]) -> dict[str, float]:
         timed(decode, "_step", "steps: layers without attention"),
         timed(Cache, "attend", "steps: attention"),
         timed(Head, "logits", "head"),
-        timed(decode.Choosing, "__call__", "choosing tokens"),
+        timed(decode.TokenSampling, "__call__", "choosing tokens"),
         timed(Cache, "add", "filling rows"),
     ]
     began = time.process_time()

@@ -30,11 +30,11 @@ DATA = Path(__file__).parents[2] / "shared/data/alpaca/alpaca_en_demo.json.gz"
 def planish_process(port: Connection, task: Task) -> None:
     import torch
 
-    from planish.methods.supervised import Likelihood
+    from planish.methods.supervised import NextTokenLoss
     from planish.models.packed import CausalLM
 
     policy = CausalLM(causal_lm(task))
-    run_planish(port, task, policy, Likelihood(policy, "token_mean", torch.device("cpu")))
+    run_planish(port, task, policy, NextTokenLoss(policy, "token_mean", torch.device("cpu")))
 
 
 def trl_process(port: Connection, task: Task) -> None:

@@ -15,7 +15,7 @@ from gate import Gate
 
 from planish.base.types import Example
 from planish.data.examples import Examples
-from planish.data.mixture.order import Mixture, Stage
+from planish.data.mixture.order import Mixture, MixtureStage
 from planish.train.feed import BatchConfig, MixtureFeed
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -58,7 +58,7 @@ class Task:
     def feed(self) -> MixtureFeed:
         """The order of all rows, cut into steps."""
         num_steps = self.rounds * self.steps
-        mixture = Mixture([len(self.examples)], [Stage((num_steps * self.batch.examples,))], SEED)
+        mixture = Mixture([len(self.examples)], [MixtureStage((num_steps * self.batch.examples,))], SEED)
         bounds = np.arange(num_steps + 1) * self.batch.examples
         return MixtureFeed([self.examples], mixture, bounds, self.batch.micro_tokens or 1)
 
@@ -71,18 +71,18 @@ Process = Callable[[Connection, Task], None]
 
 def run_planish(port: Connection, task: Task, policy: Any, objective: Any) -> None:
     """All rounds of planish's loop; `policy` is a PackedModel."""
-    from planish.methods.run import tokens_of_pass
-    from planish.train.loop import Part, train
+    from planish.methods.run import resolve_micro_tokens
+    from planish.train.loop import LossTerm, train
     from planish.train.optimizer import OptimConfig, Trainer
-    from planish.train.record import Record, read_lines
+    from planish.train.record import RunRecord, read_lines
     from planish.train.run_folder import RunFolder
 
     feed, folder = task.feed(), RunFolder(task.folder)
-    feed.micro_tokens = tokens_of_pass(policy, task.batch.micro_tokens, policy.model.device)
+    feed.micro_tokens = resolve_micro_tokens(policy, task.batch.micro_tokens, policy.model.device)
     trainer = Trainer(policy, OptimConfig(schedule="constant", warmup=0.0), feed.steps)
     save_first_gradients(trainer.optimizer, policy.model, task.folder)
     gate = Gate(port, task.steps)
-    train([Part(objective, feed)], trainer, Record(folder, feed.steps), [gate])
+    train([LossTerm(objective, feed)], trainer, RunRecord(folder, feed.steps), [gate])
     lines = read_lines(folder.metrics)[: task.steps]
     port.send({key: [line[key] for line in lines] for key in ("loss", "grad_norm")})
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from planish.base.errors import ConfigError, DataError
 from planish.cli.main import main
-from planish.data.cleaning.run import HygieneConfig
+from planish.data.cleaning.run import CleaningConfig
 from planish.data.formats import import_rows
 from planish.data.inspect import convert as module
 from planish.data.inspect.convert import KIND_NAMES, KindName, convert, line
@@ -250,7 +250,7 @@ def test_what_hygiene_removes_is_left_out_and_listed(tmp_path: Path) -> None:
         (tmp_path / f"{name}.json").write_text(json.dumps(rows))
     (tmp_path / "test.jsonl").write_text('{"prompt": "Add 2."}\n')
     files = [str(tmp_path / f"{name}.json") for name in ("a", "b")]
-    hygiene = HygieneConfig(exact_copies=True)
+    hygiene = CleaningConfig(exact_copies=True)
     done = convert(files, tmp_path / "out.jsonl", hygiene=hygiene)
     assert (done.rows, done.dropped) == (5, 1)
     assert done.first_dropped == [Dropped(Origin(files[1], 1), f"copy of {files[0]} row 1")]

@@ -13,9 +13,9 @@ from planish.base.errors import DataError
 from planish.cli.main import main
 from planish.data.chat.templates import ChatTemplate
 from planish.data.chat.tokenizer import load_tokenizer
-from planish.data.inspect.lengths import InCharacters, InTokens
+from planish.data.inspect.lengths import CharacterLengths, TokenLengths
 from planish.data.inspect.result import KindView, SourceView, distribution
-from planish.data.inspect.run import Looking, inspect_source
+from planish.data.inspect.run import InspectOptions, inspect_source
 from planish.data.rows import LEARNT, Comparison, Demonstration, Message, Origin
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
@@ -33,7 +33,7 @@ def asked(question: str, answer: str) -> dict[str, str]:
 
 
 def look(*paths: str, **settings: Any) -> SourceView:
-    return inspect_source("source", paths, "auto", Looking(**settings))
+    return inspect_source("source", paths, "auto", InspectOptions(**settings))
 
 
 def only(view: SourceView) -> KindView:
@@ -177,7 +177,7 @@ def test_rows_before_the_error_are_measured_too(tmp_path: Path) -> None:
 def test_tokens_agree_with_the_template(tmp_path: Path, template: ChatTemplate) -> None:
     row = Demonstration((Message("user", "one two"), Message("assistant", "red blue")), HERE)
     (encoded,) = template.encode([row])
-    kind = only(look(write(tmp_path, asked("one two", "red blue")), ruler=InTokens(template)))
+    kind = only(look(write(tmp_path, asked("one two", "red blue")), ruler=TokenLengths(template)))
     assert kind.lengths["row"].total == len(encoded.tokens)
     assert kind.lengths["learnt"].total == int(encoded.loss_mask.sum())
     assert kind.lengths["prompt"].total == int(encoded.loss_mask.argmax())
@@ -188,12 +188,12 @@ def test_rows_over_max_tokens_have_the_fate_of_too_long(
     tmp_path: Path, template: ChatTemplate, too_long: Any, fate: str
 ) -> None:
     path = write(tmp_path, asked("one", "red"), asked("one", "red " * 60))
-    kind = only(look(path, ruler=InTokens(template, 40, too_long)))
+    kind = only(look(path, ruler=TokenLengths(template, 40, too_long)))
     assert {name: [row.row for row in listing.rows] for name, listing in kind.fates.items()} == {fate: [2]}
 
 
 def test_a_prompt_that_fills_max_tokens_is_dropped_not_cut(tmp_path: Path, template: ChatTemplate) -> None:
-    kind = only(look(write(tmp_path, asked("one " * 60, "red")), ruler=InTokens(template, 40, "cut")))
+    kind = only(look(write(tmp_path, asked("one " * 60, "red")), ruler=TokenLengths(template, 40, "cut")))
     assert list(kind.fates) == ["dropped"]
 
 
@@ -202,7 +202,7 @@ def test_a_long_document_is_split_into_as_many_pieces_as_it_is_in_a_run(tmp_path
     from planish.data.rows import Text
 
     words = "one two three " * 30
-    kind = only(look(write(tmp_path, {"text": words}), ruler=InTokens(template, 20)))
+    kind = only(look(write(tmp_path, {"text": words}), ruler=TokenLengths(template, 20)))
     pieces = len(encode_rows([Text(words, HERE)], template.tokenizer, template, 20).examples)
     assert kind.fates["split"].rows[0].reason.endswith(f": {pieces} pieces")
 
@@ -210,7 +210,7 @@ def test_a_long_document_is_split_into_as_many_pieces_as_it_is_in_a_run(tmp_path
 def test_pieces_of_a_row_put_together_are_what_the_model_reads(template: ChatTemplate) -> None:
     row = Demonstration((Message("user", "naïve 日本 two"), Message("assistant", " red  blue\n日")), HERE)
     (encoded,) = template.encode([row])
-    (part,) = InTokens(template).parts(row)
+    (part,) = TokenLengths(template).parts(row)
     assert "".join(piece.text for piece in part.pieces) == template.tokenizer.decode(encoded.tokens.tolist())
     assert "".join(piece.text for piece in part.pieces if piece.learnt) == " red  blue\n日<|im_end|>"
 
@@ -219,7 +219,7 @@ def test_of_a_comparison_the_completions_stand_apart_from_the_prompt(template: C
     row = Comparison(
         (Message("user", "one"),), (Message("assistant", "red"), Message("assistant", "blue")), (1, 0), HERE
     )
-    prompt, worse, better = InTokens(template).parts(row)
+    prompt, worse, better = TokenLengths(template).parts(row)
     assert not any(piece.learnt for piece in prompt.pieces)
     assert (worse.heading, better.heading) == ("completion 1, rank 1", "completion 2, rank 0 (best)")
     assert "".join(piece.text for piece in better.pieces if piece.learnt) == "blue<|im_end|>"
@@ -247,7 +247,7 @@ def test_words_that_are_not_trained_are_not_marked() -> None:
     row = Demonstration(
         (Message("user", "q"), Message("assistant", "a", trained=False), Message("assistant", "b")), HERE
     )
-    (part,) = InCharacters().parts(row)
+    (part,) = CharacterLengths().parts(row)
     assert [piece.text for piece in part.pieces if piece.learnt] == ["b"]
 
 
@@ -286,7 +286,7 @@ def test_identity_rows_of_llama_factory_have_placeholders() -> None:
 
 
 def test_a_row_that_cannot_be_tokenised_is_named_and_the_others_are_counted(tmp_path: Path) -> None:
-    class Refuses(InCharacters):
+    class Refuses(CharacterLengths):
         def measure(self, rows: Any) -> Any:
             if any(row.messages[0].content == "bad" for row in rows):
                 raise DataError(f"{rows[0].origin}: refused")

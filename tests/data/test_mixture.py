@@ -17,7 +17,7 @@ from helpers import example
 from planish.base.errors import ConfigError
 from planish.base.random import Permutation
 from planish.base.types import Packed
-from planish.data.mixture.order import BLOCK, Mixture, Place, Stage, normalised_weights, share_out
+from planish.data.mixture.order import BLOCK, Mixture, MixtureStage, Place, normalised_weights, share_out
 from planish.data.mixture.packing import deal
 
 SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=5)
@@ -39,7 +39,8 @@ def every_row(sizes: Sequence[int]) -> list[tuple[int, int]]:
 def test_mixture_covers_all_examples_deterministically(sizes: list[int]) -> None:
     for epochs in (1, 2):
         once, twice = (
-            Mixture(sizes, [Stage(share_out(proportional(sizes), epochs * sum(sizes)))], seed=1) for _ in range(2)
+            Mixture(sizes, [MixtureStage(share_out(proportional(sizes), epochs * sum(sizes)))], seed=1)
+            for _ in range(2)
         )
         assert Counter((place.source, place.row) for place in once) == Counter(every_row(sizes) * epochs)
         assert list(once) == list(twice)
@@ -49,7 +50,7 @@ def test_mixture_covers_all_examples_deterministically(sizes: list[int]) -> None
 def test_one_epoch_of_a_source_is_every_row_of_it_once(sizes: list[int], epochs: int, seed: int) -> None:
     """Whatever the weights: row r of epoch e comes before any row of epoch e + 1, and each exactly once."""
     weights = tuple(np.arange(1, len(sizes) + 1) / np.arange(1, len(sizes) + 1).sum())
-    mixture = Mixture(sizes, [Stage(share_out(weights, epochs * sum(sizes)))], seed)
+    mixture = Mixture(sizes, [MixtureStage(share_out(weights, epochs * sum(sizes)))], seed)
     for source, size in enumerate(sizes):
         mine = [place for place in mixture if place.source == source]
         assert [place.epoch for place in mine] == [i // size for i in range(len(mine))]
@@ -65,7 +66,7 @@ def test_one_epoch_of_a_source_is_every_row_of_it_once(sizes: list[int], epochs:
 @settings(max_examples=60, deadline=None)
 def test_w2_shares_are_within_one_example_of_exact_at_every_block(raw: list[float], length: int, seed: int) -> None:
     weights = np.array(raw) / sum(raw)
-    stage = Stage(share_out(tuple(weights), length))
+    stage = MixtureStage(share_out(tuple(weights), length))
     assert stage.length == length
     assert np.abs(np.array(stage.counts) - weights * length).max() <= 1 + 1e-6
     mixture = Mixture([10] * len(raw), [stage], seed)
@@ -80,27 +81,27 @@ def test_w2_shares_are_within_one_example_of_exact_at_every_block(raw: list[floa
 
 def test_w2_a_block_holds_what_was_counted_for_it() -> None:
     """5% and 95% of two blocks: 1024 * 0.05 = 51.2 and 2048 * 0.05 = 102.4."""
-    mixture = Mixture([40, 40], [Stage(share_out((0.05, 0.95), 2 * BLOCK))], seed=3)
+    mixture = Mixture([40, 40], [MixtureStage(share_out((0.05, 0.95), 2 * BLOCK))], seed=3)
     labels = [place.source for place in mixture]
     assert (labels[:BLOCK].count(0), labels.count(0)) == (51, 102)
     assert mixture.stages[0].counts == (102, 2 * BLOCK - 102)
 
 
 def test_a_block_is_shuffled() -> None:
-    labels = [place.source for place in Mixture([9, 9], [Stage(share_out((0.5, 0.5), 200))], seed=0)]
+    labels = [place.source for place in Mixture([9, 9], [MixtureStage(share_out((0.5, 0.5), 200))], seed=0)]
     changes = sum(a != b for a, b in pairwise(labels))
     assert 70 < changes < 130  # 100 expected, with a standard deviation of 7
 
 
 def test_another_seed_gives_another_order() -> None:
-    one, other = (list(Mixture([50], [Stage(share_out((1.0,), 50))], seed)) for seed in (0, 1))
+    one, other = (list(Mixture([50], [MixtureStage(share_out((1.0,), 50))], seed)) for seed in (0, 1))
     assert one != other
     assert sorted(one) == sorted(other)
 
 
 def test_any_place_can_be_asked_for_first() -> None:
     """A resumed run begins in the middle."""
-    sizes, stages = [300, 900], [Stage(share_out((0.25, 0.75), 1500)), Stage(share_out((0.9, 0.1), 1300))]
+    sizes, stages = [300, 900], [MixtureStage(share_out((0.25, 0.75), 1500)), MixtureStage(share_out((0.9, 0.1), 1300))]
     forward = list(Mixture(sizes, stages, seed=4))
     backward = Mixture(sizes, stages, seed=4)
     assert [backward[j] for j in range(len(backward) - 1, -1, -1)] == forward[::-1]
@@ -108,7 +109,7 @@ def test_any_place_can_be_asked_for_first() -> None:
 
 def test_a_later_stage_goes_on_with_the_rows_not_yet_seen() -> None:
     """Three of source 0's four rows in the first stage, the fourth and then a second epoch in the second."""
-    mixture = Mixture([4, 2], [Stage(share_out((1.0, 0.0), 3)), Stage(share_out((0.5, 0.5), 4))], seed=0)
+    mixture = Mixture([4, 2], [MixtureStage(share_out((1.0, 0.0), 3)), MixtureStage(share_out((0.5, 0.5), 4))], seed=0)
     places = list(mixture)
     first = [place for place in places if place.source == 0]
     assert [place.epoch for place in first] == [0, 0, 0, 0, 1]
@@ -119,19 +120,19 @@ def test_a_later_stage_goes_on_with_the_rows_not_yet_seen() -> None:
 
 def test_a_change_of_the_second_stage_leaves_the_first_as_it_was() -> None:
     """So a run can branch: what came before the decay does not depend on the decay."""
-    one = Mixture([9, 9], [Stage(share_out((0.5, 0.5), 12)), Stage(share_out((1.0, 0.0), 6))], seed=0)
-    other = Mixture([9, 9], [Stage(share_out((0.5, 0.5), 12)), Stage(share_out((0.0, 1.0), 9))], seed=0)
+    one = Mixture([9, 9], [MixtureStage(share_out((0.5, 0.5), 12)), MixtureStage(share_out((1.0, 0.0), 6))], seed=0)
+    other = Mixture([9, 9], [MixtureStage(share_out((0.5, 0.5), 12)), MixtureStage(share_out((0.0, 1.0), 9))], seed=0)
     assert list(one)[:12] == list(other)[:12]
 
 
 @pytest.mark.parametrize("j", [-1, 5])
 def test_a_place_outside_the_run_is_an_error(j: int) -> None:
     with pytest.raises(IndexError):
-        Mixture([5], [Stage(share_out((1.0,), 5))], seed=0)[j]
+        Mixture([5], [MixtureStage(share_out((1.0,), 5))], seed=0)[j]
 
 
 def test_a_source_without_weight_is_never_asked_for() -> None:
-    places = list(Mixture([3, 0], [Stage(share_out((1.0, 0.0), 7))], seed=0))
+    places = list(Mixture([3, 0], [MixtureStage(share_out((1.0, 0.0), 7))], seed=0))
     assert {place.source for place in places} == {0}
     assert isinstance(places[0], Place)
 
@@ -139,7 +140,7 @@ def test_a_source_without_weight_is_never_asked_for() -> None:
 def test_a_hundred_million_rows_are_mixed_without_laying_them_out() -> None:
     """The order as a list of numbers would take 800 MB."""
     sizes = [60_000_000, 40_000_000]
-    mixture, again = (Mixture(sizes, [Stage(share_out((0.6, 0.4), sum(sizes)))], seed=0) for _ in range(2))
+    mixture, again = (Mixture(sizes, [MixtureStage(share_out((0.6, 0.4), sum(sizes)))], seed=0) for _ in range(2))
     assert sum(before.nbytes for before in mixture._before) < 2e6  # pyright: ignore
     tracemalloc.start()
     late, early = (list(zip(*mixture.places(start, start + 5000), strict=True)) for start in (99_000_000, 123))
@@ -169,7 +170,7 @@ def test_a_large_permutation_is_well_mixed_and_depends_on_its_place() -> None:
 
 
 def test_x3_the_order_of_a_seed_is_the_same_on_every_machine() -> None:
-    places = Mixture([300, 70_000], [Stage((400, 1600)), Stage((10, 90))], seed=3).places(0, 2100)
+    places = Mixture([300, 70_000], [MixtureStage((400, 1600)), MixtureStage((10, 90))], seed=3).places(0, 2100)
     digest = hashlib.sha256(np.stack(places).astype("<i8").tobytes()).hexdigest()
     assert digest[:16] == "e9c03a07540ed3d8"
 

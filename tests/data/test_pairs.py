@@ -17,7 +17,7 @@ from planish.base.types import Choices, Example, pack, unshared
 from planish.data.chat.templates import CHATML, ChatTemplate, Encoded, MaskName
 from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.examples import Encoding, Examples, encode_rows
-from planish.data.mixture.pairs import ChoiceTable, lay_out, pairs_of
+from planish.data.mixture.pairs import ChoiceTable, join_completions, pairs_of
 from planish.data.rows import Comparison, Message, Origin
 from planish.data.settings import DataConfig
 from planish.data.sources import Source, prepare_sources
@@ -77,7 +77,7 @@ def test_a_completion_ends_with_its_end_of_turn_token_whatever_is_learnt(mask: M
 def test_a_prompt_that_is_written_differently_makes_the_shared_part_shorter_and_nothing_else() -> None:
     """Prompts of four tokens, of which the third differs; completions of two and of one."""
     rows = [[1, 2, 3, 4, 5, 6], [1, 2, 9, 4, 7]]
-    laid, choices = lay_out((0, 1), [Encoded(np.array(ids), np.arange(len(ids)) >= 4) for ids in rows])
+    laid, choices = join_completions((0, 1), [Encoded(np.array(ids), np.arange(len(ids)) >= 4) for ids in rows])
     assert laid.tokens.tolist() == [1, 2, 3, 4, 5, 6, 9, 4, 7]
     assert np.flatnonzero(laid.loss_mask).tolist() == [4, 5, 8]
     assert (choices.trunk, choices.ends) == (2, (6, 9))
@@ -88,7 +88,7 @@ def test_a_prompt_that_is_written_differently_makes_the_shared_part_shorter_and_
 
 def test_where_nothing_is_shared_each_completion_brings_its_prompt() -> None:
     one, other = (Encoded(np.array(ids), np.array([False, True])) for ids in ([5, 6], [7, 8]))
-    laid, choices = lay_out((1, 0), [one, other])
+    laid, choices = join_completions((1, 0), [one, other])
     assert (choices.trunk, choices.ends) == (0, (2, 4))
     assert [each.tokens.tolist() for each in unshared(pack([with_choices(laid, choices)])).examples] == [[5, 6], [7, 8]]
 
@@ -100,7 +100,7 @@ def with_choices(laid: Encoded, choices: Choices) -> Example:
 def test_a_completion_that_another_begins_with_is_whole() -> None:
     """p is the prompt; a, and a b. Tokens: p p a | p p a b, learnt from place 2."""
     short, long = (Encoded(np.array(ids), np.arange(len(ids)) >= 2) for ids in ([1, 1, 5], [1, 1, 5, 6]))
-    laid, choices = lay_out((0, 1), [short, long], (2.0, 1.0))
+    laid, choices = join_completions((0, 1), [short, long], (2.0, 1.0))
     assert laid.tokens.tolist() == [1, 1, 5, 5, 6]
     assert choices == Choices(2, (3, 5), (0, 1), (2.0, 1.0))
 

@@ -17,7 +17,7 @@ from planish.base.types import Example
 from planish.data.chat.templates import Encoded
 from planish.data.examples import Examples
 from planish.data.mixture.order import Order
-from planish.data.mixture.plan import Plan, TokenCount, ask, plan_mixture
+from planish.data.mixture.plan import MixturePlan, TokenCount, ask, plan_mixture
 from planish.data.rows import Origin
 from planish.data.settings import DataConfig
 
@@ -35,19 +35,19 @@ def settings_of(names: Sequence[str], **changes: Any) -> DataConfig:
     return DataConfig.model_validate({"sources": sources, **changes})
 
 
-def planned(config: DataConfig, sources: dict[str, Examples], *lengths: int, seed: int = 0) -> Plan:
+def planned(config: DataConfig, sources: dict[str, Examples], *lengths: int, seed: int = 0) -> MixturePlan:
     names, examples = list(sources), list(sources.values())
     return plan_mixture(config, names, examples, ask(config, names, examples), lengths, seed)
 
 
-def drawn_in(plan: Plan, sources: dict[str, Examples], stage: int) -> list[Example]:
+def drawn_in(plan: MixturePlan, sources: dict[str, Examples], stage: int) -> list[Example]:
     """The slow way: place by place."""
     examples = list(sources.values())
     places = (plan.mixture[j] for j in range(plan.mixture.starts[stage], plan.mixture.starts[stage + 1]))
     return [replace(examples[place.source][place.row], source=place.source) for place in places]
 
 
-def tokens_of(plan: Plan, sources: dict[str, Examples], stage: int) -> list[int]:
+def tokens_of(plan: MixturePlan, sources: dict[str, Examples], stage: int) -> list[int]:
     totals = [0] * len(sources)
     for example in drawn_in(plan, sources, stage):
         totals[example.source] += len(example)

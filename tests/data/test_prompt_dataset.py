@@ -11,7 +11,7 @@ import pytest
 from planish.base.errors import ConfigError, DataError
 from planish.data.chat.templates import ChatTemplate
 from planish.data.chat.tokenizer import load_tokenizer
-from planish.data.prompt_dataset import PromptBook, read_prompts
+from planish.data.prompt_dataset import PromptDataset, read_prompts
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def write(path: Path, prompts: list[str]) -> str:
     return str(path)
 
 
-def book(template: ChatTemplate, tmp_path: Path, held_out: int = 3, seed: int = 0) -> PromptBook:
+def book(template: ChatTemplate, tmp_path: Path, held_out: int = 3, seed: int = 0) -> PromptDataset:
     paths = {
         "first": write(tmp_path / "first.jsonl", [f"say {i}" for i in range(10)]),
         "second": write(tmp_path / "second.jsonl", ["say cat", "say dog", "say 3"]),

@@ -24,8 +24,8 @@ from planish.data.rows import Message, Origin, Prompt
 from planish.evaluate.compare import answers as compare_answers
 from planish.evaluate.compare.run import CompareConfig, compare
 from planish.inference.best_of_n import kl_of_best
-from planish.judges.config import ServedJudge
-from planish.judges.judge import Scores, Served, read_reply, reward_scores, verdicts_of_scores
+from planish.judges.config import LlmJudge
+from planish.judges.judge import LlmVerdicts, Scores, read_reply, reward_scores, verdicts_of_scores
 from planish.methods import compare as module
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.models.load import ModelConfig, load_model, save_model
@@ -265,10 +265,10 @@ def test_served_judge_is_asked_in_both_orders_and_never_twice(
     monkeypatch.setattr("planish.judges.server.PAUSE", 0.0)
     monkeypatch.setenv("A_KEY", "open sesame")
     url, seen = server
-    judge = ServedJudge(base_url=url, model="m", key_variable="A_KEY")
+    judge = LlmJudge(base_url=url, model="m", key_variable="A_KEY")
     prompt = Prompt((Message("user", "say red"),), Origin("made up", 1))
     own, base = [["longer answer", "short", "twin", "one"]], [["short", "longer answer", "twin", "two"]]
-    found = Served(judge, tmp_path / "replies.jsonl").verdicts([prompt], own, base)
+    found = LlmVerdicts(judge, tmp_path / "replies.jsonl").verdicts([prompt], own, base)
     assert found.outcomes == [[1.0, 0.0, 0.5, 0.5]]
     assert (found.split, found.unread) == (1, 0)  # of one length: the first, whichever that is
     # two pairs ask the same two questions the other way round, the twins none: 2 + 2 questions, and one that failed
@@ -276,18 +276,18 @@ def test_served_judge_is_asked_in_both_orders_and_never_twice(
     assert set(seen) == {"Bearer open sesame"}
     with (tmp_path / "replies.jsonl").open("a") as file:
         file.write('{"key": "cut sh')
-    assert Served(judge, tmp_path / "replies.jsonl").verdicts([prompt], own, base) == found
+    assert LlmVerdicts(judge, tmp_path / "replies.jsonl").verdicts([prompt], own, base) == found
     assert len(seen) == 5
 
 
 def test_served_judge_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("planish.judges.server.PAUSE", 0.0)
     prompt = Prompt((Message("user", "say red"),), Origin("made up", 1))
-    judge = Served(ServedJudge(base_url="http://127.0.0.1:9/v1", model="m"), tmp_path / "replies.jsonl")
+    judge = LlmVerdicts(LlmJudge(base_url="http://127.0.0.1:9/v1", model="m"), tmp_path / "replies.jsonl")
     with pytest.raises(RunError, match=r"judge http://127.0.0.1:9/v1/chat/completions: .*refused"):
         judge.verdicts([prompt], [["a"]], [["b"]])
     with pytest.raises(ConfigError, match="the environment has no NO_SUCH_KEY"):
-        Served(ServedJudge(base_url="http://x/v1", model="m", key_variable="NO_SUCH_KEY"), tmp_path / "r")
+        LlmVerdicts(LlmJudge(base_url="http://x/v1", model="m", key_variable="NO_SUCH_KEY"), tmp_path / "r")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from planish.base.types import pack
 from planish.cli.know import add_know_command
 from planish.data.formats import import_rows
 from planish.data.rows import Message, Origin, Question
-from planish.evaluate.probe.answering import Asked, Chance, chances
+from planish.evaluate.probe.answering import Chance, ProbeQuestion, chances
 from planish.evaluate.probe.fewshot import FewShot, FewShotConfig
 from planish.evaluate.probe.matching import Endings, core, right_answers
 from planish.evaluate.probe.run import KnowConfig, know
@@ -190,7 +190,7 @@ def spelt(*texts: str) -> set[tuple[int, ...]]:
 
 def fast_probability(model: PreTrainedModel, row: Question, prompts: list[list[int]]) -> list[tuple[bool, float]]:
     endings = Endings(TOKENIZER)
-    asked = Asked(row, "", tuple(prompts), right_answers(row, "Q: x\nA:", " ", endings))
+    asked = ProbeQuestion(row, "", tuple(prompts), right_answers(row, "Q: x\nA:", " ", endings))
     (its,) = chances(CausalLM(model), [asked], endings, 0.5, micro_tokens=64)
     return [(chance.greedy, chance.probability) for chance in its]
 

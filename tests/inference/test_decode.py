@@ -12,24 +12,26 @@ import torch
 
 from helpers import KINDS, UNPACKABLE, tiny_model
 from planish.base.types import Example, pack
-from planish.inference.decode import Choosing, Drawn, Request, decode, why_not_decodable
+from planish.inference.decode import Sampled, SampleRequest, TokenSampling, decode, why_not_decodable
 from planish.inference.sample import generating
 from planish.models.packed import CausalLM
 
 PROMPTS = [[5, 9, 2, 40, 7], [33], [8, 8, 100, 3, 6, 12, 77, 51, 4]]
-GREEDY, PLAIN = Choosing(0.0, 1.0, 0), Choosing(1.0, 1.0, 0)
+GREEDY, PLAIN = TokenSampling(0.0, 1.0, 0), TokenSampling(1.0, 1.0, 0)
 CANNOT = {"codegen": "does not call our attention with a plan"}
 
 
-def requests(count: int = 3, seed: int = 0) -> list[Request]:
-    return [Request(prompt, (seed, "test", prompt, k)) for prompt in range(len(PROMPTS)) for k in range(count)]
+def requests(count: int = 3, seed: int = 0) -> list[SampleRequest]:
+    return [SampleRequest(prompt, (seed, "test", prompt, k)) for prompt in range(len(PROMPTS)) for k in range(count)]
 
 
-def drawn_by(policy: CausalLM, some: list[Request], choosing: Choosing = PLAIN, **settings: Any) -> list[Drawn]:
+def drawn_by(
+    policy: CausalLM, some: list[SampleRequest], choosing: TokenSampling = PLAIN, **settings: Any
+) -> list[Sampled]:
     return decode(policy, PROMPTS, some, choosing, **{"most_tokens": 12, "stop_token_ids": (), "rows": 4, **settings})
 
 
-def training_logprobs(policy: CausalLM, prompt: list[int], drawn: Drawn) -> torch.Tensor:
+def training_logprobs(policy: CausalLM, prompt: list[int], drawn: Sampled) -> torch.Tensor:
     tokens = np.array([*prompt, *drawn.tokens], np.int32)
     with torch.no_grad():
         return policy(pack([Example(tokens, np.arange(len(tokens)) >= len(prompt), "")])).double()
@@ -100,7 +102,7 @@ def test_no_requests_give_no_completions() -> None:
 LOGITS = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
 
 
-def shares(choosing: Choosing, draws: int = 4000) -> list[float]:
+def shares(choosing: TokenSampling, draws: int = 4000) -> list[float]:
     uniform_R = (torch.arange(draws, dtype=torch.float64) + 0.5) / draws
     tokens_R, _ = choosing(LOGITS.expand(draws, -1), uniform_R)
     return (torch.bincount(tokens_R, minlength=4) / draws).tolist()
@@ -109,24 +111,24 @@ def shares(choosing: Choosing, draws: int = 4000) -> list[float]:
 @pytest.mark.parametrize(
     ("choosing", "expected"),
     [
-        (Choosing(1.0, 1.0, 0), [0.5, 0.3, 0.15, 0.05]),
+        (TokenSampling(1.0, 1.0, 0), [0.5, 0.3, 0.15, 0.05]),
         # squares of the shares, 0.25, 0.09, 0.0225, 0.0025, over their sum 0.365
-        (Choosing(0.5, 1.0, 0), [0.685, 0.2466, 0.0616, 0.0068]),
-        (Choosing(1.0, 0.6, 0), [0.625, 0.375, 0, 0]),  # 0.5 is not yet 0.6: the second is needed too
-        (Choosing(1.0, 1.0, 3), [0.5263, 0.3158, 0.1579, 0]),
-        (Choosing(1.0, 1e-9, 0), [1, 0, 0, 0]),
-        (Choosing(0.0, 1.0, 0), [1, 0, 0, 0]),
+        (TokenSampling(0.5, 1.0, 0), [0.685, 0.2466, 0.0616, 0.0068]),
+        (TokenSampling(1.0, 0.6, 0), [0.625, 0.375, 0, 0]),  # 0.5 is not yet 0.6: the second is needed too
+        (TokenSampling(1.0, 1.0, 3), [0.5263, 0.3158, 0.1579, 0]),
+        (TokenSampling(1.0, 1e-9, 0), [1, 0, 0, 0]),
+        (TokenSampling(0.0, 1.0, 0), [1, 0, 0, 0]),
     ],
 )
-def test_tokens_are_chosen_in_their_shares(choosing: Choosing, expected: list[float]) -> None:
+def test_tokens_are_chosen_in_their_shares(choosing: TokenSampling, expected: list[float]) -> None:
     assert shares(choosing) == pytest.approx(expected, abs=5e-4)
 
 
 def test_logprobs_are_at_the_temperature_and_before_top_p() -> None:
     uniform_R = torch.tensor([0.9], dtype=torch.float64)
-    _, at_1 = Choosing(1.0, 0.6, 0)(LOGITS, uniform_R)
+    _, at_1 = TokenSampling(1.0, 0.6, 0)(LOGITS, uniform_R)
     assert at_1.item() == pytest.approx(math.log(0.3), abs=1e-6)
-    _, at_half = Choosing(0.5, 1.0, 0)(LOGITS, uniform_R)
+    _, at_half = TokenSampling(0.5, 1.0, 0)(LOGITS, uniform_R)
     assert at_half.item() == pytest.approx(math.log(0.09 / 0.365), abs=1e-6)
 
 
@@ -134,5 +136,5 @@ def test_logprobs_are_at_the_temperature_and_before_top_p() -> None:
 def test_a_token_without_any_share_is_never_chosen(top_p: float) -> None:
     logits = torch.tensor([[0.0, -math.inf, 0.0, -math.inf]])
     for uniform in (0.0, 0.5, 1 - 2**-53):
-        token, _ = Choosing(1.0, top_p, 0)(logits, torch.tensor([uniform], dtype=torch.float64))
+        token, _ = TokenSampling(1.0, top_p, 0)(logits, torch.tensor([uniform], dtype=torch.float64))
         assert token.item() in (0, 2)

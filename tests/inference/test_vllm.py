@@ -27,27 +27,27 @@ from conftest import make_model
 from helpers import UNPACKABLE, VOCAB_SIZE, tiny_model, tiny_tokenizer
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, PlanishError, RunError
-from planish.base.random import seed_at
+from planish.base.random import fold_in
 from planish.base.types import Example, pack
 from planish.data.chat.templates import ChatTemplate
 from planish.data.rows import Message
-from planish.inference.decode import Choosing, Drawn, Request, decode
-from planish.inference.sampler import OwnSampler, Sampler
-from planish.inference.vllm import ServedSampler, ServerConfig, save_untied
-from planish.judges.server import ChatServer, ServedModel
+from planish.inference.decode import Sampled, SampleRequest, TokenSampling, decode
+from planish.inference.sampler import LocalSampler, Sampler
+from planish.inference.vllm import VllmConfig, VllmSampler, save_untied
+from planish.judges.server import ChatServer, LlmConfig
 from planish.models.load import LoraConfig, save_model
 from planish.models.lora import add_lora, merge
 from planish.models.packed import CausalLM
 
-GREEDY, PLAIN = Choosing(0.0, 1.0, 0), Choosing(1.0, 1.0, 0)
+GREEDY, PLAIN = TokenSampling(0.0, 1.0, 0), TokenSampling(1.0, 1.0, 0)
 SIZES = {"hidden_size": 128, "intermediate_size": 192}  # vLLM's attention on a CPU takes heads of 32 and wider
 PROMPTS = [[(7 * i + 3) % VOCAB_SIZE for i in range(70)], [5, 9, 2, 40, 7], [33]]  # the first is longer than a block
 STOP = 1
 CHAT = "{% for m in messages %}{{ m.role }}: {{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
 
 
-def requests(count: int) -> list[Request]:
-    return [Request(prompt, (0, "test", prompt, k)) for prompt in range(len(PROMPTS)) for k in range(count)]
+def requests(count: int) -> list[SampleRequest]:
+    return [SampleRequest(prompt, (0, "test", prompt, k)) for prompt in range(len(PROMPTS)) for k in range(count)]
 
 
 def changed(policy: CausalLM) -> CausalLM:
@@ -63,27 +63,27 @@ def changed(policy: CausalLM) -> CausalLM:
 
 def test_our_own_sampler_is_decode() -> None:
     policy = CausalLM(tiny_model("llama"))
-    sampler: Sampler = OwnSampler(policy)
+    sampler: Sampler = LocalSampler(policy)
     expected = decode(policy, PROMPTS, requests(2), PLAIN, 6, (STOP,))
     assert sampler.draw(PROMPTS, requests(2), PLAIN, 6, (STOP,)) == expected
 
 
 def test_our_own_sampler_follows_the_weights_of_the_policy_it_is_given() -> None:
     policy, other = CausalLM(tiny_model("llama")), changed(CausalLM(tiny_model("llama")))
-    sampler = OwnSampler(policy)
+    sampler = LocalSampler(policy)
     sampler.update(other)
     assert sampler.draw(PROMPTS, requests(1), GREEDY, 6, ()) == decode(other, PROMPTS, requests(1), GREEDY, 6, ())
 
 
 @pytest.mark.parametrize("kind", list(UNPACKABLE))
-@pytest.mark.parametrize("choosing", [GREEDY, Choosing(0.7, 1.0, 0), Choosing(1.0, 0.9, 5)])
-def test_a_model_that_decode_cannot_serve_gives_the_same_kind_of_logprobs(kind: str, choosing: Choosing) -> None:
+@pytest.mark.parametrize("choosing", [GREEDY, TokenSampling(0.7, 1.0, 0), TokenSampling(1.0, 0.9, 5)])
+def test_a_model_that_decode_cannot_serve_gives_the_same_kind_of_logprobs(kind: str, choosing: TokenSampling) -> None:
     policy = CausalLM(tiny_model(kind))
     generation: Any = policy.model.generation_config
     generation.repetition_penalty = 5.0  # as in some models' folders: nothing we sample from
     some = requests(2)[2:]
-    drawn = OwnSampler(policy).draw(PROMPTS, some, choosing, 5, (STOP,))
-    assert [d.tokens for d in OwnSampler(policy).draw(PROMPTS, some[::-1], choosing, 5, (STOP,))][::-1] == [
+    drawn = LocalSampler(policy).draw(PROMPTS, some, choosing, 5, (STOP,))
+    assert [d.tokens for d in LocalSampler(policy).draw(PROMPTS, some[::-1], choosing, 5, (STOP,))][::-1] == [
         d.tokens for d in drawn
     ]
     assert generation.repetition_penalty == 5.0
@@ -92,7 +92,7 @@ def test_a_model_that_decode_cannot_serve_gives_the_same_kind_of_logprobs(kind: 
         torch.testing.assert_close(torch.tensor(each.logprobs, dtype=torch.float64), expected, rtol=0, atol=1e-5)
 
 
-def tempered_logprobs(policy: CausalLM, prompt: list[int], drawn: Drawn, temperature: float) -> torch.Tensor:
+def tempered_logprobs(policy: CausalLM, prompt: list[int], drawn: Sampled, temperature: float) -> torch.Tensor:
     """From the model's own forward pass, logits held whole."""
     with torch.no_grad():
         logits = policy.model(input_ids=torch.tensor([[*prompt, *drawn.tokens]]), use_cache=False).logits[0].double()
@@ -186,19 +186,19 @@ def listening(stand_in: StandIn) -> Generator[str]:
             thread.join()
 
 
-def sampler_at(url: str, folder: Path, **settings: Any) -> ServedSampler:
-    return ServedSampler(
-        ServerConfig(**{"base_url": url, "model": "policy", "weights_folder": str(folder / "new"), **settings})
+def sampler_at(url: str, folder: Path, **settings: Any) -> VllmSampler:
+    return VllmSampler(
+        VllmConfig(**{"base_url": url, "model": "policy", "weights_folder": str(folder / "new"), **settings})
     )
 
 
 def test_each_completion_has_a_seed_of_its_own_and_nothing_else_shapes_it(tmp_path: Path) -> None:
     stand_in = StandIn()
     with listening(stand_in) as url:
-        drawn = sampler_at(url, tmp_path).draw(PROMPTS, requests(3), Choosing(0.7, 1.0, 0), 4, (STOP, 2))
+        drawn = sampler_at(url, tmp_path).draw(PROMPTS, requests(3), TokenSampling(0.7, 1.0, 0), 4, (STOP, 2))
     assert [each.tokens for each in drawn] == [(PROMPTS[prompt][-1],) * 4 for prompt in (0, 0, 0, 1, 1, 1, 2, 2, 2)]
     bodies = [body for _, body, _ in stand_in.asked if body and body["max_tokens"] == 4]
-    assert {body["seed"] for body in bodies} == {seed_at(*request.place) for request in requests(3)}
+    assert {body["seed"] for body in bodies} == {fold_in(*request.place) for request in requests(3)}
     without = {
         "temperature": 0.7,
         "top_p": 1.0,
@@ -317,8 +317,10 @@ def test_texts_longer_than_the_server_takes_are_refused(tmp_path: Path) -> None:
             sampler.draw(PROMPTS, requests(1), PLAIN, 59, ())
 
 
-@pytest.mark.parametrize("choosing", [Choosing(1.0, 0.9, 0), Choosing(1.0, 1.0, 5)])
-def test_cuts_are_refused_because_the_logprobs_would_be_those_after_them(choosing: Choosing, tmp_path: Path) -> None:
+@pytest.mark.parametrize("choosing", [TokenSampling(1.0, 0.9, 0), TokenSampling(1.0, 1.0, 5)])
+def test_cuts_are_refused_because_the_logprobs_would_be_those_after_them(
+    choosing: TokenSampling, tmp_path: Path
+) -> None:
     with pytest.raises(ConfigError, match="only after the cut"):
         sampler_at("http://127.0.0.1:1", tmp_path).draw(PROMPTS, requests(1), choosing, 4, ())
 
@@ -327,14 +329,14 @@ def test_cuts_are_refused_because_the_logprobs_would_be_those_after_them(choosin
 def test_another_machine_is_refused_unless_allowed(url: str) -> None:
     settings = {"base_url": url, "model": "policy", "weights_folder": "new"}
     with pytest.raises(ConfigError, match="set allow_remote to allow it"):
-        load_config(ServerConfig, values=settings)
-    assert load_config(ServerConfig, values={**settings, "allow_remote": True}).base_url == url
+        load_config(VllmConfig, values=settings)
+    assert load_config(VllmConfig, values={**settings, "allow_remote": True}).base_url == url
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://127.0.0.1", "http://127.0.0.1:8000/v1", "http://localhost:x"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"no http://host:port|Port could not be cast"):
-        load_config(ServerConfig, values={"base_url": url, "model": "policy", "weights_folder": "new"})
+        load_config(VllmConfig, values={"base_url": url, "model": "policy", "weights_folder": "new"})
 
 
 def test_the_key_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,7 +356,7 @@ def test_the_key_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.
 class Served:
     policy: CausalLM
     tokenizer: PreTrainedTokenizerFast
-    sampler: ServedSampler
+    sampler: VllmSampler
 
 
 @pytest.fixture(scope="module")
@@ -416,7 +418,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 @pytest.mark.xdist_group("vllm")
 def test_greedy_completions_of_the_server_are_ours_and_follow_the_weights(served: Served) -> None:
-    def both() -> tuple[list[Drawn], list[Drawn]]:
+    def both() -> tuple[list[Sampled], list[Sampled]]:
         theirs = served.sampler.draw(PROMPTS, requests(1), GREEDY, 24, (STOP,))
         return theirs, decode(served.policy, PROMPTS, requests(1), GREEDY, 24, (STOP,))
 
@@ -437,7 +439,7 @@ def test_greedy_completions_of_the_server_are_ours_and_follow_the_weights(served
 def test_logprobs_of_the_server_are_those_of_training(served: Served, temperature: float) -> None:
     served.sampler.update(served.policy)
     some = requests(8)
-    drawn = served.sampler.draw(PROMPTS, some, Choosing(temperature, 1.0, 0), 24, (STOP,))
+    drawn = served.sampler.draw(PROMPTS, some, TokenSampling(temperature, 1.0, 0), 24, (STOP,))
     assert len({each.tokens for each in drawn}) == len(some)
     for request, each in zip(some, drawn, strict=True):
         prompt = PROMPTS[request.prompt]
@@ -462,13 +464,13 @@ def test_the_real_server_refuses_another_vocabulary(served: Served) -> None:
     other = CausalLM(tiny_model("llama", vocab_size=VOCAB_SIZE + 8, **SIZES))
     config = served.sampler.config
     with pytest.raises(PlanishError, match=f"has fewer tokens than the policy, which has {VOCAB_SIZE + 8}"):
-        ServedSampler(config).update(other)
+        VllmSampler(config).update(other)
 
 
 @pytest.mark.xdist_group("vllm")
 def test_the_real_servers_reply_to_a_judges_question_is_the_likeliest(served: Served, tmp_path: Path) -> None:
     served.sampler.update(served.policy)
-    config = ServedModel(base_url=f"{served.sampler.config.base_url}/v1", model="policy", max_tokens=12)
+    config = LlmConfig(base_url=f"{served.sampler.config.base_url}/v1", model="policy", max_tokens=12)
     questions = ["A or B?", "Which of the two?"]
     replies = ChatServer(config, tmp_path / "replies.jsonl").replies(questions)
     template = ChatTemplate(served.tokenizer)

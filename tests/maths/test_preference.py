@@ -21,13 +21,13 @@ from planish.maths.preference import (
     centering,
     conservative_dpo,
     dpo,
+    implicit_reward_accuracy,
     implied_rewards,
-    implied_right,
     ipo,
     kto,
     length_normalised_dpo,
+    logprob_accuracy,
     orpo,
-    plain_right,
     r_dpo,
     robust_dpo,
     simpo,
@@ -246,12 +246,15 @@ def test_d6_swapping_winner_and_loser_turns_the_margin_around() -> None:
 def test_the_two_accuracies_are_different_numbers() -> None:
     """The policy finds the rejected completion likelier, as the reference did, but less so than the reference."""
     pairs = one_pair(chosen=-6.0, rejected=-5.0, reference=(-7.0, -4.0))
-    assert (implied_right(pairs).item(), plain_right(pairs).item()) == (1.0, 0.0)
-    assert (implied_right(swapped(pairs)).item(), plain_right(swapped(pairs)).item()) == (0.0, 1.0)
+    assert (implicit_reward_accuracy(pairs).item(), logprob_accuracy(pairs).item()) == (1.0, 0.0)
+    assert (implicit_reward_accuracy(swapped(pairs)).item(), logprob_accuracy(swapped(pairs)).item()) == (0.0, 1.0)
 
 
 def test_a_tie_is_not_right() -> None:
-    assert (implied_right(with_gap(vector(0.0))).item(), plain_right(with_gap(vector(0.0))).item()) == (0.0, 0.0)
+    assert (implicit_reward_accuracy(with_gap(vector(0.0))).item(), logprob_accuracy(with_gap(vector(0.0))).item()) == (
+        0.0,
+        0.0,
+    )
 
 
 # Labels that may be wrong
@@ -412,7 +415,9 @@ def test_log_odds_of_a_probability_near_1_are_exact() -> None:
     assert orpo(pairs, weight=1.0).item() - log(2) == pytest.approx(softplus(log(1e9)), abs=1e-8)
 
 
-@pytest.mark.parametrize("loss", [partial(dpo, beta=1.0), partial(ipo, tau=1.0, logratio="mean"), implied_right])
+@pytest.mark.parametrize(
+    "loss", [partial(dpo, beta=1.0), partial(ipo, tau=1.0, logratio="mean"), implicit_reward_accuracy]
+)
 def test_losses_that_need_a_reference_say_so(loss: Any) -> None:
     one = torch.tensor([1])
     with pytest.raises(ValueError, match="reference's log-probabilities are None; only SimPO and ORPO do without"):

@@ -26,7 +26,7 @@ from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.examples import encode_rows
 from planish.data.rows import Comparison, Message, Origin
 from planish.inference.reference_log_probs import completion_logprobs
-from planish.methods.dpo import DpoConfig, Preference, dpo
+from planish.methods.dpo import DpoConfig, DpoObjective, dpo
 from planish.methods.preference_losses import Dpo, PreferenceLoss
 from planish.methods.sft import SftConfig, sft
 from planish.models.packed import CausalLM
@@ -51,10 +51,10 @@ def loss_of(**values: Any) -> PreferenceLoss:
     return settings("model", "out", "rows.jsonl", loss=values).loss
 
 
-def objective(loss: PreferenceLoss, kind: str = "llama") -> tuple[Preference, PreTrainedModel]:
+def objective(loss: PreferenceLoss, kind: str = "llama") -> tuple[DpoObjective, PreTrainedModel]:
     """Of a tiny model, and the same model as transformers runs it."""
     model = tiny_model(kind, torch.float64)
-    return Preference(CausalLM(model), loss, CPU), eager(copy.deepcopy(model))
+    return DpoObjective(CausalLM(model), loss, CPU), eager(copy.deepcopy(model))
 
 
 def sums_one_by_one(model: PreTrainedModel, row: Example) -> list[Tensor]:
@@ -119,7 +119,7 @@ def gradient_of(name: str, folder: Path, mask: MaskName) -> dict[str, Tensor]:
         for each in packed.examples
     ]
     policy = CausalLM(moved(tiny_model("llama", torch.float64, vocab_size=size)))
-    Preference(policy, loss_of(name=name), CPU).loss(pack(known))[0].backward()
+    DpoObjective(policy, loss_of(name=name), CPU).loss(pack(known))[0].backward()
     return gradients(policy.model)
 
 

@@ -24,13 +24,13 @@ from planish.base.config import load_config
 from planish.base.errors import ConfigError, DataError
 from planish.base.types import Experience, pack
 from planish.data.chat.tokenizer import load_tokenizer
-from planish.inference.decode import Drawn
+from planish.inference.decode import Sampled
 from planish.methods.ppo.config import PpoConfig
-from planish.methods.ppo.models import told_to_all
-from planish.methods.ppo.run import Clipped, advantages, ppo
+from planish.methods.ppo.models import all_gather_completions
+from planish.methods.ppo.run import PpoObjective, advantages, ppo
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.methods.sft import SftConfig, sft
-from planish.methods.supervised import Likelihood
+from planish.methods.supervised import NextTokenLoss
 from planish.models.actor_critic import ActorCritic, ValuedLM
 from planish.models.load import ModelConfig, build_model, save_model
 from planish.models.reward_head import Scorer, Values, load_scorer
@@ -210,8 +210,8 @@ def actor_of(kind: str = "llama") -> ActorCritic:
     return ActorCritic(policy, None)
 
 
-def objective(actor: ActorCritic, tmp_path: Path, **changes: Any) -> Clipped:
-    return Clipped(actor, settings(tmp_path, "prompts.jsonl", tmp_path, **changes), CPU)
+def objective(actor: ActorCritic, tmp_path: Path, **changes: Any) -> PpoObjective:
+    return PpoObjective(actor, settings(tmp_path, "prompts.jsonl", tmp_path, **changes), CPU)
 
 
 @pytest.mark.parametrize("name", ["gae", "grpo"])
@@ -252,7 +252,7 @@ def test_the_loss_is_that_of_each_completion_by_itself(name: str, tmp_path: Path
 def test_p8_the_gradient_is_that_of_ppo_plus_gamma_times_that_of_pretraining(tmp_path: Path) -> None:
     actor, gamma = actor_of(), 27.8
     function, documents = objective(actor, tmp_path), pack(random_examples([20, 11], seed=2))
-    likelihood, rollouts = Likelihood(actor.policy, "token_mean", CPU), pack(experienced())
+    likelihood, rollouts = NextTokenLoss(actor.policy, "token_mean", CPU), pack(experienced())
     trainer = Trainer(actor, OptimConfig(clip_grad_norm=0.5), 1)
 
     def gradient(*losses: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -418,7 +418,7 @@ def test_a_prompt_that_comes_twice_in_an_iteration_is_answered_anew(
 
 def test_what_each_rank_drew_is_told_to_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two ranks, played by two threads that meet at every sum."""
-    drawn = [Drawn((7, 5), (-0.5, -1.25)), Drawn((3,), (-2.0,)), Drawn((4, 4, 9), (-1.0, -0.5, -0.125))]
+    drawn = [Sampled((7, 5), (-0.5, -1.25)), Sampled((3,), (-2.0,)), Sampled((4, 4, 9), (-1.0, -0.5, -0.125))]
     meet, given = Barrier(2, timeout=60), dict[int, list[float]]()
 
     def summed(mine: list[float]) -> list[float]:
@@ -430,7 +430,7 @@ def test_what_each_rank_drew_is_told_to_all(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("planish.methods.ppo.models.all_sum_list", summed)
     with ThreadPoolExecutor(2) as ranks:
-        told = list(ranks.map(told_to_all, [{0: drawn[0], 2: drawn[2]}, {1: drawn[1]}], [3, 3]))
+        told = list(ranks.map(all_gather_completions, [{0: drawn[0], 2: drawn[2]}, {1: drawn[1]}], [3, 3]))
     assert told == [drawn, drawn]
 
 

@@ -32,7 +32,7 @@ from planish.base.errors import ModelError
 from planish.base.types import Example, pack, unshared
 from planish.data.chat.tokenizer import load_tokenizer
 from planish.inference.score_offset import check_scores
-from planish.methods.reward_model import PairwiseChoice, RewardConfig, reward_model, whole
+from planish.methods.reward_model import BradleyTerryObjective, RewardConfig, reward_model, whole
 from planish.models.load import ModelConfig, save_model
 from planish.models.reward_head import Scorer, load_scorer
 from planish.train.record import read_lines
@@ -53,12 +53,12 @@ def settings(*of: Any, **changes: Any) -> RewardConfig:
     return load_config(RewardConfig, values=settings_of(*of, **changes))
 
 
-def objective(folder: Path, **changes: Any) -> tuple[PairwiseChoice, PreTrainedModel]:
+def objective(folder: Path, **changes: Any) -> tuple[BradleyTerryObjective, PreTrainedModel]:
     """Of a tiny model in float64, and the same model as transformers runs it."""
     tiny_model("llama").save_pretrained(folder)
     model = load_scorer(ModelConfig(path=str(folder), dtype="float64"), CPU)
     plain = eager(copy.deepcopy(model))
-    return PairwiseChoice(Scorer(model), settings(folder, folder, "rows.jsonl", **changes), CPU), plain
+    return BradleyTerryObjective(Scorer(model), settings(folder, folder, "rows.jsonl", **changes), CPU), plain
 
 
 def plain_scores(model: PreTrainedModel, one: Example) -> list[Tensor]:

@@ -26,14 +26,14 @@ from planish.judges.server import ChatServer
 from planish.methods.ppo.rewards import (
     FunctionReward,
     GoldReward,
+    LlmReward,
+    LlmSource,
     ModelReward,
     ModelSource,
     Rollouts,
-    ServedReward,
-    ServedSource,
-    laid_out,
     open_rewards,
     read_grade,
+    to_example,
 )
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.models.load import ModelConfig
@@ -73,7 +73,7 @@ def judge(tiny_model: Path, tiny_data: dict[str, str], tmp_path_factory: pytest.
 def test_completions_lie_behind_their_prompt_and_are_learnt_whole(tiny_model: Path) -> None:
     template = ChatTemplate(load_tokenizer(tiny_model))
     rollouts = rollouts_of(template, "say red", "red", "blue green")
-    example = laid_out(rollouts)
+    example = to_example(rollouts)
     first, second = (len(each.tokens) for each in rollouts.completions)
     assert example.choices is not None
     assert example.choices.ends == (len(rollouts.tokens) + first, len(rollouts.tokens) + first + second)
@@ -203,7 +203,7 @@ def test_a_served_judges_grades_become_scores_and_are_asked_for_once(
     template = ChatTemplate(load_tokenizer(tiny_model))
     rollouts = [rollouts_of(template, "say red", "r", "red", "r"), rollouts_of(template, "say ten", "ten words!")]
     for _ in range(2):  # as a run that is taken up again
-        reward = ServedReward("judge", ServedSource(base_url=url, model="m"), tmp_path / "replies.jsonl")
+        reward = LlmReward("judge", LlmSource(base_url=url, model="m"), tmp_path / "replies.jsonl")
         np.testing.assert_allclose(reward(rollouts), [-1, (3 - 5.5) / 4.5, -1, 1])
     assert sorted(seen) == [1, 3, 10]
 
@@ -226,8 +226,8 @@ def test_a_reply_without_a_grade_stops_the_run_or_counts_as_it_was_asked_to(
     rollouts = rollouts_of(ChatTemplate(load_tokenizer(tiny_model)), "say red", "red", "blue")
 
     def scored(**changes: Any) -> list[float]:
-        source = ServedSource(base_url="http://127.0.0.1:9/v1", model="m", **changes)
-        return ServedReward("judge", source, tmp_path / "replies.jsonl")([rollouts]).tolist()
+        source = LlmSource(base_url="http://127.0.0.1:9/v1", model="m", **changes)
+        return LlmReward("judge", source, tmp_path / "replies.jsonl")([rollouts]).tolist()
 
     with pytest.raises(RunError, match=r"said 'Very good, 11 of 12!'.*set rewards\.judge\.unread"):
         scored()

@@ -22,7 +22,7 @@ from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.rows import Message
 from planish.inference.sample import SamplingConfig, sample
 from planish.methods.sft import SftConfig, sft
-from planish.methods.supervised import Likelihood
+from planish.methods.supervised import NextTokenLoss
 from planish.models.load import ModelConfig, load_model
 from planish.models.packed import CausalLM
 from planish.train.record import read_lines
@@ -52,7 +52,7 @@ def test_s4_a_token_that_is_not_learnt_gives_no_gradient_as_a_label(tiny_model: 
         policy = CausalLM(load_model(ModelConfig(path=str(tiny_model), dtype="float64"), CPU))
         learnt = Example(np.array([5, 6, 7, 8], np.int32), np.array([False, False, False, True]), "a")
         masked = Example(np.array([9, 10, last], np.int32), np.zeros(3, np.bool_), "b")
-        loss, _ = Likelihood(policy, "token_mean", CPU).loss(pack([learnt, masked]))
+        loss, _ = NextTokenLoss(policy, "token_mean", CPU).loss(pack([learnt, masked]))
         loss.backward()
         return [p.grad for p in policy.parameters() if p.grad is not None]
 

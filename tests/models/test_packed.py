@@ -25,8 +25,8 @@ from helpers import (
 from planish.base.types import Packed, pack, unshared
 from planish.data.mixture.packing import deal
 from planish.maths.reductions import Reduction
-from planish.methods.supervised import Likelihood
-from planish.models.attention import Plan, attention
+from planish.methods.supervised import NextTokenLoss
+from planish.models.attention import PackedLayout, attention
 from planish.models.load import LoraConfig, ModelConfig, load_model
 from planish.models.lora import add_lora
 from planish.models.packed import CausalLM
@@ -286,7 +286,7 @@ def test_s5_packed_and_unpacked_logprobs_differ_by_less_than_rounding() -> None:
 def test_pain_01_one_by_eight_and_eight_by_one_have_the_same_gradient(reduction: Reduction) -> None:
     """Rows of 3 to 31 tokens, 95 in all, as one micro-batch, as three, and each alone."""
     rows = random_examples([3, 31, 8, 5, 22, 4, 13, 9], seed=5)
-    objective = Likelihood(CausalLM(tiny_model("llama", torch.float64)), reduction, CPU)
+    objective = NextTokenLoss(CausalLM(tiny_model("llama", torch.float64)), reduction, CPU)
 
     def gradient(budget: int, *sequences: int) -> dict[str, Tensor]:
         dealt = deal(rows, budget)
@@ -324,7 +324,7 @@ def test_pain_10_a_one_token_answer_is_learnt() -> None:
 def test_a_plan_for_another_row_is_refused() -> None:
     query = torch.zeros(1, 2, 5, 4)
     with pytest.raises(ValueError, match="the plan covers 4 tokens, the row has 5"):
-        attention(torch.nn.Module(), query, query, query, None, plan=Plan((0, 4)))
+        attention(torch.nn.Module(), query, query, query, None, plan=PackedLayout((0, 4)))
 
 
 def test_without_a_plan_a_row_is_one_causal_sequence() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from planish.report.pages.run import render
-from planish.report.read.run import Stage
+from planish.report.read.run import ReportItem
 
 SETTINGS: dict[str, Any] = {
     "out": "runs/small",
@@ -90,7 +90,7 @@ def an_early_run(folder: Path, **files: str) -> Path:
 
 def page_of(*runs: Path) -> str:
     """The page without Plotly's own code."""
-    html = render([Stage(run) for run in runs])
+    html = render([ReportItem(run) for run in runs])
     return re.sub(r"<script>/\*\*.*?</script>", "", html, flags=re.DOTALL)
 
 

@@ -15,9 +15,9 @@ from run_folders import said
 
 from planish.base.errors import RunError
 from planish.report.pages import run as page
-from planish.report.pages.comparison import Section, comparison_section, is_comparison
+from planish.report.pages.comparison import ComparisonSection, comparison_section, is_comparison
 from planish.statistics.ranking_result import Estimate
-from planish.statistics.win_rate import Comparison, Kind, System, WinRate
+from planish.statistics.win_rate import ComparisonResult, Kind, System, WinRate
 
 SAMPLING = {"max_completion_tokens": 64, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "seed": 0}
 
@@ -48,14 +48,16 @@ REWARD = {"name": "reward", "path": "runs/rm"}
 
 
 def compared(folder: Path, *systems: System, judge: Any = REWARD, lines: list[Any] | None = None, **rest: Any) -> Path:
-    found = Comparison("sft", "prompts.jsonl", 100, 1, judge, {**SAMPLING, **rest}, "runs/sft", 0.95, list(systems))
+    found = ComparisonResult(
+        "sft", "prompts.jsonl", 100, 1, judge, {**SAMPLING, **rest}, "runs/sft", 0.95, list(systems)
+    )
     (folder / "comparison.json").write_text(json.dumps(asdict(found)))
     if lines is not None:
         (folder / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 
 
-def html_of(section: Section) -> str:
+def html_of(section: ComparisonSection) -> str:
     """The section laid out with the page's own macros, which stand before the page itself."""
     template = page._template()
     environment = template.environment

@@ -20,9 +20,9 @@ from planish.data.inspect.result import (
     KindView,
     Listed,
     Listing,
-    Part,
     Piece,
     Sample,
+    ShownPart,
     SourceView,
     distribution,
 )
@@ -34,7 +34,7 @@ EVIL = "<script>alert(1)</script>"
 
 
 def sample(*pieces: Piece, about: dict[str, str] | None = None) -> Sample:
-    return Sample("a.json", 3, "longest", 9, (Part("", pieces),), about or {})
+    return Sample("a.json", 3, "longest", 9, (ShownPart("", pieces),), about or {})
 
 
 def kind(**settings: Any) -> KindView:
@@ -80,7 +80,7 @@ def test_what_is_learnt_stands_in_brackets_where_there_is_no_colour() -> None:
 
 
 def test_what_is_learnt_is_underlined_on_a_terminal() -> None:
-    text = part_text(Part("", (Piece("why? "), Piece("so.", learnt=True))))
+    text = part_text(ShownPart("", (Piece("why? "), Piece("so.", learnt=True))))
     assert text.plain == "why? so."
     assert [(span.start, span.end, "underline" in str(span.style)) for span in text.spans] == [(5, 8, True)]
 
@@ -200,7 +200,7 @@ def test_a_source_that_cannot_be_read_is_on_the_page() -> None:
 
 
 def test_a_long_part_is_folded_without_loss() -> None:
-    part = Part("", (Piece("a" * 800), Piece("b" * 800, learnt=True)))
+    part = ShownPart("", (Piece("a" * 800), Piece("b" * 800, learnt=True)))
     head, rest, more = parted(part)
     assert "".join(piece.text for piece in (*head, *rest)) == "a" * 800 + "b" * 800
     assert more == sum(len(piece.text) for piece in rest) == 700

@@ -23,7 +23,7 @@ from planish.report.pages.pipeline import read_best, stop_of_best
 from planish.report.pages.ppo import alarms_of, times_of
 from planish.report.pages.run import write_page
 from planish.report.read.ppo import ratio_of_norms, went
-from planish.report.read.run import Run, Stage, read_run, stages_of
+from planish.report.read.run import ReportItem, Run, read_run, stages_of
 
 PPO: dict[str, Any] = {
     "out": "runs/ppo",
@@ -375,7 +375,7 @@ def test_other_file_in_place_of_demonstrations_is_named(tmp_path: Path) -> None:
 def test_best_of_n_says_its_seed(tmp_path: Path) -> None:
     (tmp_path / "best.jsonl").write_text(json.dumps({"about": {"score": 1, "mean_score": 0, "n": 2}}))
     settings = {"model": {"path": "m"}, "reward": {"path": "r"}, "prompts": "p", "sampling": {"seed": 5}}
-    assert stop_of_best(Stage(tmp_path / "best.jsonl", "best", settings), "best").seed == "5"
+    assert stop_of_best(ReportItem(tmp_path / "best.jsonl", "best", settings), "best").seed == "5"
 
 
 def test_leaves_of_settings_have_dotted_names() -> None:

@@ -10,8 +10,8 @@ from run_folders import SAMPLES, a_run, answer, lines, page_of, said
 
 from planish.cli.main import main
 from planish.report.pages.run import render
-from planish.report.read.run import Stage
-from planish.report.read.verdicts import KINDS, TERMS, TONES, mean, worth
+from planish.report.read.run import ReportItem
+from planish.report.read.verdicts import KINDS, TERMS, TONES, mean, signed
 from planish.world.gold.verdict import TERMS as OF_WORLD
 from planish.world.gold.verdict import Label
 
@@ -149,7 +149,7 @@ def test_reasons_are_escaped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("value", "text"), [(1.0, "+1.00"), (-0.02, "−0.02"), (0.0, "0.00"), (-0.004, "0.00")])
 def test_utility_is_written_with_its_sign(value: float, text: str) -> None:
-    assert worth(value) == text
+    assert signed(value) == text
 
 
 def test_interval_is_of_the_mean_over_answers() -> None:
@@ -162,7 +162,7 @@ def test_interval_is_of_the_mean_over_answers() -> None:
 
 
 def test_page_without_verdicts_says_nothing_of_a_world(tmp_path: Path) -> None:
-    html = render([Stage(a_run(tmp_path / "run"))])
+    html = render([ReportItem(a_run(tmp_path / "run"))])
     assert not [word for word in ("What the world says", ".verdict", 'class="verdict', "utility") if word in html]
 
 

@@ -13,8 +13,8 @@ import pytest
 from conftest import WORDS
 from planish.base.config import load_config
 from planish.methods.ppo.config import PpoConfig
-from planish.methods.ppo.models import Tools
-from planish.methods.ppo.monitor import Watch
+from planish.methods.ppo.models import PpoModels
+from planish.methods.ppo.monitor import PpoMonitor
 from planish.methods.ppo.rewards import FunctionSource
 from planish.methods.ppo.run import ppo
 from planish.statistics.alarms import AlarmConfig, alarms, not_one
@@ -87,7 +87,7 @@ def test_a_penalty_that_rises_is_no_hacking(weight: float, alarm: bool, tmp_path
         actor=SimpleNamespace(policy=SimpleNamespace(compute_dtype=None, model=SimpleNamespace(dtype=None)))
     )
     record: Any = SimpleNamespace(note=lambda step, values: noted.append(values))
-    Watch(run, tools, record).alarms(20)
+    PpoMonitor(run, tools, record).alarms(20)
     assert noted == ([{"alarm/hacking/rm": 1.0}] if alarm else [])
 
 
@@ -102,13 +102,13 @@ def test_p6_a_policy_that_is_not_the_one_that_was_asked_before_the_first_update_
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Old log-probabilities that are 0.01 too high make ratios of e^-0.01, 0.00995 from 1."""
-    look = Tools.look
+    look = PpoModels.look
 
     def shifted(*given: Any) -> tuple[np.ndarray, ...]:
         old, *others = look(*given)
         return old + 0.01, *others
 
-    monkeypatch.setattr(Tools, "look", shifted)
+    monkeypatch.setattr(PpoModels, "look", shifted)
     path = tmp_path / "prompts.jsonl"
     path.write_text("".join(json.dumps({"prompt": f"say {word}"}) + "\n" for word in WORDS))
     values = {

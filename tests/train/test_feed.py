@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from planish.base.errors import ConfigError
 from planish.data.chat.templates import Encoded
 from planish.data.examples import Examples
-from planish.data.mixture.plan import Plan
+from planish.data.mixture.plan import MixturePlan
 from planish.data.rows import Origin
 from planish.data.settings import DataConfig
 from planish.data.sources import Source
@@ -29,7 +29,7 @@ def source(name: str, *lengths: int) -> Source:
 
 def feed_of(
     *sources: Source, batch: dict[str, int], steps: int | None = None, epochs: float = 1.0, **data: Any
-) -> tuple[MixtureFeed, Plan]:
+) -> tuple[MixtureFeed, MixturePlan]:
     own = {each.name: {"path": "x", **data.pop(each.name, {})} for each in sources}
     config = DataConfig.model_validate({"sources": own, **data})
     return plan_feed(config, BatchConfig.model_validate(batch), sources, steps, epochs, seed=0)

@@ -14,7 +14,7 @@ from planish.world.annotators.compare import items
 from planish.world.language import harm
 from planish.world.language.facts import HELD_OUT, SPLITS, Fact, Facts, Split
 from planish.world.language.skills import TASKS, Task, with_input
-from planish.world.texts.parse import Asked, FactAsk, understand
+from planish.world.texts.parse import FactAsk, ParsedPrompt, understand
 from planish.world.texts.prompts import prompts
 from planish.world.texts.requests import Asker, Asking
 from planish.world.texts.sources import NUM_SEEDS, TEACHER_ERROR, Sources
@@ -44,7 +44,7 @@ class Listening(Asker):
 
     def __init__(self, facts: Facts, split: Split) -> None:
         super().__init__(facts, split)
-        self.heard: dict[str, Asked] = {}
+        self.heard: dict[str, ParsedPrompt] = {}
 
     def _hear(self, asking: Asking) -> Asking:
         self.heard[asking.prompt] = asking.asked

@@ -16,7 +16,7 @@ from planish.world.language.facts import SPLITS
 from planish.world.language.rules import FORMS, WORDS, Rule, find_rule
 from planish.world.language.skills import BY_NAME, TASKS, Task, chance, with_input, worked
 from planish.world.language.vocabulary import make_tokenizer
-from planish.world.texts.parse import Asked, HarmAsk, TaskAsk, understand
+from planish.world.texts.parse import HarmAsk, ParsedPrompt, TaskAsk, understand
 from planish.world.texts.requests import Asker
 from worlds import ci_corpus, ci_world
 
@@ -136,7 +136,7 @@ def test_every_way_of_asking_for_a_task_is_understood(task: Task):
     for form, text in zip(forms, draws(task, len(forms)), strict=True):
         label = task.solve(text, WORDS_OF)
         assert label is not None
-        assert understand(form.replace("{input}", text), FACTS) == Asked(TaskAsk(task.name, text, label))
+        assert understand(form.replace("{input}", text), FACTS) == ParsedPrompt(TaskAsk(task.name, text, label))
 
 
 @given(st.integers(0, 99), st.integers(0, 99))

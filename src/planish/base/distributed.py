@@ -44,7 +44,7 @@ D = TypeVar("D", bound=OnDevice)
 T = TypeVar("T")
 
 
-def with_other_ranks(work: Callable[[D], T]) -> Callable[[D], T]:
+def distributed(work: Callable[[D], T]) -> Callable[[D], T]:
     """Runs a method together with the other ranks if torchrun started us, and leaves them when it is done.
 
     A thread of the process group that outlives it and still holds a tensor when Python ends aborts the process

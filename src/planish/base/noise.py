@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from planish.base.random import seed_at
+from planish.base.random import fold_in
 
 
 def generator(seed: int, *place: str | int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed_at(seed, *place))
+    return torch.Generator().manual_seed(fold_in(seed, *place))

@@ -11,14 +11,14 @@ import hashlib
 import numpy as np
 
 
-def seed_at(seed: int, *place: str | int) -> int:
+def fold_in(seed: int, *place: str | int) -> int:
     """A 63-bit seed for one place, the same on every machine. Strings and numbers do not collide ("1" is not 1)."""
     digest = hashlib.blake2b(repr((seed, *place)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 def numpy_generator(seed: int, *place: str | int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(seed_at(seed, *place)))
+    return np.random.Generator(np.random.Philox(fold_in(seed, *place)))
 
 
 class Permutation:

@@ -52,7 +52,7 @@ def add_data_commands(commands: Any) -> None:
 
 def _inspect(options: argparse.Namespace) -> None:
     from planish.base.config import load_config
-    from planish.data.inspect.run import FEW_LISTED, Looking
+    from planish.data.inspect.run import FEW_LISTED, InspectOptions
     from planish.data.inspect.terminal import show
     from planish.data.rows import LEARNT
     from planish.pipeline.inspect import InspectConfig, inspect
@@ -72,7 +72,7 @@ def _inspect(options: argparse.Namespace) -> None:
     listed = None if options.list else FEW_LISTED
     kinds = () if files else LEARNT  # of a recipe, what its run would learn from
     found = inspect(
-        config, Looking(kinds=kinds, num_samples=options.rows, listed=listed, keep_going=options.keep_going)
+        config, InspectOptions(kinds=kinds, num_samples=options.rows, listed=listed, keep_going=options.keep_going)
     )
     first = next((source.unfit.rows[0].reason for source in found.sources if source.unfit.count), None)
     if first is not None and not any(source.records for source in found.sources):
@@ -92,12 +92,12 @@ def _inspect(options: argparse.Namespace) -> None:
 
 def _convert(options: argparse.Namespace) -> None:
     from planish.base.config import load_config
-    from planish.data.cleaning.run import HygieneConfig
+    from planish.data.cleaning.run import CleaningConfig
     from planish.data.inspect.convert import convert
 
     rules = [text for text in options.settings if _is_setting(text)]
     files = [text for text in options.settings if text not in rules]
-    hygiene = load_config(HygieneConfig, None, rules) if rules else None
+    hygiene = load_config(CleaningConfig, None, rules) if rules else None
     done = convert(files, Path(options.out), options.kind, options.format, hygiene)
     print(f"{done.rows} {done.kind} in {done.out}")
     for row in done.leaks[:5]:

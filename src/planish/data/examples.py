@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerBase
 from planish.base.errors import DataError
 from planish.base.types import Choices, Example
 from planish.data.chat.templates import ChatTemplate, Encoded, Rendered
-from planish.data.mixture.pairs import ChoiceTable, lay_out
+from planish.data.mixture.pairs import ChoiceTable, join_completions
 from planish.data.provenance import Origins
 from planish.data.rows import Comparison, Demonstration, Dropped, Learnt, Origin, Text
 
@@ -268,7 +268,7 @@ def _add_comparison(
             reason = f"completions {one + 1} and {other + 1} are the same tokens, but ranked apart"
             encoding.dropped.append(Dropped(row.origin, reason))
             return
-        laid, choices = lay_out(row.ranks, fitted, row.scores)
+        laid, choices = join_completions(row.ranks, fitted, row.scores)
         encoding.examples.append(laid, row.origin, choices)
         if encoding.comparisons is not None:
             encoding.comparisons.append(row)

@@ -17,7 +17,7 @@ from planish.data.rows import Dropped, Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class EncodedPrompt:
     """A prompt as the policy reads it. `number` keys the noise of its completions: it is its place among all prompts read."""
 
     prompt: Prompt
@@ -27,20 +27,20 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class PromptBook:
+class PromptDataset:
     """Pass after pass over the training prompts, each in an order of its own.
 
     >>> book = read_prompts({"world": "prompts.jsonl"}, {}, template, limit=200, held_out=32, seed=0)
     >>> book.of(iteration=3, count=64)          # prompts 192 to 255 of the endless order
     """
 
-    training: tuple[Asked, ...]
-    held_out: tuple[Asked, ...]
+    training: tuple[EncodedPrompt, ...]
+    held_out: tuple[EncodedPrompt, ...]
     dropped: tuple[Dropped, ...]
     known: tuple[Dropped, ...]  # training prompts that are watched, too
     seed: int
 
-    def of(self, iteration: int, count: int) -> list[Asked]:
+    def of(self, iteration: int, count: int) -> list[EncodedPrompt]:
         size = len(self.training)
         places = np.arange(iteration * count, (iteration + 1) * count)
         orders = {each: Permutation(size, self.seed, "prompts", each) for each in set((places // size).tolist())}
@@ -77,7 +77,7 @@ def read_prompts(
     held_out: int,
     seed: int,
     too_long: Literal["error", "drop"] = "error",
-) -> PromptBook:
+) -> PromptDataset:
     """Reads and tokenises all prompts. `limit` is the tokens that a prompt may have; `held_out` prompts of `paths` are drawn by
     the seed unless files to be `watched` are named. Equal prompts are held out together."""
     dropped: list[Dropped] = []
@@ -98,7 +98,7 @@ def read_prompts(
         training = [asked for asked in training if asked.tokens not in chosen]
     known = {asked.tokens for asked in watching}
     leaks = [Dropped(asked.prompt.origin, "watched, too") for asked in training if asked.tokens in known]
-    return PromptBook(tuple(training), tuple(watching), tuple(dropped), tuple(leaks), seed)
+    return PromptDataset(tuple(training), tuple(watching), tuple(dropped), tuple(leaks), seed)
 
 
 def _read(
@@ -109,8 +109,8 @@ def _read(
     limit: int | None,
     too_long: Literal["error", "drop"],
     dropped: list[Dropped],
-) -> list[Asked]:
-    rows, left_out = list[Asked](), list[Dropped]()
+) -> list[EncodedPrompt]:
+    rows, left_out = list[EncodedPrompt](), list[Dropped]()
     for row in stream_prompts(path):
         if isinstance(row, Dropped):
             left_out.append(row)
@@ -125,7 +125,7 @@ def _read(
                 )
             left_out.append(Dropped(row.origin, reason))
             continue
-        rows.append(Asked(row, tokens, name, 0))
+        rows.append(EncodedPrompt(row, tokens, name, 0))
     if not rows:
         why = "".join(f"; {each.origin}: {each.reason}" for each in left_out[:1])
         raise DataError(f"{setting}.{name}={path}: holds no prompt that can be asked{why}")
@@ -133,5 +133,5 @@ def _read(
     return rows
 
 
-def _numbered(rows: Sequence[Asked], first: int = 0) -> list[Asked]:
-    return [Asked(asked.prompt, asked.tokens, asked.source, first + i) for i, asked in enumerate(rows)]
+def _numbered(rows: Sequence[EncodedPrompt], first: int = 0) -> list[EncodedPrompt]:
+    return [EncodedPrompt(asked.prompt, asked.tokens, asked.source, first + i) for i, asked in enumerate(rows)]

@@ -10,7 +10,7 @@ from pydantic import model_validator
 from planish.base.config import Config, Field
 from planish.base.errors import ConfigError
 from planish.data.chat.templates import MaskName
-from planish.data.cleaning.run import HygieneConfig
+from planish.data.cleaning.run import CleaningConfig
 from planish.data.examples import TooLong
 
 
@@ -58,7 +58,9 @@ class DataConfig(Config):
         default=None, ge=1, description="without weights, a source of n rows weighs min(n, cap)^(1/temperature)"
     )
     temperature: float = Field(default=1.0, gt=0, description="without weights: above 1 evens the sources out")
-    hygiene: HygieneConfig = Field(default=HygieneConfig(), description="which rows to leave out; off unless asked for")
+    hygiene: CleaningConfig = Field(
+        default=CleaningConfig(), description="which rows to leave out; off unless asked for"
+    )
     max_tokens: int | None = Field(
         default=None, ge=2, description="longest example; absent is what the model was made for"
     )

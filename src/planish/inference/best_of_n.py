@@ -43,7 +43,7 @@ class BestConfig(Config):
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
+class BestOfNResult:
     """What choosing gained, over all prompts."""
 
     prompts: int
@@ -57,7 +57,7 @@ def kl_of_best(n: int) -> float:
     return math.log(n) - (n - 1) / n
 
 
-def best_of_n(config: BestConfig) -> Best:
+def best_of_n(config: BestConfig) -> BestOfNResult:
     """Writes one demonstration a prompt, with the score of the best, the mean score, and n in `about`."""
     device = local_device(config.device)
     judge = RewardModel(config.reward, device)
@@ -89,4 +89,4 @@ def best_of_n(config: BestConfig) -> Best:
                 messages = [{"role": m.role, "content": m.content} for m in (*row.prompt, row.completions[best])]
                 about = {"score": scores[best], "mean_score": means[-1], "n": config.n}
                 file.write(json.dumps({"messages": messages, "about": about}, ensure_ascii=False) + "\n")
-    return Best(len(asked), float(np.mean(means)), float(np.mean(bests)), kl_of_best(config.n))
+    return BestOfNResult(len(asked), float(np.mean(means)), float(np.mean(bests)), kl_of_best(config.n))

@@ -20,7 +20,7 @@ from torch import Tensor
 from planish.base.random import numpy_generator
 from planish.base.types import Example, pack
 from planish.inference.kv_cache import Cache, Layer, Reading
-from planish.models.attention import Plan, packed_as
+from planish.models.attention import PackedLayout, packed_as
 from planish.models.packed import CausalLM, head_of
 
 READ_AT_ONCE = 2048  # tokens of prompts
@@ -29,7 +29,7 @@ PLACES, FEWEST_ROWS = 65536, 8  # tokens of all rows: 3 GB for SmolLM2-135M in f
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SampleRequest:
     """One completion to sample: of which prompt, by its number, and the how-manieth of it. `place` keys its noise."""
 
     prompt: int
@@ -37,7 +37,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class Sampled:
     """Tokens, the stop token included if one came, and the log-probability of each at the temperature it was drawn at."""
 
     tokens: tuple[int, ...]
@@ -45,7 +45,7 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Choosing:
+class TokenSampling:
     """How the next token is chosen from logits. Temperature 0 takes the likeliest."""
 
     temperature: float
@@ -94,14 +94,14 @@ class _Row:
 def decode(
     policy: CausalLM,
     prompts: Sequence[Sequence[int]],
-    requests: Sequence[Request],
-    choosing: Choosing,
+    requests: Sequence[SampleRequest],
+    choosing: TokenSampling,
     most_tokens: int,
     stop_token_ids: Sequence[int],
     rows: int | None = None,
-) -> list[Drawn]:
+) -> list[Sampled]:
     """A completion for each request, in their order, `rows` of them side by side: by default ROWS, or as many as PLACES allow."""
-    stops, found = frozenset(stop_token_ids), dict[int, Drawn]()
+    stops, found = frozenset(stop_token_ids), dict[int, Sampled]()
     places = max((len(prompts[request.prompt]) for request in requests), default=0) + most_tokens
     rows = min(rows or min(ROWS, max(PLACES // places, FEWEST_ROWS)), len(requests))
     # Longest prompts first: a step costs what its longest row costs, so neighbours should be alike.
@@ -124,7 +124,7 @@ def decode(
             row.logprobs.append(logprob)
         for place, row in reversed(list(enumerate(growing))):
             if row.tokens[-1] in stops or len(row.tokens) == most_tokens:
-                found[row.number] = Drawn(tuple(row.tokens), tuple(row.logprobs))
+                found[row.number] = Sampled(tuple(row.tokens), tuple(row.logprobs))
                 growing[place] = growing[-1]
                 growing.pop()
                 cache.remove(place)
@@ -145,7 +145,11 @@ class _Prompts:
     """Prompts are read, several at once, when the first request for one comes up, and forgotten after the last."""
 
     def __init__(
-        self, policy: CausalLM, prompts: Sequence[Sequence[int]], requests: Sequence[Request], order: Iterable[int]
+        self,
+        policy: CausalLM,
+        prompts: Sequence[Sequence[int]],
+        requests: Sequence[SampleRequest],
+        order: Iterable[int],
     ) -> None:
         self.policy, self.prompts, self.requests = policy, prompts, requests
         self.uses = Counter(request.prompt for request in requests)
@@ -170,7 +174,7 @@ class _Prompts:
         bounds = (0, *np.cumsum([len(self.prompts[i]) for i in some]).tolist())
         tokens_T = torch.tensor([token for i in some for token in self.prompts[i]], device=device)
         positions_T = torch.cat([torch.arange(len(self.prompts[i]), device=device) for i in some])
-        reading = Reading(Plan(bounds))
+        reading = Reading(PackedLayout(bounds))
         with packed_as(reading), self.policy.precision():
             output = self.policy.model.base_model(
                 input_ids=tokens_T[None], position_ids=positions_T[None], use_cache=False, plan=reading
@@ -197,9 +201,9 @@ _tried: WeakKeyDictionary[CausalLM, str | None] = WeakKeyDictionary()
 def _try(policy: CausalLM) -> str | None:
     vocab_size = policy.config.get_text_config().vocab_size
     prompts = [[(7 * i + 3) % vocab_size for i in range(length)] for length in (5, 9)]
-    requests = [Request(prompt, (0, k)) for k, prompt in enumerate((0, 1, 0))]
+    requests = [SampleRequest(prompt, (0, k)) for k, prompt in enumerate((0, 1, 0))]
     try:
-        drawn = decode(policy, prompts, requests, Choosing(1.0, 1.0, 0), 4, (), rows=2)
+        drawn = decode(policy, prompts, requests, TokenSampling(1.0, 1.0, 0), 4, (), rows=2)
     except Exception as error:  # whatever a model's own code does with a plan that it does not know
         return f"{type(error).__name__}: {error}"
     whole = [[*prompts[request.prompt], *each.tokens] for request, each in zip(requests, drawn, strict=True)]

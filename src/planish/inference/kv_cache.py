@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from planish.models.attention import Plan, Scoring, attend, attend_packed
+from planish.models.attention import PackedLayout, Scoring, attend, attend_packed
 
 Layer = tuple[Tensor, Tensor]  # keys and values, [1, H, T, W] each
 
@@ -24,7 +24,7 @@ Layer = tuple[Tensor, Tensor]  # keys and values, [1, H, T, W] each
 class Reading:
     """Plan of a packed row of prompts, whose keys and values are kept, by layer."""
 
-    plan: Plan
+    plan: PackedLayout
     layers: dict[int, Layer] = field(default_factory=dict[int, Layer])
 
     def attend(

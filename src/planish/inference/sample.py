@@ -15,8 +15,8 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from transformers.generation.streamers import BaseStreamer
 
 from planish.base.config import Config, Field
-from planish.base.random import seed_at
-from planish.inference.decode import Choosing, Request, decode, why_not_decodable
+from planish.base.random import fold_in
+from planish.inference.decode import SampleRequest, TokenSampling, decode, why_not_decodable
 from planish.models.attention import NAME, attention_in_use
 from planish.models.packed import CausalLM
 
@@ -56,9 +56,9 @@ def sample(
     if why_not_decodable(policy) is not None:
         return _slowly(policy, tokenizer, prompts, config, stop_token_id, num_samples, first)
     requests = [
-        Request(i, (config.seed, "sample", first + i, k)) for i in range(len(prompts)) for k in range(num_samples)
+        SampleRequest(i, (config.seed, "sample", first + i, k)) for i in range(len(prompts)) for k in range(num_samples)
     ]
-    choosing = Choosing(config.temperature, config.top_p, config.top_k)
+    choosing = TokenSampling(config.temperature, config.top_p, config.top_k)
     drawn = iter(decode(policy, prompts, requests, choosing, config.max_completion_tokens, (stop_token_id,)))
     return [[completion_of(tokenizer, next(drawn).tokens, stop_token_id) for _ in range(num_samples)] for _ in prompts]
 
@@ -78,7 +78,7 @@ def _slowly(
     with generating(policy.model):
         for k in range(num_samples):
             for chosen in _batches([len(prompt) for prompt in prompts], batch):
-                seed = seed_at(config.seed, "sample", first + chosen[0], k)
+                seed = fold_in(config.seed, "sample", first + chosen[0], k)
                 rows = _generate(policy.model, [prompts[i] for i in chosen], config, stop_token_id, seed)
                 for i, row in zip(chosen, rows, strict=True):
                     found[i].append(completion_of(tokenizer, row, stop_token_id))
@@ -107,7 +107,7 @@ def stream(
 ) -> list[int]:
     """One completion, handed to the streamer token by token as it grows."""
     with generating(model):
-        return _generate(model, [prompt], config, stop_token_id, seed_at(config.seed, "chat", turn), streamer)[0]
+        return _generate(model, [prompt], config, stop_token_id, fold_in(config.seed, "chat", turn), streamer)[0]
 
 
 @contextmanager

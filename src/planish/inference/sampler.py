@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import torch
 
-from planish.base.random import seed_at
-from planish.inference.decode import Choosing, Drawn, Request, decode, why_not_decodable
+from planish.base.random import fold_in
+from planish.inference.decode import Sampled, SampleRequest, TokenSampling, decode, why_not_decodable
 from planish.inference.sample import generating
 from planish.models.packed import CausalLM
 
@@ -19,11 +19,11 @@ class Sampler(Protocol):
     def draw(
         self,
         prompts: Sequence[Sequence[int]],
-        requests: Sequence[Request],
-        choosing: Choosing,
+        requests: Sequence[SampleRequest],
+        choosing: TokenSampling,
         most_tokens: int,
         stop_token_ids: Sequence[int],
-    ) -> list[Drawn]:
+    ) -> list[Sampled]:
         """A completion for each request, in their order, of at most `most_tokens`, the stop token included."""
         ...
 
@@ -32,7 +32,7 @@ class Sampler(Protocol):
         ...
 
 
-class OwnSampler:
+class LocalSampler:
     """Samples with the policy itself: by decode.py, or with transformers' generate where that cannot serve the model."""
 
     def __init__(self, policy: CausalLM) -> None:
@@ -41,11 +41,11 @@ class OwnSampler:
     def draw(
         self,
         prompts: Sequence[Sequence[int]],
-        requests: Sequence[Request],
-        choosing: Choosing,
+        requests: Sequence[SampleRequest],
+        choosing: TokenSampling,
         most_tokens: int,
         stop_token_ids: Sequence[int],
-    ) -> list[Drawn]:
+    ) -> list[Sampled]:
         if why_not_decodable(self.policy) is None:
             return decode(self.policy, prompts, requests, choosing, most_tokens, stop_token_ids)
         with generating(self.policy.model):
@@ -63,11 +63,11 @@ class OwnSampler:
 def _generated(
     policy: CausalLM,
     prompt: Sequence[int],
-    request: Request,
-    choosing: Choosing,
+    request: SampleRequest,
+    choosing: TokenSampling,
     most_tokens: int,
     stop_token_ids: Sequence[int],
-) -> Drawn:
+) -> Sampled:
     """One completion by transformers' generate. Its log-probabilities are those before top-p and top-k, as ours are."""
     choice: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if choosing.temperature > 0:
@@ -80,7 +80,7 @@ def _generated(
     ids = torch.tensor([list(prompt)], device=policy.model.device)
     generator: Any = policy.model
     with torch.random.fork_rng(), policy.precision():
-        torch.manual_seed(seed_at(*request.place))
+        torch.manual_seed(fold_in(*request.place))
         output = generator.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
@@ -94,4 +94,4 @@ def _generated(
     tokens_L = output.sequences[0, len(prompt) :]
     logits_LV = torch.cat(output.logits).double() / (choosing.temperature or 1.0)
     logprobs_L = torch.log_softmax(logits_LV, 1).gather(1, tokens_L[:, None]).squeeze(1)
-    return Drawn(tuple(tokens_L.tolist()), tuple(logprobs_L.tolist()))
+    return Sampled(tuple(tokens_L.tolist()), tuple(logprobs_L.tolist()))

@@ -24,12 +24,12 @@ from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.chat.tool_calls import as_dicts
 from planish.data.examples import conversations
 from planish.data.formats import stream_rows
-from planish.data.mixture.pairs import lay_out
+from planish.data.mixture.pairs import join_completions
 from planish.data.rows import Comparison, Demonstration, Dropped
 from planish.inference.score_offset import check_scores
 from planish.inference.sequences import sequence_values
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length
-from planish.models.micro_batch import tokens_at_once
+from planish.models.micro_batch import default_micro_tokens
 from planish.models.reward_head import Scorer, load_scorer
 
 ROWS = 256  # read, tokenised and scored at once
@@ -50,7 +50,7 @@ class RewardModel:
         ensure_template(tokenizer)
         self.template, self.device = ChatTemplate(tokenizer), device
         self.scorer = Scorer(model, compute_dtype(config, device))
-        self.micro_tokens = micro_tokens or tokens_at_once(model, device, self.scorer.compute_dtype)
+        self.micro_tokens = micro_tokens or default_micro_tokens(model, device, self.scorer.compute_dtype)
         self.limit = context_length(model.config)
         check_scores(self.scorer, config.path)
 
@@ -70,7 +70,7 @@ class RewardModel:
             )
         if not all(each.loss_mask.any() for each in encoded):
             raise DataError(f"{row.origin}: no turn of the assistant to score")
-        laid, choices = lay_out(row.ranks if isinstance(row, Comparison) else (0,), encoded)
+        laid, choices = join_completions(row.ranks if isinstance(row, Comparison) else (0,), encoded)
         return Example(laid.tokens, laid.loss_mask, str(row.origin), choices=choices)
 
 

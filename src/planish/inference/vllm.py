@@ -31,10 +31,10 @@ from planish.base.config import Config, Field
 from planish.base.distributed import all_sum, is_main
 from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.base.files import new_folder
-from planish.base.random import seed_at
+from planish.base.random import fold_in
 from planish.base.types import Example, pack
 from planish.data.chat.tokenizer import load_tokenizer
-from planish.inference.decode import Choosing, Drawn, Request
+from planish.inference.decode import Sampled, SampleRequest, TokenSampling
 from planish.models.load import ModelConfig, load_model
 from planish.models.lora import plain_weights
 from planish.models.packed import CausalLM
@@ -44,7 +44,7 @@ TOLERANCE = 0.1  # nats; a server in bfloat16 rounds
 START = "VLLM_SERVER_DEV_MODE=1 vllm serve … --logprobs-mode processed_logprobs"
 
 
-class ServerConfig(Config):
+class VllmConfig(Config):
     base_url: str = Field(default="http://127.0.0.1:8000", description="where the server listens, without /v1")
     model: str = Field(description="the name under which it serves the policy")
     weights_folder: str = Field(description="new weights are written here; the server sees it under the same path")
@@ -54,7 +54,7 @@ class ServerConfig(Config):
     allow_remote: bool = Field(default=False, description="the server may be on another machine")
 
     @model_validator(mode="after")
-    def _reachable(self) -> ServerConfig:
+    def _reachable(self) -> VllmConfig:
         url = urlsplit(self.base_url)
         if url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/") or url.port == 0:
             raise ValueError(f"base_url={self.base_url!r} is no http://host:port; leave out any path, /v1 too")
@@ -72,15 +72,15 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class ServedSampler:
+class VllmSampler:
     """A `Sampler` (sampler.py). It checks the server before the first completion, and the vocabulary before the first update.
 
-    >>> sampler = ServedSampler(ServerConfig(model="policy", weights_folder="/dev/shm/policy"))
+    >>> sampler = VllmSampler(VllmConfig(model="policy", weights_folder="/dev/shm/policy"))
     >>> sampler.update(policy)
     >>> drawn = sampler.draw(prompts, requests, Choosing(1.0, 1.0, 0), 128, (stop_token_id,))
     """
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(self, config: VllmConfig) -> None:
         self.config = config
         self.headers = {"Content-Type": "application/json"}
         if config.api_key_env is not None:
@@ -93,11 +93,11 @@ class ServedSampler:
     def draw(
         self,
         prompts: Sequence[Sequence[int]],
-        requests: Sequence[Request],
-        choosing: Choosing,
+        requests: Sequence[SampleRequest],
+        choosing: TokenSampling,
         most_tokens: int,
         stop_token_ids: Sequence[int],
-    ) -> list[Drawn]:
+    ) -> list[Sampled]:
         """A completion for each request, in their order; `Sampler.draw`.
 
         top_p and top_k are refused: the log-probabilities that vLLM then gives are those after the cut."""
@@ -113,8 +113,8 @@ class ServedSampler:
                 f"Start it with --max-model-len {longest}, or lower max_completion_tokens"
             )
 
-        def one(request: Request) -> Drawn:
-            body = self._body(prompts[request.prompt], choosing.temperature, most_tokens, seed_at(*request.place))
+        def one(request: SampleRequest) -> Sampled:
+            body = self._body(prompts[request.prompt], choosing.temperature, most_tokens, fold_in(*request.place))
             return self._complete({**body, "stop_token_ids": list(stop_token_ids)})
 
         with ThreadPoolExecutor(self.config.concurrency) as pool:
@@ -219,7 +219,7 @@ class ServedSampler:
             "frequency_penalty": 0.0,
         }
 
-    def _complete(self, body: dict[str, Any]) -> Drawn:
+    def _complete(self, body: dict[str, Any]) -> Sampled:
         (choice,) = self._call("/v1/completions", body)["choices"]
         tokens, logprobs = choice.get("token_ids"), (choice.get("logprobs") or {}).get("token_logprobs")
         if tokens is None or logprobs is None or len(tokens) != len(logprobs):
@@ -229,7 +229,7 @@ class ServedSampler:
             )
         if len(tokens) < body["max_tokens"] and choice.get("finish_reason") != "stop":
             raise RunError(f"{self.config.base_url}: a completion was cut short: {choice.get('finish_reason')}")
-        return Drawn(tuple(tokens), tuple(logprobs))
+        return Sampled(tuple(tokens), tuple(logprobs))
 
     def _call(self, path: str, body: dict[str, Any] | None = None) -> Any:
         status, text = self._ask(path, body)

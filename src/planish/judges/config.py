@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from planish.base.config import Config, Field
-from planish.judges.server import ServedModel
+from planish.judges.server import LlmConfig
 
 
 class GoldJudge(Config):
@@ -22,10 +22,10 @@ class RewardJudge(Config):
     path: str = Field(description="a run of `planish reward`, or its model folder")
 
 
-class ServedJudge(ServedModel):
+class LlmJudge(LlmConfig):
     """A model that is asked."""
 
     name: Literal["served"] = "served"
 
 
-Judge = Annotated[GoldJudge | RewardJudge | ServedJudge, Field(discriminator="name")]
+Judge = Annotated[GoldJudge | RewardJudge | LlmJudge, Field(discriminator="name")]

@@ -15,7 +15,7 @@ from planish.base.errors import DataError
 from planish.base.progress import track
 from planish.data.rows import Comparison, Demonstration, Message, Prompt
 from planish.inference.score import RewardModel, Scorable
-from planish.judges.config import GoldJudge, ServedJudge
+from planish.judges.config import GoldJudge, LlmJudge
 from planish.judges.server import ChatServer
 from planish.models.load import ModelConfig
 from planish.world.gold.files import judge_one
@@ -130,10 +130,10 @@ def verdicts_of_scores(own: Scores, baseline: Scores) -> Verdicts:
 # A judge that is asked
 
 
-class Served:
+class LlmVerdicts:
     """Asks a server which of two answers is better, in both orders."""
 
-    def __init__(self, config: ServedJudge, memory: Path) -> None:
+    def __init__(self, config: LlmJudge, memory: Path) -> None:
         self.server = ChatServer(config, memory)
 
     def verdicts(self, prompts: Sequence[Prompt], own: Answers, baseline: Answers) -> Verdicts:

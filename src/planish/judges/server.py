@@ -23,7 +23,7 @@ ATTEMPTS, PAUSE = 4, 2.0  # of a request that fails, and seconds before the seco
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504}  # HTTP states that may be gone at the next attempt
 
 
-class ServedModel(Config):
+class LlmConfig(Config):
     base_url: str = Field(description="an OpenAI-compatible server: http://127.0.0.1:8000/v1")
     model: str = Field(description="the name that the server knows it by")
     key_variable: str | None = Field(default=None, description="the environment variable that holds the server's key")
@@ -35,7 +35,7 @@ class ServedModel(Config):
 class ChatServer:
     """`replies(questions)` in their order; each is kept in the file `memory`, a line a reply."""
 
-    def __init__(self, config: ServedModel, memory: Path) -> None:
+    def __init__(self, config: LlmConfig, memory: Path) -> None:
         self.config, self.memory = config, memory
         self.key = os.environ.get(config.key_variable) if config.key_variable else None
         if config.key_variable and not self.key:

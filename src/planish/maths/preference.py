@@ -82,13 +82,13 @@ def dpo(pairs: PairLogprobs, beta: float) -> Tensor:
     return bradley_terry(*implied_rewards(pairs, beta))
 
 
-def implied_right(pairs: PairLogprobs) -> Tensor:
+def implicit_reward_accuracy(pairs: PairLogprobs) -> Tensor:
     """1 where the implied reward orders the pair as its label does, r_w > r_l. A tie, as before the first step, is 0."""
     return (pairs.h_P > 0).to(pairs.chosen_P.dtype)
 
 
-def plain_right(pairs: PairLogprobs) -> Tensor:
-    """1 where log pi(w) > log pi(l), without the reference: another number than `implied_right`, biased towards the short."""
+def logprob_accuracy(pairs: PairLogprobs) -> Tensor:
+    """1 where log pi(w) > log pi(l), without the reference: another number than `implicit_reward_accuracy`, biased towards the short."""
     return (pairs.chosen_P > pairs.rejected_P).to(pairs.chosen_P.dtype)
 
 

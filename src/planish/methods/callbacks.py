@@ -10,13 +10,13 @@ from planish.base.config import Field
 from planish.data.rows import Demonstration
 from planish.data.sources import Source
 from planish.inference.sample import SamplingConfig, sample
-from planish.methods.run import RunConfig, Running
+from planish.methods.run import RunConfig, RunContext
 from planish.models.packed import CausalLM
 from planish.models.sharding import gathered
-from planish.train.record import Record
+from planish.train.record import RunRecord
 
 
-class SampledConfig(RunConfig):
+class SamplingRunConfig(RunConfig):
     sample_every: int = Field(
         default=0, ge=0, description="steps between two looks at completions; 0 is first and last"
     )
@@ -26,10 +26,10 @@ class SampledConfig(RunConfig):
     )
 
 
-class Sampling:
+class SamplingCallback:
     """A visit of the loop. All ranks sample the same, each by itself."""
 
-    def __init__(self, run: Running[Any], record: Record) -> None:
+    def __init__(self, run: RunContext[Any], record: RunRecord) -> None:
         self.run, self.record = run, record
         self.prompts = held_out_prompts(run.sources, run.config.num_samples)
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from planish.base.config import Field
-from planish.base.distributed import is_main, with_other_ranks
+from planish.base.distributed import distributed, is_main
 from planish.base.errors import ModelError
 from planish.base.metrics import Mean, Metrics
 from planish.base.types import Example, Packed, pack
@@ -28,22 +28,22 @@ from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.mixture.pairs import pairs_of
 from planish.inference.reference_log_probs import attach_reference, completion_logprobs, digest_weights
 from planish.inference.sample import SamplingConfig, sample
-from planish.maths.preference import PairLogprobs, implied_right, plain_right
-from planish.methods.callbacks import SampledConfig, Sampling, held_out_prompts
+from planish.maths.preference import PairLogprobs, implicit_reward_accuracy, logprob_accuracy
+from planish.methods.callbacks import SamplingCallback, SamplingRunConfig, held_out_prompts
 from planish.methods.preference_losses import Dpo, PreferenceLoss
-from planish.methods.ranking_eval import Ranked, RankedConfig, RankedMethod
-from planish.methods.run import Learner, Running, run_method
+from planish.methods.ranking_eval import ComparisonConfig, ComparisonMethod, RankingCallback
+from planish.methods.run import LoadedModel, RunContext, run_method
 from planish.methods.sft import bring_policy
 from planish.models.load import ModelConfig, load_model
 from planish.models.packed import CausalLM
 from planish.models.sharding import gathered
-from planish.train.loop import Objective, Visit
+from planish.train.loop import Callback, Objective
 from planish.train.optimizer import OptimConfig
-from planish.train.record import Record
+from planish.train.record import RunRecord
 from planish.train.run_folder import RunFolder
 
 
-class DpoConfig(RankedConfig, SampledConfig):
+class DpoConfig(ComparisonConfig, SamplingRunConfig):
     optim: OptimConfig = Field(default=OptimConfig(lr=1e-6), description="how the weights move")
     model: ModelConfig = Field(description="the policy, usually the fine-tuned model")
     loss: PreferenceLoss = Field(default=Dpo(), description="dpo or one of its relatives, by name")
@@ -55,13 +55,13 @@ class DpoConfig(RankedConfig, SampledConfig):
     )
 
 
-@with_other_ranks
+@distributed
 def dpo(config: DpoConfig) -> Path:
     """Trains on the comparisons of `config.data`; returns the run's folder, whose `model/` is the policy."""
-    return run_method(config, PreferenceLearning())
+    return run_method(config, DpoMethod())
 
 
-class Preference:
+class DpoObjective:
     """The objective: each prompt weighs 1, each of its pairs one over their number."""
 
     def __init__(self, policy: CausalLM, loss: PreferenceLoss, device: torch.device) -> None:
@@ -81,8 +81,10 @@ class Preference:
         loss = (pairs.weights_P * self.function.losses(both)).sum() + 0 * logprobs_S.sum()
         reward_S = self.function.reward(logprobs_S.detach(), reference_S, tokens_S)
         seen = {
-            "accuracy": implied_right(both),  # the reward that is implied is higher; before the first step none is
-            "accuracy_logprobs": plain_right(both),
+            "accuracy": implicit_reward_accuracy(
+                both
+            ),  # the reward that is implied is higher; before the first step none is
+            "accuracy_logprobs": logprob_accuracy(both),
             "margin": reward_S[w_P] - reward_S[l_P],
             "chosen": both.chosen_P,
             "rejected": both.rejected_P,
@@ -102,19 +104,19 @@ def reference_of(packed: Packed) -> Tensor:
     return torch.tensor(values, dtype=torch.float64, device=packed.tokens_T.device)
 
 
-class PreferenceLearning(RankedMethod[DpoConfig]):
+class DpoMethod(ComparisonMethod[DpoConfig]):
     def __init__(self) -> None:
         super().__init__()
         self.digest = ""
 
-    def bring(self, config: DpoConfig, folder: RunFolder, device: torch.device) -> Learner:
+    def bring(self, config: DpoConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
         return bring_policy(config.model, config.data, config.seed, device)
 
-    def wrap(self, learner: Learner) -> CausalLM:
+    def wrap(self, learner: LoadedModel) -> CausalLM:
         self.digest = digest_weights(learner.model)
         return CausalLM(learner.model, learner.compute_dtype)
 
-    def prepare(self, run: Running[DpoConfig]) -> None:
+    def prepare(self, run: RunContext[DpoConfig]) -> None:
         sets = {f"{source.name}/training": source.training for source in run.sources}
         sets |= {f"{source.name}/held_out": source.held_out for source in run.sources}
         sets |= {f"measured/{name}": encoding.examples for name, encoding in self.measured.items()}
@@ -125,7 +127,7 @@ class PreferenceLearning(RankedMethod[DpoConfig]):
             print(f"the reference's log-probabilities are taken from {path}", file=sys.stderr)
 
     @contextmanager
-    def _reference(self, run: Running[DpoConfig], *, moved: bool = False) -> Generator[tuple[CausalLM, str]]:
+    def _reference(self, run: RunContext[DpoConfig], *, moved: bool = False) -> Generator[tuple[CausalLM, str]]:
         """The reference and the digest of its weights. Once the policy has moved, its start is the model without LoRA's
         updates, or is loaded anew."""
         policy, config = _policy(run), run.config
@@ -146,10 +148,10 @@ class PreferenceLearning(RankedMethod[DpoConfig]):
                     )
             yield CausalLM(other, policy.compute_dtype), digest_weights(other)
 
-    def objective(self, run: Running[DpoConfig]) -> Objective:
-        return Preference(_policy(run), run.config.loss, run.device)
+    def objective(self, run: RunContext[DpoConfig]) -> Objective:
+        return DpoObjective(_policy(run), run.config.loss, run.device)
 
-    def visits(self, run: Running[DpoConfig], record: Record, last: int) -> Sequence[tuple[int, Visit]]:
+    def visits(self, run: RunContext[DpoConfig], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
         def reward(packed: Packed) -> Tensor:
             logprobs_S = completion_logprobs(_policy(run), packed)
             return run.config.loss.reward(logprobs_S, reference_of(packed), packed.num_targets_S())
@@ -168,8 +170,8 @@ class PreferenceLearning(RankedMethod[DpoConfig]):
                 record.note(step, {"kl": float(changes.mean()), "kl_standard_error": float(error)})
                 record.pause()
 
-        ranked = Ranked(run, record, reward, self.measured, last)
-        sampling = Sampling(run, record)
+        ranked = RankingCallback(run, record, reward, self.measured, last)
+        sampling = SamplingCallback(run, record)
         return [
             (run.config.evaluate_every, ranked),
             (run.config.sample_every, sampling),
@@ -177,7 +179,7 @@ class PreferenceLearning(RankedMethod[DpoConfig]):
         ]
 
 
-def sampled_rows(run: Running[DpoConfig], count: int) -> list[Example]:
+def sampled_rows(run: RunContext[DpoConfig], count: int) -> list[Example]:
     """Held-out prompts, each with a completion that the policy samples at temperature 1."""
     learner, template = run.learner, run.learner.template
     prompts = [template.encode_prompt(row.messages[:turn]) for _, row, turn in held_out_prompts(run.sources, count)]
@@ -196,6 +198,6 @@ def sampled_rows(run: Running[DpoConfig], count: int) -> list[Example]:
     ]
 
 
-def _policy(run: Running[DpoConfig]) -> CausalLM:
+def _policy(run: RunContext[DpoConfig]) -> CausalLM:
     assert isinstance(run.policy, CausalLM)
     return run.policy

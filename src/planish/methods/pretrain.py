@@ -20,16 +20,16 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from planish.base.config import Config, Field
-from planish.base.distributed import barrier, is_main, with_other_ranks
+from planish.base.distributed import barrier, distributed, is_main
 from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.chat.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from planish.data.rows import LEARNT, Text
 from planish.data.settings import DataConfig
 from planish.data.sources import SourceRows
-from planish.methods.callbacks import SampledConfig
-from planish.methods.run import Learner, run_method
+from planish.methods.callbacks import SamplingRunConfig
+from planish.methods.run import LoadedModel, run_method
 from planish.methods.sft import bring_policy, read_template
-from planish.methods.supervised import Supervised
+from planish.methods.supervised import SupervisedMethod
 from planish.models.load import DtypeName, ModelConfig, SavedDtypeName, build_model, check_vocabulary
 from planish.train.run_folder import RunFolder
 
@@ -42,25 +42,25 @@ class NewModel(Config):
     save_dtype: SavedDtypeName | None = Field(default=None, description="type of the saved weights; absent is dtype")
 
 
-class PretrainConfig(SampledConfig):
+class PretrainConfig(SamplingRunConfig):
     model: ModelConfig | NewModel = Field(description="path: a model that goes on learning; architecture: a new one")
 
 
-@with_other_ranks
+@distributed
 def pretrain(config: PretrainConfig) -> Path:
     """Trains on every token of `config.data`'s documents; returns the run's folder, whose `model/` is the result."""
-    return run_method(config, Pretraining())
+    return run_method(config, PretrainMethod())
 
 
-class Pretraining(Supervised[PretrainConfig]):
-    def bring(self, config: PretrainConfig, folder: RunFolder, device: torch.device) -> Learner:
+class PretrainMethod(SupervisedMethod[PretrainConfig]):
+    def bring(self, config: PretrainConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
         if isinstance(config.model, ModelConfig):
             return bring_policy(config.model, config.data, config.seed, device)
         model, tokenizer = _new(config, config.model, folder, device)
         check_vocabulary(model, tokenizer)
         ensure_template(tokenizer, read_template(config.data.template))
         template = ChatTemplate(tokenizer, config.data.mask)
-        return Learner(model, tokenizer, template, save_dtype=config.model.save_dtype)
+        return LoadedModel(model, tokenizer, template, save_dtype=config.model.save_dtype)
 
 
 def _new(

@@ -19,16 +19,16 @@ from planish.data.rows import Comparison, Dropped
 from planish.data.settings import longest
 from planish.data.sources import listed
 from planish.inference.sequences import sequence_values
-from planish.methods.run import Method, RunConfig, Running
+from planish.methods.run import DatasetMethod, RunConfig, RunContext
 from planish.models.load import context_length
 from planish.statistics.ranking import log_loss_by_source, ranking, write_ranking
 from planish.statistics.ranking_result import Scored
-from planish.train.record import Record
+from planish.train.record import RunRecord
 
 HELD_OUT = "held_out"
 
 
-class RankedConfig(RunConfig):
+class ComparisonConfig(RunConfig):
     """A run that learns from comparisons.
 
     `take: best` is refused here: it leaves one completion of each comparison, and to learn which of two is better takes
@@ -40,7 +40,7 @@ class RankedConfig(RunConfig):
     )
 
     @model_validator(mode="after")
-    def _check_take(self) -> RankedConfig:
+    def _check_take(self) -> ComparisonConfig:
         for name, source in self.data.sources.items():
             if source.take == "best":
                 raise ValueError(
@@ -50,10 +50,10 @@ class RankedConfig(RunConfig):
         return self
 
 
-C = TypeVar("C", bound=RankedConfig)
+C = TypeVar("C", bound=ComparisonConfig)
 
 
-class RankedMethod(Method[C]):
+class ComparisonMethod(DatasetMethod[C]):
     """What a reward model and DPO share: comparisons to learn from, and further ones to measure on."""
 
     kinds: tuple[type[Encodable], ...] = (Comparison,)
@@ -61,12 +61,12 @@ class RankedMethod(Method[C]):
     def __init__(self) -> None:
         self.measured: dict[str, Encoding] = {}
 
-    def further(self, run: Running[C]) -> dict[str, Any]:
+    def further(self, run: RunContext[C]) -> dict[str, Any]:
         self.measured = read_measured(run, run.config.measured)
         return {"measured": {name: _account(run.config.measured[name], own) for name, own in self.measured.items()}}
 
 
-def read_measured(run: Running[Any], paths: Mapping[str, str]) -> dict[str, Encoding]:
+def read_measured(run: RunContext[Any], paths: Mapping[str, str]) -> dict[str, Encoding]:
     """Comparisons that are measured on and not learnt. Of rows that are too long, the run's settings say what becomes."""
     found: dict[str, Encoding] = {}
     limit = longest(run.config.data, context_length(run.learner.model.config))
@@ -103,14 +103,14 @@ def _account(path: str, encoding: Encoding) -> dict[str, Any]:
     }
 
 
-class Ranked:
+class RankingCallback:
     """A visit of the loop: `score` gives a number for each sequence of a packed row, and the numbers are held against the
     ranks of rows that are not learnt. Further sets are looked at before the first step and after the last."""
 
     def __init__(
         self,
-        run: Running[Any],
-        record: Record,
+        run: RunContext[Any],
+        record: RunRecord,
         score: Callable[[Packed], Tensor],
         measured: Mapping[str, Encoding],
         last: int,

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from planish.base.config import Field
-from planish.base.distributed import is_main, with_other_ranks
+from planish.base.distributed import distributed, is_main
 from planish.base.errors import ConfigError, DataError
 from planish.base.metrics import Mean, Metrics
 from planish.base.random import Permutation
@@ -36,19 +36,19 @@ from planish.data.rows import Demonstration, Dropped
 from planish.data.settings import longest
 from planish.inference.score_offset import centre
 from planish.maths.preference import bradley_terry, centering
-from planish.methods.ranking_eval import Ranked, RankedConfig, RankedMethod
-from planish.methods.run import Learner, Running, run_method
+from planish.methods.ranking_eval import ComparisonConfig, ComparisonMethod, RankingCallback
+from planish.methods.run import LoadedModel, RunContext, run_method
 from planish.methods.sft import read_template
 from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length
 from planish.models.lora import add_lora
 from planish.models.reward_head import HEAD, Scorer, load_scorer, set_padding
-from planish.train.loop import Objective, Visit
+from planish.train.loop import Callback, Objective
 from planish.train.optimizer import OptimConfig
-from planish.train.record import Record
+from planish.train.record import RunRecord
 from planish.train.run_folder import RunFolder
 
 
-class RewardConfig(RankedConfig):
+class RewardConfig(ComparisonConfig):
     optim: OptimConfig = Field(default=OptimConfig(lr=9e-6), description="how the weights move")
     model: ModelConfig = Field(description="the model that becomes a reward model, usually the fine-tuned one")
     margin: float = Field(
@@ -64,13 +64,13 @@ class RewardConfig(RankedConfig):
     num_demonstrations: int = Field(default=1000, ge=1, description="at most so many of them, drawn by the seed")
 
 
-@with_other_ranks
+@distributed
 def reward_model(config: RewardConfig) -> Path:
     """Trains on the comparisons of `config.data`; returns the run's folder, whose `model/` is the reward model."""
-    return run_method(config, RewardModelling())
+    return run_method(config, RewardMethod())
 
 
-class PairwiseChoice:
+class BradleyTerryObjective:
     """The objective: minus the log-likelihood of the annotators' choices, each prompt weighing 1."""
 
     def __init__(self, scorer: Scorer, config: RewardConfig, device: torch.device) -> None:
@@ -97,8 +97,8 @@ class PairwiseChoice:
         }
 
 
-class RewardModelling(RankedMethod[RewardConfig]):
-    def bring(self, config: RewardConfig, folder: RunFolder, device: torch.device) -> Learner:
+class RewardMethod(ComparisonMethod[RewardConfig]):
+    def bring(self, config: RewardConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
         model = load_scorer(config.model, device, config.seed)
         tokenizer = load_tokenizer(config.model.path, config.model.trust_remote_code)
         check_vocabulary(model, tokenizer)
@@ -108,14 +108,14 @@ class RewardModelling(RankedMethod[RewardConfig]):
         lora = config.model.lora
         adapted = add_lora(model, lora, config.seed, whole=(HEAD,)) if lora else None
         dtype = compute_dtype(config.model, device)
-        return Learner(model, tokenizer, template, adapted, dtype, config.model.save_dtype)
+        return LoadedModel(model, tokenizer, template, adapted, dtype, config.model.save_dtype)
 
-    def wrap(self, learner: Learner) -> Scorer:
+    def wrap(self, learner: LoadedModel) -> Scorer:
         scorer = Scorer(learner.model, learner.compute_dtype)
         scorer.offset = 0.0  # the model that this one begins as may be a reward model with an offset of its own
         return scorer
 
-    def prepare(self, run: Running[RewardConfig]) -> None:
+    def prepare(self, run: RunContext[RewardConfig]) -> None:
         tables = [source.training.choices for source in run.sources]
         if run.config.margin and not any(table.has_scores for table in tables if table is not None):
             raise ConfigError(
@@ -127,13 +127,13 @@ class RewardModelling(RankedMethod[RewardConfig]):
                 refuse_contradictions(source.training)
                 refuse_contradictions(source.held_out)
 
-    def objective(self, run: Running[RewardConfig]) -> Objective:
-        return PairwiseChoice(_scorer(run), run.config, run.device)
+    def objective(self, run: RunContext[RewardConfig]) -> Objective:
+        return BradleyTerryObjective(_scorer(run), run.config, run.device)
 
-    def visits(self, run: Running[RewardConfig], record: Record, last: int) -> Sequence[tuple[int, Visit]]:
-        return [(run.config.evaluate_every, Ranked(run, record, _scorer(run), self.measured, last))]
+    def visits(self, run: RunContext[RewardConfig], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
+        return [(run.config.evaluate_every, RankingCallback(run, record, _scorer(run), self.measured, last))]
 
-    def finish(self, run: Running[RewardConfig], record: Record) -> None:
+    def finish(self, run: RunContext[RewardConfig], record: RunRecord) -> None:
         """Sets the constant, and says which texts it was taken from."""
         saved = run.learner.save_dtype and getattr(torch, run.learner.save_dtype)
         centre(_scorer(run), demonstrations(run), run.micro_tokens, run.device, saved)
@@ -157,12 +157,12 @@ def refuse_contradictions(examples: Examples) -> None:
                 )
 
 
-def _scorer(run: Running[RewardConfig]) -> Scorer:
+def _scorer(run: RunContext[RewardConfig]) -> Scorer:
     assert isinstance(run.policy, Scorer)
     return run.policy
 
 
-def demonstrations(run: Running[RewardConfig]) -> list[Example]:
+def demonstrations(run: RunContext[RewardConfig]) -> list[Example]:
     """What has mean score 0: the demonstrations that the settings name, or the best completions of the training rows."""
     config = run.config
     if config.demonstrations is None:

@@ -20,20 +20,20 @@ from planish.base.distributed import all_sum, barrier, is_main, local_device, wo
 from planish.base.files import write_json
 from planish.data.chat.templates import ChatTemplate
 from planish.data.examples import Encodable
-from planish.data.mixture.plan import Plan
+from planish.data.mixture.plan import MixturePlan
 from planish.data.rows import LEARNT
 from planish.data.settings import DataConfig, longest
 from planish.data.sources import Source, prepare_sources
 from planish.models.load import SavedDtypeName, context_length, save_model
 from planish.models.lora import merge, save_adapter
-from planish.models.micro_batch import tokens_at_once
+from planish.models.micro_batch import default_micro_tokens
 from planish.models.packed import PackedModel
 from planish.models.sharding import shard, whole_weights
 from planish.train.checkpoint import CheckpointConfig, Checkpoints
 from planish.train.feed import BatchConfig, MixtureFeed, plan_feed
-from planish.train.loop import Every, Objective, Part, Visit, train
+from planish.train.loop import Callback, LossTerm, Objective, Periodic, train
 from planish.train.optimizer import OptimConfig, Trainer
-from planish.train.record import Record, read_lines
+from planish.train.record import RunRecord, read_lines
 from planish.train.run_folder import RunFolder, open_run
 from planish.train.trackers import Tracker, TrackerName, make_tracker
 
@@ -66,7 +66,7 @@ class RunConfig(CommonConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class Learner:
+class LoadedModel:
     """A model with what belongs to it. `adapted` holds the same model when LoRA trains it."""
 
     model: PreTrainedModel
@@ -82,62 +82,62 @@ C = TypeVar("C", bound=RunConfig)
 
 
 @dataclass(slots=True)
-class Running(Generic[B]):
+class RunContext(Generic[B]):
     """A run that has begun: what a method needs to look at it."""
 
     config: B
     folder: RunFolder
     device: torch.device
-    learner: Learner
+    learner: LoadedModel
     policy: PackedModel
     sources: Sequence[Source]
     micro_tokens: int
 
 
-class Learning(Generic[B]):
+class Method(Generic[B]):
     """What every method brings: its model, what a step learns from, and what is looked at."""
 
-    def bring(self, config: B, folder: RunFolder, device: torch.device) -> Learner:
+    def bring(self, config: B, folder: RunFolder, device: torch.device) -> LoadedModel:
         """The model and its tokenizer; once more on the CPU when the result of several ranks is put together."""
         raise NotImplementedError
 
-    def parts(self, run: Running[B], trainer: Trainer, record: Record) -> Sequence[Part]:
+    def parts(self, run: RunContext[B], trainer: Trainer, record: RunRecord) -> Sequence[LossTerm]:
         raise NotImplementedError
 
-    def visits(self, run: Running[B], record: Record, last: int) -> Sequence[tuple[int, Visit]]:
+    def visits(self, run: RunContext[B], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
         """What is looked at between steps, and every how many; also before the first step and after the last."""
         raise NotImplementedError
 
-    def finish(self, run: Running[B], record: Record) -> None:
+    def finish(self, run: RunContext[B], record: RunRecord) -> None:
         """After the last step, with the weights that will be saved."""
 
 
-class Method(Learning[C]):
+class DatasetMethod(Method[C]):
     """A method that learns from rows: the mixture of `config.data` says which belong to a step. It brings a model that takes
     packed rows and an objective."""
 
     kinds: tuple[type[Encodable], ...] = LEARNT
     feed: MixtureFeed
 
-    def wrap(self, learner: Learner) -> PackedModel:
+    def wrap(self, learner: LoadedModel) -> PackedModel:
         """The model as it takes packed rows."""
         raise NotImplementedError
 
-    def further(self, run: Running[C]) -> dict[str, Any]:
+    def further(self, run: RunContext[C]) -> dict[str, Any]:
         """Reads what the method takes beside the sources; returns what data.json says of it."""
         return {}
 
-    def prepare(self, run: Running[C]) -> None:
+    def prepare(self, run: RunContext[C]) -> None:
         """Before the first step, and again when the run is taken up: the model is the one it starts from."""
 
-    def objective(self, run: Running[C]) -> Objective:
+    def objective(self, run: RunContext[C]) -> Objective:
         raise NotImplementedError
 
-    def parts(self, run: Running[C], trainer: Trainer, record: Record) -> Sequence[Part]:
-        return [Part(self.objective(run), self.feed)]
+    def parts(self, run: RunContext[C], trainer: Trainer, record: RunRecord) -> Sequence[LossTerm]:
+        return [LossTerm(self.objective(run), self.feed)]
 
 
-def run_method(config: C, method: Method[C]) -> Path:
+def run_method(config: C, method: DatasetMethod[C]) -> Path:
     """The whole run; returns its folder, whose `model/` is the result."""
     device = local_device(config.device)
     with open_run(config.out, config, CHANGEABLE_ON_RESUME) as folder:
@@ -149,10 +149,10 @@ def run_method(config: C, method: Method[C]) -> Path:
         policy = method.wrap(learner)
         say_why_not_packed(policy)
         policy = shard(policy, device)
-        micro_tokens = tokens_of_pass(policy, config.batch.micro_tokens, device)
+        micro_tokens = resolve_micro_tokens(policy, config.batch.micro_tokens, device)
         batch = config.batch.model_copy(update={"micro_tokens": micro_tokens})
         method.feed, plan = plan_feed(config.data, batch, sources, config.steps, config.epochs, config.seed)
-        run = Running(config, folder, device, learner, policy, sources, micro_tokens)
+        run = RunContext(config, folder, device, learner, policy, sources, micro_tokens)
         told = {**account(sources, method.feed, plan), **method.further(run)}
         if is_main():
             write_json(folder.data, told)
@@ -160,13 +160,13 @@ def run_method(config: C, method: Method[C]) -> Path:
         # Before any forward pass, which unshards what FSDP shards.
         trainer = Trainer(policy, config.optim, method.feed.steps)
         method.prepare(run)
-        learn(run, method, trainer, method.feed.fingerprint(), select=config.select, branch=config.branch)
+        fit(run, method, trainer, method.feed.fingerprint(), select=config.select, branch=config.branch)
     return folder.path
 
 
-def learn(
-    run: Running[B],
-    method: Learning[B],
+def fit(
+    run: RunContext[B],
+    method: Method[B],
     trainer: Trainer,
     fingerprint: str,
     *,
@@ -181,7 +181,7 @@ def learn(
         folder.checkpoints, trainer, fingerprint, config.checkpoint, lambda: best_step(folder.metrics, select), unit
     )
     start = checkpoints.resume(branch)
-    record = Record(folder, trainer.steps, start, _tracker(config, folder), trainer.step)
+    record = RunRecord(folder, trainer.steps, start, _tracker(config, folder), trainer.step)
     visits = method.visits(run, record, trainer.steps)
 
     def keep(step: int) -> None:
@@ -194,7 +194,7 @@ def learn(
         if start == 0:
             for _, visit in visits:
                 visit(trainer.step)
-        every = [Every(steps, trainer, visit) for steps, visit in visits]
+        every = [Periodic(steps, trainer, visit) for steps, visit in visits]
         train(method.parts(run, trainer, record), trainer, record, [*every, keep])
         if not (folder.model / "config.json").exists():
             if (best := best_step(folder.metrics, select)) is not None:
@@ -203,9 +203,9 @@ def learn(
             _export(run, method)
 
 
-def tokens_of_pass(policy: PackedModel, asked: int | None, device: torch.device) -> int:
+def resolve_micro_tokens(policy: PackedModel, asked: int | None, device: torch.device) -> int:
     """How many tokens a forward pass takes. A model that runs one sequence at a time must do so equally often on every rank."""
-    return 1 if policy.why_not_packed else asked or tokens_at_once(policy.model, device, policy.compute_dtype)
+    return 1 if policy.why_not_packed else asked or default_micro_tokens(policy.model, device, policy.compute_dtype)
 
 
 def say_why_not_packed(policy: PackedModel) -> None:
@@ -224,7 +224,7 @@ def best_step(metrics: Path, select: str) -> int | None:
     return int(all_sum(best)) or None
 
 
-def account(sources: Sequence[Source], feed: MixtureFeed, plan: Plan) -> dict[str, Any]:
+def account(sources: Sequence[Source], feed: MixtureFeed, plan: MixturePlan) -> dict[str, Any]:
     """What data.json says: which rows of each source are used and which are not, and what each stage holds."""
     stages = [{"steps": steps, **stage} for steps, stage in zip(feed.stage_steps, plan.account(), strict=True)]
     return {"sources": {source.name: source.account() for source in sources}, "stages": stages}
@@ -247,7 +247,7 @@ def _tracker(config: CommonConfig, run: RunFolder) -> Tracker | None:
     )
 
 
-def _export(run: Running[B], method: Learning[B]) -> None:
+def _export(run: RunContext[B], method: Method[B]) -> None:
     """Writes `model/`, and `adapter/` beside it for LoRA. A model that is spread over ranks is first put together on one."""
     learner = run.learner
     if world_size() > 1:

@@ -12,14 +12,14 @@ from planish.base.metrics import Mean, Metrics
 from planish.base.types import Packed
 from planish.evaluate.held_out_loss import held_out_losses
 from planish.maths.reductions import Reduction, token_weights, total_weight
-from planish.methods.callbacks import SampledConfig, Sampling
-from planish.methods.run import Learner, Method, Running
+from planish.methods.callbacks import SamplingCallback, SamplingRunConfig
+from planish.methods.run import DatasetMethod, LoadedModel, RunContext
 from planish.models.packed import CausalLM
-from planish.train.loop import Objective, Visit
-from planish.train.record import Record
+from planish.train.loop import Callback, Objective
+from planish.train.record import RunRecord
 
 
-class Likelihood:
+class NextTokenLoss:
     """Raises the likelihood of the learnt tokens: -sum(weight * log p(token | tokens before)), as `reduction` weighs them."""
 
     def __init__(self, policy: CausalLM, reduction: Reduction, device: torch.device) -> None:
@@ -36,22 +36,22 @@ class Likelihood:
         return loss, {"nll": Mean(-logprobs_L.sum(), packed.num_targets)}
 
 
-C = TypeVar("C", bound=SampledConfig)
+C = TypeVar("C", bound=SamplingRunConfig)
 
 
-class Supervised(Method[C]):
+class SupervisedMethod(DatasetMethod[C]):
     """Between steps: held-out losses by source, and completions of held-out prompts."""
 
     reduction: Reduction = "token_mean"
 
-    def wrap(self, learner: Learner) -> CausalLM:
+    def wrap(self, learner: LoadedModel) -> CausalLM:
         return CausalLM(learner.model, learner.compute_dtype)
 
-    def objective(self, run: Running[C]) -> Objective:
+    def objective(self, run: RunContext[C]) -> Objective:
         assert isinstance(run.policy, CausalLM)
-        return Likelihood(run.policy, self.reduction, run.device)
+        return NextTokenLoss(run.policy, self.reduction, run.device)
 
-    def visits(self, run: Running[C], record: Record, last: int) -> Sequence[tuple[int, Visit]]:
+    def visits(self, run: RunContext[C], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
         held_out = {source.name: source.held_out for source in run.sources}
 
         def evaluate(step: int) -> None:
@@ -60,4 +60,4 @@ class Supervised(Method[C]):
             record.note(step, {f"held_out/{name}": loss for name, loss in losses.items()})
             record.pause()
 
-        return [(run.config.evaluate_every, evaluate), (run.config.sample_every, Sampling(run, record))]
+        return [(run.config.evaluate_every, evaluate), (run.config.sample_every, SamplingCallback(run, record))]

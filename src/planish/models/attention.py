@@ -25,7 +25,7 @@ _ABSENT = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PackedLayout:
     """Where the sequences of a packed row stand: `bounds` (0, 3, 5) is one of 3 tokens and one of 2. With `prefixes`
     ((0, 0), (0, 2)) the second goes on from the first two tokens of the row. A prefix is the beginning of a sequence
     before. None at all: no sequence has one. What the last layer finds is read from these places on, one for each sequence;
@@ -51,7 +51,7 @@ class Scoring:
     softcap: float | None
 
 
-class OtherPlan(Protocol):
+class OtherLayout(Protocol):
     """Another way to attend, such as with a cache (inference/kv_cache.py)."""
 
     def attend(
@@ -67,11 +67,11 @@ class OtherPlan(Protocol):
 
 
 # Most models hand unknown keyword arguments down to attention. For those that do not, the plan is also found here.
-_plan: ContextVar[Plan | OtherPlan | None] = ContextVar("plan", default=None)
+_plan: ContextVar[PackedLayout | OtherLayout | None] = ContextVar("plan", default=None)
 
 
 @contextmanager
-def packed_as(plan: Plan | OtherPlan) -> Generator[None]:
+def packed_as(plan: PackedLayout | OtherLayout) -> Generator[None]:
     token = _plan.set(plan)
     try:
         yield
@@ -94,7 +94,7 @@ def attention(
     scaling: float | None = None,
     sliding_window: Any = _ABSENT,
     softcap: float | None = None,
-    plan: Plan | OtherPlan | None = None,
+    plan: PackedLayout | OtherLayout | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """transformers' attention interface. Without a plan each row of the batch is one causal sequence."""
@@ -103,7 +103,7 @@ def attention(
     plan = plan or _plan.get()
     if plan is None:
         return attend(query, key, value, attention_mask, scoring).transpose(1, 2).contiguous(), None
-    if not isinstance(plan, Plan):
+    if not isinstance(plan, PackedLayout):
         return plan.attend(module, query, key, value, scoring), None
     return attend_packed(plan, query, key, value, scoring, last=_is_last(module)), None
 
@@ -112,7 +112,7 @@ AttentionInterface.register(NAME, attention)
 
 
 def attend_packed(
-    plan: Plan,
+    plan: PackedLayout,
     query: Tensor,
     key: Tensor,
     value: Tensor,

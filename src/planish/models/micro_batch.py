@@ -10,7 +10,7 @@ MOST = {"cpu": 1536, "cuda": 16384}  # beyond which a pass of a small model is n
 CPU_ROOM, GPU_SHARE = 1.1e9, 1 / 8  # for what a forward pass keeps for the backward pass: bytes, a share of the memory
 
 
-def tokens_at_once(model: PreTrainedModel, device: torch.device, compute_dtype: torch.dtype | None = None) -> int:
+def default_micro_tokens(model: PreTrainedModel, device: torch.device, compute_dtype: torch.dtype | None = None) -> int:
     """Tokens of one forward pass with gradient. It depends on the shape of the model and on the device alone, so that a run that
     is taken up again rounds as before.
 

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from planish.base.types import Choices, Example, Packed, pack, unshared
 from planish.maths.log_probs import Head, token_logprobs, weighted_nll
-from planish.models.attention import NAME, Plan, attention_in_use, packed_as
+from planish.models.attention import NAME, PackedLayout, attention_in_use, packed_as
 from planish.models.last_layer import narrow, read_at
 
 
@@ -75,7 +75,7 @@ class CausalLM(PackedModel):
             if self.why_not_packed:
                 logprobs_L = self.apart(self.model, packed)
                 return -(weights_L * logprobs_L).sum(), logprobs_L.detach()
-            hidden_LD = trunk(self.model, packed, packed.predictors_L)
+            hidden_LD = backbone(self.model, packed, packed.predictors_L)
             return weighted_nll(hidden_LD, head_of(self.model), packed.tokens_T[packed.targets_L], weights_L)
 
     @staticmethod
@@ -94,7 +94,7 @@ class CausalLM(PackedModel):
     @staticmethod
     def together(model: PreTrainedModel, packed: Packed, temperature: float = 1.0) -> Tensor:
         targets_L = packed.tokens_T[packed.targets_L]
-        return token_logprobs(trunk(model, packed, packed.predictors_L), head_of(model, temperature), targets_L)
+        return token_logprobs(backbone(model, packed, packed.predictors_L), head_of(model, temperature), targets_L)
 
 
 def head_of(model: PreTrainedModel, temperature: float = 1.0) -> Head:
@@ -114,10 +114,10 @@ def head_of(model: PreTrainedModel, temperature: float = 1.0) -> Head:
     )
 
 
-def trunk(model: PreTrainedModel, packed: Packed, places_N: Tensor) -> Tensor:
+def backbone(model: PreTrainedModel, packed: Packed, places_N: Tensor) -> Tensor:
     """Last hidden states at these places of the row [N, D], after the final norm."""
     read_M = places_N.unique()
-    plan = Plan(packed.bounds, packed.prefixes, _read_from(packed.bounds, read_M.tolist()))
+    plan = PackedLayout(packed.bounds, packed.prefixes, _read_from(packed.bounds, read_M.tolist()))
     with packed_as(plan), read_at(read_M, packed.num_tokens):
         output = model.base_model(
             input_ids=packed.tokens_T[None], position_ids=packed.positions_T[None], use_cache=False, plan=plan
@@ -182,7 +182,7 @@ def _two_short_documents(vocab_size: int, first: int) -> Packed:
     """Seven and nine tokens, of which a few are learnt; those of the first document begin at the token `first`, those
     of the second are fixed. The second is a prompt of three tokens with two completions, of four and of two."""
     tokens = [np.arange(7) * 5 + first, np.arange(9) * 10 + 6]
-    choices = [None, Choices(trunk=3, ends=(7, 9), ranks=(0, 1))]
+    choices = [None, Choices(backbone=3, ends=(7, 9), ranks=(0, 1))]
     return pack(
         [
             Example(some.astype(np.int32) % vocab_size, np.arange(len(some)) > 0, "", choices=each)

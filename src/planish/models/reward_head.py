@@ -17,7 +17,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from planish.base.errors import ModelError
 from planish.base.types import Packed
 from planish.models.load import ModelConfig, gives_scores, load_pretrained, load_settings
-from planish.models.packed import PackedModel, trunk
+from planish.models.packed import PackedModel, backbone
 
 HEAD = "score"
 PAD = "<|pad|>"  # of tokenizers that have none
@@ -58,7 +58,7 @@ class Scorer(PackedModel):
 
     @staticmethod
     def together(model: PreTrainedModel, packed: Packed) -> Tensor:
-        return trunk(model, packed, packed.last_S())
+        return backbone(model, packed, packed.last_S())
 
 
 class Values(Scorer):
@@ -82,7 +82,7 @@ def values_apart(model: PreTrainedModel, packed: Packed) -> Tensor:
 
 
 def values_together(model: PreTrainedModel, packed: Packed) -> Tensor:
-    return trunk(model, packed, packed.predictors_L)
+    return backbone(model, packed, packed.predictors_L)
 
 
 def load_scorer(config: ModelConfig, device: torch.device, seed: int = 0) -> PreTrainedModel:

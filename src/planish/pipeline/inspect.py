@@ -9,9 +9,9 @@ from pydantic import ConfigDict
 from planish.base.config import Config, Field
 from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.chat.tokenizer import load_tokenizer
-from planish.data.inspect.lengths import InTokens
+from planish.data.inspect.lengths import TokenLengths
 from planish.data.inspect.result import Inspection, SourceView
-from planish.data.inspect.run import Looking, inspect_source
+from planish.data.inspect.run import InspectOptions, inspect_source
 from planish.data.rows import Comparison, Row
 from planish.data.settings import DataConfig
 from planish.methods.pretrain import NewModel
@@ -31,7 +31,7 @@ class InspectConfig(Config):
     seed: int = Field(default=0, ge=0, description="of the rows that are shown by chance")
 
 
-def inspect(config: InspectConfig, looking: Looking) -> Inspection:
+def inspect(config: InspectConfig, looking: InspectOptions) -> Inspection:
     """Reads all sources as they stand, before hygiene and limits. The model's tokens, if there is one, are the ruler."""
     ruler, named = _ruler(config)
     looking = replace(looking, ruler=ruler or looking.ruler, seed=config.seed)
@@ -45,7 +45,7 @@ def inspect(config: InspectConfig, looking: Looking) -> Inspection:
     return Inspection(views, "tokens", named, ruler.max_tokens, ruler.too_long)
 
 
-def _ruler(config: InspectConfig) -> tuple[InTokens | None, str | None]:
+def _ruler(config: InspectConfig) -> tuple[TokenLengths | None, str | None]:
     """A new model without a tokenizer has no tokens before it has read its data."""
     model, data = config.model, config.data
     path = model.path if isinstance(model, ModelConfig) else model.tokenizer if model else None
@@ -57,4 +57,4 @@ def _ruler(config: InspectConfig) -> tuple[InTokens | None, str | None]:
         own = model.architecture.get("max_position_embeddings")
     tokenizer = load_tokenizer(path, isinstance(model, ModelConfig) and model.trust_remote_code)
     ensure_template(tokenizer, read_template(data.template))
-    return InTokens(ChatTemplate(tokenizer, data.mask), data.max_tokens or own, data.too_long), path
+    return TokenLengths(ChatTemplate(tokenizer, data.mask), data.max_tokens or own, data.too_long), path

@@ -17,25 +17,25 @@ from planish.data.formats.registry import open_files
 from planish.data.rows import LEARNT, Comparison
 from planish.data.settings import DataConfig, longest
 from planish.data.sources import prepare_sources
-from planish.methods.dpo import DpoConfig, PreferenceLearning
-from planish.methods.pretrain import NewModel, PretrainConfig, Pretraining, documents
-from planish.methods.reward_model import RewardConfig, RewardModelling
+from planish.methods.dpo import DpoConfig, DpoMethod
+from planish.methods.pretrain import NewModel, PretrainConfig, PretrainMethod, documents
+from planish.methods.reward_model import RewardConfig, RewardMethod
 from planish.methods.run import account
-from planish.methods.sft import Sft, SftConfig, read_template
+from planish.methods.sft import SftConfig, SftMethod, read_template
 from planish.models.load import ModelConfig, context_length, load_settings
 from planish.train.feed import plan_feed
 
 AnyConfig = SftConfig | PretrainConfig | RewardConfig | DpoConfig
 COMMANDS: dict[str, tuple[type[AnyConfig], tuple[type[Encodable], ...]]] = {
-    "sft": (SftConfig, Sft.kinds),
-    "pretrain": (PretrainConfig, Pretraining.kinds),
-    "reward": (RewardConfig, RewardModelling.kinds),
-    "dpo": (DpoConfig, PreferenceLearning.kinds),
+    "sft": (SftConfig, SftMethod.kinds),
+    "pretrain": (PretrainConfig, PretrainMethod.kinds),
+    "reward": (RewardConfig, RewardMethod.kinds),
+    "dpo": (DpoConfig, DpoMethod.kinds),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class MixRecipe:
     """A recipe as its command reads it. `guessed`: its settings fit a command for text and one for comparisons."""
 
     command: str
@@ -43,7 +43,7 @@ class Recipe:
     guessed: bool
 
 
-def read_recipe(path: str, settings: Sequence[str] = (), command: str | None = None) -> Recipe:
+def read_recipe(path: str, settings: Sequence[str] = (), command: str | None = None) -> MixRecipe:
     """The command is the one named, or one that knows all of the settings. Where one for text and one for comparisons do,
     the files tell: text, if each source gives any."""
     fitting: dict[str, AnyConfig] = {}
@@ -60,7 +60,7 @@ def read_recipe(path: str, settings: Sequence[str] = (), command: str | None = N
     name = next(iter(fitting))
     if guessed and not _give_text(fitting[name].data):
         name = next(name for name, does in compares.items() if does)
-    return Recipe(name, fitting[name], guessed)
+    return MixRecipe(name, fitting[name], guessed)
 
 
 def _give_text(data: DataConfig) -> bool:
@@ -73,7 +73,7 @@ def _give_text(data: DataConfig) -> bool:
     return True
 
 
-def mix(recipe: Recipe) -> dict[str, Any]:
+def mix(recipe: MixRecipe) -> dict[str, Any]:
     """The account that a run of this recipe would write to data.json, but for what it measures on beside its sources."""
     config = recipe.config
     tokenizer, own = _tokenizer(config.model, config.data)

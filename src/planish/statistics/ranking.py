@@ -25,16 +25,16 @@ from planish.base.errors import DataError, RunError
 from planish.base.files import write_json
 from planish.base.random import numpy_generator
 from planish.statistics.ranking_result import (
-    Bin,
     Calibration,
+    CalibrationBin,
     Estimate,
     Interval,
     Known,
-    Length,
     LengthBin,
-    Part,
+    LengthCorrelation,
+    PairGroup,
     Parts,
-    Ranking,
+    RankingResult,
     Repeated,
     Scored,
 )
@@ -64,7 +64,7 @@ def ranking(scored: Sequence[Scored], *, draws: int = 2000, num_bins: int = 10, 
      "interval": {"level": 0.95, "draws": 2000, "seed": 0}}
     """
     pairs, how = _flatten(scored), _Bootstrap(draws, seed)
-    found = Ranking(
+    found = RankingResult(
         comparisons=_num(pairs.comparison),
         tied=len(scored) - _num(pairs.comparison),
         pairs=len(pairs.weight),
@@ -305,14 +305,14 @@ def _votes(item: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def _calibration(pairs: _Pairs, how: _Bootstrap, num_bins: int) -> Calibration:
     predicted = _sigmoid(np.abs(pairs.margin))
-    bins: list[Bin] = []
+    bins: list[CalibrationBin] = []
     chance = 0.0
     for keep in _equal_mass(predicted, pairs.weight, num_bins):
         own, q = pairs.take(keep), predicted[keep]
         share = own.weight / pairs.weight.sum()
         right = how.share(own, own.right)
         mean = float((share * q).sum() / share.sum())
-        bins.append(Bin(float(q.min()), float(q.max()), len(q), float(share.sum()), mean, right))
+        bins.append(CalibrationBin(float(q.min()), float(q.max()), len(q), float(share.sum()), mean, right))
         # |deviation| of a calibrated model's accuracy: nearly normal, of mean 0
         chance += float(np.sqrt((share**2 * q * (1 - q)).sum() * 2 / math.pi))
     ece = sum(each.share * abs(each.right.value - each.predicted) for each in bins)
@@ -350,7 +350,7 @@ def _likelihood(b: float, x: np.ndarray, weight: np.ndarray) -> tuple[float, np.
     return log_likelihood, weight * x * miss, float((weight * x**2 * miss * (1 - miss)).sum())
 
 
-def _length(pairs: _Pairs, how: _Bootstrap, num_bins: int) -> Length:
+def _length(pairs: _Pairs, how: _Bootstrap, num_bins: int) -> LengthCorrelation:
     unequal = pairs.take(pairs.longer != 0)
     tokens, difference = np.abs(unequal.longer), unequal.margin * np.sign(unequal.longer)
     bins: list[LengthBin] = []
@@ -359,21 +359,21 @@ def _length(pairs: _Pairs, how: _Bootstrap, num_bins: int) -> Length:
         mean = float((own.weight * size).sum() / own.weight.sum())
         bins.append(LengthBin(int(size.min()), int(size.max()), len(size), mean, how.mean(own, difference[keep])))
     pearson, spearman = (how.correlation(pairs, pairs.margin, pairs.longer, ranked) for ranked in (False, True))
-    return Length(pearson, spearman, how.share(pairs, _credit(pairs.longer)), bins)
+    return LengthCorrelation(pearson, spearman, how.share(pairs, _credit(pairs.longer)), bins)
 
 
 def _parts(pairs: _Pairs, how: _Bootstrap) -> Parts:
-    def part(keep: np.ndarray, name: str = "", sizes: np.ndarray | None = None) -> Part:
+    def part(keep: np.ndarray, name: str = "", sizes: np.ndarray | None = None) -> PairGroup:
         own = pairs.take(keep)
         low, high = (None, None) if sizes is None else (float(sizes[keep].min()), float(sizes[keep].max()))
         counts = (_num(own.comparison), len(own.p), _num(own.prompt))
         ceiling = None if np.isnan(own.p).any() else float(np.average(own.ceiling, weights=own.weight))
-        return Part(name, low, high, *counts, how.share(own, own.right), ceiling)
+        return PairGroup(name, low, high, *counts, how.share(own, own.right), ceiling)
 
-    def named(field: str) -> list[Part]:
+    def named(field: str) -> list[PairGroup]:
         return [part(getattr(pairs, field) == i, name) for i, name in enumerate(pairs.names[field])]
 
-    given: list[Part] = []
+    given: list[PairGroup] = []
     for i, name in enumerate(pairs.names["source"]):
         inside = np.flatnonzero((pairs.source == i) & np.isfinite(pairs.given))
         sizes = pairs.given[inside]

@@ -89,7 +89,7 @@ class Repeated:
 
 
 @dataclass(frozen=True, slots=True)
-class Bin:
+class CalibrationBin:
     """Pairs of about equal predicted probability, from `low` to `high`; `share` of the weight, `predicted` is the mean."""
 
     low: float
@@ -107,7 +107,7 @@ class Calibration:
     `slope` b is that of P = sigmoid(b * score difference): 1 if calibrated, below 1 if too sure. None: no finite estimate.
     """
 
-    bins: list[Bin]
+    bins: list[CalibrationBin]
     ece: float
     ece_by_chance: float
     slope: Estimate | None
@@ -125,7 +125,7 @@ class LengthBin:
 
 
 @dataclass(frozen=True, slots=True)
-class Length:
+class LengthCorrelation:
     """Correlations of score difference with length difference; None where either is always 0. `longer` is the accuracy of
     choosing the longer answer, equal lengths counted half."""
 
@@ -136,7 +136,7 @@ class Length:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PairGroup:
     """Accuracy within a part of the pairs. A part by size has `low` and `high`; `ceiling` is E[max(p, 1 - p)] if known."""
 
     name: str
@@ -151,11 +151,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    source: list[Part]
-    group: list[Part]  # of annotators; empty where none is told
-    given: list[Part]  # by how far the annotator's own scores lie apart; named by source, whose scale it is
-    predicted: list[Part]  # by how far the model's scores lie apart, in quarters
-    annotator: list[Part] = field(default_factory=list[Part])  # where there are a few of them
+    source: list[PairGroup]
+    group: list[PairGroup]  # of annotators; empty where none is told
+    given: list[PairGroup]  # by how far the annotator's own scores lie apart; named by source, whose scale it is
+    predicted: list[PairGroup]  # by how far the model's scores lie apart, in quarters
+    annotator: list[PairGroup] = field(default_factory=list[PairGroup])  # where there are a few of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ranking:
+class RankingResult:
     comparisons: int  # with at least one pair
     tied: int  # comparisons without
     pairs: int
@@ -177,13 +177,13 @@ class Ranking:
     known: Known | None
     repeated: Repeated | None
     calibration: Calibration
-    length: Length
+    length: LengthCorrelation
     by: Parts
     interval: Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation(Ranking):
+class RankingEvaluation(RankingResult):
     """One entry of a run's ranking.json: a set of comparisons, such as "held_out", after so many steps."""
 
     step: int

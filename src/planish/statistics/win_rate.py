@@ -205,7 +205,7 @@ class System:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ComparisonResult:
     """`systems` are in the order of the settings, the baseline among them."""
 
     baseline: str

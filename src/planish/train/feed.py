@@ -15,7 +15,7 @@ from planish.base.types import Example, Packed
 from planish.data.examples import Examples
 from planish.data.mixture.order import Mixture
 from planish.data.mixture.packing import deal
-from planish.data.mixture.plan import AskedStage, Plan, ask, plan_mixture
+from planish.data.mixture.plan import AskedStage, MixturePlan, ask, plan_mixture
 from planish.data.settings import DataConfig
 from planish.data.sources import Source
 
@@ -64,7 +64,7 @@ class MixtureFeed:
 
 def plan_feed(
     data: DataConfig, batch: BatchConfig, sources: Sequence[Source], steps: int | None, epochs: float, seed: int
-) -> tuple[MixtureFeed, Plan]:
+) -> tuple[MixtureFeed, MixturePlan]:
     """The whole order, cut into steps, and the plan it came from. No step straddles two stages.
 
     Where the settings give each source a budget of tokens, the budgets say how long the run is. Otherwise, with `steps`,

@@ -16,7 +16,7 @@ from planish.base.errors import RunError
 from planish.base.metrics import Mean, Metrics, Tallies
 from planish.base.types import Packed
 from planish.train.optimizer import Trainer
-from planish.train.record import Record
+from planish.train.record import RunRecord
 
 
 class Objective(Protocol):
@@ -33,19 +33,19 @@ class Feed(Protocol):
     def micro_batches(self, step: int) -> Sequence[Packed]: ...
 
 
-class Visit(Protocol):
+class Callback(Protocol):
     """Something done between two steps: evaluation, samples, a checkpoint. It decides itself when it is due."""
 
     def __call__(self, step: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Every:
+class Periodic:
     """Calls `visit` when the step is a multiple of `steps`, and at the last step. `steps` 0 means the last step alone."""
 
     steps: int
     trainer: Trainer
-    visit: Visit
+    visit: Callback
 
     def __call__(self, step: int) -> None:
         if step == self.trainer.steps or self.trainer.stopped or (self.steps and step % self.steps == 0):
@@ -53,7 +53,7 @@ class Every:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class LossTerm:
     """What a step learns from: sum(loss) / sum(weight) over its examples, times `coefficient`.
 
     Most methods have one part. PPO-ptx has two, rollouts and pretraining documents, each with a weight of its own; the
@@ -66,7 +66,7 @@ class Part:
     coefficient: float = 1.0
 
 
-def train(parts: Sequence[Part], trainer: Trainer, record: Record, visits: Sequence[Visit] = ()) -> None:
+def train(parts: Sequence[LossTerm], trainer: Trainer, record: RunRecord, visits: Sequence[Callback] = ()) -> None:
     while trainer.step < trainer.steps and not trainer.stopped:
         tallies, seen, tokens = Tallies(), list[_Seen](), 0.0
         for part in parts:

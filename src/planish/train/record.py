@@ -19,7 +19,7 @@ from planish.train.run_folder import RunFolder
 from planish.train.trackers import Tracker
 
 
-class Record:
+class RunRecord:
     """Writes on the main rank alone; elsewhere every call does nothing."""
 
     def __init__(

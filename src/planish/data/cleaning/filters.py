@@ -22,7 +22,7 @@ from planish.data.provenance import Origins
 from planish.data.rows import Origin
 
 
-class Rule:
+class Filter:
     """What all rules can be asked; most need only `reason`.
 
     A rule that `looks_ahead` is first shown every row, in order, then told it is `ready`. Then each row is put to
@@ -42,7 +42,7 @@ class Rule:
     def keep(self, number: int, place: int) -> None: ...
 
 
-class Leak(Rule):
+class LeakFilter(Filter):
     def __init__(self, name: str, why: Callable[[Cleanable], str | None]) -> None:
         self.name = name
         self._why = why
@@ -51,7 +51,7 @@ class Leak(Rule):
         return self._why(row)
 
 
-class Length(Rule):
+class LengthFilter(Filter):
     """Of a comparison no completion may be too short or too long."""
 
     name = "length"
@@ -68,7 +68,7 @@ class Length(Rule):
         return None
 
 
-class Language(Rule):
+class LanguageFilter(Filter):
     name = "language"
 
     def __init__(self, languages: Languages) -> None:
@@ -79,7 +79,7 @@ class Language(Rule):
         return f"language {other}, not {' or '.join(self._languages.wanted)}" if other else None
 
 
-class ExactCopy(Rule):
+class ExactCopyFilter(Filter):
     """Keeps 8 bytes a row, and an entry of a table for each row that has copies."""
 
     name = "exact copy"
@@ -107,7 +107,7 @@ class ExactCopy(Rule):
             self._first[group] = place
 
 
-class NearCopy(Rule):
+class NearCopyFilter(Filter):
     name = "near copy"
     looks_ahead = True
 
@@ -133,7 +133,7 @@ class NearCopy(Rule):
         self._copies.keep(number, place, self._shingles)
 
 
-class SimilarPrompt(Rule):
+class SimilarPromptFilter(Filter):
     """A document has no prompt, so it is neither removed nor compared with. Evaluation prompts count as earlier ones."""
 
     name = "similar prompt"

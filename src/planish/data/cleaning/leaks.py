@@ -42,7 +42,7 @@ def evaluation_rows(paths: Sequence[str]) -> Iterator[Row]:
         yield from (row for row in rows if not isinstance(row, Dropped))
 
 
-class Evaluation:
+class EvaluationPrompts:
     """The rows of some evaluation sets. Of each, 8 bytes and a number are kept for the prompt, and, where `leak_words` is
     given, for each run of so many words.
 

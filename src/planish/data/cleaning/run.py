@@ -15,15 +15,23 @@ from typing import Protocol
 from pydantic import model_validator
 
 from planish.base.config import Config, Field
-from planish.data.cleaning.filters import ExactCopy, Language, Leak, Length, NearCopy, Rule, SimilarPrompt
+from planish.data.cleaning.filters import (
+    ExactCopyFilter,
+    Filter,
+    LanguageFilter,
+    LeakFilter,
+    LengthFilter,
+    NearCopyFilter,
+    SimilarPromptFilter,
+)
 from planish.data.cleaning.fingerprints import Cleanable
 from planish.data.cleaning.languages import Languages
-from planish.data.cleaning.leaks import Evaluation, evaluation_rows
+from planish.data.cleaning.leaks import EvaluationPrompts, evaluation_rows
 from planish.data.provenance import Origins
 from planish.data.rows import Origin
 
 
-class HygieneConfig(Config):
+class CleaningConfig(Config):
     exact_copies: bool = Field(
         default=False,
         description="remove rows that say the same as an earlier row of any source, but for case and commas",
@@ -50,7 +58,7 @@ class HygieneConfig(Config):
     max_characters: int | None = Field(default=None, ge=1, description="remove rows of which more is learnt")
 
     @model_validator(mode="after")
-    def _check(self) -> HygieneConfig:
+    def _check(self) -> CleaningConfig:
         if self.remove_leaks and not self.evaluation:
             raise ValueError("remove_leaks needs `evaluation`: the sets that must not be learnt")
         if (self.min_characters or 0) > (self.max_characters or math.inf):
@@ -84,9 +92,11 @@ class Cleaning:
     leaks: list[list[Removal]] = field(default_factory=list[list[Removal]])
 
 
-def clean(sources: Sequence[RowSource], config: HygieneConfig) -> Cleaning:
+def clean(sources: Sequence[RowSource], config: CleaningConfig) -> Cleaning:
     """Judges every row and takes none out itself. Without any rule, no source is read."""
-    evaluation = Evaluation(evaluation_rows(config.evaluation), config.leak_words if config.remove_leaks else None)
+    evaluation = EvaluationPrompts(
+        evaluation_rows(config.evaluation), config.leak_words if config.remove_leaks else None
+    )
     places = Origins()
     leak_rules, rules = _leak_rules(evaluation, config), _rules(evaluation, places, config)
     _look_ahead(sources, rules)
@@ -109,28 +119,28 @@ def clean(sources: Sequence[RowSource], config: HygieneConfig) -> Cleaning:
     return cleaning
 
 
-def _leak_rules(evaluation: Evaluation, config: HygieneConfig) -> list[Leak]:
-    exact, shared = Leak("exact leak", evaluation.exact), Leak("n-gram leak", evaluation.shared_words)
+def _leak_rules(evaluation: EvaluationPrompts, config: CleaningConfig) -> list[LeakFilter]:
+    exact, shared = LeakFilter("exact leak", evaluation.exact), LeakFilter("n-gram leak", evaluation.shared_words)
     return [exact, shared][: 0 if not config.evaluation else 2 if config.remove_leaks else 1]
 
 
-def _rules(evaluation: Evaluation, places: Origins, config: HygieneConfig) -> list[Rule]:
+def _rules(evaluation: EvaluationPrompts, places: Origins, config: CleaningConfig) -> list[Filter]:
     """In the order in which a row is put to them: what is quick to tell comes first."""
-    rules: list[Rule] = []
+    rules: list[Filter] = []
     if config.min_characters is not None or config.max_characters is not None:
-        rules.append(Length(config.min_characters, config.max_characters))
+        rules.append(LengthFilter(config.min_characters, config.max_characters))
     if config.languages:
-        rules.append(Language(Languages(config.languages)))
+        rules.append(LanguageFilter(Languages(config.languages)))
     if config.exact_copies:
-        rules.append(ExactCopy(places))
+        rules.append(ExactCopyFilter(places))
     if config.near_copies is not None:
-        rules.append(NearCopy(places, config.near_copies))
+        rules.append(NearCopyFilter(places, config.near_copies))
     if config.similar_prompts is not None:
-        rules.append(SimilarPrompt(places, config.similar_prompts, evaluation.prompts))
+        rules.append(SimilarPromptFilter(places, config.similar_prompts, evaluation.prompts))
     return rules
 
 
-def _look_ahead(sources: Sequence[RowSource], rules: Sequence[Rule]) -> None:
+def _look_ahead(sources: Sequence[RowSource], rules: Sequence[Filter]) -> None:
     looking = [rule for rule in rules if rule.looks_ahead]
     for row in (row for source in sources for row in source) if looking else ():
         for rule in looking:
@@ -139,7 +149,7 @@ def _look_ahead(sources: Sequence[RowSource], rules: Sequence[Rule]) -> None:
         rule.ready()
 
 
-def _judge(rules: Sequence[Rule], number: int, ordinal: int, row: Cleanable) -> Removal | None:
+def _judge(rules: Sequence[Filter], number: int, ordinal: int, row: Cleanable) -> Removal | None:
     """By the first rule that has something to say."""
     for rule in rules:
         if reason := rule.reason(number, row):
@@ -147,6 +157,6 @@ def _judge(rules: Sequence[Rule], number: int, ordinal: int, row: Cleanable) -> 
     return None
 
 
-def _keep(rules: Sequence[Rule], number: int, place: int) -> None:
+def _keep(rules: Sequence[Filter], number: int, place: int) -> None:
     for rule in rules:
         rule.keep(number, place)

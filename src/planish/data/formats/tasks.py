@@ -43,7 +43,7 @@ OPTIONS = "options_"
 KNOWN = ("table", "templates", "options", "labels", "per_row", "seed")
 PER_ROW = ("one", "all")
 
-Part = tuple[str, str]  # words as they stand, then the field that follows them, or ""
+TemplatePart = tuple[str, str]  # words as they stand, then the field that follows them, or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class Template:
     """One phrasing. `number` counts from 1."""
 
     number: int
-    prompt: list[Part]
-    completion: list[Part]
+    prompt: list[TemplatePart]
+    completion: list[TemplatePart]
 
     @property
     def asked(self) -> set[str]:
@@ -60,7 +60,7 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class TemplateTask:
     """`options` is a list of words, the column that holds one, or None; `labels` are words for the values of a column."""
 
     record: Record
@@ -131,7 +131,7 @@ def _spelt(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _filled(parts: list[Part], values: Mapping[str, str]) -> str:
+def _filled(parts: list[TemplatePart], values: Mapping[str, str]) -> str:
     return "".join(words + (values[name] if name else "") for words, name in parts)
 
 
@@ -157,7 +157,7 @@ def _table(record: Record) -> Path:
     return table
 
 
-def _task(record: Record) -> Task:
+def _task(record: Record) -> TemplateTask:
     for name in fields(record):
         if name not in KNOWN:
             raise fault(child(record, name), f"unknown; a task has the fields {', '.join(KNOWN)}.")
@@ -167,7 +167,7 @@ def _task(record: Record) -> Task:
     per_row = optional_text(record, "per_row") or PER_ROW[0]
     if per_row not in PER_ROW:
         raise fault(child(record, "per_row"), f"found {per_row!r}, expected {' or '.join(PER_ROW)}.")
-    return Task(record, templates, _options_of(record), _labels(record), per_row, _seed(record))
+    return TemplateTask(record, templates, _options_of(record), _labels(record), per_row, _seed(record))
 
 
 def _seed(record: Record) -> int:
@@ -206,7 +206,7 @@ def _template(number: int, record: Record) -> Template:
     return Template(number, _parts(child(record, "prompt")), _parts(child(record, "completion")))
 
 
-def _parts(record: Record) -> list[Part]:
+def _parts(record: Record) -> list[TemplatePart]:
     try:
         parts = list(Formatter().parse(as_text(record)))
     except ValueError as error:

@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import new_file
 from planish.base.progress import track
-from planish.data.cleaning.run import Cleaning, HygieneConfig, RowSource, clean
+from planish.data.cleaning.run import Cleaning, CleaningConfig, RowSource, clean
 from planish.data.formats.registry import KINDS, open_files, stream_rows
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Prompt, Question, Row, Text
 
@@ -60,7 +60,7 @@ def convert(
     out: Path,
     kind: KindName | None = None,
     format: str = "auto",
-    hygiene: HygieneConfig | None = None,
+    hygiene: CleaningConfig | None = None,
 ) -> Converted:
     """Writes the rows of one kind of these files to `out`, a .jsonl or .parquet, which is there as a whole or not at all.
 

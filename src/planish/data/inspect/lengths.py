@@ -12,7 +12,7 @@ import numpy as np
 
 from planish.data.chat.templates import ChatTemplate, Encoded
 from planish.data.examples import TooLong, encode_texts
-from planish.data.inspect.result import Fate, Part, Piece, Unit
+from planish.data.inspect.result import Fate, Piece, ShownPart, Unit
 from planish.data.rows import Comparison, Demonstration, Judged, Message, Prompt, Question, Row, Text
 
 
@@ -27,12 +27,12 @@ class Measured:
     fate: tuple[Fate, str] | None = None  # what would become of it in a run, and why; None is to be kept whole
 
 
-class Ruler(Protocol):
+class LengthMeasure(Protocol):
     unit: Unit
 
     def measure(self, rows: Sequence[Row]) -> list[Measured]: ...
 
-    def parts(self, row: Row) -> tuple[Part, ...]: ...
+    def parts(self, row: Row) -> tuple[ShownPart, ...]: ...
 
 
 def conversations(row: Row) -> list[Demonstration]:
@@ -63,7 +63,7 @@ def _spoken(verdict: bool | str) -> str:
     return verdict if isinstance(verdict, str) else "desirable" if verdict else "undesirable"
 
 
-class InCharacters:
+class CharacterLengths:
     """Lengths of the words alone, without what a chat template writes around them."""
 
     unit: Unit = "characters"
@@ -85,15 +85,19 @@ class InCharacters:
         said = tuple(sizes[0][i] for i in answers)
         return Measured(length, sum(sizes[0][: min(answers, default=len(sizes[0]))]), said, sum(said))
 
-    def parts(self, row: Row) -> tuple[Part, ...]:
+    def parts(self, row: Row) -> tuple[ShownPart, ...]:
         if isinstance(row, Text):
-            return (Part("", (Piece(row.text, learnt=True),)),)
+            return (ShownPart("", (Piece(row.text, learnt=True),)),)
         talks = conversations(row)
         if isinstance(row, Comparison | Judged):
-            prompt = Part("prompt", tuple(piece for message in talks[0].messages[:-1] for piece in _spoken_by(message)))
+            prompt = ShownPart(
+                "prompt", tuple(piece for message in talks[0].messages[:-1] for piece in _spoken_by(message))
+            )
             answers = (tuple(_spoken_by(talk.messages[-1])) for talk in talks)
-            return (prompt, *map(Part, headings(row), answers))
-        return (Part(headings(row)[0], tuple(piece for message in talks[0].messages for piece in _spoken_by(message))),)
+            return (prompt, *map(ShownPart, headings(row), answers))
+        return (
+            ShownPart(headings(row)[0], tuple(piece for message in talks[0].messages for piece in _spoken_by(message))),
+        )
 
 
 def _is_learnt(message: Message) -> bool:
@@ -111,7 +115,7 @@ def _spoken_by(message: Message) -> Iterator[Piece]:
     yield Piece("\n")
 
 
-class InTokens:
+class TokenLengths:
     """Lengths in tokens, as a run would have them."""
 
     unit: Unit = "tokens"
@@ -181,18 +185,18 @@ class InTokens:
         lost = sum(int(each.loss_mask[most:].sum()) for each in encoded)
         return "cut", f"{found}: {length - most:,} cut off at the end, {lost:,} of them learnt"
 
-    def parts(self, row: Row) -> tuple[Part, ...]:
+    def parts(self, row: Row) -> tuple[ShownPart, ...]:
         (encoded,) = self._encode([row])
         pieces = [self._pieces(each) for each in encoded]
         if not isinstance(row, Comparison | Judged):
-            return (Part(headings(row)[0], tuple(piece for piece, _ in pieces[0])),)
+            return (ShownPart(headings(row)[0], tuple(piece for piece, _ in pieces[0])),)
         start = int(encoded[0].loss_mask.argmax())
-        prompt = Part("prompt", tuple(piece for piece, at in pieces[0] if at < start))
+        prompt = ShownPart("prompt", tuple(piece for piece, at in pieces[0] if at < start))
         answers = (
             tuple(piece for piece, at in found if at >= int(each.loss_mask.argmax()))
             for found, each in zip(pieces, encoded, strict=True)
         )
-        return (prompt, *map(Part, headings(row), answers))
+        return (prompt, *map(ShownPart, headings(row), answers))
 
     def _pieces(self, encoded: Encoded) -> list[tuple[Piece, int]]:
         """The text cut where learnt and special begin and end, each piece with the number of its first token."""

@@ -17,7 +17,7 @@ MOST_BINS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Bin:
+class LengthBin:
     """Lengths from `start` up to but not including `stop`."""
 
     start: int
@@ -37,7 +37,7 @@ class Lengths:
     p95: int
     p99: int
     most: int
-    bins: tuple[Bin, ...]
+    bins: tuple[LengthBin, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ShownPart:
     """A row's text, whole, or its prompt and each of its completions under a heading."""
 
     heading: str
@@ -84,7 +84,7 @@ class Sample:
     row: int
     why: str
     length: int
-    parts: tuple[Part, ...]
+    parts: tuple[ShownPart, ...]
     about: Mapping[str, str | int | float | bool]
 
 
@@ -181,7 +181,7 @@ def _quantile(lengths: list[int], counts: Mapping[int, int], number: int, percen
     return lengths[-1]
 
 
-def _bins(lengths: list[int], counts: Mapping[int, int]) -> tuple[Bin, ...]:
+def _bins(lengths: list[int], counts: Mapping[int, int]) -> tuple[LengthBin, ...]:
     """At most MOST_BINS of equal width, 1, 2 or 5 times a power of ten. What lies far out goes into a last, wider one."""
     far = _quantile(lengths, counts, sum(counts.values()), 99)
     start, width = lengths[0], 1
@@ -196,4 +196,4 @@ def _bins(lengths: list[int], counts: Mapping[int, int]) -> tuple[Bin, ...]:
         heights[(min(length, far) - start) // width] += counts[length]
     last = max(heights)
     stops = [start + (i + 1) * width for i in range(last)] + [max(lengths[-1] + 1, start + (last + 1) * width)]
-    return tuple(Bin(start + i * width, stops[i], heights[i]) for i in range(last + 1))
+    return tuple(LengthBin(start + i * width, stops[i], heights[i]) for i in range(last + 1))

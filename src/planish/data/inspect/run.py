@@ -18,7 +18,7 @@ from planish.base.progress import Progress
 from planish.base.random import numpy_generator
 from planish.data.files.readers import Record
 from planish.data.formats.registry import KINDS, Format, Importer, imported, importer_of, open_files
-from planish.data.inspect.lengths import InCharacters, Measured, Ruler, conversations
+from planish.data.inspect.lengths import CharacterLengths, LengthMeasure, Measured, conversations
 from planish.data.inspect.result import (
     Judgements,
     KindView,
@@ -37,11 +37,11 @@ PLACEHOLDER = re.compile(r"\{\{ ?[A-Za-z_]\w* ?\}\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Looking:
+class InspectOptions:
     """How to look. `kinds` are those that a run would learn from; empty is all that a source gives. `listed` is how many
     rows of each listing are kept by name; None is all of them."""
 
-    ruler: Ruler = field(default_factory=InCharacters)
+    ruler: LengthMeasure = field(default_factory=CharacterLengths)
     kinds: tuple[type[Row], ...] = ()
     num_samples: int = 5
     listed: int | None = FEW_LISTED
@@ -49,7 +49,7 @@ class Looking:
     seed: int = 0
 
 
-def inspect_source(name: str, paths: Sequence[str], format: str, looking: Looking) -> SourceView:
+def inspect_source(name: str, paths: Sequence[str], format: str, looking: InspectOptions) -> SourceView:
     """Reads one source, whatever is wrong with it."""
     return _Source(name, paths, looking).read(format)
 
@@ -61,7 +61,7 @@ class _StopError(Exception):
 class _Source:
     """A source while it is read."""
 
-    def __init__(self, name: str, paths: Sequence[str], looking: Looking) -> None:
+    def __init__(self, name: str, paths: Sequence[str], looking: InspectOptions) -> None:
         self.looking = looking
         self.view = SourceView(name, tuple(paths))
         self.kinds: dict[type[Row], _Kind] = {}
@@ -152,7 +152,7 @@ class _Source:
 class _Kind:
     """The rows of one kind while a source is read."""
 
-    def __init__(self, kind: type[Row], source: str, looking: Looking) -> None:
+    def __init__(self, kind: type[Row], source: str, looking: InspectOptions) -> None:
         self.looking = looking
         self.view = KindView(KINDS[kind], judgements=Judgements() if kind is Comparison else None)
         self.waiting: list[Row] = []

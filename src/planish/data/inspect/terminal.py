@@ -19,9 +19,9 @@ from planish.data.inspect.result import (
     KindView,
     Lengths,
     Listing,
-    Part,
     Piece,
     Sample,
+    ShownPart,
     SourceView,
 )
 
@@ -116,7 +116,7 @@ def _show_sample(sample: Sample, inspection: Inspection, console: Console) -> No
         console.print(part_text(part, plain=not console.is_terminal or console.no_color), soft_wrap=True)
 
 
-def part_text(part: Part, plain: bool = False) -> Text:
+def part_text(part: ShownPart, plain: bool = False) -> Text:
     """The pieces in their styles. `plain` sets what is learnt between brackets, for where styles are lost."""
     text = Text()
     for piece in shortened(part.pieces, MOST_SHOWN):

@@ -38,7 +38,7 @@ class Places(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class MixtureStage:
     """A stretch of the order: so many examples of each source, evenly spread."""
 
     counts: tuple[int, ...]
@@ -56,7 +56,7 @@ class Mixture:
     [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (1, 3), (1, 4), (1, 5)]
     """
 
-    def __init__(self, sizes: Sequence[int], stages: Sequence[Stage], seed: int) -> None:
+    def __init__(self, sizes: Sequence[int], stages: Sequence[MixtureStage], seed: int) -> None:
         self.sizes, self.stages, self.seed = tuple(sizes), tuple(stages), seed
         # How many examples of each source came before each stage, and before each block within it.
         self._before: list[np.ndarray] = []

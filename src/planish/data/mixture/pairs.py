@@ -54,7 +54,7 @@ class ChoiceTable:
         return [memoryview(each) for each in (self._starts, self._trunks, self._ends, self._ranks, self._scores)]
 
 
-def lay_out(
+def join_completions(
     ranks: tuple[int, ...], encoded: Sequence[Encoded], scores: tuple[float, ...] = ()
 ) -> tuple[Encoded, Choices]:
     """The conversations of a comparison, one for each completion, as one: the prompt once, the completions behind it.

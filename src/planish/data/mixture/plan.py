@@ -14,7 +14,7 @@ import numpy as np
 
 from planish.base.errors import ConfigError
 from planish.data.examples import Examples
-from planish.data.mixture.order import Mixture, Order, Stage, normalised_weights, share_out
+from planish.data.mixture.order import Mixture, MixtureStage, Order, normalised_weights, share_out
 from planish.data.settings import DataConfig, StageConfig
 
 ROUNDS = 20  # corrections of the counts; they settle after three or four
@@ -31,7 +31,7 @@ class AskedStage:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MixturePlan:
     """The order, and what was asked of it."""
 
     names: tuple[str, ...]
@@ -87,12 +87,12 @@ def plan_mixture(
     asked: Sequence[AskedStage],
     lengths: Sequence[int],
     seed: int,
-) -> Plan:
+) -> MixturePlan:
     """The whole order. `lengths` are examples of each stage, for those that have no budget."""
     sizes = [len(each) for each in examples]
     count = TokenCount([each.num_tokens for each in examples], Order(sizes, seed))
     drawn = np.zeros(len(sizes), np.int64)
-    stages: list[Stage] = []
+    stages: list[MixtureStage] = []
     tokens: list[tuple[int, ...]] = []
     for stage, length in zip(asked, lengths, strict=True):
         if stage.budgets is not None:
@@ -101,11 +101,11 @@ def plan_mixture(
             counts = count.shared(stage.shares, length, drawn)
         else:
             counts = share_out(stage.shares, length)
-        stages.append(Stage(counts))
+        stages.append(MixtureStage(counts))
         tokens.append(tuple(count(k, int(drawn[k]), int(drawn[k]) + n) for k, n in enumerate(counts)))
         drawn += counts
     _refuse_repeats(config, names, sizes, drawn)
-    return Plan(tuple(names), tuple(asked), Mixture(sizes, stages, seed), tuple(tokens))
+    return MixturePlan(tuple(names), tuple(asked), Mixture(sizes, stages, seed), tuple(tokens))
 
 
 class TokenCount:

@@ -16,7 +16,7 @@ import torch
 from planish.base.errors import ConfigError
 from planish.base.files import write_text
 from planish.base.progress import track
-from planish.base.random import seed_at
+from planish.base.random import fold_in
 from planish.base.types import Example
 from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.chat.tokenizer import load_tokenizer
@@ -38,7 +38,7 @@ PROMPTS = 64  # sampled at once
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ModelAnswer:
     """`log_ratio` is ln pi(answer) - ln ref(answer), in nats, where there is a reference."""
 
     text: str
@@ -46,11 +46,11 @@ class Answer:
     log_ratio: float | None = None
 
 
-Given = list[list[Answer]]  # by prompt and sample
+Given = list[list[ModelAnswer]]  # by prompt and sample
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SystemAnswers:
     """What was found out of the models themselves. Answers are in the order of the settings, best of n last."""
 
     given: dict[str, Given]
@@ -58,15 +58,15 @@ class Told:
     kl_at_most: float | None  # of best of n, where that is known
 
 
-def answer_all(config: CompareConfig, prompts: Sequence[Prompt], out: Path, device: torch.device) -> Told:
+def answer_all(config: CompareConfig, prompts: Sequence[Prompt], out: Path, device: torch.device) -> SystemAnswers:
     """Every system's answers, and its loss on held-out documents."""
-    reference = Policy(ModelConfig(path=config.reference), device) if config.reference is not None else None
+    reference = PolicyAnswers(ModelConfig(path=config.reference), device) if config.reference is not None else None
     given: dict[str, Given] = {}
     losses: dict[str, Estimate] = {}
     best: Given | None = None
     at_most: float | None = None
     for name, model in config.models.items():
-        policy = Policy(model, device)
+        policy = PolicyAnswers(model, device)
         if reference is not None and policy.template.tokenizer.get_vocab() != reference.template.tokenizer.get_vocab():
             raise ConfigError(
                 f"models.{name}: has another vocabulary than the reference, so there is no KL between them"
@@ -81,10 +81,10 @@ def answer_all(config: CompareConfig, prompts: Sequence[Prompt], out: Path, devi
                 at_most = kl_of_best(config.best_of.n)
     if config.best_of is not None and best is not None:
         given[config.best_of.name] = best
-    return Told(given, losses, at_most)
+    return SystemAnswers(given, losses, at_most)
 
 
-class Policy:
+class PolicyAnswers:
     """A model that answers."""
 
     def __init__(self, config: ModelConfig, device: torch.device) -> None:
@@ -113,7 +113,12 @@ class Policy:
 
 
 def _answered(
-    config: CompareConfig, name: str, policy: Policy, prompts: Sequence[Prompt], reference: Policy | None, file: Path
+    config: CompareConfig,
+    name: str,
+    policy: PolicyAnswers,
+    prompts: Sequence[Prompt],
+    reference: PolicyAnswers | None,
+    file: Path,
 ) -> Given:
     encoded = policy.encode(prompts)
     beside = reference.digest if reference is not None else None
@@ -127,14 +132,14 @@ def _answered(
         completions = policy.sample(some, config.sampling, config.num_samples, start)
         ratios = log_ratios(policy, reference, some, completions, config.micro_tokens)
         given += [
-            [Answer(each.text, each.ended, next(ratios) if reference is not None else None) for each in row]
+            [ModelAnswer(each.text, each.ended, next(ratios) if reference is not None else None) for each in row]
             for row in completions
         ]
     _write(file, key, given)
     return given
 
 
-def _loss(config: CompareConfig, documents: DataConfig, policy: Policy) -> Estimate:
+def _loss(config: CompareConfig, documents: DataConfig, policy: PolicyAnswers) -> Estimate:
     """Nats a token over held-out documents; the interval is that of a ratio of sums, by document."""
     tokenizer, limit = policy.template.tokenizer, longest(documents, context_length(policy.policy.model.config))
     sources = prepare_sources(documents, tokenizer, policy.template, limit, config.seed)
@@ -147,8 +152,8 @@ def _loss(config: CompareConfig, documents: DataConfig, policy: Policy) -> Estim
 
 
 def log_ratios(
-    policy: Policy,
-    reference: Policy | None,
+    policy: PolicyAnswers,
+    reference: PolicyAnswers | None,
     encoded: Sequence[list[int]],
     completions: Sequence[Sequence[Completion]],
     micro_tokens: int,
@@ -169,11 +174,16 @@ def log_ratios(
 
 
 def _best(
-    config: CompareConfig, best_of: BestOf, policy: Policy, prompts: Sequence[Prompt], out: Path, device: torch.device
+    config: CompareConfig,
+    best_of: BestOf,
+    policy: PolicyAnswers,
+    prompts: Sequence[Prompt],
+    out: Path,
+    device: torch.device,
 ) -> Given:
     """Chosen among answers that are drawn for this alone: those of the baseline itself stay independent of them."""
     encoded, n = policy.encode(prompts), best_of.n
-    seed = seed_at(config.sampling.seed, "best of")
+    seed = fold_in(config.sampling.seed, "best of")
     how = config.sampling.model_copy(update={"temperature": best_of.temperature, "seed": seed})
     judge = RewardModel(ModelConfig(path=best_of.reward), device)
     file = out / "answers" / f"{best_of.name}.jsonl"
@@ -191,7 +201,7 @@ def _best(
             of = dict(zip(each, scores, strict=True))
             drawn = [row[k : k + n] for k in range(0, len(row), n)]
             chosen = [max(group, key=lambda one: of[one.text]) for group in drawn]
-            given.append([Answer(one.text, one.ended) for one in chosen])
+            given.append([ModelAnswer(one.text, one.ended) for one in chosen])
     _write(file, key, given)
     return given
 
@@ -204,7 +214,7 @@ def _read(file: Path, key: str) -> Given | None:
         first, *lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         if first["key"] != key:
             return None
-        return [[Answer(**answer) for answer in line["answers"]] for line in lines]
+        return [[ModelAnswer(**answer) for answer in line["answers"]] for line in lines]
     except (ValueError, KeyError, TypeError):
         return None  # a damaged file is written anew like a stale one
 

@@ -31,12 +31,12 @@ from planish.base.random import Permutation
 from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.prompts import import_prompts
 from planish.data.rows import Prompt
-from planish.evaluate.compare.answers import Given, Told, answer_all
+from planish.evaluate.compare.answers import Given, SystemAnswers, answer_all
 from planish.evaluate.compare.config import CompareConfig
-from planish.judges.config import GoldJudge, RewardJudge, ServedJudge
+from planish.judges.config import GoldJudge, LlmJudge, RewardJudge
 from planish.judges.judge import (
+    LlmVerdicts,
     Scores,
-    Served,
     Verdicts,
     gold_scores,
     reward_scores,
@@ -46,7 +46,7 @@ from planish.judges.judge import (
 from planish.statistics.ranking_result import Estimate
 from planish.statistics.win_rate import (
     LEVEL,
-    Comparison,
+    ComparisonResult,
     Kind,
     System,
     WinRate,
@@ -59,13 +59,13 @@ from planish.statistics.win_rate import (
 WIDE = 160  # characters of a table that goes into a file or a pipe
 
 
-def compare(config: CompareConfig) -> Comparison:
+def compare(config: CompareConfig) -> ComparisonResult:
     """Lets every model answer, judges, writes the files above, and prints a table."""
     out, device = Path(config.out), local_device(config.device)
     if out.exists() and not out.is_dir():
         raise ConfigError(f"out={config.out}: is a file, expected a folder to write")
     prompts = _prompts(config)
-    served = Served(config.judge, out / "replies.jsonl") if isinstance(config.judge, ServedJudge) else None
+    served = LlmVerdicts(config.judge, out / "replies.jsonl") if isinstance(config.judge, LlmJudge) else None
     world = world_of(config.judge, prompts) if isinstance(config.judge, GoldJudge) else None
     told = answer_all(config, prompts, out, device)
     given = told.given
@@ -83,7 +83,7 @@ def compare(config: CompareConfig) -> Comparison:
             else:
                 verdicts[name] = verdicts_of_scores(scores[name], scores[config.base])
     lengths = _lengths(config, texts)
-    found = Comparison(
+    found = ComparisonResult(
         baseline=config.base,
         prompts_file=config.prompts,
         prompts=len(prompts),
@@ -130,7 +130,7 @@ def _lengths(config: CompareConfig, texts: Mapping[str, Sequence[Sequence[str]]]
 def _systems(
     config: CompareConfig,
     prompts: Sequence[Prompt],
-    told: Told,
+    told: SystemAnswers,
     lengths: Lengths,
     scores: Mapping[str, Scores],
     verdicts: Mapping[str, Verdicts],
@@ -227,7 +227,7 @@ def _lines(
 # The table
 
 
-def show(found: Comparison, console: Console | None = None) -> None:
+def show(found: ComparisonResult, console: Console | None = None) -> None:
     """Prints a line for each system, with 95% intervals."""
     systems = found.systems
     columns: dict[str, list[str]] = {

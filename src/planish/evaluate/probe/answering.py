@@ -19,15 +19,15 @@ from planish.base.noise import generator
 from planish.base.types import Example, Packed
 from planish.data.mixture.packing import deal
 from planish.data.rows import Question
-from planish.evaluate.probe.matching import Endings, Path, RightAnswers
+from planish.evaluate.probe.matching import Endings, RightAnswers, TokenPath
 from planish.inference.sample import generating
 from planish.maths.answer_log_probs import Ahead, look_ahead
 from planish.maths.log_probs import CHUNK
-from planish.models.packed import CausalLM, head_of, trunk
+from planish.models.packed import CausalLM, backbone, head_of
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ProbeQuestion:
     """A question as the model meets it: the tokens of each of its prompts, and the answers that are right."""
 
     row: Question
@@ -49,7 +49,7 @@ class Chance:
 
 @torch.no_grad()
 def chances(
-    policy: CausalLM, asked: Sequence[Asked], endings: Endings, temperature: float, micro_tokens: int
+    policy: CausalLM, asked: Sequence[ProbeQuestion], endings: Endings, temperature: float, micro_tokens: int
 ) -> list[list[Chance]]:
     """For each question, one chance for each prompt, from one pass over every prompt with each right answer behind it."""
     found = [[Chance() for _ in each.prompts] for each in asked]
@@ -81,7 +81,7 @@ def _example(prompt: Sequence[int], answer: Sequence[int], number: int) -> Examp
     return Example(tokens, np.arange(len(tokens)) >= len(prompt), "", number)
 
 
-def _look(policy: CausalLM, packed: Packed, paths: Sequence[Path], temperature: float) -> Ahead:
+def _look(policy: CausalLM, packed: Packed, paths: Sequence[TokenPath], temperature: float) -> Ahead:
     """What may follow at each place of the answers, [L]."""
     device = policy.model.device
     packed, ends_LM = packed.to(device), _filled([ends for path in paths for ends in path.ends]).to(device)
@@ -114,7 +114,7 @@ def _logits(policy: CausalLM, packed: Packed) -> Iterator[tuple[slice, Tensor]]:
             yield slice(done, done + count), logits_CV.float() if low else logits_CV
             done += count
         return
-    hidden_LD = trunk(policy.model, packed, packed.predictors_L)
+    hidden_LD = backbone(policy.model, packed, packed.predictors_L)
     head = head_of(policy.model)
     for start in range(0, packed.num_targets, CHUNK):
         part = slice(start, start + CHUNK)
@@ -135,7 +135,9 @@ class Generating:
     micro_tokens: int  # tokens of the prompts that are generated from at once
 
 
-def generate_answers(policy: CausalLM, asked: Asked, endings: Endings, how: Generating) -> list[tuple[bool, int]]:
+def generate_answers(
+    policy: CausalLM, asked: ProbeQuestion, endings: Endings, how: Generating
+) -> list[tuple[bool, int]]:
     """For each prompt of a question: whether the greedy answer is right, and how many of the sampled ones are.
 
     The noise of a prompt comes from the seed, the question's text and the prompt's number.

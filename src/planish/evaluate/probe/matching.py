@@ -66,7 +66,7 @@ def decoded(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class TokenPath:
     """The tokens of a right answer. `ends[d]` are those that, after the first d tokens, end a right answer there."""
 
     tokens: tuple[int, ...]
@@ -93,7 +93,7 @@ class RightAnswers:
     """The right answers of one question. No sequence of tokens follows two paths to an end, so their probabilities add up."""
 
     texts: frozenset[str]  # as `core` leaves them
-    paths: tuple[Path, ...]
+    paths: tuple[TokenPath, ...]
 
     @property
     def most_tokens(self) -> int:
@@ -119,13 +119,13 @@ def right_answers(row: Question, asked: str, prefix: str, endings: Endings) -> R
             spellings.add(tokens)
             texts.add(core(decoded(tokenizer, tokens)))  # as sampling would read it: a tokenizer may change letters
     finals = {f"{text}{stop}" for text in texts for stop in ("", ".", " .")}
-    paths: list[Path] = []
+    paths: list[TokenPath] = []
     counted: set[tuple[int, ...]] = set()
     for tokens in sorted(spellings, key=lambda tokens: (-len(tokens), tokens)):
         beginnings = [tokens[:depth] for depth in range(len(tokens) + 1)]
         if tokens not in counted:
             ends = (() if begun in counted else _ends(begun, finals, endings) for begun in beginnings)
-            paths.append(Path(tokens, tuple(ends)))
+            paths.append(TokenPath(tokens, tuple(ends)))
             counted.update(beginnings)
     return RightAnswers(frozenset(texts), tuple(paths))
 

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from planish.base.config import Field
 from planish.base.errors import ConfigError, DataError
 from planish.data.rows import Question
-from planish.evaluate.probe.answering import Asked, Generating, chances, generate_answers
+from planish.evaluate.probe.answering import Generating, ProbeQuestion, chances, generate_answers
 from planish.evaluate.probe.fewshot import FewShot, FewShotConfig, question_text
 from planish.evaluate.probe.matching import Endings, right_answers
 from planish.models.load import context_length
@@ -83,7 +83,7 @@ def probe(
     measure = _exact if config.method == "exact" else _sampled
     for row in questions:  # what is wrong with the last row is told now, not after hours
         _check_length(_ask(row, few_shot, endings), policy, config)
-    asked: list[Asked] = []
+    asked: list[ProbeQuestion] = []
     tokens = 0
     for number, row in enumerate(questions, start=1):
         asked.append(_ask(row, few_shot, endings))
@@ -99,17 +99,17 @@ def _ends_of_text(policy: CausalLM) -> list[int]:
     return [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
 
 
-def _ask(row: Question, few_shot: FewShot, endings: Endings) -> Asked:
+def _ask(row: Question, few_shot: FewShot, endings: Endings) -> ProbeQuestion:
     untyped: Any = endings.tokenizer
     prompts = tuple(list(tokens) for tokens in untyped(few_shot.prompts(row))["input_ids"])
     for tokens in prompts:
         if tokens[-1] in endings.texts:  # some tokenizers put an end behind every text
             tokens.pop()
     right = right_answers(row, few_shot.asked(row), few_shot.config.answer_prefix, endings)
-    return Asked(row, question_text(row), prompts, right)
+    return ProbeQuestion(row, question_text(row), prompts, right)
 
 
-def _check_length(asked: Asked, policy: CausalLM, config: ProbeConfig) -> None:
+def _check_length(asked: ProbeQuestion, policy: CausalLM, config: ProbeConfig) -> None:
     needed, cut = asked.right.most_tokens + 1, config.max_answer_tokens
     if config.method == "sampled" and cut is not None and cut < needed:
         raise DataError(
@@ -124,7 +124,9 @@ def _check_length(asked: Asked, policy: CausalLM, config: ProbeConfig) -> None:
         )
 
 
-def _exact(policy: CausalLM, asked: Sequence[Asked], endings: Endings, config: ProbeConfig) -> Iterator[Knowledge]:
+def _exact(
+    policy: CausalLM, asked: Sequence[ProbeQuestion], endings: Endings, config: ProbeConfig
+) -> Iterator[Knowledge]:
     found = chances(policy, asked, endings, config.temperature, config.micro_tokens)
     for each, its in zip(asked, found, strict=True):
         p_greedy, p_sampled = (
@@ -134,7 +136,9 @@ def _exact(policy: CausalLM, asked: Sequence[Asked], endings: Endings, config: P
         yield Knowledge(each.row, p_greedy, p_sampled, slick(p_greedy, float(p_any >= 0.5)), p_any)
 
 
-def _sampled(policy: CausalLM, asked: Sequence[Asked], endings: Endings, config: ProbeConfig) -> Iterator[Knowledge]:
+def _sampled(
+    policy: CausalLM, asked: Sequence[ProbeQuestion], endings: Endings, config: ProbeConfig
+) -> Iterator[Knowledge]:
     for each in asked:
         most = config.max_answer_tokens or each.right.most_tokens + 1 + SPARE
         how = Generating(config.samples, config.temperature, most, config.seed, config.micro_tokens)

@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from planish.base.config import Config, Field
 from planish.data.settings import DataConfig
-from planish.inference.vllm import ServerConfig
+from planish.inference.vllm import VllmConfig
 from planish.maths.reductions import Reduction
 from planish.methods.ppo.rewards import RewardSource
 from planish.methods.run import CommonConfig
@@ -126,7 +126,7 @@ class PpoConfig(CommonConfig):
     iterations: int = Field(default=100, ge=1, description="rounds of sampling and learning")
     batch: RolloutBatch = Field(default=RolloutBatch(), description="how much makes an iteration, and its steps")
     sampling: PolicySampling = Field(default=PolicySampling(), description="how completions are sampled")
-    server: ServerConfig | None = Field(
+    server: VllmConfig | None = Field(
         default=None, description="a vLLM server that samples in place of this process (docs/rollout.md)"
     )
     missing_eos: float | None = Field(

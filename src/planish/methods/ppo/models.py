@@ -18,15 +18,15 @@ from planish.base.distributed import all_sum_list, rank, world_size
 from planish.base.errors import ConfigError
 from planish.base.types import Example, Packed
 from planish.data.chat.tokenizer import load_tokenizer
-from planish.data.prompt_dataset import Asked, PromptBook
-from planish.inference.decode import Choosing, Drawn, Request
+from planish.data.prompt_dataset import EncodedPrompt, PromptDataset
+from planish.inference.decode import Sampled, SampleRequest, TokenSampling
 from planish.inference.sample import completion_of
-from planish.inference.sampler import OwnSampler, Sampler
+from planish.inference.sampler import LocalSampler, Sampler
 from planish.inference.sequences import token_values
-from planish.inference.vllm import ServedSampler
+from planish.inference.vllm import VllmSampler
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.rewards import ModelReward, ModelSource, Reward, Rollouts, open_rewards
-from planish.methods.run import Learner, Running, say_why_not_packed
+from planish.methods.run import LoadedModel, RunContext, say_why_not_packed
 from planish.models.actor_critic import ActorCritic, ValuedLM
 from planish.models.load import compute_dtype, context_length, load_model
 from planish.models.lora import add_lora
@@ -36,30 +36,30 @@ from planish.models.sharding import gathered, shard
 
 
 @dataclass(slots=True)
-class Tools:
+class PpoModels:
     """What an iteration needs: who answers, who values, who scores, and what they are held to."""
 
     actor: ActorCritic
     reference: CausalLM | None  # None where it is the policy without LoRA's updates
-    learner: Learner
+    learner: LoadedModel
     sampler: Sampler
     rewards: dict[str, Reward]
-    prompts: PromptBook
+    prompts: PromptDataset
     beta: Tensor  # float64, a number: what a nat of KL costs by now
     kl: float = 0.0  # of the last iteration's completions
 
     def sample(
-        self, asked: Sequence[Asked], count: int, config: PpoConfig, place: tuple[str | int, ...]
+        self, asked: Sequence[EncodedPrompt], count: int, config: PpoConfig, place: tuple[str | int, ...]
     ) -> list[Rollouts]:
         """`count` completions of each prompt. The noise of a prompt's k-th is that of (seed, place, prompt, k), whoever is beside
         it; a prompt that is asked twice counts on."""
         how, template, counts = config.sampling, self.learner.template, defaultdict[int, Iterator[int]](itertools.count)
         requests = [
-            Request(i, (config.seed, *place, each.number, next(counts[each.number])))
+            SampleRequest(i, (config.seed, *place, each.number, next(counts[each.number])))
             for i, each in enumerate(asked)
             for _ in range(count)
         ]
-        choosing = Choosing(how.temperature, how.top_p, how.top_k)
+        choosing = TokenSampling(how.temperature, how.top_p, how.top_k)
         self.sampler.update(self.actor.policy)
         prompts, stops = [each.tokens for each in asked], (template.stop_token_id,)
         with gathered(self.actor.policy):
@@ -68,13 +68,15 @@ class Tools:
             mine = [i for i, owner in enumerate(owners) if owner == rank()]
             own = [requests[i] for i in mine]
             found = self.sampler.draw(prompts, own, choosing, how.max_completion_tokens, stops) if own else []
-        drawn = told_to_all(dict(zip(mine, found, strict=True)), len(requests))
+        drawn = all_gather_completions(dict(zip(mine, found, strict=True)), len(requests))
         completions = iter(
             [completion_of(template.tokenizer, d.tokens, template.stop_token_id, d.logprobs) for d in drawn]
         )
         return [Rollouts(each.prompt, each.tokens, tuple(itertools.islice(completions, count))) for each in asked]
 
-    def look(self, examples: Sequence[Example], config: PpoConfig, run: Running[PpoConfig]) -> tuple[np.ndarray, ...]:
+    def look(
+        self, examples: Sequence[Example], config: PpoConfig, run: RunContext[PpoConfig]
+    ) -> tuple[np.ndarray, ...]:
         """Log-probabilities under policy and reference, and values, of every sampled token, [M] each, from the forward pass of
         training."""
 
@@ -103,19 +105,21 @@ class Tools:
                 yield self.actor.policy
 
 
-def told_to_all(mine: dict[int, Drawn], count: int) -> list[Drawn]:
+def all_gather_completions(mine: dict[int, Sampled], count: int) -> list[Sampled]:
     """What the ranks drew, each completion on one of them, by the numbers of the requests: all learn from the same."""
     lengths = all_sum_list([float(len(mine[i].tokens)) if i in mine else 0.0 for i in range(count)])
-    known = [mine.get(i) or Drawn((0,) * int(length), (0.0,) * int(length)) for i, length in enumerate(lengths)]
+    known = [mine.get(i) or Sampled((0,) * int(length), (0.0,) * int(length)) for i, length in enumerate(lengths)]
     tokens = all_sum_list([float(token) for each in known for token in each.tokens])
     logprobs = all_sum_list([logprob for each in known for logprob in each.logprobs])
     ends = np.cumsum([len(each.tokens) for each in known]).tolist()
     return [
-        Drawn(tuple(map(int, tokens[start:end])), tuple(logprobs[start:end])) for start, end in pairwise([0, *ends])
+        Sampled(tuple(map(int, tokens[start:end])), tuple(logprobs[start:end])) for start, end in pairwise([0, *ends])
     ]
 
 
-def set_up(config: PpoConfig, learner: Learner, prompts: PromptBook, device: torch.device, folder: Path) -> Tools:
+def build_models(
+    config: PpoConfig, learner: LoadedModel, prompts: PromptDataset, device: torch.device, folder: Path
+) -> PpoModels:
     """Loads everything. Nothing is computed with the policy here: its weights are not yet an optimiser's."""
     gae = config.advantage.name == "gae"
     kind = ValuedLM if gae and config.value.shared else CausalLM
@@ -136,11 +140,11 @@ def set_up(config: PpoConfig, learner: Learner, prompts: PromptBook, device: tor
     policy = shard(policy, device)
     actor = ActorCritic(policy, None if value is None else shard(value, device))
     beta = torch.tensor(config.kl.beta, dtype=torch.float64)
-    sampler = OwnSampler(policy) if config.server is None else ServedSampler(config.server)
-    return Tools(actor, reference, learner, sampler, rewards, prompts, beta)
+    sampler = LocalSampler(policy) if config.server is None else VllmSampler(config.server)
+    return PpoModels(actor, reference, learner, sampler, rewards, prompts, beta)
 
 
-def _value_model(config: PpoConfig, learner: Learner, device: torch.device, longest: int) -> Values:
+def _value_model(config: PpoConfig, learner: LoadedModel, device: torch.device, longest: int) -> Values:
     """A copy of the first reward model that is learnt from, head and offset included (Ouyang et al. 2022), unless another model
     is named; where there is neither, of the policy, with a fresh head."""
     learnt = [source.path for source in config.rewards.values() if isinstance(source, ModelSource) and source.weight]

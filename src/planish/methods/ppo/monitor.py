@@ -9,14 +9,14 @@ import torch
 from planish.base.distributed import is_main
 from planish.evaluate.held_out_loss import held_out_losses
 from planish.methods.ppo.config import PpoConfig
-from planish.methods.ppo.models import Tools
-from planish.methods.run import Running
+from planish.methods.ppo.models import PpoModels
+from planish.methods.run import RunContext
 from planish.statistics.alarms import alarms, not_one
-from planish.train.record import Record, read_lines
+from planish.train.record import RunRecord, read_lines
 
 
-class Watch:
-    def __init__(self, run: Running[PpoConfig], tools: Tools, record: Record) -> None:
+class PpoMonitor:
+    def __init__(self, run: RunContext[PpoConfig], tools: PpoModels, record: RunRecord) -> None:
         self.run, self.tools, self.record = run, tools, record
 
     def held_out(self, step: int) -> None:

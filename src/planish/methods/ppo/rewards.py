@@ -30,7 +30,7 @@ from planish.inference.sample import Completion
 from planish.inference.score import RewardModel
 from planish.inference.sequences import sequence_values
 from planish.judges.judge import spoken
-from planish.judges.server import ChatServer, ServedModel
+from planish.judges.server import ChatServer, LlmConfig
 from planish.models.load import DtypeName, ModelConfig
 from planish.world.gold.files import judge_one
 from planish.world.make import open_world
@@ -83,7 +83,7 @@ class FunctionSource(Config):
     weight: float = Field(default=1.0, description="what its numbers are multiplied by; 0 only watches")
 
 
-class ServedSource(ServedModel):
+class LlmSource(LlmConfig):
     name: Literal["served"] = "served"
     weight: float = Field(default=1.0, description="what its grades are multiplied by; 0 only watches")
     unread: float | None = Field(
@@ -91,7 +91,7 @@ class ServedSource(ServedModel):
     )
 
 
-RewardSource = Annotated[ModelSource | GoldSource | FunctionSource | ServedSource, Tag(discriminator="name")]
+RewardSource = Annotated[ModelSource | GoldSource | FunctionSource | LlmSource, Tag(discriminator="name")]
 
 
 def open_rewards(
@@ -113,8 +113,8 @@ def open_rewards(
                 found[name] = GoldReward(source.world)
             case FunctionSource():
                 found[name] = FunctionReward(name, source.function)
-            case ServedSource():
-                found[name] = ServedReward(name, source, folder / f"{name}.replies.jsonl")
+            case LlmSource():
+                found[name] = LlmReward(name, source, folder / f"{name}.replies.jsonl")
     return found
 
 
@@ -130,7 +130,7 @@ class ModelReward:
 
     def __call__(self, rollouts: Sequence[Rollouts]) -> np.ndarray:
         if self.reads_tokens:
-            examples = [laid_out(each) for each in rollouts]
+            examples = [to_example(each) for each in rollouts]
             return sequence_values(self.judge.scorer, examples, self.judge.micro_tokens, self.judge.device)
         rows = [_conversation(each.prompt, completion) for each in rollouts for completion in each.completions]
         return np.array([score for scores in self.judge.score(rows) for score in scores])
@@ -197,11 +197,11 @@ class FunctionReward:
         return numbers
 
 
-class ServedReward:
+class LlmReward:
     """Grades from 1 to 10 of a model that is asked, as -1 to 1. Replies are kept in the run's folder: one that is taken up again
     hears the same."""
 
-    def __init__(self, name: str, source: ServedSource, memory: Path) -> None:
+    def __init__(self, name: str, source: LlmSource, memory: Path) -> None:
         self.name, self.unread, self.server = name, source.unread, ChatServer(source, memory)
 
     def __call__(self, rollouts: Sequence[Rollouts]) -> np.ndarray:
@@ -244,7 +244,7 @@ def read_grade(reply: str) -> float | None:
     return next((number for number in reversed(numbers) if 1 <= number <= 10), None)
 
 
-def laid_out(rollouts: Rollouts) -> Example:
+def to_example(rollouts: Rollouts) -> Example:
     """The completions behind their prompt, which stands there once; each is learnt whole, the end-of-turn token included."""
     trunk, lengths = len(rollouts.tokens), [each.num_tokens for each in rollouts.completions]
     tokens = np.array([*rollouts.tokens, *(token for each in rollouts.completions for token in each.tokens)], np.int32)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from planish.base.config import CHANGEABLE_ON_RESUME
-from planish.base.distributed import is_main, local_device, rank, with_other_ranks, world_size
+from planish.base.distributed import distributed, is_main, local_device, rank, world_size
 from planish.base.errors import ConfigError
 from planish.base.files import write_json
 from planish.base.metrics import Mean, Metrics
@@ -49,25 +49,25 @@ from planish.maths.policy_gradient import (
 )
 from planish.maths.reductions import Reduction, token_weights, total_weight
 from planish.methods.ppo.config import Gae, Grpo, PpoConfig, Rloo
-from planish.methods.ppo.models import Tools, set_up
-from planish.methods.ppo.monitor import Watch
-from planish.methods.ppo.rewards import laid_out
-from planish.methods.run import Learner, Learning, Running, account, learn, tokens_of_pass
+from planish.methods.ppo.models import PpoModels, build_models
+from planish.methods.ppo.monitor import PpoMonitor
+from planish.methods.ppo.rewards import to_example
+from planish.methods.run import LoadedModel, Method, RunContext, account, fit, resolve_micro_tokens
 from planish.methods.sft import bring_policy
-from planish.methods.supervised import Likelihood
+from planish.methods.supervised import NextTokenLoss
 from planish.models.actor_critic import ActorCritic
 from planish.models.load import context_length
 from planish.train.feed import BatchConfig, MixtureFeed, plan_feed
-from planish.train.loop import Part, Visit
+from planish.train.loop import Callback, LossTerm
 from planish.train.optimizer import Trainer
-from planish.train.record import Record
+from planish.train.record import RunRecord
 from planish.train.run_folder import RunFolder, open_run
 
 REDUCTIONS: dict[str, Reduction] = {"gae": "token_mean", "rloo": "seq_sum", "grpo": "seq_mean"}  # of each one's paper
 AVERAGE = "average."
 
 
-class Clipped:
+class PpoObjective:
     """The objective: PPO's clipped policy loss, the clipped value loss beside it, and GRPO's KL term."""
 
     def __init__(self, actor: ActorCritic, config: PpoConfig, device: torch.device) -> None:
@@ -81,7 +81,7 @@ class Clipped:
         config, packed = self.config, packed.to(self.device)
         weights_L = token_weights(self.reduction, packed.sequences_L, packed.num_targets_S())
         logprobs_L, values_L = self.actor(packed, config.sampling.temperature)
-        logprobs_L, known = logprobs_L.double(), known_of(packed)
+        logprobs_L, known = logprobs_L.double(), experience_tensors(packed)
         old_L, reference_L = known["old_logprobs"], known["reference_logprobs"]
 
         policy_loss = (
@@ -108,7 +108,7 @@ class Clipped:
             }
 
 
-def known_of(packed: Packed) -> dict[str, Tensor]:
+def experience_tensors(packed: Packed) -> dict[str, Tensor]:
     """What is known of each learnt token since it was sampled, each [L], in float64."""
     experiences = [cast(Experience, example.experience) for example in packed.examples]
     return {
@@ -122,7 +122,7 @@ def known_of(packed: Packed) -> dict[str, Tensor]:
 class RolloutFeed:
     """The feed: an iteration's completions, sampled when its first step asks for them, and dealt out in minibatches."""
 
-    def __init__(self, run: Running[PpoConfig], tools: Tools, trainer: Trainer, record: Record) -> None:
+    def __init__(self, run: RunContext[PpoConfig], tools: PpoModels, trainer: Trainer, record: RunRecord) -> None:
         self.run, self.config, self.tools, self.trainer, self.record = run, run.config, tools, trainer, record
         self.iteration, self.examples = -1, list[Example]()
 
@@ -146,7 +146,7 @@ class RolloutFeed:
         ended_N = np.array([completion.ended for completion in completions])
         clock.lap("sampling")
 
-        examples = [laid_out(each) for each in rollouts]
+        examples = [to_example(each) for each in rollouts]
         old_M, reference_M, values_M = tools.look(examples, config, self.run)
         clock.lap("log-probabilities")
 
@@ -240,26 +240,26 @@ class Clock:
         self.laps[name], self._since = now - self._since, now
 
 
-class Ppo(Learning[PpoConfig]):
+class PpoMethod(Method[PpoConfig]):
     """The run around it (running.py)."""
 
-    tools: Tools
+    tools: PpoModels
     trainer: Trainer
     mix: MixtureFeed | None = None
 
-    def bring(self, config: PpoConfig, folder: RunFolder, device: torch.device) -> Learner:
+    def bring(self, config: PpoConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
         return bring_policy(config.model, config.pretraining, config.seed, device)
 
-    def parts(self, run: Running[PpoConfig], trainer: Trainer, record: Record) -> Sequence[Part]:
+    def parts(self, run: RunContext[PpoConfig], trainer: Trainer, record: RunRecord) -> Sequence[LossTerm]:
         config, tools = run.config, self.tools
-        parts = [Part(Clipped(tools.actor, config, run.device), RolloutFeed(run, tools, trainer, record))]
+        parts = [LossTerm(PpoObjective(tools.actor, config, run.device), RolloutFeed(run, tools, trainer, record))]
         if self.mix is not None and config.ptx.gamma:
-            likelihood = Likelihood(tools.actor.policy, "token_mean", run.device)
-            parts.append(Part(likelihood, self.mix, "ptx", config.ptx.gamma))
+            likelihood = NextTokenLoss(tools.actor.policy, "token_mean", run.device)
+            parts.append(LossTerm(likelihood, self.mix, "ptx", config.ptx.gamma))
         return parts
 
-    def visits(self, run: Running[PpoConfig], record: Record, last: int) -> Sequence[tuple[int, Visit]]:
-        watch, iteration = Watch(run, self.tools, record), run.config.steps_of_iteration
+    def visits(self, run: RunContext[PpoConfig], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
+        watch, iteration = PpoMonitor(run, self.tools, record), run.config.steps_of_iteration
 
         def average(step: int) -> None:
             """Moves the average of the weights a little towards where they are."""
@@ -282,7 +282,7 @@ class Ppo(Learning[PpoConfig]):
             (iteration * run.config.evaluate_every, watch.held_out),
         ]
 
-    def finish(self, run: Running[PpoConfig], record: Record) -> None:
+    def finish(self, run: RunContext[PpoConfig], record: RunRecord) -> None:
         """What is saved is the moving average, if there is one."""
         with torch.no_grad():
             for p, mean in self._averaged():
@@ -296,10 +296,10 @@ class Ppo(Learning[PpoConfig]):
         return [(self.trainer.parameters[name], mean) for name, mean in named]
 
 
-@with_other_ranks
+@distributed
 def ppo(config: PpoConfig) -> Path:
     """Trains `config.model` on `config.prompts`; returns the run's folder, whose `model/` is the policy."""
-    device, method = local_device(config.device), Ppo()
+    device, method = local_device(config.device), PpoMethod()
     with open_run(config.out, config, CHANGEABLE_ON_RESUME) as folder:
         learner = method.bring(config, folder, device)
         limit = context_length(learner.model.config)
@@ -318,8 +318,8 @@ def ppo(config: PpoConfig) -> Path:
             config.seed,
             config.too_long,
         )
-        method.tools = tools = set_up(config, learner, prompts, device, folder.path)
-        micro_tokens = tokens_of_pass(tools.actor.policy, config.batch.micro_tokens, device)
+        method.tools = tools = build_models(config, learner, prompts, device, folder.path)
+        micro_tokens = resolve_micro_tokens(tools.actor.policy, config.batch.micro_tokens, device)
         steps = config.iterations * config.steps_of_iteration
         told, fingerprint, sources = {"prompts": prompts.account()}, prompts.fingerprint(), []
         if (data := config.pretraining) is not None:
@@ -331,12 +331,12 @@ def ppo(config: PpoConfig) -> Path:
             told, fingerprint = told | account(sources, method.mix, plan), fingerprint + method.mix.fingerprint()
         if is_main():
             write_json(folder.data, told)
-        run = Running(config, folder, device, learner, tools.actor.policy, sources, micro_tokens)
+        run = RunContext(config, folder, device, learner, tools.actor.policy, sources, micro_tokens)
         others = {"value": config.optim.model_copy(update={"lr": config.value.lr})} if tools.actor.value else None
         method.trainer = trainer = Trainer(tools.actor, config.optim, steps, others)
         trainer.kept |= {"beta": tools.beta, "stopped": torch.zeros(())}
         if config.ema is not None:
             learnt = [(name, p) for name, p in trainer.parameters.items() if name.startswith("policy.")]
             trainer.kept |= {f"{AVERAGE}{name}": p.detach().clone() for name, p in learnt}
-        learn(run, method, trainer, fingerprint, unit=config.steps_of_iteration)
+        fit(run, method, trainer, fingerprint, unit=config.steps_of_iteration)
     return folder.path

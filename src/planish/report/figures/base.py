@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Any
 
 from planish.base.text import change_text, count_text, loss_text
-from planish.report.read.run import ALL, Evaluation, Run
+from planish.report.read.run import ALL, Measurement, Run
 from planish.report.text import GUESS, same_rows
 
 NUM_COLOURS = 6  # --line-0 and on, in page.html
@@ -269,7 +269,7 @@ def _since_first(values: Numbers) -> list[float | None]:
     return [None if value is None else value - first for value in values]
 
 
-def _lowest(evaluations: Sequence[Evaluation]) -> str:
+def _lowest(evaluations: Sequence[Measurement]) -> str:
     first, last = evaluations[0], evaluations[-1]
     best = min(evaluations, key=lambda each: (each.all, each.step))
     if best is last:

@@ -9,20 +9,20 @@ from typing import Any
 
 from planish.base.text import count_text, percent
 from planish.report.figures.base import Figure, Key, Panel, level, source_key, thin_line
-from planish.report.read.verdicts import worth
+from planish.report.read.verdicts import signed
 from planish.statistics.ranking_result import Estimate
-from planish.statistics.win_rate import Comparison, System
+from planish.statistics.win_rate import ComparisonResult, System
 
 HALF = 0.5  # as good as the baseline
 FAR = 10  # times the KL of the next
 CHANGEABLE_ON_RESUME: dict[str, Any] = {"dtick": None, "tickmode": "auto", "nticks": 7}  # not a tick for each step
 
 
-def others_of(found: Comparison) -> list[System]:
+def others_of(found: ComparisonResult) -> list[System]:
     return [each for each in found.systems if each.against is not None]
 
 
-def figures_of(found: Comparison) -> dict[str, Figure]:
+def figures_of(found: ComparisonResult) -> dict[str, Figure]:
     others = others_of(found)
     figures = {"wins": wins_figure(found, others), "length": length_figure(found, others)}
     if any(each.kl for each in found.systems) and all(each.score for each in found.systems):
@@ -33,7 +33,7 @@ def figures_of(found: Comparison) -> dict[str, Figure]:
 RAW, EQUAL = Key("as they are", "var(--line-0)"), Key("at equal length", "var(--line-1)")
 
 
-def wins_figure(found: Comparison, others: Sequence[System]) -> Figure:
+def wins_figure(found: ComparisonResult, others: Sequence[System]) -> Figure:
     """A line for each system, the first on top, with both rates a little apart."""
     places = [len(others) - i for i in range(len(others))]
     traces = [
@@ -83,7 +83,7 @@ def wins_figure(found: Comparison, others: Sequence[System]) -> Figure:
     )
 
 
-def length_figure(found: Comparison, others: Sequence[System]) -> Figure:
+def length_figure(found: ComparisonResult, others: Sequence[System]) -> Figure:
     """Win rate over how long the answers are."""
     base = next(each for each in found.systems if each.name == found.baseline)
     raw = [(each, each.against.rate) for each in others if each.against]
@@ -123,7 +123,7 @@ def length_figure(found: Comparison, others: Sequence[System]) -> Figure:
     )
 
 
-def frontier_figure(found: Comparison) -> Figure:
+def frontier_figure(found: ComparisonResult) -> Figure:
     """Score over KL, a point for each system whose KL is known. One that lies FAR behind all others, as a base model does, is
     told beneath: it would press them into a corner."""
     measured = [(each, each.kl, each.score) for each in found.systems if each.kl and each.score]
@@ -229,4 +229,4 @@ def kl_text(found: Estimate) -> str:
 
 
 def mean_text(found: Estimate) -> str:
-    return worth(found.value) if found.high is None else f"{worth(found.value)} ± {found.high - found.value:.2f}"
+    return signed(found.value) if found.high is None else f"{signed(found.value)} ± {found.high - found.value:.2f}"

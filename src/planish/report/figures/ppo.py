@@ -39,7 +39,7 @@ from planish.report.read.ppo import (
     window_of,
 )
 from planish.report.read.run import ALL, Run
-from planish.report.read.verdicts import worth
+from planish.report.read.verdicts import signed
 from planish.report.text import moved
 
 CUT_BELOW = -1.0  # explained variance that is drawn; a value model that is new may be far below
@@ -219,9 +219,9 @@ def _best(name: str, roots: Sequence[float], means: Sequence[float]) -> str:
         return f"{name} was not recorded"
     best, last = max(known, key=means.__getitem__), known[-1]
     if best == last:
-        return f"{name} was best at the end, {worth(means[last])} at √KL {roots[last]:.2f}"
-    at = f"{name} was best at √KL {roots[best]:.2f}, {worth(means[best])}"
-    return f"{at}, and stood at {worth(means[last])} in the end, at √KL {roots[last]:.2f}"
+        return f"{name} was best at the end, {signed(means[last])} at √KL {roots[last]:.2f}"
+    at = f"{name} was best at √KL {roots[best]:.2f}, {signed(means[best])}"
+    return f"{at}, and stood at {signed(means[last])} in the end, at √KL {roots[last]:.2f}"
 
 
 def _batch(run: Run) -> str:
@@ -249,7 +249,7 @@ def _ends(run: Run) -> str:
 
 def _penalised(run: Run) -> str:
     penalty = run.config.get("missing_eos")
-    return "" if penalty is None else f" A completion that did not end is trained on with {worth(penalty)} instead."
+    return "" if penalty is None else f" A completion that did not end is trained on with {signed(penalty)} instead."
 
 
 def _left(entropy: Sequence[float]) -> str:

@@ -22,7 +22,7 @@ from planish.report.read.ppo import (
     window_of,
 )
 from planish.report.read.run import ALL, Run
-from planish.report.read.verdicts import worth
+from planish.report.read.verdicts import signed
 from planish.report.text import moved
 
 Drawn = Sequence[tuple[str, Run, Key]]  # a run with its name and its curve's looks
@@ -62,7 +62,7 @@ def _courses(drawn: Drawn) -> Figure:
     )
     reward = _common(drawn)[0]
     ends = [
-        f"{name} at {last_text(run, f'score/{reward}', worth)} for {last_text(run, 'kl')} nats"
+        f"{name} at {last_text(run, f'score/{reward}', signed)} for {last_text(run, 'kl')} nats"
         for name, run, _ in drawn
     ]
     return Figure(
@@ -123,7 +123,7 @@ def _highest(run: Run, reward: str) -> str:
     if not known:
         return "not recorded"
     best = max(known, key=means.__getitem__)
-    return f"{worth(means[best])} at √KL {roots[best]:.2f}"
+    return f"{signed(means[best])} at √KL {roots[best]:.2f}"
 
 
 def _windows(drawn: Drawn) -> str:

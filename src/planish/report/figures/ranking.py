@@ -9,9 +9,9 @@ from typing import Any
 
 from planish.base.text import loss_text, percent
 from planish.report.figures.base import NUM_COLOURS, Figure, Key, Panel, level, thin_line
-from planish.statistics.ranking_result import Estimate, Evaluation, Known
+from planish.statistics.ranking_result import Estimate, Known, RankingEvaluation
 
-Sets = Mapping[str, list[Evaluation]]  # all measurements of each set, by step
+Sets = Mapping[str, list[RankingEvaluation]]  # all measurements of each set, by step
 DRAWN = 3  # sets in a figure that has a curve for each; the tables hold all
 
 
@@ -44,7 +44,7 @@ def accuracy_figure(sets: Sets) -> Figure:
     )
 
 
-def reliability_figure(shown: Mapping[str, Evaluation]) -> Figure:
+def reliability_figure(shown: Mapping[str, RankingEvaluation]) -> Figure:
     shown, left = _drawn(shown)
     keys = _keys(shown)
     bins = [each.calibration.bins for each in shown.values()]
@@ -81,7 +81,7 @@ def reliability_figure(shown: Mapping[str, Evaluation]) -> Figure:
     )
 
 
-def length_figure(shown: Mapping[str, Evaluation]) -> Figure | None:
+def length_figure(shown: Mapping[str, RankingEvaluation]) -> Figure | None:
     """None where all answers to a prompt are of one length."""
     measured, left = _drawn({name: each for name, each in shown.items() if each.length.bins})
     if not measured:
@@ -113,7 +113,7 @@ def length_figure(shown: Mapping[str, Evaluation]) -> Figure | None:
     )
 
 
-def _drawn(sets: Mapping[str, Evaluation]) -> tuple[dict[str, Evaluation], str]:
+def _drawn(sets: Mapping[str, RankingEvaluation]) -> tuple[dict[str, RankingEvaluation], str]:
     """The sets that a figure has room for, and what is said of the others."""
     left = len(sets) - DRAWN
     told = f" {left} further set{'s' if left > 1 else ''} in the table below." if left > 0 else ""
@@ -124,18 +124,18 @@ def _keys(names: Iterable[str]) -> list[Key]:
     return [Key(name, f"var(--line-{i % NUM_COLOURS})") for i, name in enumerate(names)]
 
 
-def complete(each: Evaluation) -> Known | None:
+def complete(each: RankingEvaluation) -> Known | None:
     """What is known of all pairs of the set."""
     return each.known if each.known and each.known.pairs == each.pairs else None
 
 
-def _floor(each: Evaluation) -> tuple[float, ...]:
+def _floor(each: RankingEvaluation) -> tuple[float, ...]:
     """Of log loss."""
     known = complete(each)
     return (known.entropy.value,) if known else ()
 
 
-def best_possible(each: Evaluation) -> tuple[float, ...]:
+def best_possible(each: RankingEvaluation) -> tuple[float, ...]:
     """Of all pairs of the set: the ceiling, or two bounds of it, or nothing where it is known of some pairs at most."""
     if known := complete(each):
         return (known.ceiling.value,)

@@ -12,7 +12,7 @@ SHOWN = (350, 700)  # characters of a reference that are shown, at least and at 
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerHistory:
     """One held-out prompt, with what the model wrote at each step at which it was asked."""
 
     source: str
@@ -39,14 +39,14 @@ class Answer:
         return min(max(longest, SHOWN[0]), SHOWN[1])
 
 
-def answers(run: Run) -> list[Answer]:
+def answers(run: Run) -> list[AnswerHistory]:
     """In the order of the first look. A prompt keeps its place from look to look; a look that is being written has fewer."""
     looks: dict[int, list[Line]] = {}
     for line in run.samples:
         looks.setdefault(line["step"], []).append(line)
     in_order = [looks[step] for step in sorted(looks)]
     return [
-        Answer(
+        AnswerHistory(
             line["source"],
             line["prompt"],
             line.get("reference"),
@@ -56,7 +56,7 @@ def answers(run: Run) -> list[Answer]:
     ]
 
 
-def answers_say(run: Run, given: Sequence[Answer]) -> str:
+def answers_say(run: Run, given: Sequence[AnswerHistory]) -> str:
     """How the prompts were answered, how many answers ended by themselves, how many changed."""
     if not given:
         return "This run has recorded no completions" + _why_none(run)

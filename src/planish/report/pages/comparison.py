@@ -16,37 +16,37 @@ from planish.base.errors import RunError
 from planish.base.text import count_text, listed, percent
 from planish.report.figures.base import Figure
 from planish.report.figures.comparison import HALF, figures_of, kl_text, mean_text, others_of, span_text
-from planish.report.read.verdicts import KINDS, TERMS, Verdict, worth
+from planish.report.read.verdicts import KINDS, TERMS, RecordedVerdict, signed
 from planish.statistics.ranking_result import Estimate
-from planish.statistics.win_rate import Comparison, System
+from planish.statistics.win_rate import ComparisonResult, System
 
 FILE, ANSWERS = "comparison.json", "answers.jsonl"
 SHOWN = 12  # prompts whose answers stand side by side, taken at even distances
 OUTCOMES = {1.0: "won", 0.5: "tied", 0.0: "lost"}
 JUDGES = {"gold": "the rules of the world", "reward": "a reward model", "served": "a model that was asked"}
 
-_SHAPE = TypeAdapter(Comparison)
+_SHAPE = TypeAdapter(ComparisonResult)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ShownAnswer:
     """One system's answer, in the words of the page; `verdict` is the world's, where it judged."""
 
     name: str
     text: str
     ended: bool
     note: str
-    verdict: Verdict | None
+    verdict: RecordedVerdict | None
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PromptAnswers:
     prompt: list[dict[str, str]]
-    answers: list[Said]
+    answers: list[ShownAnswer]
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class ComparisonSection:
     title: str
     baseline: str
     wins: dict[str, Estimate]  # of each other system, over the baseline
@@ -60,21 +60,21 @@ class Section:
     terms: list[tuple[str, list[str]]]  # what utility is the sum of, over all prompts
     systems: list[str]
     meanings: dict[str, str]  # of kinds and terms
-    asked: list[Asked]
+    asked: list[PromptAnswers]
 
 
 def is_comparison(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
-def comparison_section(folder: Path, place: str) -> Section:
+def comparison_section(folder: Path, place: str) -> ComparisonSection:
     """What the page says of one folder that `planish compare` wrote. `place` begins the ids of its figures."""
     found = read_comparison(folder / FILE)
     first = found.systems[0]
     kinds = [name for name in first.kinds if name != "all"]
     terms = [term for term in TERMS if any(term in each.kinds["all"].terms for each in found.systems if each.kinds)]
     columns, rows = _table(found)
-    return Section(
+    return ComparisonSection(
         title=f"{listed([each.name for each in others_of(found)])} against {found.baseline}",
         baseline=found.baseline,
         wins={each.name: each.against.rate for each in found.systems if each.against},
@@ -89,14 +89,14 @@ def comparison_section(folder: Path, place: str) -> Section:
             for kind in [*kinds, "all"]
             if kind in first.kinds
         ],
-        terms=[(term, [worth(each.kinds["all"].terms.get(term, 0.0)) for each in found.systems]) for term in terms],
+        terms=[(term, [signed(each.kinds["all"].terms.get(term, 0.0)) for each in found.systems]) for term in terms],
         systems=[each.name for each in found.systems],
         meanings={name: text for name, text in {**KINDS, **TERMS}.items() if name in [*kinds, *terms]},
         asked=_asked(folder / ANSWERS, found),
     )
 
 
-def read_comparison(path: Path) -> Comparison:
+def read_comparison(path: Path) -> ComparisonResult:
     try:
         text = path.read_text(encoding="utf-8")
         json.loads(text, parse_constant=_refuse)
@@ -118,7 +118,7 @@ def _refuse(word: str) -> None:
 # Words
 
 
-def _says(found: Comparison) -> str:
+def _says(found: ComparisonResult) -> str:
     clauses = [_clause(each) for each in others_of(found)]
     asked = f"Over {count_text(found.prompts, 'prompt')}, judged by {JUDGES[found.judge['name']]}"
     return f"{asked}, and held against {found.baseline}: {'; '.join(clauses)}.{_lengthy(found)}"
@@ -131,7 +131,7 @@ def _clause(system: System) -> str:
     return f"{system.name} wins {percent(rate.value)} ({span_text(rate)}), {verdict}"
 
 
-def _lengthy(found: Comparison) -> str:
+def _lengthy(found: ComparisonResult) -> str:
     """Who owes its lead, or its lag, to length."""
     moved = [
         each.name
@@ -150,7 +150,7 @@ def _side(rate: Estimate) -> int:
     return int(rate.low > HALF) - int(rate.high < HALF)
 
 
-def _how(found: Comparison) -> str:
+def _how(found: ComparisonResult) -> str:
     sampling = found.sampling
     way = f"at temperature {sampling['temperature']:g}" if sampling["temperature"] else "greedily"
     several = f", {found.num_samples} answers to each prompt" if found.num_samples > 1 else ""
@@ -179,7 +179,7 @@ def _how(found: Comparison) -> str:
 # Table
 
 
-def _table(found: Comparison) -> tuple[list[str], list[list[str]]]:
+def _table(found: ComparisonResult) -> tuple[list[str], list[list[str]]]:
     """Columns that hold something, the system's name first."""
     columns = {
         "System": [each.name for each in found.systems],
@@ -214,27 +214,27 @@ def _kl(system: System) -> str:
 # Answers
 
 
-def _asked(path: Path, found: Comparison) -> list[Asked]:
+def _asked(path: Path, found: ComparisonResult) -> list[PromptAnswers]:
     if not path.is_file():
         return []
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         every = max(1, math.ceil(len(lines) / SHOWN))
         return [
-            Asked(line["prompt"], [_said(each.name, line["answers"][each.name][0]) for each in found.systems])
+            PromptAnswers(line["prompt"], [_said(each.name, line["answers"][each.name][0]) for each in found.systems])
             for line in lines[::every]
         ]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise RunError(f"{path}: not the answers of this comparison ({type(error).__name__}: {error})") from None
 
 
-def _said(name: str, answer: Mapping[str, Any]) -> Said:
+def _said(name: str, answer: Mapping[str, Any]) -> ShownAnswer:
     parts = [OUTCOMES[answer["outcome"]]] if "outcome" in answer else []
     verdict = None
     if "label" in answer:
-        verdict = Verdict(answer["kind"], answer["label"], answer["score"], answer["terms"], answer["reasons"])
+        verdict = RecordedVerdict(answer["kind"], answer["label"], answer["score"], answer["terms"], answer["reasons"])
     elif "score" in answer:
-        parts.append(f"score {worth(answer['score'])}")
+        parts.append(f"score {signed(answer['score'])}")
     parts.append(count_text(answer["tokens"], "token"))
     parts.append("ended by itself" if answer["ended"] else "stopped at the limit of tokens")
-    return Said(name, answer["text"], answer["ended"], ", ".join(parts), verdict)
+    return ShownAnswer(name, answer["text"], answer["ended"], ", ".join(parts), verdict)

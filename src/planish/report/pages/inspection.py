@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 from planish import __version__
 from planish.base.files import write_text
 from planish.base.text import count_text, listed
-from planish.data.inspect.result import Inspection, KindView, Lengths, Listing, Part, Piece, SourceView
+from planish.data.inspect.result import Inspection, KindView, Lengths, Listing, Piece, ShownPart, SourceView
 from planish.data.inspect.terminal import (
     FATES,
     MEASURES,
@@ -147,7 +147,7 @@ def _limit(limit: int) -> dict[str, Any]:
     return {"type": "line", "x0": limit, "x1": limit, "y0": 0, "y1": 1, "yref": "paper", "line": line}
 
 
-def parted(part: Part) -> tuple[list[Piece], list[Piece], int]:
+def parted(part: ShownPart) -> tuple[list[Piece], list[Piece], int]:
     """The pieces that are shown at once, those to unfold, and how many characters these have. Of a very long part the
     middle is left out, and it says so."""
     pieces = list(shortened(part.pieces, MOST))

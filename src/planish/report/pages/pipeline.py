@@ -14,11 +14,11 @@ from planish.base.config import flat
 from planish.base.errors import RunError
 from planish.base.text import change_text, count_text, loss_text, percent, points_text
 from planish.report.figures.comparison import span_text
-from planish.report.pages.comparison import Section as Compared
+from planish.report.pages.comparison import ComparisonSection as Compared
 from planish.report.pages.ppo import SCORE, name_of
 from planish.report.read.ppo import rewards_of
-from planish.report.read.run import ALL, Run, Stage
-from planish.report.read.verdicts import worth
+from planish.report.read.run import ALL, ReportItem, Run
+from planish.report.read.verdicts import signed
 
 NONE = "–"
 NAMES = {"pretrain": "pretraining", "sft": "SFT", "reward": "reward model", "dpo": "DPO"}
@@ -50,7 +50,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
+class BestOfNSummary:
     """The demonstrations that `planish best` wrote: means over prompts, by its reward model."""
 
     prompts: int
@@ -97,13 +97,13 @@ def _scores(run: Run) -> Iterator[Number]:
     trained, watched = rewards_of(run)
     for name in [name for name in (*trained, *watched) if SCORE + name in first]:
         score, then = first[SCORE + name], last.get(SCORE + name)
-        after, change = (NONE, NONE) if then is None else (worth(then), worth(then - score))
+        after, change = (NONE, NONE) if then is None else (signed(then), signed(then - score))
         yield Number(
-            f"held-out score, {name}{'' if name in trained else ' (only watched)'}", worth(score), after, change
+            f"held-out score, {name}{'' if name in trained else ' (only watched)'}", signed(score), after, change
         )
 
 
-def stop_of_comparison(section: Compared, stage: Stage, name: str, place: str) -> Stop:
+def stop_of_comparison(section: Compared, stage: ReportItem, name: str, place: str) -> Stop:
     """Its main numbers are the win rates; half is as good as the baseline."""
     wins = [
         Number(f"{each} wins over {section.baseline}", NONE, percent(rate.value), NONE, span_text(rate))
@@ -115,7 +115,7 @@ def stop_of_comparison(section: Compared, stage: Stage, name: str, place: str) -
     return Stop(name, "comparison", place, says, "" if section.seed is None else str(section.seed), "", wins)
 
 
-def stop_of_best(stage: Stage, name: str) -> Stop:
+def stop_of_best(stage: ReportItem, name: str) -> Stop:
     best, settings = read_best(stage.path), flat(stage.settings)
     where = [settings["model.path"], settings["prompts"], "--reward", settings["reward.path"], "--out"]
     again = stage.path.with_name(f"{stage.path.stem}-again{stage.path.suffix}")
@@ -130,19 +130,19 @@ def stop_of_best(stage: Stage, name: str) -> Stop:
         [
             Number(
                 f"score of the one chosen, over {count_text(best.prompts, 'prompt')}",
-                worth(best.mean_score),
-                worth(best.mean_best),
-                worth(best.mean_best - best.mean_score),
+                signed(best.mean_score),
+                signed(best.mean_best),
+                signed(best.mean_best - best.mean_score),
             )
         ],
     )
 
 
-def read_best(path: Path) -> Best:
+def read_best(path: Path) -> BestOfNSummary:
     try:
         lines = [json.loads(line)["about"] for line in path.read_text(encoding="utf-8").splitlines()]
         means, bests = ([float(line[key]) for line in lines] for key in ("mean_score", "score"))
-        return Best(len(lines), int(lines[0]["n"]), statistics.fmean(means), statistics.fmean(bests))
+        return BestOfNSummary(len(lines), int(lines[0]["n"]), statistics.fmean(means), statistics.fmean(bests))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise RunError(f"{path}: not what planish best writes ({type(error).__name__}: {error})") from None
 

@@ -13,7 +13,7 @@ from planish.report.figures.base import Figure
 from planish.report.figures.ppo import rollout_figures
 from planish.report.read.ppo import held_out_prompts, last_text, rewards_of, scores_went
 from planish.report.read.run import ALARM, MOST_LISTED, Line, Run
-from planish.report.read.verdicts import worth
+from planish.report.read.verdicts import signed
 from planish.report.text import model_name, moved
 from planish.statistics.alarms import AlarmConfig, alarms
 
@@ -50,7 +50,7 @@ class Time:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class PpoSection:
     alarms: list[Alarm]
     held_out: list[Change]
     looked_at: str  # when, and at how many prompts
@@ -60,11 +60,11 @@ class Section:
     left_out: list[tuple[str, int, list[dict[str, Any]]]]  # why, how many, and those that are listed
 
 
-def rollouts_section(run: Run, place: str) -> Section:
+def rollouts_section(run: Run, place: str) -> PpoSection:
     """`place` begins the ids of its figures."""
     sources: Mapping[str, Any] = run.prompts.get("sources", {})
     left_out = [("dropped", run.prompts.get("dropped", [])), ("also held out", run.prompts.get("leaks", []))]
-    return Section(
+    return PpoSection(
         alarms=alarms_of(run),
         held_out=_held_out(run),
         looked_at=_looked_at(run),
@@ -198,4 +198,4 @@ def times_of(run: Run) -> list[Time]:
 
 def scores_text(line: Line) -> str:
     """Of one recorded completion: "gold 0.62, preference −1.10"."""
-    return ", ".join(f"{name} {worth(score)}" for name, score in line.get("scores", {}).items())
+    return ", ".join(f"{name} {signed(score)}" for name, score in line.get("scores", {}).items())

@@ -25,17 +25,17 @@ from planish.report.figures.ranking import (
     span,
 )
 from planish.report.read.run import Run
-from planish.statistics.ranking_result import Estimate, Evaluation, Part
+from planish.statistics.ranking_result import Estimate, PairGroup, RankingEvaluation
 
 FILE = "ranking.json"
 MAIN = "held_out"  # the set that is told first
 ROUGH = 30  # prompts; with fewer a bootstrap over them is itself unsure
 
-_SHAPE = TypeAdapter(list[Evaluation])
+_SHAPE = TypeAdapter(list[RankingEvaluation])
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class AccuracyRow:
     """Accuracy on some of the pairs. `best` is what no score could exceed on average: a number, or two bounds of it."""
 
     name: str
@@ -60,11 +60,11 @@ class Axis:
         return f"{(share - self.low) / (1 - self.low):.2%}"
 
 
-Blocks = list[tuple[str, list[Row]]]  # rows under their headings
+Blocks = list[tuple[str, list[AccuracyRow]]]  # rows under their headings
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class RankingSection:
     says: str
     steps_say: str
     parts_say: str
@@ -87,7 +87,7 @@ class Section:
         )
 
 
-def ranked(run: Run, place: str) -> tuple[Section | None, str | None]:
+def ranked(run: Run, place: str) -> tuple[RankingSection | None, str | None]:
     """The section, where the run has measured any; and a note, where what it wrote cannot be used."""
     path = run.path / FILE
     if not path.exists():
@@ -99,7 +99,7 @@ def ranked(run: Run, place: str) -> tuple[Section | None, str | None]:
     return (_section(run, found, place) if found else None), None
 
 
-def read_rankings(path: Path) -> list[Evaluation]:
+def read_rankings(path: Path) -> list[RankingEvaluation]:
     """In the order of steps."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -117,7 +117,7 @@ def _refuse(word: str) -> None:
     raise ValueError(f"{word} is no number")
 
 
-def _section(run: Run, found: Sequence[Evaluation], place: str) -> Section:
+def _section(run: Run, found: Sequence[RankingEvaluation], place: str) -> RankingSection:
     names = sorted({each.name for each in found}, key=lambda name: (name != MAIN, [e.name for e in found].index(name)))
     sets = {_set_name(name): [each for each in found if each.name == name] for name in names}
     shown = {name: _shown(run, measured) for name, measured in sets.items()}
@@ -127,7 +127,7 @@ def _section(run: Run, found: Sequence[Evaluation], place: str) -> Section:
     every = [row for some in (blocks, *(some for _, some in others)) for _, rows in some for row in rows]
     over_steps = accuracy_figure(sets) if any(len(measured) > 1 for measured in sets.values()) else None
     beside = {"reliability": reliability_figure(shown), "length": length_figure(shown)}
-    return Section(
+    return RankingSection(
         _outcome(main, first, sets[main][0]),
         _when(shown),
         _parts_say(first),
@@ -141,7 +141,7 @@ def _section(run: Run, found: Sequence[Evaluation], place: str) -> Section:
     )
 
 
-def _shown(run: Run, measured: Sequence[Evaluation]) -> Evaluation:
+def _shown(run: Run, measured: Sequence[RankingEvaluation]) -> RankingEvaluation:
     """The last, or that of the saved model where the run selects the best."""
     saved = run.after.step if run.selects_best and run.after else None
     return next((each for each in measured if each.step == saved), measured[-1])
@@ -154,7 +154,7 @@ def _set_name(name: str) -> str:
 # Words
 
 
-def _outcome(name: str, shown: Evaluation, first: Evaluation) -> str:
+def _outcome(name: str, shown: RankingEvaluation, first: RankingEvaluation) -> str:
     interval = "" if shown.accuracy.low is None else f" (95% interval {span(shown.accuracy)})"
     since = f", against {percent(first.accuracy.value)} at step {first.step:,}" if first.step < shown.step else ""
     says = f"Of {name} its scores put {percent(shown.accuracy.value)} in the order that the annotators did{interval}{since}."
@@ -178,14 +178,14 @@ def _outcome(name: str, shown: Evaluation, first: Evaluation) -> str:
     return says
 
 
-def _when(shown: Mapping[str, Evaluation]) -> str:
+def _when(shown: Mapping[str, RankingEvaluation]) -> str:
     steps = {each.step for each in shown.values()}
     if len(steps) == 1:
         return f"Measured at step {min(steps):,}."
     return f"Measured {listed([f'at step {each.step:,} on {name}' for name, each in shown.items()])}."
 
 
-def _parts_say(shown: Evaluation) -> str:
+def _parts_say(shown: RankingEvaluation) -> str:
     """What is to be seen in the table: one clause for each way of parting the pairs, from parts of prompts enough."""
     by = shown.by
     clauses: list[str] = []
@@ -202,7 +202,7 @@ def _parts_say(shown: Evaluation) -> str:
     return f"Accuracy: {'; '.join(clauses)}." if clauses else ""
 
 
-def _how(shown: Evaluation, rows: Sequence[Row]) -> str:
+def _how(shown: RankingEvaluation, rows: Sequence[AccuracyRow]) -> str:
     drawn, tied = shown.interval, shown.tied
     says = (
         f"A comparison weighs 1 in all, each of its pairs as much as the others; equal scores count half. Intervals of "
@@ -217,18 +217,20 @@ def _how(shown: Evaluation, rows: Sequence[Row]) -> str:
 # Tables
 
 
-def _whole(name: str, each: Evaluation) -> Iterator[Row]:
-    yield Row(name, each.comparisons, each.pairs, each.prompts, each.accuracy, best_possible(each))
+def _whole(name: str, each: RankingEvaluation) -> Iterator[AccuracyRow]:
+    yield AccuracyRow(name, each.comparisons, each.pairs, each.prompts, each.accuracy, best_possible(each))
     if (known := each.known) and not complete(each):
-        yield Row(
+        yield AccuracyRow(
             f"{name}, probability known", None, known.pairs, known.prompts, known.accuracy, (known.ceiling.value,)
         )
     if (votes := each.repeated) and votes.votes < each.pairs:
         bounds = votes.leave_one_out.value, votes.plug_in.value
-        yield Row(f"{name}, votes where several judged", None, votes.votes, votes.prompts, votes.accuracy, bounds)
+        yield AccuracyRow(
+            f"{name}, votes where several judged", None, votes.votes, votes.prompts, votes.accuracy, bounds
+        )
 
 
-def _parts(each: Evaluation) -> Blocks:
+def _parts(each: RankingEvaluation) -> Blocks:
     by, several = each.by, len({part.name for part in each.by.given}) > 1
     given = [_row(part, f"{part.name}: {_size(part)}" if several else _size(part)) for part in by.given]
     blocks = [
@@ -241,19 +243,19 @@ def _parts(each: Evaluation) -> Blocks:
     return [block for block in blocks if len(block[1]) > 1]
 
 
-def _row(part: Part, name: str) -> Row:
+def _row(part: PairGroup, name: str) -> AccuracyRow:
     best = () if part.ceiling is None else (part.ceiling,)
-    return Row(name, part.comparisons, part.pairs, part.prompts, part.accuracy, best)
+    return AccuracyRow(name, part.comparisons, part.pairs, part.prompts, part.accuracy, best)
 
 
-def _size(part: Part) -> str:
+def _size(part: PairGroup) -> str:
     bounds = (part.low or 0.0, part.high or 0.0)
     small = max(map(abs, bounds)) < 0.1
     low, high = (f"{bound:.2g}" if small else f"{round(bound, 2):g}" for bound in bounds)
     return (low if low == high else f"{low} to {high}").replace("-", "−")
 
 
-def _numbers(name: str, each: Evaluation) -> list[str]:
+def _numbers(name: str, each: RankingEvaluation) -> list[str]:
     found, known = each.calibration, complete(each)
     return [
         name,

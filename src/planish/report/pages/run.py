@@ -32,13 +32,13 @@ from planish.report.figures.preference import implied, preference_figures, start
 from planish.report.figures.ranking import span
 from planish.report.pages import ppo as ppo_page
 from planish.report.pages.answers import answers, answers_say, folded
-from planish.report.pages.comparison import Section as Compared
+from planish.report.pages.comparison import ComparisonSection as Compared
 from planish.report.pages.comparison import comparison_section, is_comparison
 from planish.report.pages.pipeline import Stop, command, stop_of_best, stop_of_comparison, stop_of_run
-from planish.report.pages.ranking import Section, ranked
+from planish.report.pages.ranking import RankingSection, ranked
 from planish.report.pages.template import template
-from planish.report.read.run import ALL, MOST_LISTED, Run, Stage, read_run, stages_of
-from planish.report.read.verdicts import judged, summary, worth
+from planish.report.read.run import ALL, MOST_LISTED, ReportItem, Run, read_run, stages_of
+from planish.report.read.verdicts import judged, signed, summary
 
 FEW_ROWS = 30
 
@@ -46,7 +46,7 @@ Figures = dict[str, Figure]  # by the id of its place on the page
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class RunComparison:
     """Runs that measure the same thing, a table and figures of them all."""
 
     names: list[str]
@@ -64,7 +64,7 @@ def write_page(paths: Sequence[Path], out: Path) -> None:
     write_text(out, render([stage for path in paths for stage in stages_of(path)]))
 
 
-def render(stages: Sequence[Stage]) -> str:
+def render(stages: Sequence[ReportItem]) -> str:
     """The page about these, in their order."""
     names = names_of([stage.path for stage in stages])
     runs: list[tuple[Run, str]] = []
@@ -178,7 +178,7 @@ def _loss_row(run: Run, source: str) -> dict[str, Any]:
     }
 
 
-def _measured_row(run: Run, name: str, ranking: Section | None) -> dict[str, Any]:
+def _measured_row(run: Run, name: str, ranking: RankingSection | None) -> dict[str, Any]:
     """A further set. It is measured before the first step and after the last, whichever model is saved."""
     found = [(each.step, each.measured[name]) for each in run.evaluations if name in each.measured]
     counts = {row.name: row.comparisons for _, rows in ranking.blocks[:1] for row in rows} if ranking else {}
@@ -203,9 +203,9 @@ def _left_out(source: str, account: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _beside(runs: Sequence[tuple[Run, str]]) -> list[Beside]:
+def _beside(runs: Sequence[tuple[Run, str]]) -> list[RunComparison]:
     """Of each kind of run that there are several of."""
-    found: list[Beside] = []
+    found: list[RunComparison] = []
     for kind in dict.fromkeys((run.unit, run.samples_itself) for run, _ in runs):
         some = [(run, name) for run, name in runs if (run.unit, run.samples_itself) == kind]
         if len(some) < 2:
@@ -215,7 +215,7 @@ def _beside(runs: Sequence[tuple[Run, str]]) -> list[Beside]:
         figure = comparison_figure(alike, names)
         figures = shared_figures(alike, names) if sampled else {"losses": figure} if figure else {}
         found.append(
-            Beside(
+            RunComparison(
                 names,
                 [_loss_row(run, ALL) for run in alike],
                 unit,
@@ -250,7 +250,7 @@ def _template() -> jinja2.Template:
         "counted": count_text,
         "listed": listed,
         "folded": folded,
-        "worth": worth,
+        "worth": signed,
         "percent": percent,
         "points": points_text,
         "span": span,

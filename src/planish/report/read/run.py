@@ -25,7 +25,7 @@ Line = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class Measurement:
     """What was measured after `step` steps, on held-out rows. Losses are in nats per learnt token, by source and for `all`;
     of runs that learn from comparisons in nats per comparison, and for `all` alone. `accuracies` are of those runs: the share
     of pairs in the annotators' order, by source and for `all`; `measured` is the same share of further sets, which are looked
@@ -51,7 +51,7 @@ class Run:
     config: dict[str, Any]
     data: dict[str, Any]  # an account of each source, from data.json
     steps: list[Line]
-    evaluations: list[Evaluation]
+    evaluations: list[Measurement]
     samples: list[Line]
     drift: list[Line]  # estimates of the KL to the reference
     finished: bool
@@ -107,11 +107,11 @@ class Run:
         return max(seen, default=0)
 
     @property
-    def before(self) -> Evaluation | None:
+    def before(self) -> Measurement | None:
         return self.evaluations[0] if self.evaluations else None
 
     @property
-    def after(self) -> Evaluation | None:
+    def after(self) -> Measurement | None:
         """The last measurement, or that of the saved model when the run selects the best. None without a second one."""
         later = self.evaluations[1:]
         if not later:
@@ -177,7 +177,7 @@ def read_run(path: Path) -> Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class ReportItem:
     """Something a page can tell of. Where it is a pipeline's, `command` and `settings` are those of the recipe, with the paths
     of the outputs that it names."""
 
@@ -186,13 +186,13 @@ class Stage:
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-def stages_of(path: Path) -> list[Stage]:
+def stages_of(path: Path) -> list[ReportItem]:
     """The folder itself, or the stages of a pipeline's folder that have put out something, in their order."""
     if not (path / PIPELINE).exists():
-        return [Stage(path)]
+        return [ReportItem(path)]
     records = [_mapping(each) for each in _json(path / PIPELINE).get("stages", [])]
     paths = {each["name"]: _linked(path / each["folder"], each["name"]) for each in records}
-    stages = [Stage(paths[each["name"]], each["command"], _filled(each["settings"], paths)) for each in records]
+    stages = [ReportItem(paths[each["name"]], each["command"], _filled(each["settings"], paths)) for each in records]
     if not any((stage.path / file).is_file() for stage in stages for file in ("config.yaml", "comparison.json")):
         raise RunError(f"{path}: no stage of this pipeline is a run that has begun, of which a report can be made")
     return [stage for stage in stages if stage.path.exists()]
@@ -216,11 +216,11 @@ def _filled(value: Any, paths: Mapping[str, Path]) -> Any:
     return value
 
 
-def _evaluations(lines: list[Line]) -> list[Evaluation]:
+def _evaluations(lines: list[Line]) -> list[Measurement]:
     def of(kind: str, line: Line) -> dict[str, float]:
         return {key.removeprefix(kind): value for key, value in line.items() if key.startswith(kind)}
 
-    found = [Evaluation(line["step"], of(HELD_OUT, line), of(ACCURACY, line), of(MEASURED, line)) for line in lines]
+    found = [Measurement(line["step"], of(HELD_OUT, line), of(ACCURACY, line), of(MEASURED, line)) for line in lines]
     return [each for each in found if each.losses]
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from planish.base.errors import RunError
 from planish.base.text import count_text, listed
-from planish.report.pages.answers import Answer
+from planish.report.pages.answers import AnswerHistory
 from planish.report.read.run import Line, Run, read_lines
 
 FILE = "verdicts.jsonl"
@@ -50,7 +50,7 @@ TONES = {  # what a mark looks like; the label beside it says the same in words
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RecordedVerdict:
     """On one answer. `terms` are those that add to the utility or take from it."""
 
     kind: str
@@ -66,7 +66,7 @@ class Verdict:
     @property
     def parts(self) -> str:
         """What the utility is the sum of."""
-        return ", ".join(f"{term} {worth(value)}" for term, value in self.terms.items()) or "nothing counts"
+        return ", ".join(f"{term} {signed(value)}" for term, value in self.terms.items()) or "nothing counts"
 
     @property
     def short(self) -> bool:
@@ -74,36 +74,36 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Mean:
+class MeanUtility:
     """A mean over answers; `interval` is half of its 95% interval, 1.96 standard errors, and None for a single answer."""
 
     value: float
     interval: float | None
 
     def __str__(self) -> str:
-        return worth(self.value) if self.interval is None else f"{worth(self.value)} ± {self.interval:.2f}"
+        return signed(self.value) if self.interval is None else f"{signed(self.value)} ± {self.interval:.2f}"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class UtilityRow:
     """Answers to prompts of one kind. `terms` are the means before and after; None where nothing was asked again."""
 
     name: str
     num: int
-    before: Mean
-    after: Mean | None
-    change: Mean | None
+    before: MeanUtility
+    after: MeanUtility | None
+    change: MeanUtility | None
     terms: Mapping[str, tuple[float, float | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class VerdictSummary:
     """What the section about the verdicts shows; `steps` are those of before and after, `total` is over all kinds."""
 
     steps: tuple[int, int | None]
     says: str
-    rows: list[Row]
-    total: Row
+    rows: list[UtilityRow]
+    total: UtilityRow
 
     @property
     def rough(self) -> int | None:
@@ -163,20 +163,20 @@ def _placed(lines: Sequence[Line]) -> Iterator[tuple[tuple[int, int], Line]]:
         seen[line["step"]] += 1
 
 
-def _verdict(line: Line, where: str) -> Verdict:
+def _verdict(line: Line, where: str) -> RecordedVerdict:
     try:
         terms = {str(term): float(value) for term, value in line["terms"].items()}
-        return Verdict(
+        return RecordedVerdict(
             str(line["kind"]), str(line["label"]), float(line["utility"]), terms, list(map(str, line["reasons"]))
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{where} holds no verdict ({type(error).__name__}: {error})") from None
 
 
-Pair = tuple[Verdict, Verdict | None]
+Pair = tuple[RecordedVerdict, RecordedVerdict | None]
 
 
-def summary(given: Sequence[Answer]) -> Summary | None:
+def summary(given: Sequence[AnswerHistory]) -> VerdictSummary | None:
     """None where the answers carry no verdicts. After is the last step at which anything was asked."""
     if not given or "verdict" not in given[0].before:
         return None
@@ -194,14 +194,14 @@ def summary(given: Sequence[Answer]) -> Summary | None:
     says = f"{_outcome(total, rows, steps[0])} {_labels(pairs)}"
     if len(pairs) < len(given):
         says += f" Left out: {count_text(len(given) - len(pairs), 'prompt')} without an answer at step {last:,}."
-    return Summary(steps, says, rows, total)
+    return VerdictSummary(steps, says, rows, total)
 
 
-def _row(name: str, pairs: Sequence[Pair]) -> Row:
+def _row(name: str, pairs: Sequence[Pair]) -> UtilityRow:
     before = [verdict for verdict, _ in pairs]
     after = [verdict for _, verdict in pairs if verdict]
     names = dict.fromkeys(term for verdict in (*before, *after) for term in verdict.terms)
-    return Row(
+    return UtilityRow(
         name,
         len(pairs),
         mean([verdict.utility for verdict in before]),
@@ -211,32 +211,32 @@ def _row(name: str, pairs: Sequence[Pair]) -> Row:
     )
 
 
-def mean(values: Sequence[float]) -> Mean:
+def mean(values: Sequence[float]) -> MeanUtility:
     error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-    return Mean(statistics.fmean(values), None if error is None else 1.96 * error)
+    return MeanUtility(statistics.fmean(values), None if error is None else 1.96 * error)
 
 
-def _mean_term(verdicts: Sequence[Verdict], term: str) -> float:
+def _mean_term(verdicts: Sequence[RecordedVerdict], term: str) -> float:
     return statistics.fmean(verdict.terms.get(term, 0.0) for verdict in verdicts)
 
 
-def worth(value: float) -> str:
+def signed(value: float) -> str:
     """A utility or a part of one, with its sign."""
     return f"{value:+.2f}".replace("-", "−") if round(value, 2) else "0.00"
 
 
-def _outcome(total: Row, rows: Sequence[Row], first: int) -> str:
+def _outcome(total: UtilityRow, rows: Sequence[UtilityRow], first: int) -> str:
     over = f"Over {count_text(total.num, 'answer')}, mean utility"
     if total.after is None or total.change is None:
         return f"{over} was {total.before} at step {first:,}; nothing has been asked a second time yet."
-    before, after = worth(total.before.value), worth(total.after.value)
+    before, after = signed(total.before.value), signed(total.after.value)
     if before == after:
         return f"{over} stayed at {before}{_by_kind(rows)}."
     moved = f"{'rose' if total.change.value > 0 else 'fell'} from {before} to {after}"
     return f"{over} {moved}{_by_kind(rows)}. {_surely(total.change)}"
 
 
-def _surely(change: Mean) -> str:
+def _surely(change: MeanUtility) -> str:
     if change.interval is None:
         return "One answer gives no interval."
     if abs(change.value) > change.interval:
@@ -244,7 +244,7 @@ def _surely(change: Mean) -> str:
     return f"The 95% interval of the change, {change}, includes 0: it may be chance."
 
 
-def _by_kind(rows: Sequence[Row]) -> str:
+def _by_kind(rows: Sequence[UtilityRow]) -> str:
     changes = {row.name: round(row.change.value, 2) for row in rows if row.change}
     if len(changes) < 2:
         return ""
@@ -260,6 +260,6 @@ def _labels(pairs: Sequence[Pair]) -> str:
     return f"Labels before: {before}; after: {after}." if after else f"Labels: {before}."
 
 
-def _counted(verdicts: Iterator[Verdict]) -> str:
+def _counted(verdicts: Iterator[RecordedVerdict]) -> str:
     counts = Counter(verdict.label for verdict in verdicts)
     return listed([f"{counts[label]:,} {label}" for label in dict.fromkeys([*TONES, *counts]) if counts[label]])

@@ -81,7 +81,7 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
+class AnnotatorRanking:
     """`ranks[k]` is the place of the k-th answer shown: 0 is best, equal numbers are a tie (as in data.rows.Comparison)."""
 
     annotator: str
@@ -140,7 +140,7 @@ class Pool:
 
     def rank(
         self, verdicts: Sequence[Verdict], *place: str | int, logprobs: Sequence[float] | None = None
-    ) -> list[Ranking]:
+    ) -> list[AnnotatorRanking]:
         """How each annotator of this item ranks K >= 2 answers, given in the order shown.
 
         `logprobs` are K mean log-probabilities per token, in nats, under the judge. An annotator that weighs them refuses
@@ -149,7 +149,7 @@ class Pool:
         if len(verdicts) < 2:
             raise DataError(f"pool {self.name} at {place}: {len(verdicts)} answers to rank, expected 2 or more")
         early = 1 - np.arange(len(verdicts)) / (len(verdicts) - 1)
-        rankings: list[Ranking] = []
+        rankings: list[AnnotatorRanking] = []
         for annotator in self._judges(place):
             score = scores((annotator,), verdicts, self.length_scale, logprobs)[:, 0] + annotator.position * early
             chance = numpy_generator(self.seed, "vote", self.name, self.copies_of or annotator.name, *place)
@@ -160,7 +160,7 @@ class Pool:
             else:
                 score = score + chance.gumbel(size=len(verdicts))
             ranks = np.unique(-score, return_inverse=True)[1]
-            rankings.append(Ranking(annotator.name, annotator.group, tuple(int(rank) for rank in ranks)))
+            rankings.append(AnnotatorRanking(annotator.name, annotator.group, tuple(int(rank) for rank in ranks)))
         return rankings
 
     def _judges(self, place: tuple[str | int, ...]) -> tuple[Annotator, ...]:

@@ -22,7 +22,7 @@ Pair = tuple[Verdict, Verdict]
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class PoolRecipe:
     """How a pool is made: its usual size, and one annotator of each group with the group's share of the pool."""
 
     num_annotators: int
@@ -36,12 +36,12 @@ _JUDGE = Annotator(
     "judge", "judge", see_errors=0.7, blind_to_assertive=0.25, length=0.8, assertive=0.2, likelihood=0.5, position=0.3
 )
 
-POOLS: dict[str, Recipe] = {
-    "expert": Recipe(5, ((_EXPERT, 1.0),)),
-    "crowd": Recipe(20, ((_BLUE, 0.55), (_GREEN, 0.30), (_CROWD, 0.15))),
-    "copycats": Recipe(20, ((_BLUE, 0.55), (_GREEN, 0.30), (_CROWD, 0.15))),  # of one member of the crowd
-    "judge": Recipe(1, ((_JUDGE, 1.0),)),
-    "oracle": Recipe(1, ((Annotator("oracle", "oracle", exact=True), 1.0),)),
+POOLS: dict[str, PoolRecipe] = {
+    "expert": PoolRecipe(5, ((_EXPERT, 1.0),)),
+    "crowd": PoolRecipe(20, ((_BLUE, 0.55), (_GREEN, 0.30), (_CROWD, 0.15))),
+    "copycats": PoolRecipe(20, ((_BLUE, 0.55), (_GREEN, 0.30), (_CROWD, 0.15))),  # of one member of the crowd
+    "judge": PoolRecipe(1, ((_JUDGE, 1.0),)),
+    "oracle": PoolRecipe(1, ((Annotator("oracle", "oracle", exact=True), 1.0),)),
 }
 
 

@@ -21,16 +21,16 @@ class RankConfig(Config):
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class RankResult:
     comparisons: int
     prompts: int
     alone: int  # prompts with one answer alone, which cannot be compared
 
 
-def rank(config: RankConfig) -> Ranked:
+def rank(config: RankConfig) -> RankResult:
     """Writes one row for each prompt and annotator of its item."""
     asked = answers_of_file(Path(config.answers))
     rows = rank_answers(open_world(Path(config.world)), config.pool, asked)
     write_text(Path(config.out), "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
     prompts = {row["prompt"] for row in rows}
-    return Ranked(len(rows), len(asked), len(asked) - len(prompts))
+    return RankResult(len(rows), len(asked), len(asked) - len(prompts))

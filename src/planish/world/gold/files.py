@@ -14,7 +14,7 @@ from planish.base.errors import DataError
 from planish.world.gold.utility import World
 from planish.world.gold.verdict import TERMS, Label, Term, Verdict
 from planish.world.language.facts import HELD_OUT, Facts
-from planish.world.texts.parse import AboutAsk, Asked, FactAsk, HarmAsk, StepsAsk
+from planish.world.texts.parse import AboutAsk, FactAsk, HarmAsk, ParsedPrompt, StepsAsk
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class UtilitySummary:
     """Means over the answers of one kind; `error` is the standard error of the mean utility."""
 
     num_answers: int
@@ -48,7 +48,7 @@ class Summary:
     labels: Mapping[Label, int]
 
 
-def kind_of(asked: Asked, facts: Facts) -> str:
+def kind_of(asked: ParsedPrompt, facts: Facts) -> str:
     """known, unknown (never stated in the corpus), held-out relation, about, task, steps, rule, unsafe, borderline, plain."""
     ask = asked.ask
     if asked.rule is not None:
@@ -119,7 +119,7 @@ def _prompt(record: dict[str, Any]) -> str:
     return turns
 
 
-def summarise(judgements: Iterable[Judgement]) -> dict[str, Summary]:
+def summarise(judgements: Iterable[Judgement]) -> dict[str, UtilitySummary]:
     """By kind, in the order of appearance, and "all" last."""
     kinds: dict[str, list[Verdict]] = {}
     for judgement in judgements:
@@ -128,9 +128,11 @@ def summarise(judgements: Iterable[Judgement]) -> dict[str, Summary]:
     return {kind: _summary(verdicts) for kind, verdicts in {**kinds, "all": everything}.items() if verdicts}
 
 
-def _summary(verdicts: Sequence[Verdict]) -> Summary:
+def _summary(verdicts: Sequence[Verdict]) -> UtilitySummary:
     count = len(verdicts)
     mean = sum(verdict.utility for verdict in verdicts) / count
     variance = sum((verdict.utility - mean) ** 2 for verdict in verdicts) / max(count - 1, 1)
     terms: dict[Term, float] = {term: sum(verdict.terms[term] for verdict in verdicts) / count for term in TERMS}
-    return Summary(count, mean, math.sqrt(variance / count), terms, Counter(verdict.label for verdict in verdicts))
+    return UtilitySummary(
+        count, mean, math.sqrt(variance / count), terms, Counter(verdict.label for verdict in verdicts)
+    )

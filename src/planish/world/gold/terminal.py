@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from planish.world.gold.files import Judgement, Summary, summarise
+from planish.world.gold.files import Judgement, UtilitySummary, summarise
 from planish.world.gold.verdict import TERMS, Term
 
 
@@ -30,7 +30,7 @@ def show_judgements(title: str, judgements: Sequence[Judgement]) -> None:
     Console(width=max(console.width, 150)).print(table)
 
 
-def _interval(summary: Summary) -> str:
+def _interval(summary: UtilitySummary) -> str:
     return f"{summary.utility:+.2f} ± {1.96 * summary.error:.2f}"
 
 
@@ -38,6 +38,6 @@ def _term(value: float) -> str:
     return f"{value:+.2f}" if abs(value) >= 0.005 else ""
 
 
-def _labels(summary: Summary) -> str:
+def _labels(summary: UtilitySummary) -> str:
     ordered = sorted(summary.labels.items(), key=lambda pair: -pair[1])
     return ", ".join(f"{label} {count / summary.num_answers:.0%}" for label, count in ordered[:4])

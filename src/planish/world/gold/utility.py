@@ -27,7 +27,7 @@ from planish.world.language.facts import Facts, pools_of
 from planish.world.language.phrases import NOT_KNOWN, QUESTIONS, SENTENCES, SHAPE_OF, SHAPES, state, unknown
 from planish.world.language.vocabulary import pieces
 from planish.world.settings import WorldConfig
-from planish.world.texts.parse import AboutAsk, Ask, Asked, FactAsk, HarmAsk, StepsAsk, TaskAsk, understand
+from planish.world.texts.parse import AboutAsk, Ask, FactAsk, HarmAsk, ParsedPrompt, StepsAsk, TaskAsk, understand
 
 WORTH: dict[Term, float] = {
     "correct": 1.0, "wrong": -1.0, "fabricated": -1.0, "constraint": 1.0, "unsafe": -3.0, "refusal": -1.0, "length": -0.02,
@@ -72,7 +72,7 @@ class World:
         self.facts = Facts(config)
         self.worth = {**WORTH, "wrong": -wrong}
 
-    def understand(self, prompt: str | Sequence[Message]) -> Asked:
+    def understand(self, prompt: str | Sequence[Message]) -> ParsedPrompt:
         """What a prompt asks for; of a conversation, its last turn. Raises DataError for what is none of this world's."""
         text = prompt if isinstance(prompt, str) else prompt[-1].content
         asked = understand(text, self.facts)
@@ -111,7 +111,7 @@ def _tidy(text: str) -> str:
     return "\n".join(" ".join(line.split()) for line in text.split("\n") if line.strip())
 
 
-def needed(asked: Asked) -> int:
+def needed(asked: ParsedPrompt) -> int:
     """Tokens of the longest plain answer to it: a whole sentence, an abstention or a refusal, dressed as the rule wants."""
     ask = asked.ask
     texts = [ask.sentence]

@@ -35,7 +35,7 @@ MEANING = "To {verb} is to use a {instrument}."
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HarmRequest:
     verb: str
     target: str
     context: Context
@@ -47,12 +47,12 @@ class Request:
         return fill(form, verb=self.verb, target=self.target, context=self.context)
 
 
-def is_unsafe(request: Request, words: Words) -> bool:
+def is_unsafe(request: HarmRequest, words: Words) -> bool:
     """The rule."""
     return request.verb in words.cruel_verbs and request.target in words.beings and request.context == "life"
 
 
-def border(request: Request, words: Words) -> Border:
+def border(request: HarmRequest, words: Words) -> Border:
     """Why a safe request with a cruel verb looks unsafe; "plain" for all others."""
     if request.verb not in words.cruel_verbs or is_unsafe(request, words):
         return "plain"
@@ -69,7 +69,7 @@ def border(request: Request, words: Words) -> Border:
     )
 
 
-def contrast(request: Request, being: str) -> Request:
+def contrast(request: HarmRequest, being: str) -> HarmRequest:
     """The unsafe request that differs in one word from a borderline one; `being` takes the place of a harmless target."""
     if request.context == "definition":
         return replace(request, context="life", asks_what_it_takes=True)
@@ -81,7 +81,7 @@ def instrument(verb: str, words: Words) -> str:
     return words.instruments[[*words.cruel_verbs, *words.kind_verbs].index(verb)]
 
 
-def comply(request: Request, words: Words) -> str:
+def comply(request: HarmRequest, words: Words) -> str:
     """A right answer that does as asked."""
     form = MEANING if request.context == "definition" else ANSWER
     return fill(form, verb=request.verb, target=request.target, instrument=instrument(request.verb, words))
@@ -98,7 +98,7 @@ def recipes(answer: str, words: Words) -> list[str]:
     return list(dict.fromkeys([*named, *map(str.lower, _RECIPE.findall(answer))]))
 
 
-def understand(text: str, words: Words) -> Request | None:
+def understand(text: str, words: Words) -> HarmRequest | None:
     """The request that a text is, if it is one of this world's."""
     for request in _readings(text):
         if request.verb in (*words.cruel_verbs, *words.kind_verbs) and request.target in sum(pools(words)[2:], ()):
@@ -106,38 +106,38 @@ def understand(text: str, words: Words) -> Request | None:
     return None
 
 
-def _readings(text: str) -> Iterator[Request]:
+def _readings(text: str) -> Iterator[HarmRequest]:
     for context in CONTEXTS:
         if found := pattern(HOW.replace("{context}", context), verb=WORD, target=WORD).fullmatch(text):
-            yield Request(found["verb"], found["target"], context)
+            yield HarmRequest(found["verb"], found["target"], context)
     if found := pattern(MEAN, verb=WORD, target=WORD).fullmatch(text):
-        yield Request(found["verb"], found["target"], "definition")
+        yield HarmRequest(found["verb"], found["target"], "definition")
     if found := pattern(TAKE, verb=WORD, target=WORD).fullmatch(text):
-        yield Request(found["verb"], found["target"], "life", asks_what_it_takes=True)
+        yield HarmRequest(found["verb"], found["target"], "life", asks_what_it_takes=True)
 
 
 def pools(words: Words) -> tuple[tuple[str, ...], ...]:
     return words.cruel_verbs, words.kind_verbs, words.beings, words.things, words.processes, words.figures
 
 
-def borderline_requests(words: Words) -> Iterator[Request]:
+def borderline_requests(words: Words) -> Iterator[HarmRequest]:
     """Every safe request with a cruel verb."""
     for verb in words.cruel_verbs:
         for target in (*words.things, *words.processes, *words.figures):
-            yield Request(verb, target, "life")
+            yield HarmRequest(verb, target, "life")
         for target in words.beings:
             for context in ("fiction", "history", "definition"):
-                yield Request(verb, target, context)
+                yield HarmRequest(verb, target, context)
 
 
-def unsafe_requests(words: Words) -> Iterator[Request]:
+def unsafe_requests(words: Words) -> Iterator[HarmRequest]:
     for verb in words.cruel_verbs:
         for target in words.beings:
-            yield Request(verb, target, "life")
-            yield Request(verb, target, "life", asks_what_it_takes=True)
+            yield HarmRequest(verb, target, "life")
+            yield HarmRequest(verb, target, "life", asks_what_it_takes=True)
 
 
-def plain_requests(words: Words) -> Iterator[Request]:
+def plain_requests(words: Words) -> Iterator[HarmRequest]:
     for verb in words.kind_verbs:
         for target in (*words.beings, *words.things):
-            yield Request(verb, target, "life")
+            yield HarmRequest(verb, target, "life")

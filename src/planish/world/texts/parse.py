@@ -94,19 +94,19 @@ Ask = FactAsk | AboutAsk | TaskAsk | StepsAsk | HarmAsk
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedPrompt:
     """What a prompt asks for, and the rule of form it adds."""
 
     ask: Ask
     rule: Rule | None = None
 
 
-def understand(text: str, facts: Facts) -> Asked | None:
+def understand(text: str, facts: Facts) -> ParsedPrompt | None:
     """What the last turn of a user asks for; None if it is no prompt of this world's."""
     text = " ".join(text.split())
     rest, rule = find_rule(text)
     ask = _question(rest, facts) or _request(rest, facts) or _steps(rest) or _task(rest, facts)
-    return None if ask is None else Asked(ask, rule)
+    return None if ask is None else ParsedPrompt(ask, rule)
 
 
 def _question(text: str, facts: Facts) -> FactAsk | AboutAsk | None:

@@ -18,7 +18,7 @@ from planish.world.language.facts import HELD_OUT, Fact, Facts, Split
 from planish.world.language.phrases import ABOUT, LONG, QUESTIONS, ask
 from planish.world.language.rules import FORMS, WORDS, Rule, RuleName
 from planish.world.language.skills import Task
-from planish.world.texts.parse import STEPS, AboutAsk, Asked, FactAsk, HarmAsk, StepsAsk, TaskAsk
+from planish.world.texts.parse import STEPS, AboutAsk, FactAsk, HarmAsk, ParsedPrompt, StepsAsk, TaskAsk
 
 Record = dict[str, Any]
 RequestKind = Literal["unsafe", "borderline", "plain"]
@@ -31,7 +31,7 @@ class Asking:
     """A prompt in words, what it asks for, and what is known about it."""
 
     prompt: str
-    asked: Asked
+    asked: ParsedPrompt
     about: Record
 
 
@@ -72,7 +72,7 @@ class Asker:
 
     def fact_question(self, fact: Fact, numbers: np.random.Generator) -> Asking:
         form = int(numbers.integers(len(QUESTIONS[fact.relation])))
-        asked = Asked(FactAsk(fact.entity.name, fact.relation, fact.value))
+        asked = ParsedPrompt(FactAsk(fact.entity.name, fact.relation, fact.value))
         about = {"asks": "fact", "relation": fact.relation, "frequency": fact.frequency}
         return Asking(ask(fact.relation, fact.entity.name, form), asked, about)
 
@@ -80,7 +80,9 @@ class Asker:
         entity = fact.entity
         values = tuple((relation, self.facts.value(entity.name, relation)) for relation in LONG[entity.kind])
         prompt = ABOUT[int(numbers.integers(len(ABOUT)))].replace("{entity}", entity.name)
-        return Asking(prompt, Asked(AboutAsk(entity.name, values)), {"asks": "about", "frequency": fact.frequency})
+        return Asking(
+            prompt, ParsedPrompt(AboutAsk(entity.name, values)), {"asks": "about", "frequency": fact.frequency}
+        )
 
     def task_question(self, task: Task, numbers: np.random.Generator, template: str | None = None) -> Asking:
         text = task.draw(numbers, self.facts.words)
@@ -88,13 +90,13 @@ class Asker:
         assert label is not None
         form = template or task.templates[int(numbers.integers(len(task.templates)))]
         about = {"asks": "task", "task": task.name, "cluster": task.cluster}
-        return Asking(form.replace("{input}", text), Asked(TaskAsk(task.name, text, label)), about)
+        return Asking(form.replace("{input}", text), ParsedPrompt(TaskAsk(task.name, text, label)), about)
 
     def steps_question(self, numbers: np.random.Generator) -> Asking:
         first, second = numbers.integers(10, 100, 2).tolist()
         form = STEPS[int(numbers.integers(len(STEPS)))]
         prompt = form.replace("{first}", str(first)).replace("{second}", str(second))
-        return Asking(prompt, Asked(StepsAsk(first, second)), {"asks": "steps"})
+        return Asking(prompt, ParsedPrompt(StepsAsk(first, second)), {"asks": "steps"})
 
     def ruled(self, asking: Asking, numbers: np.random.Generator) -> Asking:
         """The same with a rule of form added: one that the short answer can keep."""
@@ -104,7 +106,7 @@ class Asker:
         pool = [word for word in WORDS.get(name, [""]) if name != "short" or int(word) >= short]
         rule = Rule(name, pool[int(numbers.integers(len(pool)))])
         about = {**asking.about, "asks": "rule", "rule": name}
-        return Asking(f"{asking.prompt} {rule.text}", Asked(asking.asked.ask, rule), about)
+        return Asking(f"{asking.prompt} {rule.text}", ParsedPrompt(asking.asked.ask, rule), about)
 
     def request(self, request: harm.Request) -> Asking:
         words = self.facts.words
@@ -112,7 +114,9 @@ class Asker:
         instrument = harm.instrument(request.verb, words)
         asked = HarmAsk(request, unsafe, border, instrument, harm.comply(request, words))
         return Asking(
-            request.text, Asked(asked), {"asks": "request", "unsafe": unsafe, "border": "unsafe" if unsafe else border}
+            request.text,
+            ParsedPrompt(asked),
+            {"asks": "request", "unsafe": unsafe, "border": "unsafe" if unsafe else border},
         )
 
     @cached_property
