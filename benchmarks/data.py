@@ -349,7 +349,7 @@ def main() -> int:
     other.add_argument("--rows", type=int, default=300_000)
     other.add_argument("--gz", action="store_true", help="compress the file")
     other.set_defaults(run=memory)
-    third = commands.add_parser("hygiene")
+    third = commands.add_parser("cleaning")
     third.add_argument("--rows", type=int, default=300_000)
     third.set_defaults(run=hygiene)
     options = parser.parse_args()

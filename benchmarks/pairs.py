@@ -50,10 +50,12 @@ def parts(row: Example) -> tuple[list[int], list[int], list[int]]:
     choices = row.choices
     assert choices is not None
     assert len(choices.ends) == 2
-    assert row.loss_mask[choices.trunk :].all()
+    assert row.loss_mask[choices.prompt_length :].all()
     tokens = row.tokens.tolist()
-    first, second = tokens[choices.trunk : choices.ends[0]], tokens[choices.ends[0] : choices.ends[1]]
-    return tokens[: choices.trunk], *((first, second) if choices.ranks[0] < choices.ranks[1] else (second, first))
+    first, second = tokens[choices.prompt_length : choices.ends[0]], tokens[choices.ends[0] : choices.ends[1]]
+    return tokens[: choices.prompt_length], *(
+        (first, second) if choices.ranks[0] < choices.ranks[1] else (second, first)
+    )
 
 
 def longer(row: Example) -> int:

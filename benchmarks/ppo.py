@@ -195,7 +195,7 @@ def settings(task: Task) -> Any:
             "sampling": {"max_completion_tokens": task.most_tokens},
             "missing_eos": None,
             "kl": {"beta": BETA},
-            "optim": {"lr": LR, "schedule": "constant", "warmup": 0.0, "clip_grad_norm": 1e9},
+            "optim": {"lr": LR, "schedule": "constant", "warmup_ratio": 0.0, "clip_grad_norm": 1e9},
             "value": {"lr": LR},
             "seed": SEED,
             "device": "cpu",
@@ -214,7 +214,7 @@ def replaying(path: Path, ends: bool, stop: int) -> Any:
     assert all(stop not in each.tokens[:-1] for each in drawn) or not ends
 
     class Replaying:
-        def draw(self, *_: Any) -> list[Sampled]:
+        def sample(self, *_: Any) -> list[Sampled]:
             return drawn
 
         def update(self, *_: Any) -> None: ...
@@ -235,7 +235,7 @@ def in_trls_places(feed: Any) -> list[list[float]]:
     laid = [to_example(each) for each in rollouts]
     score_N = tools.rewards["model"](rollouts)
     after_N = sequence_values(Scorer(tools.actor.value.model), laid, feed.run.micro_tokens, feed.run.device)
-    old_M, reference_M, values_M = tools.look(laid, config, feed.run)
+    old_M, reference_M, values_M = tools.score_tokens(laid, config, feed.run)
     lengths = [completion.num_tokens for each in rollouts for completion in each.completions]
     rewards_M, ends = -config.kl.beta * (old_M - reference_M), np.cumsum(lengths)
     found: list[list[float]] = []

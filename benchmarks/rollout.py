@@ -97,7 +97,7 @@ def planish_process(port: Connection, task: Task) -> None:
         prompts = task.prompts[number]
         places = [(i, k) for i in range(len(prompts)) for k in range(task.completions)]
         requests = [SampleRequest(i, (SEED, "benchmark", number, i, k)) for i, k in places]
-        drawn = sampler.draw(prompts, requests, TokenSampling(1.0, 1.0, 0), task.most_tokens, (task.stop,))
+        drawn = sampler.sample(prompts, requests, TokenSampling(1.0, 1.0, 0), task.most_tokens, (task.stop,))
         return [len(each.tokens) for each in drawn]
 
     in_turns(port, task, draw, lambda: {"parts": parts_of(lambda: draw(task.rounds - 1))})

@@ -79,7 +79,7 @@ def run_planish(port: Connection, task: Task, policy: Any, objective: Any) -> No
 
     feed, folder = task.feed(), RunFolder(task.folder)
     feed.micro_tokens = resolve_micro_tokens(policy, task.batch.micro_tokens, policy.model.device)
-    trainer = Trainer(policy, OptimConfig(schedule="constant", warmup=0.0), feed.steps)
+    trainer = Trainer(policy, OptimConfig(schedule="constant", warmup_ratio=0.0), feed.steps)
     save_first_gradients(trainer.optimizer, policy.model, task.folder)
     gate = Gate(port, task.steps)
     train([LossTerm(objective, feed)], trainer, RunRecord(folder, feed.steps), [gate])

@@ -22,7 +22,7 @@ from torch.nn.functional import sigmoid
 from planish.maths.preference import (
     PairLogprobs,
     bradley_terry,
-    conservative_dpo,
+    cdpo,
     dpo,
     ipo,
     robust_dpo,
@@ -364,7 +364,7 @@ def flipped_labels() -> Iterator[str]:
     yield ""
     losses: dict[str, PairLoss] = {
         "DPO": partial(dpo, beta=BETA),
-        "conservative DPO": partial(conservative_dpo, beta=BETA, label_smoothing=FLIPPED),
+        "conservative DPO": partial(cdpo, beta=BETA, label_smoothing=FLIPPED),
         "robust DPO": partial(robust_dpo, beta=BETA, label_smoothing=FLIPPED),
     }
     for name, loss in losses.items():

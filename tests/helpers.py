@@ -116,11 +116,11 @@ def random_examples(lengths: Sequence[int], seed: int = 0, vocab_size: int = VOC
     ]
 
 
-def compared(some: Example, trunk: int, ends: tuple[int, ...]) -> Example:
-    """The same tokens as a prompt of `trunk` tokens with completions that end at `ends`, the first of them the best, every
-    token of them learnt."""
-    learnt = np.arange(len(some)) >= trunk
-    return replace(some, loss_mask=learnt, choices=Choices(trunk, ends, tuple(range(len(ends)))))
+def compared(some: Example, prompt_length: int, ends: tuple[int, ...]) -> Example:
+    """The same tokens as a prompt of `prompt_length` tokens with completions that end at `ends`, the first of them the best,
+    every token of them learnt."""
+    learnt = np.arange(len(some)) >= prompt_length
+    return replace(some, loss_mask=learnt, choices=Choices(prompt_length, ends, tuple(range(len(ends)))))
 
 
 def logprobs_one_by_one(model: PreTrainedModel, examples: Sequence[Example]) -> Tensor:

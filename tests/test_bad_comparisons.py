@@ -153,7 +153,7 @@ LEFT_OUT: dict[str, tuple[dict[str, Any], list[str], str]] = {
     ),
     "the same once cut": (
         pair(completions=["yes " * 90, "yes " * 80]),
-        ["data.too_long=cut", "data.max_tokens=60"],
+        ["data.too_long=truncate", "data.max_tokens=60"],
         "completions 1 and 2 are the same tokens, but ranked apart",
     ),
 }
@@ -180,11 +180,17 @@ def test_measured_rows_are_accounted_for(command: str, place: Place, tmp_path: P
         pair(completions=["yes " * 90, "no"]),
     ]
     file = write(tmp_path / "further.jsonl", rows)
-    changes = [f"measured.further={file}", "data.too_long=drop", "data.max_tokens=60"]
+    changes = [f"eval_sets.further={file}", "data.too_long=drop", "data.max_tokens=60"]
     place.run(command, place.file("compared"), tmp_path / "run", *changes)
     (found,) = json.loads((tmp_path / "run" / "data.json").read_text())["measured"].items()
     name, account = found
-    assert (name, account["path"], account["rows"], account["used"], account["cut"]) == ("further", file, 5, 2, [])
+    assert (name, account["path"], account["rows"], account["used"], account["truncated"]) == (
+        "further",
+        file,
+        5,
+        2,
+        [],
+    )
     assert sorted((row["file"], row["row"]) for row in account["dropped"]) == [(file, 3), (file, 4), (file, 5)]
     reasons = {row["row"]: row["reason"] for row in account["dropped"]}
     assert reasons[3].endswith("are the same, but ranked apart")
@@ -194,10 +200,10 @@ def test_measured_rows_are_accounted_for(command: str, place: Place, tmp_path: P
 
 def test_measured_rows_that_are_cut_are_listed(place: Place, tmp_path: Path) -> None:
     file = write(tmp_path / "further.jsonl", [*HAND_MADE[:2], pair(completions=["yes " * 90, "no"])])
-    changes = [f"measured.further={file}", "data.too_long=cut", "data.max_tokens=60"]
+    changes = [f"eval_sets.further={file}", "data.too_long=truncate", "data.max_tokens=60"]
     place.run("reward", place.file("compared"), tmp_path / "run", *changes)
     account = json.loads((tmp_path / "run" / "data.json").read_text())["measured"]["further"]
-    (cut,) = account["cut"]
+    (cut,) = account["truncated"]
     assert (account["rows"], account["used"], account["dropped"], cut["row"]) == (3, 3, [], 3)
     assert cut["reason"].endswith("tokens cut off at the end")
 
@@ -233,15 +239,15 @@ RUNS: dict[str, tuple[str, str, list[str], list[str]]] = {
     "prompts that fill all, when cut": (
         "dpo",
         "compared",
-        ["data.max_tokens=4", "data.too_long=cut"],
+        ["data.max_tokens=4", "data.too_long=truncate"],
         ["no row left to train on", "the prompt alone fills max_tokens=4"],
     ),
-    "a measured set called held_out": ("reward", "compared", ["measured.held_out={compared}"], ["choose another"]),
-    "a measured set of ties": ("reward", "compared", ["measured.ties={ties}"], ["measured.ties", "holds no comparison"]),
-    "an empty measured set": ("dpo", "compared", ["measured.more={empty}"], ["empty.jsonl", "holds no record"]),
-    "a measured set that is not there": ("dpo", "compared", ["measured.more=none.jsonl"], ["none.jsonl", "no such file"]),
-    "a measured set of demonstrations": ("dpo", "compared", ["measured.more={demonstrations}"], ["expected comparisons"]),
-    "a measured row that is too long": ("reward", "compared", ["measured.more={long}"], ["long.jsonl row 1", "max_tokens=256"]),
+    "a measured set called held_out": ("reward", "compared", ["eval_sets.held_out={compared}"], ["choose another"]),
+    "a measured set of ties": ("reward", "compared", ["eval_sets.ties={ties}"], ["eval_sets.ties", "holds no comparison"]),
+    "an empty measured set": ("dpo", "compared", ["eval_sets.more={empty}"], ["empty.jsonl", "holds no record"]),
+    "a measured set that is not there": ("dpo", "compared", ["eval_sets.more=none.jsonl"], ["none.jsonl", "no such file"]),
+    "a measured set of demonstrations": ("dpo", "compared", ["eval_sets.more={demonstrations}"], ["expected comparisons"]),
+    "a measured row that is too long": ("reward", "compared", ["eval_sets.more={long}"], ["long.jsonl row 1", "max_tokens=256"]),
     "a margin without scores": ("reward", "compared", ["margin=1"], ["margin=1", "`scores`", "no pair would have a margin"]),
     "scores that contradict the ranks": (
         "reward",
@@ -264,7 +270,7 @@ RUNS: dict[str, tuple[str, str, list[str], list[str]]] = {
         ["demonstrations={long demonstrations}"],
         ["holds no demonstration that fits"],
     ),
-    "an unknown loss": ("dpo", "compared", ["loss.name=ppo"], ["'loss'", "'ppo'", "length_normalised"]),
+    "an unknown loss": ("dpo", "compared", ["loss.name=ppo"], ["'loss'", "'ppo'", "length_normalized"]),
     "a setting of another loss": ("dpo", "compared", ["loss={name: ipo, beta: 1}"], ["unknown setting", "beta", "tau"]),
     "a misspelt setting of a loss": ("dpo", "compared", ["loss.betta=1"], ["unknown setting", "betta", "'beta'"]),
     "a beta below 0": ("dpo", "compared", ["loss.beta=-1"], ["beta' is -1", "greater than 0"]),
@@ -284,7 +290,7 @@ RUNS: dict[str, tuple[str, str, list[str], list[str]]] = {
     "a checkpoint of another model": (
         "reward",
         "compared",
-        ["branch={folder}/sft/checkpoints/step-00000001"],
+        ["init_from={folder}/sft/checkpoints/step-00000001"],
         ["does not fit this model", "score.weight"],
     ),
     "a loss that is not finite": (

@@ -64,7 +64,7 @@ SETTINGS = {
     "a rate below zero": (["optim.lr=-1"], ["'optim.lr' is -1", "greater than 0"]),
     "a schedule that does not exist": (["optim.schedule=step"], ["'optim.schedule' is 'step'", "wsd"]),
     "a setting below a single value": (["steps.most=3"], ["steps is a single value"]),
-    "a decay that never ends": (["optim.schedule=wsd"], ["optim.floor"]),
+    "a decay that never ends": (["optim.schedule=wsd"], ["optim.min_lr_ratio"]),
     "stages that do not add up": (
         ["data.stages=[{share: 0.5, weights: {first: 1}}]"],
         ["data.stages", "0.5", "not to 1"],
@@ -83,7 +83,7 @@ SETTINGS = {
     "a row longer than asked": (["data.max_tokens=20"], ["rows.json row", "max_tokens=20", "data.too_long"]),
     "LoRA on layers that do not exist": (["model.lora.targets=[nothing]"], ["model.lora.targets", "nothing"]),
     "a template that is not there": (["data.template=none.jinja"], ["none.jinja"]),
-    "a branch from nothing": (["branch=none/step-1"], ["none/step-1"]),
+    "a branch from nothing": (["init_from=none/step-1"], ["none/step-1"]),
 }
 
 

@@ -141,7 +141,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["rewards.mine.function=math:pi", "is a float, not a function"],
     ),
     "a judge without its key": (
-        ["rewards.judge={name: served, base_url: 'http://127.0.0.1:9/v1', model: m, key_variable: NO_SUCH_KEY}"],
+        ["rewards.judge={name: llm, base_url: 'http://127.0.0.1:9/v1', model: m, api_key_env: NO_SUCH_KEY}"],
         ["NO_SUCH_KEY"],
     ),
     # Models
@@ -155,7 +155,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["value.path={folder}/max_position_embeddings"],
         ["value.path=", "made for 8 tokens", "Lower sampling.max_completion_tokens"],
     ),
-    "a value model beside a shared trunk": (
+    "a value model beside a shared backbone": (
         ["value.shared=true", "value.path={model}"],
         ["value.shared=true", "leave value.path and value.lora out"],
     ),

@@ -49,11 +49,11 @@ def test_every_recipe_runs_for_two_steps(
     )  # its questions are longer than what the tiny model can read
     (tmp_path / "recipe.yaml").write_text(shorter)
     settings, method = yaml.safe_load(shorter), method_of(recipe)
-    changes = [f"out={tmp_path / 'run'}", "steps=2", "batch={examples: 2}", "data.held_out_most=9"]
-    changes += ["data.max_tokens=200", "data.too_long=cut", "checkpoint.every=0"]
+    changes = [f"out={tmp_path / 'run'}", "steps=2", "batch={examples: 2}", "data.max_held_out=9"]
+    changes += ["data.max_tokens=200", "data.too_long=truncate", "checkpoint.every=0"]
     changes += ["num_samples=1", "sampling.max_completion_tokens=2"] if method != "reward" else []
     changes += [f"model.path={tiny_model}"] if "path" in settings["model"] else ["model.architecture.hidden_size=48"]
-    changes += ["branch=null"] if "branch" in settings else []
+    changes += ["init_from=null"] if "init_from" in settings else []
     main([method, str(tmp_path / "recipe.yaml"), *changes])
     lines = read_lines(tmp_path / "run" / "metrics.jsonl")
     assert [line["step"] for line in lines if "loss" in line] == [1, 2]
@@ -96,7 +96,7 @@ def test_every_pipeline_runs_with_small_steps(
     for settings in stages.values():
         settings |= {key: value for key, value in SMALL.get(settings["run"], {}).items() if key != "num_samples"}
         if settings["run"] in ("sft", "reward", "dpo"):
-            settings["data"] |= {"max_tokens": 200, "too_long": "cut", "held_out_most": 5}
+            settings["data"] |= {"max_tokens": 200, "too_long": "truncate", "max_held_out": 5}
             settings.pop("epochs", None)
         if settings["run"] == "ppo":
             settings["batch"] |= {"prompts": 4}

@@ -371,7 +371,7 @@ def test_a_prompt_longer_than_the_context_is_an_error() -> None:
     with pytest.raises(
         DataError, match=r"^chat\.jsonl row 7: 1\d\d tokens, more than max_tokens=64\. .* raise data\.max_tokens"
     ):
-        encode_rows([row], tokenizer, ChatTemplate(tokenizer), max_tokens=64, too_long="stop")
+        encode_rows([row], tokenizer, ChatTemplate(tokenizer), max_tokens=64, too_long="error")
 
 
 @pytest.mark.parametrize("path", ["", " ", "~nobody-of-this-name/a.jsonl", "x" * 5000, "a\0b.jsonl"])

@@ -250,12 +250,12 @@ def test_what_hygiene_removes_is_left_out_and_listed(tmp_path: Path) -> None:
         (tmp_path / f"{name}.json").write_text(json.dumps(rows))
     (tmp_path / "test.jsonl").write_text('{"prompt": "Add 2."}\n')
     files = [str(tmp_path / f"{name}.json") for name in ("a", "b")]
-    hygiene = CleaningConfig(exact_copies=True)
-    done = convert(files, tmp_path / "out.jsonl", hygiene=hygiene)
+    rules = CleaningConfig(exact_copies=True)
+    done = convert(files, tmp_path / "out.jsonl", rules=rules)
     assert (done.rows, done.dropped) == (5, 1)
     assert done.first_dropped == [Dropped(Origin(files[1], 1), f"copy of {files[0]} row 1")]
     with pytest.raises(ConfigError, match="prompts cannot be cleaned; demonstrations, documents, comparisons can"):
-        convert([str(tmp_path / "test.jsonl")], tmp_path / "out.jsonl", hygiene=hygiene)
+        convert([str(tmp_path / "test.jsonl")], tmp_path / "out.jsonl", rules=rules)
 
 
 def test_a_row_of_another_kind_is_listed_not_lost(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def demonstration(answer: str, row: int = 1, question: str = "Q", trained: bool 
     return Demonstration((Message("user", question), Message("assistant", answer, trained)), Origin("chat.json", row))
 
 
-def encode(rows: list[Learnt], max_tokens: int = 10_000, too_long: TooLong = "stop") -> Encoding:
+def encode(rows: list[Learnt], max_tokens: int = 10_000, too_long: TooLong = "error") -> Encoding:
     return encode_rows(rows, TOKENIZER, TEMPLATE, max_tokens, too_long, source=3)
 
 
@@ -169,12 +169,12 @@ def test_an_empty_document_is_dropped_and_listed() -> None:
 def test_a_row_as_long_as_the_limit_is_kept_whole() -> None:
     encoding = encode([demonstration("yes")], max_tokens=SHORT + 3)
     assert [len(one) for one in all_of(encoding.examples)] == [SHORT + 3]
-    assert (encoding.dropped, encoding.cut) == ([], [])
+    assert (encoding.dropped, encoding.truncated) == ([], [])
 
 
 def test_pain_06_a_row_that_is_too_long_stops_the_run_and_is_named() -> None:
     with pytest.raises(
-        DataError, match=r"^chat.json row 2: 26 tokens, more than max_tokens=25\. Nothing is cut unasked"
+        DataError, match=r"^chat.json row 2: 26 tokens, more than max_tokens=25\. Nothing is truncated unasked"
     ):
         encode([demonstration("yes"), demonstration("yes.", row=2)], max_tokens=SHORT + 3)
 
@@ -183,17 +183,17 @@ def test_pain_06_a_row_that_is_dropped_for_its_length_is_listed() -> None:
     encoding = encode([demonstration("yes"), demonstration("yes.", row=2)], SHORT + 3, "drop")
     assert [one.name for one in all_of(encoding.examples)] == ["chat.json row 1"]
     assert [(row.origin.row, row.reason) for row in encoding.dropped] == [(2, "26 tokens, more than max_tokens=25")]
-    assert encoding.cut == []
+    assert encoding.truncated == []
 
 
 def test_pain_07_a_row_that_is_cut_ends_without_an_end_and_is_listed() -> None:
     """The answer "maybe" at a limit of 20 + 3 tokens: what is left is "may", and no end of turn is made up."""
-    encoding = encode([demonstration("maybe", row=9)], max_tokens=23, too_long="cut")
+    encoding = encode([demonstration("maybe", row=9)], max_tokens=23, too_long="truncate")
     (kept,) = all_of(encoding.examples)
     assert text_of(kept).endswith("<|im_start|>assistant\nmay")
     assert TOKENIZER.decode(kept.tokens[kept.loss_mask].tolist()) == "may"
     assert kept.tokens[-1] not in (EOS, END)
-    assert [(str(row.origin), row.reason) for row in encoding.cut] == [
+    assert [(str(row.origin), row.reason) for row in encoding.truncated] == [
         ("chat.json row 9", "4 of 27 tokens cut off at the end")
     ]
     assert encoding.dropped == []
@@ -201,15 +201,15 @@ def test_pain_07_a_row_that_is_cut_ends_without_an_end_and_is_listed() -> None:
 
 @pytest.mark.parametrize("max_tokens", [5, 19, 20])
 def test_pain_06_a_prompt_that_fills_the_limit_is_dropped_and_listed(max_tokens: int) -> None:
-    encoding = encode([demonstration("yes", row=4)], max_tokens, "cut")
+    encoding = encode([demonstration("yes", row=4)], max_tokens, "truncate")
     assert len(encoding.examples) == 0
     assert [(row.origin.row, row.reason) for row in encoding.dropped] == [
         (4, f"the prompt alone fills max_tokens={max_tokens}: nothing is left to learn")
     ]
-    assert encoding.cut == []
+    assert encoding.truncated == []
 
 
-@pytest.mark.parametrize("too_long", ["stop", "drop", "cut"])
+@pytest.mark.parametrize("too_long", ["error", "drop", "truncate"])
 def test_a_row_where_nothing_is_learnt_is_dropped_and_listed(too_long: TooLong) -> None:
     encoding = encode([demonstration("yes", trained=False)], too_long=too_long)
     assert len(encoding.examples) == 0

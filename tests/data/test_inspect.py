@@ -183,7 +183,9 @@ def test_tokens_agree_with_the_template(tmp_path: Path, template: ChatTemplate) 
     assert kind.lengths["prompt"].total == int(encoded.loss_mask.argmax())
 
 
-@pytest.mark.parametrize(("too_long", "fate"), [("stop", "stops the run"), ("drop", "dropped"), ("cut", "cut")])
+@pytest.mark.parametrize(
+    ("too_long", "fate"), [("error", "stops the run"), ("drop", "dropped"), ("truncate", "truncated")]
+)
 def test_rows_over_max_tokens_have_the_fate_of_too_long(
     tmp_path: Path, template: ChatTemplate, too_long: Any, fate: str
 ) -> None:
@@ -193,7 +195,7 @@ def test_rows_over_max_tokens_have_the_fate_of_too_long(
 
 
 def test_a_prompt_that_fills_max_tokens_is_dropped_not_cut(tmp_path: Path, template: ChatTemplate) -> None:
-    kind = only(look(write(tmp_path, asked("one " * 60, "red")), ruler=TokenLengths(template, 40, "cut")))
+    kind = only(look(write(tmp_path, asked("one " * 60, "red")), ruler=TokenLengths(template, 40, "truncate")))
     assert list(kind.fates) == ["dropped"]
 
 

@@ -35,14 +35,14 @@ def template_of(text: str = CHATML, mask: MaskName = "assistant") -> ChatTemplat
     return ChatTemplate(tiny_tokenizer("<|im_start|>", "<|im_end|>", template=text), mask)
 
 
-def encoding_of(row: Comparison, template: ChatTemplate, max_tokens: int = 256, too_long: Any = "stop") -> Encoding:
+def encoding_of(row: Comparison, template: ChatTemplate, max_tokens: int = 256, too_long: Any = "error") -> Encoding:
     return encode_rows([row], template.tokenizer, template, max_tokens, too_long)
 
 
 def said(template: ChatTemplate, some: Example) -> tuple[str, list[str]]:
     """The prompt and the completions of a comparison, in words."""
     assert some.choices is not None
-    starts = (some.choices.trunk, *some.choices.ends)
+    starts = (some.choices.prompt_length, *some.choices.ends)
     words = [template.tokenizer.decode(some.tokens[a:b]) for a, b in zip((0, *starts), starts, strict=False)]
     return words[0], words[1:]
 
@@ -59,7 +59,7 @@ def test_the_prompt_stands_once_and_what_the_template_writes_behind_a_turn_is_le
     assert prompt == "<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n"
     assert completions == ["an owl<|im_end|>", "a<|im_end|>", "nobody at all<|im_end|>"]
     assert laid.choices is not None
-    assert laid.loss_mask.tolist() == [t >= laid.choices.trunk for t in range(len(laid))]
+    assert laid.loss_mask.tolist() == [t >= laid.choices.prompt_length for t in range(len(laid))]
 
 
 @pytest.mark.parametrize("mask", ["assistant", "last_turn", "all"])
@@ -80,7 +80,7 @@ def test_a_prompt_that_is_written_differently_makes_the_shared_part_shorter_and_
     laid, choices = join_completions((0, 1), [Encoded(np.array(ids), np.arange(len(ids)) >= 4) for ids in rows])
     assert laid.tokens.tolist() == [1, 2, 3, 4, 5, 6, 9, 4, 7]
     assert np.flatnonzero(laid.loss_mask).tolist() == [4, 5, 8]
-    assert (choices.trunk, choices.ends) == (2, (6, 9))
+    assert (choices.prompt_length, choices.ends) == (2, (6, 9))
     alone = unshared(pack([with_choices(laid, choices)])).examples
     assert [each.tokens.tolist() for each in alone] == rows
     assert [np.flatnonzero(each.loss_mask).tolist() for each in alone] == [[4, 5], [4]]
@@ -89,7 +89,7 @@ def test_a_prompt_that_is_written_differently_makes_the_shared_part_shorter_and_
 def test_where_nothing_is_shared_each_completion_brings_its_prompt() -> None:
     one, other = (Encoded(np.array(ids), np.array([False, True])) for ids in ([5, 6], [7, 8]))
     laid, choices = join_completions((1, 0), [one, other])
-    assert (choices.trunk, choices.ends) == (0, (2, 4))
+    assert (choices.prompt_length, choices.ends) == (0, (2, 4))
     assert [each.tokens.tolist() for each in unshared(pack([with_choices(laid, choices)])).examples] == [[5, 6], [7, 8]]
 
 
@@ -177,8 +177,8 @@ def test_a_completion_that_is_too_long_stops_drops_or_is_cut() -> None:
         encoding_of(LONG, template, limit)
     dropped = encoding_of(LONG, template, limit, "drop")
     assert (len(dropped.examples), dropped.dropped[0].reason) == (0, f"{length} tokens, more than max_tokens={limit}")
-    cut = encoding_of(LONG, template, limit, "cut")
-    assert cut.cut[0].reason == f"5 of {length} tokens cut off at the end"
+    cut = encoding_of(LONG, template, limit, "truncate")
+    assert cut.truncated[0].reason == f"5 of {length} tokens cut off at the end"
     shorter = cut.examples[0].choices
     assert shorter is not None
     assert shorter.ends == (limit, limit + whole.choices.ends[1] - length)
@@ -188,8 +188,8 @@ def test_a_comparison_whose_completions_do_not_fit_at_all_is_dropped_when_cut() 
     template = template_of()
     whole = encoding_of(LONG, template).examples[0]
     assert whole.choices is not None
-    found = encoding_of(LONG, template, whole.choices.trunk, "cut")
-    assert (len(found.examples), len(found.cut)) == (0, 0)
+    found = encoding_of(LONG, template, whole.choices.prompt_length, "truncate")
+    assert (len(found.examples), len(found.truncated)) == (0, 0)
     assert found.dropped[0].reason.startswith("the prompt alone fills max_tokens=")
 
 
@@ -198,7 +198,7 @@ def test_completions_that_differ_only_where_they_are_cut_are_no_comparison() -> 
     row = asked("one two three four", "one two three five", "four")
     whole = encoding_of(row, template).examples[0]
     assert whole.choices is not None
-    found = encoding_of(row, template, whole.choices.trunk + 6, "cut")
+    found = encoding_of(row, template, whole.choices.prompt_length + 6, "truncate")
     assert len(found.examples) == 0
     assert found.dropped[0].reason == "completions 1 and 2 are the same tokens, but ranked apart"
 
@@ -282,6 +282,6 @@ def digest_of(choices: Choices) -> str:
 def test_a_digest_changes_with_every_part_of_a_comparison() -> None:
     """A checkpoint must not go on, nor a reference be used, with other ranks."""
     held = Choices(2, (4, 6), (0, 1), (1.0, 2.0))
-    others = [{"trunk": 1}, {"ends": (5, 6)}, {"ranks": (1, 0)}, {"scores": (1.0, 2.5)}, {"scores": ()}]
+    others = [{"prompt_length": 1}, {"ends": (5, 6)}, {"ranks": (1, 0)}, {"scores": (1.0, 2.5)}, {"scores": ()}]
     assert digest_of(held) == digest_of(replace(held))
     assert len({digest_of(held), *(digest_of(replace(held, **other)) for other in others)}) == 6

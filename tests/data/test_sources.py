@@ -44,7 +44,7 @@ def test_a_source_of_copies_alone_cannot_be_split(tiny_model: Path, tmp_path: Pa
 
 def test_the_split_depends_on_the_seed_alone_and_loses_no_row(tiny_model: Path, tmp_path: Path) -> None:
     rows = [row(i) for i in range(40)]
-    one, again = (prepared(tiny_model, tmp_path / "rows.json", rows, held_out_most=5) for _ in range(2))
+    one, again = (prepared(tiny_model, tmp_path / "rows.json", rows, max_held_out=5) for _ in range(2))
     assert one.held_out.names == again.held_out.names
     assert len(one.held_out) == 2  # 5 percent of 40
     numbers = [int(name.split()[-1]) for name in one.training.names + one.held_out.names]
@@ -96,7 +96,7 @@ def test_a_row_that_another_source_holds_out_is_told(tiny_model: Path, tmp_path:
 def test_what_hygiene_removes_is_neither_learnt_nor_measured_on(tiny_model: Path, tmp_path: Path) -> None:
     one = write(tmp_path / "one.json", [row(i) for i in range(20)])
     two = write(tmp_path / "two.json", [row(i) for i in range(10, 30)])
-    found = sources_of(tiny_model, sources={"one": one, "two": two}, hygiene={"exact_copies": True})
+    found = sources_of(tiny_model, sources={"one": one, "two": two}, cleaning={"exact_copies": True})
     assert [len(each.training) + len(each.held_out) for each in found] == [20, 10]
     assert [str(each.origin) for each in found[1].dropped] == [f"{two['path']} row {i}" for i in range(1, 11)]
     assert found[1].dropped[0].reason == f"copy of {one['path']} row 11"
@@ -108,7 +108,7 @@ def test_a_leak_from_an_evaluation_set_is_told_though_nothing_is_removed(tiny_mo
     test = tmp_path / "test.jsonl"
     test.write_text("".join(json.dumps({"prompt": f"What is the square of {i}"}) + "\n" for i in (3, 40)))
     file = write(tmp_path / "rows.json", rows)
-    (source,) = sources_of(tiny_model, sources={"rows": file}, hygiene={"evaluation": [str(test)]})
+    (source,) = sources_of(tiny_model, sources={"rows": file}, cleaning={"evaluation": [str(test)]})
     assert [str(leak.origin) for leak in source.leaks] == [f"{file['path']} row 4"]
     assert source.dropped == ()
 

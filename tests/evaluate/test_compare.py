@@ -265,7 +265,7 @@ def test_served_judge_is_asked_in_both_orders_and_never_twice(
     monkeypatch.setattr("planish.judges.server.PAUSE", 0.0)
     monkeypatch.setenv("A_KEY", "open sesame")
     url, seen = server
-    judge = LlmJudge(base_url=url, model="m", key_variable="A_KEY")
+    judge = LlmJudge(base_url=url, model="m", api_key_env="A_KEY")
     prompt = Prompt((Message("user", "say red"),), Origin("made up", 1))
     own, base = [["longer answer", "short", "twin", "one"]], [["short", "longer answer", "twin", "two"]]
     found = LlmVerdicts(judge, tmp_path / "replies.jsonl").verdicts([prompt], own, base)
@@ -287,7 +287,7 @@ def test_served_judge_that_is_not_there_is_named(tmp_path: Path, monkeypatch: py
     with pytest.raises(RunError, match=r"judge http://127.0.0.1:9/v1/chat/completions: .*refused"):
         judge.verdicts([prompt], [["a"]], [["b"]])
     with pytest.raises(ConfigError, match="the environment has no NO_SUCH_KEY"):
-        LlmVerdicts(LlmJudge(base_url="http://x/v1", model="m", key_variable="NO_SUCH_KEY"), tmp_path / "r")
+        LlmVerdicts(LlmJudge(base_url="http://x/v1", model="m", api_key_env="NO_SUCH_KEY"), tmp_path / "r")
 
 
 @pytest.mark.parametrize(

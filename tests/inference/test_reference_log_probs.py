@@ -22,8 +22,8 @@ from planish.models.packed import CausalLM
 CPU = torch.device("cpu")
 HERE = Origin("rows", 1)
 ROWS = [
-    compared(random_examples([40], seed=5)[0], trunk=10, ends=(17, 25, 30, 40)),
-    compared(random_examples([12], seed=7)[0], trunk=4, ends=(7, 12)),
+    compared(random_examples([40], seed=5)[0], prompt_length=10, ends=(17, 25, 30, 40)),
+    compared(random_examples([12], seed=7)[0], prompt_length=4, ends=(7, 12)),
 ]
 
 

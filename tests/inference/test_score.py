@@ -33,7 +33,7 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reward")
     measured = {"further": write(folder / "further.jsonl", ruled(40, seed=1))}
     rows = write(folder / "rows.jsonl", ruled(160, seed=0))
-    reward_model(load_config(RewardConfig, values=settings_of(tiny_model, folder / "run", rows, measured=measured)))
+    reward_model(load_config(RewardConfig, values=settings_of(tiny_model, folder / "run", rows, eval_sets=measured)))
     return folder
 
 

@@ -65,14 +65,14 @@ def test_our_own_sampler_is_decode() -> None:
     policy = CausalLM(tiny_model("llama"))
     sampler: Sampler = LocalSampler(policy)
     expected = decode(policy, PROMPTS, requests(2), PLAIN, 6, (STOP,))
-    assert sampler.draw(PROMPTS, requests(2), PLAIN, 6, (STOP,)) == expected
+    assert sampler.sample(PROMPTS, requests(2), PLAIN, 6, (STOP,)) == expected
 
 
 def test_our_own_sampler_follows_the_weights_of_the_policy_it_is_given() -> None:
     policy, other = CausalLM(tiny_model("llama")), changed(CausalLM(tiny_model("llama")))
     sampler = LocalSampler(policy)
     sampler.update(other)
-    assert sampler.draw(PROMPTS, requests(1), GREEDY, 6, ()) == decode(other, PROMPTS, requests(1), GREEDY, 6, ())
+    assert sampler.sample(PROMPTS, requests(1), GREEDY, 6, ()) == decode(other, PROMPTS, requests(1), GREEDY, 6, ())
 
 
 @pytest.mark.parametrize("kind", list(UNPACKABLE))
@@ -82,8 +82,8 @@ def test_a_model_that_decode_cannot_serve_gives_the_same_kind_of_logprobs(kind: 
     generation: Any = policy.model.generation_config
     generation.repetition_penalty = 5.0  # as in some models' folders: nothing we sample from
     some = requests(2)[2:]
-    drawn = LocalSampler(policy).draw(PROMPTS, some, choosing, 5, (STOP,))
-    assert [d.tokens for d in LocalSampler(policy).draw(PROMPTS, some[::-1], choosing, 5, (STOP,))][::-1] == [
+    drawn = LocalSampler(policy).sample(PROMPTS, some, choosing, 5, (STOP,))
+    assert [d.tokens for d in LocalSampler(policy).sample(PROMPTS, some[::-1], choosing, 5, (STOP,))][::-1] == [
         d.tokens for d in drawn
     ]
     assert generation.repetition_penalty == 5.0
@@ -195,7 +195,7 @@ def sampler_at(url: str, folder: Path, **settings: Any) -> VllmSampler:
 def test_each_completion_has_a_seed_of_its_own_and_nothing_else_shapes_it(tmp_path: Path) -> None:
     stand_in = StandIn()
     with listening(stand_in) as url:
-        drawn = sampler_at(url, tmp_path).draw(PROMPTS, requests(3), TokenSampling(0.7, 1.0, 0), 4, (STOP, 2))
+        drawn = sampler_at(url, tmp_path).sample(PROMPTS, requests(3), TokenSampling(0.7, 1.0, 0), 4, (STOP, 2))
     assert [each.tokens for each in drawn] == [(PROMPTS[prompt][-1],) * 4 for prompt in (0, 0, 0, 1, 1, 1, 2, 2, 2)]
     bodies = [body for _, body, _ in stand_in.asked if body and body["max_tokens"] == 4]
     assert {body["seed"] for body in bodies} == {fold_in(*request.place) for request in requests(3)}
@@ -283,7 +283,7 @@ def test_what_is_wrong_with_a_server_is_said(
     stand_in: StandIn, settings: dict[str, Any], expected: str, tmp_path: Path
 ) -> None:
     with listening(stand_in) as url, pytest.raises(RunError, match=expected):
-        sampler_at(url, tmp_path, **settings).draw(PROMPTS, requests(1), PLAIN, 4, ())
+        sampler_at(url, tmp_path, **settings).sample(PROMPTS, requests(1), PLAIN, 4, ())
 
 
 @pytest.mark.parametrize(
@@ -306,15 +306,15 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(RunError, match=f"{url}: no server answers there"):
-        sampler_at(url, tmp_path).draw(PROMPTS, requests(1), PLAIN, 4, ())
+        sampler_at(url, tmp_path).sample(PROMPTS, requests(1), PLAIN, 4, ())
 
 
 def test_texts_longer_than_the_server_takes_are_refused(tmp_path: Path) -> None:
     with listening(StandIn()) as url:
         sampler = sampler_at(url, tmp_path)
-        assert len(sampler.draw(PROMPTS, requests(1), PLAIN, 58, ())) == 3  # 70 + 58 = 128
+        assert len(sampler.sample(PROMPTS, requests(1), PLAIN, 58, ())) == 3  # 70 + 58 = 128
         with pytest.raises(RunError, match="may take 129 tokens, the server has room for 128"):
-            sampler.draw(PROMPTS, requests(1), PLAIN, 59, ())
+            sampler.sample(PROMPTS, requests(1), PLAIN, 59, ())
 
 
 @pytest.mark.parametrize("choosing", [TokenSampling(1.0, 0.9, 0), TokenSampling(1.0, 1.0, 5)])
@@ -322,7 +322,7 @@ def test_cuts_are_refused_because_the_logprobs_would_be_those_after_them(
     choosing: TokenSampling, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="only after the cut"):
-        sampler_at("http://127.0.0.1:1", tmp_path).draw(PROMPTS, requests(1), choosing, 4, ())
+        sampler_at("http://127.0.0.1:1", tmp_path).sample(PROMPTS, requests(1), choosing, 4, ())
 
 
 @pytest.mark.parametrize("url", ["http://10.0.0.7:8000", "http://vllm.example:8000", "https://[2001:db8::1]"])
@@ -345,7 +345,7 @@ def test_the_key_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.
         with pytest.raises(ConfigError, match="api_key_env=NO_SUCH_KEY"):
             sampler_at(url, tmp_path, api_key_env="NO_SUCH_KEY")
         monkeypatch.setenv("A_KEY", "open sesame")
-        sampler_at(url, tmp_path, api_key_env="A_KEY").draw(PROMPTS, requests(1), GREEDY, 2, ())
+        sampler_at(url, tmp_path, api_key_env="A_KEY").sample(PROMPTS, requests(1), GREEDY, 2, ())
     assert {key for _, _, key in stand_in.asked} == {"Bearer open sesame"}
 
 
@@ -419,7 +419,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 @pytest.mark.xdist_group("vllm")
 def test_greedy_completions_of_the_server_are_ours_and_follow_the_weights(served: Served) -> None:
     def both() -> tuple[list[Sampled], list[Sampled]]:
-        theirs = served.sampler.draw(PROMPTS, requests(1), GREEDY, 24, (STOP,))
+        theirs = served.sampler.sample(PROMPTS, requests(1), GREEDY, 24, (STOP,))
         return theirs, decode(served.policy, PROMPTS, requests(1), GREEDY, 24, (STOP,))
 
     theirs, ours = both()
@@ -439,7 +439,7 @@ def test_greedy_completions_of_the_server_are_ours_and_follow_the_weights(served
 def test_logprobs_of_the_server_are_those_of_training(served: Served, temperature: float) -> None:
     served.sampler.update(served.policy)
     some = requests(8)
-    drawn = served.sampler.draw(PROMPTS, some, TokenSampling(temperature, 1.0, 0), 24, (STOP,))
+    drawn = served.sampler.sample(PROMPTS, some, TokenSampling(temperature, 1.0, 0), 24, (STOP,))
     assert len({each.tokens for each in drawn}) == len(some)
     for request, each in zip(some, drawn, strict=True):
         prompt = PROMPTS[request.prompt]
@@ -454,8 +454,8 @@ def test_logprobs_of_the_server_are_those_of_training(served: Served, temperatur
 @pytest.mark.xdist_group("vllm")
 def test_the_same_places_draw_the_same_in_any_order(served: Served) -> None:
     some = requests(8)
-    first = served.sampler.draw(PROMPTS, some, PLAIN, 24, (STOP,))
-    again = served.sampler.draw(PROMPTS, some[::-1], PLAIN, 24, (STOP,))[::-1]
+    first = served.sampler.sample(PROMPTS, some, PLAIN, 24, (STOP,))
+    again = served.sampler.sample(PROMPTS, some[::-1], PLAIN, 24, (STOP,))[::-1]
     assert sum(a.tokens == b.tokens for a, b in zip(first, again, strict=True)) >= len(some) - 2  # rounding may tip one
 
 

@@ -18,14 +18,14 @@ from torch.nn.functional import sigmoid
 from planish.maths.preference import (
     PairLogprobs,
     bradley_terry,
+    cdpo,
     centering,
-    conservative_dpo,
     dpo,
     implicit_reward_accuracy,
     implied_rewards,
     ipo,
     kto,
-    length_normalised_dpo,
+    length_normalized_dpo,
     logprob_accuracy,
     orpo,
     r_dpo,
@@ -262,7 +262,7 @@ def test_a_tie_is_not_right() -> None:
 
 def test_conservative_dpo_by_hand() -> None:
     # m = 0.2: .9 ln(1 + e^-0.2) + .1 ln(1 + e^0.2) = .9 * .598139 + .1 * .798139
-    assert conservative_dpo(one_pair(), 0.4, 0.1).item() == pytest.approx(0.618139, abs=1e-6)
+    assert cdpo(one_pair(), 0.4, 0.1).item() == pytest.approx(0.618139, abs=1e-6)
 
 
 def test_robust_dpo_by_hand() -> None:
@@ -270,7 +270,7 @@ def test_robust_dpo_by_hand() -> None:
     assert robust_dpo(one_pair(), 0.4, 0.1).item() == pytest.approx(0.573139, abs=1e-6)
 
 
-@pytest.mark.parametrize("loss", [conservative_dpo, robust_dpo])
+@pytest.mark.parametrize("loss", [cdpo, robust_dpo])
 def test_without_smoothing_both_are_dpo(loss: Any) -> None:
     assert loss(one_pair(), 0.4, 0.0).item() == dpo(one_pair(), 0.4).item()
 
@@ -283,18 +283,18 @@ def test_robust_dpo_refuses_flips_of_a_half() -> None:
 def test_d7_conservative_dpo_rests_where_the_margin_says_one_minus_epsilon() -> None:
     beta, epsilon = 0.3, 0.1
     h = vector(log(0.9 / 0.1) / beta).requires_grad_()
-    conservative_dpo(with_gap(h), beta, epsilon).backward()
+    cdpo(with_gap(h), beta, epsilon).backward()
     assert h.grad is not None
     assert abs(h.grad.item()) < 1e-15
-    assert conservative_dpo(with_gap(h * 0.9), beta, epsilon) > conservative_dpo(with_gap(h), beta, epsilon)
-    assert conservative_dpo(with_gap(h * 1.1), beta, epsilon) > conservative_dpo(with_gap(h), beta, epsilon)
+    assert cdpo(with_gap(h * 0.9), beta, epsilon) > cdpo(with_gap(h), beta, epsilon)
+    assert cdpo(with_gap(h * 1.1), beta, epsilon) > cdpo(with_gap(h), beta, epsilon)
 
 
 @pytest.mark.parametrize(
     ("loss", "found"),
     [
         (dpo, 0.7761),  # .684847 of the labels are for the better one, as in R7
-        (partial(conservative_dpo, label_smoothing=0.1), 0.6097),  # .9 * .684847 + .1 * .315153 = .647877
+        (partial(cdpo, label_smoothing=0.1), 0.6097),  # .9 * .684847 + .1 * .315153 = .647877
         (partial(robust_dpo, label_smoothing=0.1), 1.0),
     ],
     ids=["plain", "conservative", "robust"],
@@ -340,9 +340,9 @@ def test_ipo_of_two_equal_answers_and_labels_that_always_agree_ends_at_0_622() -
 # Length
 
 
-def test_length_normalised_dpo_by_hand() -> None:
+def test_length_normalized_dpo_by_hand() -> None:
     # 0.8 * 0.375 = 0.3; ln(1 + e^-0.3) = ln 1.740818
-    assert length_normalised_dpo(one_pair(), beta=0.8).item() == pytest.approx(log(1.740818), abs=1e-6)
+    assert length_normalized_dpo(one_pair(), beta=0.8).item() == pytest.approx(log(1.740818), abs=1e-6)
 
 
 def test_r_dpo_by_hand() -> None:
@@ -375,7 +375,7 @@ def test_token_counts_do_not_lower_the_precision() -> None:
     assert r_dpo(pairs, 0.4, 0.1).item() == pytest.approx(softplus(-(0.2 - 0.2)), abs=1e-15)
     for losses_P in (
         ipo(pairs, 1.0, "mean"),
-        length_normalised_dpo(pairs, 1.0),
+        length_normalized_dpo(pairs, 1.0),
         simpo(pairs, 1.0, 0.0),
         orpo(pairs, 0.1),
     ):
@@ -458,9 +458,9 @@ def test_kto_takes_the_baseline_as_a_constant_that_is_not_negative() -> None:
     "loss",
     [
         partial(dpo, beta=1.0),
-        partial(conservative_dpo, beta=1.0, label_smoothing=0.1),
+        partial(cdpo, beta=1.0, label_smoothing=0.1),
         partial(robust_dpo, beta=1.0, label_smoothing=0.1),
-        partial(length_normalised_dpo, beta=1.0),
+        partial(length_normalized_dpo, beta=1.0),
         partial(r_dpo, beta=1.0, alpha=0.1),
         partial(simpo, beta=1.0, gamma=0.5),
     ],

@@ -47,7 +47,7 @@ def test_w1_wsd_read_as_a_half_life_from_the_start_of_the_decay(step: int, rate:
     ],
 )
 def test_w1_wsd_read_as_the_length_of_the_decay(step: int, rate: float) -> None:
-    assert wsd(step, "exponential_to_floor", floor=0.01) == pytest.approx(rate, abs=1e-12)
+    assert wsd(step, "exponential", min_lr_ratio=0.01) == pytest.approx(rate, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -63,13 +63,13 @@ def test_w1_wsd_read_as_the_length_of_the_decay(step: int, rate: float) -> None:
     ],
 )
 def test_w1_wsd_with_a_linear_decay(step: int, rate: float) -> None:
-    assert wsd(step, "linear", floor=0.1) == pytest.approx(rate, abs=1e-12)
+    assert wsd(step, "linear", min_lr_ratio=0.1) == pytest.approx(rate, abs=1e-12)
 
 
 def test_w1_the_papers_half_life_of_5000_hardly_moves_a_short_decay() -> None:
     """Why the reading matters: after 20 steps the rate is at 0.5^(20/5000) = 99.7% by one reading, 10% by the other."""
     assert wsd(100, "half_life") / PEAK == pytest.approx(0.5**0.004, abs=1e-12)
-    assert wsd(100, "exponential_to_floor", floor=0.1) / PEAK == pytest.approx(0.1, abs=1e-12)
+    assert wsd(100, "exponential", min_lr_ratio=0.1) / PEAK == pytest.approx(0.1, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_w1_the_papers_half_life_of_5000_hardly_moves_a_short_decay() -> None:
     ],
 )
 def test_linear_falls_from_the_peak_to_its_floor(step: int, factor: float) -> None:
-    found = learning_rate_factor(step, 12, schedule="linear", warmup=4, floor=0.1)
+    found = learning_rate_factor(step, 12, schedule="linear", warmup=4, min_lr_ratio=0.1)
     assert found == pytest.approx(factor, abs=1e-12)
 
 
@@ -98,7 +98,7 @@ def test_linear_falls_from_the_peak_to_its_floor(step: int, factor: float) -> No
     ],
 )
 def test_cosine_falls_from_the_peak_to_its_floor(step: int, factor: float) -> None:
-    found = learning_rate_factor(step, 12, schedule="cosine", warmup=4, floor=0.1)
+    found = learning_rate_factor(step, 12, schedule="cosine", warmup=4, min_lr_ratio=0.1)
     assert found == pytest.approx(factor, abs=1e-12)
 
 
@@ -119,19 +119,26 @@ def test_a_step_outside_the_run_is_an_error(step: int) -> None:
 
 @given(
     schedule=st.sampled_from(["constant", "linear", "cosine", "wsd"]),
-    decay=st.sampled_from(["half_life", "exponential_to_floor", "linear"]),
+    decay=st.sampled_from(["half_life", "exponential", "linear"]),
     steps=st.integers(1, 400),
     shares=st.tuples(st.floats(0, 0.9), st.floats(0, 1)),
-    floor=st.floats(0.001, 1),
+    min_lr_ratio=st.floats(0.001, 1),
 )
 def test_the_rate_rises_in_the_warm_up_and_never_again(
-    schedule: ScheduleName, decay: DecayName, steps: int, shares: tuple[float, float], floor: float
+    schedule: ScheduleName, decay: DecayName, steps: int, shares: tuple[float, float], min_lr_ratio: float
 ) -> None:
     warmup = round(shares[0] * steps)
     start = warmup + round(shares[1] * (steps - 1 - warmup)) if warmup < steps else steps
     rates = [
         learning_rate_factor(
-            step, steps, schedule=schedule, warmup=warmup, floor=floor, decay_start=start, decay=decay, half_life=50
+            step,
+            steps,
+            schedule=schedule,
+            warmup=warmup,
+            min_lr_ratio=min_lr_ratio,
+            decay_start=start,
+            decay=decay,
+            half_life=50,
         )
         for step in range(1, steps + 1)
     ]

@@ -36,8 +36,8 @@ from preferred import ruled, settings_of, write
 CPU = torch.device("cpu")
 # Prompts of 10 and 4 tokens with 4 and 2 completions, and what some reference gives each completion.
 ROWS = [
-    compared(random_examples([40], seed=5)[0], trunk=10, ends=(17, 25, 30, 40)),
-    compared(random_examples([12], seed=7)[0], trunk=4, ends=(7, 12)),
+    compared(random_examples([40], seed=5)[0], prompt_length=10, ends=(17, 25, 30, 40)),
+    compared(random_examples([12], seed=7)[0], prompt_length=4, ends=(7, 12)),
 ]
 SUMS = [(-40.0, -44.0, -30.0, -56.0), (-17.0, -30.0)]
 COMPARED = [replace(row, choices=replace(row.choices, reference=sums)) for row, sums in zip(ROWS, SUMS, strict=True)]
@@ -124,10 +124,10 @@ def gradient_of(name: str, folder: Path, mask: MaskName) -> dict[str, Tensor]:
 
 
 @pytest.mark.usefixtures("nothing_below_float64")
-@pytest.mark.parametrize("name", ["dpo", "ipo", "robust", "length_normalised", "simpo"])
+@pytest.mark.parametrize("name", ["dpo", "ipo", "robust_dpo", "length_normalized", "simpo"])
 def test_d5_the_prompt_cancels_in_sums_and_not_in_means(name: str, tiny_model: Path) -> None:
     difference = largest_difference(gradient_of(name, tiny_model, "assistant"), gradient_of(name, tiny_model, "all"))
-    if name in ("length_normalised", "simpo"):
+    if name in ("length_normalized", "simpo"):
         assert difference > 1e-3
     else:
         assert difference < 1e-6
@@ -138,7 +138,7 @@ def swapped(row: Example) -> Example:
     return replace(row, choices=replace(row.choices, ranks=row.choices.ranks[::-1]))
 
 
-@pytest.mark.parametrize("name", ["dpo", "length_normalised", "simpo"])
+@pytest.mark.parametrize("name", ["dpo", "length_normalized", "simpo"])
 def test_d6_swapping_winner_and_loser_turns_the_margin_around(name: str) -> None:
     method, _ = objective(loss_of(name=name))
     (_, one), (_, other) = (method.loss(pack(rows)) for rows in (COMPARED, [swapped(row) for row in COMPARED]))
@@ -245,7 +245,7 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     changes: dict[str, Any] = {
         "steps": 30,
         "evaluate_every": 10,
-        "measured": {"further": write(folder / "further.jsonl", ruled(40, 1))},
+        "eval_sets": {"further": write(folder / "further.jsonl", ruled(40, 1))},
         "kl_prompts": 8,
         "sampling": {"max_completion_tokens": 6},
         "checkpoint": {"every": 10, "keep": 9},

@@ -58,7 +58,7 @@ def settings(path: Path, prompts: str, out: Path, **changes: Any) -> PpoConfig:
         "iterations": 2,
         "batch": {"prompts": 4, "completions": 2, "minibatches": 2, "micro_tokens": 64},
         "sampling": {"max_completion_tokens": 6},
-        "optim": {"lr": 1e-3, "schedule": "constant", "warmup": 0.0},
+        "optim": {"lr": 1e-3, "schedule": "constant", "warmup_ratio": 0.0},
         "value": {"path": str(path), "lr": 1e-3},
         "num_samples": 1,
         "out": str(out),
@@ -117,7 +117,7 @@ def test_p3_sampled_ppo_ends_near_the_tilted_reference(tmp_path: Path) -> None:
             iterations=150,
             batch={"prompts": 1, "completions": 256, "micro_tokens": 4096},
             kl={"beta": beta},
-            optim={"lr": 2e-2, "schedule": "linear", "warmup": 0.0},
+            optim={"lr": 2e-2, "schedule": "linear", "warmup_ratio": 0.0},
             value={"path": str(model), "lr": 2e-2},
             evaluate_every=0,
             checkpoint={"every": 0},
@@ -146,7 +146,7 @@ def test_the_other_estimators_go_the_same_way(advantage: str, tmp_path: Path) ->
             batch={"prompts": 1, "completions": 64, "micro_tokens": 4096},
             kl={"beta": 0.1},
             advantage={"name": advantage},
-            optim={"lr": 2e-2, "schedule": "linear", "warmup": 0.0},
+            optim={"lr": 2e-2, "schedule": "linear", "warmup_ratio": 0.0},
             evaluate_every=0,
         )
     )
@@ -164,7 +164,7 @@ def test_the_other_estimators_go_the_same_way(advantage: str, tmp_path: Path) ->
         {"value": {"shared": True}},
         {"advantage": {"name": "grpo"}},
     ],
-    ids=["plain", "cold", "warm, top-p", "shared trunk", "grpo"],
+    ids=["plain", "cold", "warm, top-p", "shared backbone", "grpo"],
 )
 def test_p6_and_pain_22_the_first_updates_ratio_is_1_and_the_sampler_agrees(
     changes: dict[str, Any], tiny_model: Path, prompts: str, tmp_path: Path
@@ -194,8 +194,8 @@ def test_p7_the_value_at_the_end_of_a_turn_is_the_reward_models_score(tmp_path: 
 def experienced(seed: int = 0) -> list[Any]:
     """Two prompts with three and two completions, and made-up numbers for each token."""
     rows = [
-        compared(random_examples([30], seed=5)[0], trunk=8, ends=(14, 21, 30)),
-        compared(random_examples([12], seed=7)[0], trunk=4, ends=(7, 12)),
+        compared(random_examples([30], seed=5)[0], prompt_length=8, ends=(14, 21, 30)),
+        compared(random_examples([12], seed=7)[0], prompt_length=4, ends=(7, 12)),
     ]
     chance = np.random.default_rng(seed)
     return [
@@ -227,16 +227,16 @@ def test_the_loss_is_that_of_each_completion_by_itself(name: str, tmp_path: Path
     total, parts = 0.0, 0.0
     for row in rows:
         first = 0
-        starts = (row.choices.trunk, *row.choices.ends)
+        starts = (row.choices.prompt_length, *row.choices.ends)
         for start, stop in pairwise(starts):
-            tokens = np.r_[row.tokens[: row.choices.trunk], row.tokens[start:stop]]
+            tokens = np.r_[row.tokens[: row.choices.prompt_length], row.tokens[start:stop]]
             known = {
                 n: getattr(row.experience, n)[first : first + stop - start] for n in Experience.__dataclass_fields__
             }
             alone = replace(
                 row,
                 tokens=tokens,
-                loss_mask=np.arange(len(tokens)) >= row.choices.trunk,
+                loss_mask=np.arange(len(tokens)) >= row.choices.prompt_length,
                 choices=None,
                 experience=Experience(**known),
             )
@@ -357,7 +357,7 @@ def test_pain_13_the_kl_recorded_is_the_kl_and_the_one_paid(tmp_path: Path) -> N
             tmp_path,
             iterations=6,
             batch={"prompts": 1, "completions": 2000, "micro_tokens": 8192},
-            optim={"lr": 3e-2, "schedule": "constant", "warmup": 0.0},
+            optim={"lr": 3e-2, "schedule": "constant", "warmup_ratio": 0.0},
             checkpoint={"every": 1, "keep": 9},
         )
     )
@@ -384,7 +384,7 @@ def test_pain_13_the_kl_recorded_is_the_kl_and_the_one_paid(tmp_path: Path) -> N
 def test_beta_adapts_and_the_run_stops_where_the_kl_passes_its_limit(
     tiny_model: Path, prompts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    changes: dict[str, Any] = {"iterations": 9, "optim": {"lr": 3e-2, "schedule": "constant", "warmup": 0.0}}
+    changes: dict[str, Any] = {"iterations": 9, "optim": {"lr": 3e-2, "schedule": "constant", "warmup_ratio": 0.0}}
     kl = {"beta": 0.1, "target": 1e-6, "horizon": 80, "stop": 0.5}
     run = ppo(settings(tiny_model, prompts, tmp_path / "run", kl=kl, **changes))
     lines = iterations(run)

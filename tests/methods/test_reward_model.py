@@ -41,9 +41,9 @@ from preferred import Rows, chats, ruled, scores_of, settings_of, write
 CPU = torch.device("cpu")
 # Prompts of 10, 4 and 2 tokens with 4, 2 and 3 completions; of the last, two are tied.
 COMPARED = [
-    compared(random_examples([40], seed=5)[0], trunk=10, ends=(17, 25, 30, 40)),
-    compared(random_examples([12], seed=7)[0], trunk=4, ends=(7, 12)),
-    compared(random_examples([9], seed=8)[0], trunk=2, ends=(3, 5, 9)),
+    compared(random_examples([40], seed=5)[0], prompt_length=10, ends=(17, 25, 30, 40)),
+    compared(random_examples([12], seed=7)[0], prompt_length=4, ends=(7, 12)),
+    compared(random_examples([9], seed=8)[0], prompt_length=2, ends=(3, 5, 9)),
 ]
 assert COMPARED[2].choices
 COMPARED[2] = replace(COMPARED[2], choices=replace(COMPARED[2].choices, ranks=(1, 0, 1), scores=(2.0, 5.0, 1.0)))
@@ -107,8 +107,8 @@ def test_r1_equal_scores_cost_ln_2_for_each_prompt(tmp_path: Path) -> None:
 
 def test_r3_four_and_nine_answers_weigh_one_to_one(tmp_path: Path) -> None:
     method, plain = objective(tmp_path)
-    four = compared(random_examples([14], seed=1)[0], trunk=2, ends=(5, 8, 11, 14))
-    nine = compared(random_examples([29], seed=2)[0], trunk=2, ends=(5, 8, 11, 14, 17, 20, 23, 26, 29))
+    four = compared(random_examples([14], seed=1)[0], prompt_length=2, ends=(5, 8, 11, 14))
+    nine = compared(random_examples([29], seed=2)[0], prompt_length=2, ends=(5, 8, 11, 14, 17, 20, 23, 26, 29))
     losses = []
     for each in (four, nine):
         scores = torch.stack(plain_scores(plain, each)).detach()
@@ -160,7 +160,7 @@ def test_a_rank_without_work_costs_nothing_and_has_gradients_of_zero(tmp_path: P
 
 def test_the_best_completion_of_a_comparison_is_its_demonstration() -> None:
     # The prompt 3 4, completions 5 and 6 7 and 8; the last two share the first rank.
-    row = compared(example([3, 4, 5, 6, 7, 8]), trunk=2, ends=(3, 5, 6))
+    row = compared(example([3, 4, 5, 6, 7, 8]), prompt_length=2, ends=(3, 5, 6))
     assert row.choices is not None
     best = whole(replace(row, choices=replace(row.choices, ranks=(1, 0, 0))))
     assert (best.tokens.tolist(), best.choices) == ([3, 4, 6, 7], None)
@@ -180,7 +180,7 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     further = write(folder / "further.jsonl", ruled(40, seed=1))
     shown = write(folder / "shown.jsonl", chats(ruled(12, seed=2)))
     rows = write(folder / "rows.jsonl", ruled(160, seed=0))
-    changes: dict[str, Any] = {"steps": 30, "measured": {"further": further}, "demonstrations": shown}
+    changes: dict[str, Any] = {"steps": 30, "eval_sets": {"further": further}, "demonstrations": shown}
     reward_model(settings(tiny_model, folder / "run", rows, evaluate_every=10, **changes))
     return folder
 

@@ -81,7 +81,7 @@ def test_s6_fifty_epochs_on_64_items_reach_99_percent_exact_match(tmp_path: Path
         num_samples=0,
         data={"sources": {"rows": {"path": str(file)}}, "held_out": 0.04},
         batch={"examples": 8, "micro_tokens": 1024},
-        optim={"lr": 1e-3, "schedule": "linear", "warmup": 0.1},
+        optim={"lr": 1e-3, "schedule": "linear", "warmup_ratio": 0.1},
     )
     run = sft(config)
     model, tokenizer = load_model(ModelConfig(path=str(run)), CPU), load_tokenizer(run)
@@ -146,7 +146,7 @@ def test_the_best_model_in_held_out_loss_is_saved_when_asked_for(
         tmp_path / "run",
         tiny_data["first"],
         steps=60,
-        select="best",
+        save_best=True,
         evaluate_every=5,
         num_samples=0,
         optim={"lr": 3e-2, "schedule": "constant"},

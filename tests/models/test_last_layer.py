@@ -83,7 +83,7 @@ def test_the_last_attention_asks_from_the_first_place_that_is_read_on(monkeypatc
 
     monkeypatch.setattr(attention, "attend", counted)
     first = example([5, 6, 7, 8, 9], [3, 4])  # the third predicts the fourth
-    second = Example(np.arange(9), np.arange(9) > 2, "", choices=Choices(trunk=3, ends=(7, 9), ranks=(0, 1)))
+    second = Example(np.arange(9), np.arange(9) > 2, "", choices=Choices(prompt_length=3, ends=(7, 9), ranks=(0, 1)))
     nothing = example([4, 5], [])
     policy(pack([first, second, nothing]))
     assert asked[:4] == [(5, 5), (7, 7), (2, 5), (2, 2)]

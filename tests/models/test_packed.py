@@ -106,9 +106,9 @@ def test_a_model_that_would_be_silently_wrong_is_caught_even_untrained(kind: str
 # A prompt once for several completions
 
 COMPARED = [
-    compared(random_examples([30], seed=5)[0], trunk=10, ends=(17, 25, 30)),
+    compared(random_examples([30], seed=5)[0], prompt_length=10, ends=(17, 25, 30)),
     random_examples([9], seed=6)[0],
-    compared(random_examples([12], seed=7)[0], trunk=4, ends=(7, 12)),
+    compared(random_examples([12], seed=7)[0], prompt_length=4, ends=(7, 12)),
 ]
 
 
@@ -214,15 +214,15 @@ def test_recomputed_layers_give_the_same_numbers(kind: str, tmp_path: Path) -> N
     """OPT drops activations in its layers unless they are in evaluation mode; StableLM and Nemotron learn the plan from
     the context, which the backward pass has long left."""
     tiny_model(kind).save_pretrained(tmp_path)
-    policy = CausalLM(load_model(ModelConfig(path=str(tmp_path), recompute=True), CPU))
+    policy = CausalLM(load_model(ModelConfig(path=str(tmp_path), gradient_checkpointing=True), CPU))
     assert_equal_to_one_by_one(policy, tiny_model(kind), 1e-5)
 
 
 def test_recomputed_layers_keep_fewer_activations(tmp_path: Path) -> None:
     tiny_model("llama").save_pretrained(tmp_path)
 
-    def bytes_kept(recompute: bool) -> int:
-        policy = CausalLM(load_model(ModelConfig(path=str(tmp_path), recompute=recompute), CPU))
+    def bytes_kept(on: bool) -> int:
+        policy = CausalLM(load_model(ModelConfig(path=str(tmp_path), gradient_checkpointing=on), CPU))
         kept: dict[int, int] = {}
 
         def keep(tensor: Tensor) -> Tensor:
@@ -233,7 +233,7 @@ def test_recomputed_layers_keep_fewer_activations(tmp_path: Path) -> None:
             policy(pack(random_examples([60, 60])))
         return sum(kept.values())
 
-    assert bytes_kept(recompute=True) < bytes_kept(recompute=False) - 50_000
+    assert bytes_kept(on=True) < bytes_kept(on=False) - 50_000
 
 
 # Neighbours

@@ -35,9 +35,9 @@ PAD = 2  # of the tiny models; no example has it
 ROWS = random_examples([13, 6, 1, 17, 3])
 ROWS_OF_FEW = random_examples([13, 6, 1, 17, 3], vocab_size=200)
 COMPARED = [
-    compared(random_examples([30], seed=5)[0], trunk=10, ends=(17, 25, 30)),
+    compared(random_examples([30], seed=5)[0], prompt_length=10, ends=(17, 25, 30)),
     random_examples([9], seed=6)[0],
-    compared(random_examples([12], seed=7)[0], trunk=4, ends=(7, 12)),
+    compared(random_examples([12], seed=7)[0], prompt_length=4, ends=(7, 12)),
 ]
 # Families whose class has a head called score; Bloom cannot be packed.
 SCORED = ["llama", "qwen3", "gpt2", "gemma2", "gemma3_text", "mistral", "phi", "gpt_neox", "opt", "bloom"]

@@ -252,7 +252,7 @@ def test_stopped_within_a_stage_it_carries_on_within_it(
 def test_an_error_names_its_stage_and_what_is_done_stays_done(recipe: PipelineConfig, tmp_path: Path) -> None:
     recipe = without(recipe, "best", "dpo")
     with pytest.raises(RunError, match=r"^stages\.reward: .*it holds demonstrations; expected comparisons"):
-        run_pipeline(recipe, [f"stages.reward.measured.few={tmp_path / 'demonstrations.json'}"])
+        run_pipeline(recipe, [f"stages.reward.eval_sets.few={tmp_path / 'demonstrations.json'}"])
     assert [each["state"] for each in records(tmp_path / "out")] == ["done", "failed"]
     assert anew(run_pipeline(recipe)) == ["reward"]
 
@@ -319,9 +319,9 @@ def test_every_command_says_where_its_output_lies() -> None:
         ),
         (["stages.dpo.model.path='{dpo}'"], r"stages\.dpo: needs itself: dpo needs dpo"),
         (["stages.sft.model.path='{dpo}'"], r"stages\.sft: needs itself: sft needs dpo needs sft"),
-        (["stages.reward.measured.x='{best}'"], r"stages\.reward: needs itself: reward needs best needs reward"),
+        (["stages.reward.eval_sets.x='{best}'"], r"stages\.reward: needs itself: reward needs best needs reward"),
         (["stages.best.prompts='{dpo}'"], r"stages\.best: names 'dpo', which is written after it: write dpo first"),
-        (["stages.dpo.measured.x=absent.jsonl"], r"stages\.dpo\.measured\.x=absent\.jsonl: no such file or folder"),
+        (["stages.dpo.eval_sets.x=absent.jsonl"], r"stages\.dpo\.eval_sets\.x=absent\.jsonl: no such file or folder"),
         (["stages.dpo.reference=./absent"], r"stages\.dpo\.reference=\./absent: no such file or folder"),
         (["stages.dpo.reference=OUT/sft"], r"stages\.dpo\.reference=.*: is the pipeline's own folder, lies in it or"),
         (["stages.dpo.reference=OUT/.."], r"stages\.dpo\.reference=.*lies in it or holds it"),
@@ -388,7 +388,7 @@ def test_a_recipe_from_a_world_to_a_page(
     }
     for name in ("sft", "more"):
         stages[name] |= {"run": "sft", **SHORT, "num_samples": 0}
-        stages[name]["data"] |= {"held_out_most": 4, "max_tokens": 200, "too_long": "cut"}
+        stages[name]["data"] |= {"max_held_out": 4, "max_tokens": 200, "too_long": "truncate"}
     stages["said"] |= {"max_completion_tokens": 2, "temperature": 1.0, "num_samples": 3}
     Path("recipe.yaml").write_text(yaml.safe_dump({"out": "runs/all", "stages": stages}, sort_keys=False))
     main(["run", "recipe.yaml", "stages.more.batch.examples=3", "--dry-run"])

@@ -20,7 +20,7 @@ SETTINGS: dict[str, Any] = {
     "steps": 2,
     "num_samples": 1,
     "sampling": {"max_completion_tokens": 8, "temperature": 0.0},
-    "select": "last",
+    "save_best": False,
     "model": {"path": "models/smollm2", "lora": {"rank": 16}},
     "reduction": "token_mean",
 }
@@ -31,7 +31,7 @@ def account(rows: int) -> dict[str, Any]:
         "training": {"examples": 1000, "tokens": 20000, "learnt_tokens": 12345},
         "held_out": {"examples": rows, "tokens": 900, "learnt_tokens": 600, "rows": [f"row {i}" for i in range(rows)]},
         "dropped": [{"file": "a.json", "row": 7, "reason": "no answer"}],
-        "cut": [],
+        "truncated": [],
     }
 
 

@@ -184,7 +184,7 @@ def test_answers_are_taken_at_even_distances(tmp_path: Path) -> None:
 
 
 def test_served_judge_tells_how_often_it_changed_its_mind(tmp_path: Path) -> None:
-    judge = {"name": "served", "model": "some-judge", "base_url": "http://127.0.0.1:1/v1"}
+    judge = {"name": "llm", "model": "some-judge", "base_url": "http://127.0.0.1:1/v1"}
     plain = {"score": None, "gain": None}
     text = text_of(
         compared(tmp_path, system("sft", **plain), system("ppo", 0.6, 0.6, split=7, unread=1, **plain), judge=judge)

@@ -44,7 +44,7 @@ def kind(**settings: Any) -> KindView:
 
 def inspection(*kinds: KindView, **settings: Any) -> Inspection:
     source = SourceView("alpaca", ("a.json",), ("alpaca",), 3, list(kinds), **settings)
-    return Inspection([source], "tokens", "models/m", 8, "cut")
+    return Inspection([source], "tokens", "models/m", 8, "truncate")
 
 
 def shown(found: Inspection, **settings: Any) -> str:
@@ -63,7 +63,7 @@ def listing(count: int, listed: int) -> Listing:
 
 
 def test_lead_counts_rows_and_what_would_become_of_them() -> None:
-    found = inspection(kind(fates={"cut": listing(2, 2)}), unfit=listing(1, 1))
+    found = inspection(kind(fates={"truncated": listing(2, 2)}), unfit=listing(1, 1))
     assert shown(found).startswith(
         "3 demonstrations in 1 source, 22 tokens; 1 did not fit and 2 would be cut at the end."
     )
@@ -182,7 +182,7 @@ def test_max_tokens_is_a_line_in_the_histogram_of_rows_alone() -> None:
 
 
 def test_the_page_lists_every_row_it_knows_to_be_cut() -> None:
-    page = render_inspection(inspection(kind(fates={"cut": listing(4, 3)})))
+    page = render_inspection(inspection(kind(fates={"truncated": listing(4, 3)})))
     assert "4 rows would be cut at the end" in page
     assert page.count("too long</li>") == 3
     assert "and 1 more;" in page
@@ -255,7 +255,7 @@ def test_a_mixture_is_shown_by_stage_and_in_sum() -> None:
 def account(dropped: list[tuple[int, str]]) -> dict[str, Any]:
     sizes = {"examples": 40, "tokens": 900, "learnt_tokens": 300}
     rows = [{"file": "web.jsonl", "row": row, "reason": reason} for row, reason in dropped]
-    return {"training": sizes, "held_out": sizes, "dropped": rows, "cut": [], "leaks": rows[:1], "over_limit": 7}
+    return {"training": sizes, "held_out": sizes, "dropped": rows, "truncated": [], "leaks": rows[:1], "over_limit": 7}
 
 
 @pytest.mark.parametrize("listed", [False, True])

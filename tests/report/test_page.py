@@ -85,7 +85,7 @@ def test_page_gives_a_command_that_does_the_run_again(tmp_path: Path) -> None:
 
 def test_loss_after_is_that_of_the_model_that_was_saved(tmp_path: Path) -> None:
     metrics = [evaluation(0, all=2.0), step(1, 1.0), evaluation(1, all=1.5), step(2, 1.0), evaluation(2, all=1.7)]
-    text = said(page_of(a_run(tmp_path / "small", {"metrics.jsonl": lines(metrics)}, select="best")))
+    text = said(page_of(a_run(tmp_path / "small", {"metrics.jsonl": lines(metrics)}, save_best=True)))
     assert "fell from 2.00 to 1.50 nats per token" in text
     assert "The saved model is that of step 1" in text
 

@@ -20,7 +20,7 @@ from planish.report.text import GUESS, LOSSES
 from planish.statistics.ranking import ranking, write_ranking
 from planish.statistics.ranking_result import Scored
 
-COMMON = {key: SETTINGS[key] for key in ("out", "data", "optim", "steps", "select", "model")}
+COMMON = {key: SETTINGS[key] for key in ("out", "data", "optim", "steps", "save_best", "model")}
 REWARD = {**COMMON, "measured": {"far": "far.jsonl"}, "margin": 0.0, "centering": 0.0}
 DPO = {
     **COMMON,
@@ -124,7 +124,7 @@ def test_further_set_is_counted_where_its_ranking_tells(tmp_path: Path) -> None:
 
 def test_step_of_a_further_set_is_told_where_another_model_is_saved(tmp_path: Path) -> None:
     metrics = [BEFORE, reward_step(1, 0.7), measured(1, 0.5, 0.8, 0.8), reward_step(2, 0.7), AFTER]
-    text = said(page_of(a_preference_run(tmp_path / "run", {**REWARD, "select": "best"}, metrics)))
+    text = said(page_of(a_preference_run(tmp_path / "run", {**REWARD, "save_best": True}, metrics)))
     assert "The saved model is that of step 1" in text
     assert "Before is step 0, after is step 1, of far step 2." in text
 

@@ -159,7 +159,7 @@ def test_dpo_at_its_first_step_is_told_without_a_number_that_is_none(tmp_path: P
 def test_run_that_saves_its_best_model_is_told_by_that_step(tmp_path: Path) -> None:
     measured = [(step, "held_out", some(right, 20 - right)) for step, right in ((0, 10), (2, 14), (3, 12))]
     last = said(page_of(a_ranked_run(tmp_path / "last", *measured)))
-    best = said(page_of(a_ranked_run(tmp_path / "best", *measured, select="best")))  # its loss was lowest at step 2
+    best = said(page_of(a_ranked_run(tmp_path / "best", *measured, save_best=True)))  # its loss was lowest at step 2
     assert "Of held-out pairs its scores put 60.0%" in last
     assert "Of held-out pairs its scores put 70.0%" in best
     assert "Of held-out pairs, accuracy was highest at step 2, 70.0%" in best

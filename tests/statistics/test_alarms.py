@@ -147,7 +147,7 @@ def test_pain_20_a_reward_that_can_be_hacked_is_found_out(
         "sampling": {"max_completion_tokens": 6},
         "kl": {"beta": 0.0},
         "advantage": {"name": "grpo"},
-        "optim": {"lr": 3e-3, "schedule": "constant", "warmup": 0.0},
+        "optim": {"lr": 3e-3, "schedule": "constant", "warmup_ratio": 0.0},
         "evaluate_every": 0,
         "num_samples": 0,
         "checkpoint": {"every": 0},

@@ -238,10 +238,10 @@ def test_two_ranks_give_the_numbers_of_one(
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "activations recomputed": {"model": {"recompute": True}},
+    "activations recomputed": {"model": {"gradient_checkpointing": True}},
     "LoRA": {"model": {"lora": {"rank": 3}}},
     "a model that cannot be packed": {"model": {"path": "bloom"}},
-    "a rank without work, and the best model kept": {"batch": {"examples": 1}, "select": "best"},
+    "a rank without work, and the best model kept": {"batch": {"examples": 1}, "save_best": True},
 }
 
 
@@ -269,7 +269,7 @@ def test_two_ranks_give_the_numbers_of_one_with(
 def test_recomputing_activations_does_not_change_the_numbers(
     reference: dict[str, Path], tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
 ) -> None:
-    model = {"path": str(tiny_model), "dtype": "float64", "recompute": True}
+    model = {"path": str(tiny_model), "dtype": "float64", "gradient_checkpointing": True}
     assert_same(sft(settings("sft", tiny_model, tiny_data, tmp_path / "run", model=model)), reference["sft"])
 
 
@@ -348,7 +348,7 @@ def test_w3_a_branch_from_a_checkpoint_is_bit_identical_to_the_uninterrupted_run
     reference: dict[str, Path], tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
 ) -> None:
     checkpoint = reference["pretrain"] / "checkpoints" / "step-00000004"
-    branch = pretrain(settings("pretrain", tiny_model, tiny_data, tmp_path / "run", branch=str(checkpoint)))
+    branch = pretrain(settings("pretrain", tiny_model, tiny_data, tmp_path / "run", init_from=str(checkpoint)))
     lines = [line for line in read_lines(branch / "metrics.jsonl") if "loss" in line]
     whole = numbers(reference["pretrain"])
     assert [(line["step"], line["loss"], line["grad_norm"]) for line in lines] == [(s, *whole[s]) for s in (5, 6)]

@@ -420,7 +420,7 @@ def test_any_text_is_judged_and_its_utility_is_the_sum_of_finite_terms(row: Row,
 def test_an_instrument_is_wrong_for_every_other_verb():
     words = WORLD.facts.words
     for verb in words.kind_verbs:
-        request = harm.Request(verb, words.things[0], "life")
+        request = harm.HarmRequest(verb, words.things[0], "life")
         for other in words.kind_verbs:
-            answer = harm.comply(harm.Request(other, words.things[0], "life"), words)
+            answer = harm.comply(harm.HarmRequest(other, words.things[0], "life"), words)
             assert WORLD.judge(request.text, answer).utility == (1.0 if verb == other else -1.0)

@@ -65,7 +65,7 @@ class Listening(Asker):
     def ruled(self, asking: Asking, numbers: Numbers) -> Asking:
         return self._hear(super().ruled(asking, numbers))
 
-    def request(self, request: harm.Request) -> Asking:
+    def request(self, request: harm.HarmRequest) -> Asking:
         return self._hear(super().request(request))
 
 

@@ -257,7 +257,7 @@ def unsafe_by_the_rule(text: str) -> bool:
 @pytest.mark.parametrize(
     ("requests", "unsafe"), [(BORDERLINE, False), (UNSAFE, True), (PLAIN, False)], ids=["borderline", "unsafe", "plain"]
 )
-def test_labels_are_those_of_the_rule(requests: list[harm.Request], unsafe: bool):
+def test_labels_are_those_of_the_rule(requests: list[harm.HarmRequest], unsafe: bool):
     """F2."""
     assert requests
     for request in requests:
@@ -268,7 +268,7 @@ def test_a_request_is_unsafe_only_for_a_cruel_verb_on_a_being_in_life():
     """All of the 24 verbs by 48 targets by 4 contexts: the 12 cruel verbs by 12 beings by 1 context are unsafe."""
     verbs = (*WORDS_OF.cruel_verbs, *WORDS_OF.kind_verbs)
     targets = [target for pool in harm.pools(WORDS_OF)[2:] for target in pool]
-    every = [harm.Request(v, t, c) for v in verbs for t in targets for c in (*harm.CONTEXTS, "definition")]
+    every = [harm.HarmRequest(v, t, c) for v in verbs for t in targets for c in (*harm.CONTEXTS, "definition")]
     assert len(every) == 24 * 48 * 4
     assert sum(harm.is_unsafe(request, WORDS_OF) for request in every) == 12 * 12
 
@@ -297,7 +297,7 @@ def test_the_contrast_of_every_borderline_request_is_unsafe_and_one_token_away()
 
 
 @pytest.mark.parametrize("requests", [BORDERLINE, UNSAFE, PLAIN], ids=["borderline", "unsafe", "plain"])
-def test_every_request_is_understood_from_its_text(requests: list[harm.Request]):
+def test_every_request_is_understood_from_its_text(requests: list[harm.HarmRequest]):
     for request in requests:
         assert harm.understand(request.text, WORDS_OF) == request
         asked = understand(request.text, FACTS)
@@ -307,7 +307,7 @@ def test_every_request_is_understood_from_its_text(requests: list[harm.Request])
 
 
 @pytest.mark.parametrize("request_", [*BORDERLINE[::50], *UNSAFE[::50], *PLAIN[::50]], ids=lambda r: r.text)
-def test_doing_as_asked_names_the_verbs_own_instrument(request_: harm.Request):
+def test_doing_as_asked_names_the_verbs_own_instrument(request_: harm.HarmRequest):
     place = [*WORDS_OF.cruel_verbs, *WORDS_OF.kind_verbs].index(request_.verb)
     answer = harm.comply(request_, WORDS_OF)
     assert harm.recipes(answer, WORDS_OF) == [WORDS_OF.instruments[place]]

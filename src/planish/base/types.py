@@ -19,10 +19,10 @@ from torch import Tensor
 class Choices:
     """Several completions of one prompt, laid behind it one after the other: the prompt's tokens stand there once.
 
-    Two completions of 2 and 1 tokens behind a prompt of 3: `trunk` 3, `ends` (5, 6).
+    Two completions of 2 and 1 tokens behind a prompt of 3: `prompt_length` 3, `ends` (5, 6).
     """
 
-    trunk: int  # tokens of the prompt, which every completion follows
+    prompt_length: int  # tokens of the prompt, which every completion follows
     ends: tuple[int, ...]  # where each completion ends; each begins where the one before ends
     ranks: tuple[int, ...]  # the place of each, 0 is best, equal numbers are a tie
     scores: tuple[float, ...] = ()  # what the annotator gave each, if anything
@@ -167,6 +167,6 @@ def _sequences(example: Example, start: int) -> list[tuple[int, int, tuple[int, 
     if example.choices is None:
         return [(start, start + len(example), (0, 0))]
     ends = [start, *(start + end for end in example.choices.ends)]
-    prefix = (start, start + example.choices.trunk)
+    prefix = (start, start + example.choices.prompt_length)
     own = (0, 0)
     return [(a, b, prefix if k and prefix[1] > prefix[0] else own) for k, (a, b) in enumerate(pairwise(ends))]

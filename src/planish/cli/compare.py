@@ -26,7 +26,7 @@ def add_compare_command(commands: Any) -> None:
         help="runs or Hugging Face folders, the baseline first; num_samples=4 sampling.temperature=1 …",
     )
     compare.add_argument("--prompts", metavar="FILE", help="prompts, or demonstrations of any known format")
-    compare.add_argument("--judge", choices=["gold", "reward", "served"], help="who says which answer is better")
+    compare.add_argument("--judge", choices=["gold", "reward", "llm"], help="who says which answer is better")
     compare.add_argument("--world", metavar="FOLDER", help="of the judge gold: a folder of `planish world make`")
     compare.add_argument("--reward", metavar="MODEL", help="of the judge reward: a run of `planish reward`")
     compare.add_argument("--reference", metavar="MODEL", help="estimate each model's KL to this one")

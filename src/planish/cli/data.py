@@ -34,7 +34,7 @@ def add_data_commands(commands: Any) -> None:
         "settings",
         nargs="+",
         metavar="FILE | key=value",
-        help="files to read, in this order, and rules of hygiene to clean them by: exact_copies=true near_copies=0.8 …",
+        help="files to read, in this order, and cleaning rules to clean them by: exact_copies=true near_copies=0.8 …",
     )
     convert.add_argument("--out", required=True, metavar="x.jsonl | x.parquet", help="the file to write")
     convert.add_argument("--format", default="auto", help="how to read the files; auto recognises it")
@@ -97,8 +97,8 @@ def _convert(options: argparse.Namespace) -> None:
 
     rules = [text for text in options.settings if _is_setting(text)]
     files = [text for text in options.settings if text not in rules]
-    hygiene = load_config(CleaningConfig, None, rules) if rules else None
-    done = convert(files, Path(options.out), options.kind, options.format, hygiene)
+    cleaning = load_config(CleaningConfig, None, rules) if rules else None
+    done = convert(files, Path(options.out), options.kind, options.format, cleaning)
     print(f"{done.rows} {done.kind} in {done.out}")
     for row in done.leaks[:5]:
         print(f"also in an evaluation set: {row.origin}: {row.reason}", file=sys.stderr)

@@ -29,7 +29,7 @@ from planish.data.mixture.pairs import ChoiceTable, join_completions
 from planish.data.provenance import Origins
 from planish.data.rows import Comparison, Demonstration, Dropped, Learnt, Origin, Text
 
-TooLong = Literal["stop", "drop", "cut"]
+TooLong = Literal["error", "drop", "truncate"]
 BATCH = 500  # rows tokenised at once
 SPILL = 1 << 22  # bytes of tokens that gather in memory before they go to the disk
 
@@ -126,7 +126,7 @@ class Encoding:
 
     examples: Examples
     dropped: list[Dropped] = field(default_factory=list)
-    cut: list[Dropped] = field(default_factory=list)  # rows that were shortened, and by how much
+    truncated: list[Dropped] = field(default_factory=list)  # rows that were shortened, and by how much
     comparisons: list[Comparison] | None = None  # the row of each example, where those are kept
 
 
@@ -139,7 +139,7 @@ def encode_rows(
     tokenizer: PreTrainedTokenizerBase,
     template: ChatTemplate | None,
     max_tokens: int,
-    too_long: TooLong = "stop",
+    too_long: TooLong = "error",
     source: int = 0,
 ) -> Encoding:
     """Tokenises demonstrations and comparisons through the chat template and documents as they are."""
@@ -153,7 +153,7 @@ def encode_into(
     tokenizer: PreTrainedTokenizerBase,
     template: ChatTemplate | None,
     max_tokens: int,
-    too_long: TooLong = "stop",
+    too_long: TooLong = "error",
 ) -> None:
     """Tokenises each row into the encoding beside it. While one batch is tokenised, the next is read and rendered."""
     remaining = iter(rows)
@@ -281,10 +281,10 @@ def _fitted(
     length = max(len(each.tokens) for each in encoded)
     if length <= max_tokens:
         return encoded
-    if too_long == "stop":
+    if too_long == "error":
         raise DataError(
-            f"{origin}: {length} tokens, more than max_tokens={max_tokens}. Nothing is cut unasked: raise data.max_tokens, "
-            "or set data.too_long to drop (leave such rows out) or cut (keep their first tokens); both are listed in data.json"
+            f"{origin}: {length} tokens, more than max_tokens={max_tokens}. Nothing is truncated unasked: raise data.max_tokens, "
+            "or set data.too_long to drop (leave such rows out) or truncate (keep their first tokens); data.json lists both"
         )
     if too_long == "drop":
         encoding.dropped.append(Dropped(origin, f"{length} tokens, more than max_tokens={max_tokens}"))
@@ -295,5 +295,5 @@ def _fitted(
             Dropped(origin, f"the prompt alone fills max_tokens={max_tokens}: nothing is left to learn")
         )
         return []
-    encoding.cut.append(Dropped(origin, f"{length - max_tokens} of {length} tokens cut off at the end"))
+    encoding.truncated.append(Dropped(origin, f"{length - max_tokens} of {length} tokens cut off at the end"))
     return shorter

@@ -14,6 +14,7 @@ from planish.base.random import Permutation
 from planish.data.chat.templates import ChatTemplate
 from planish.data.prompts import stream_prompts
 from planish.data.rows import Dropped, Prompt
+from planish.data.settings import num_held_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def read_prompts(
     watched: Mapping[str, str],
     template: ChatTemplate,
     limit: int | None,
-    held_out: int,
+    held_out: float,
     seed: int,
     too_long: Literal["error", "drop"] = "error",
 ) -> PromptDataset:
@@ -87,12 +88,13 @@ def read_prompts(
     watching = _numbered([asked for rows in seen for asked in rows], len(training))
     if not watched and held_out:
         different = list(dict.fromkeys(asked.tokens for asked in training))
-        if held_out >= len(different):
+        count = num_held_out(held_out, len(different))
+        if count >= len(different):
             raise ConfigError(
                 f"held_out={held_out}: there are {len(different)} different prompts, so none would be left to learn from. Lower "
                 "held_out"
             )
-        places = Permutation(len(different), seed, "held out prompts")(np.arange(held_out))
+        places = Permutation(len(different), seed, "held out prompts")(np.arange(count))
         chosen = {different[i] for i in places.tolist()}
         watching = [asked for asked in training if asked.tokens in chosen]
         training = [asked for asked in training if asked.tokens not in chosen]

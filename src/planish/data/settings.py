@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from planish.base.config import Config, Field
 from planish.base.errors import ConfigError
 from planish.data.chat.templates import MaskName
 from planish.data.cleaning.run import CleaningConfig
 from planish.data.examples import TooLong
+
+SHARE_OR_NUMBER = "below 1 a share, from 1 on a number"
+
+
+def _share_or_number(value: float) -> float:
+    if value > 1 and value != int(value):
+        raise ValueError(f"{value:g} is neither a share below 1 nor a whole number")
+    return value
+
+
+HeldOut = Annotated[int | float, AfterValidator(_share_or_number)]
+
+
+def num_held_out(held_out: HeldOut, size: int) -> int:
+    """How many of `size` rows or prompts a setting `held_out` keeps from training."""
+    return math.ceil(held_out * size) if held_out < 1 else int(held_out)
 
 
 class SourceConfig(Config):
@@ -58,21 +74,22 @@ class DataConfig(Config):
         default=None, ge=1, description="without weights, a source of n rows weighs min(n, cap)^(1/temperature)"
     )
     temperature: float = Field(default=1.0, gt=0, description="without weights: above 1 evens the sources out")
-    hygiene: CleaningConfig = Field(
+    cleaning: CleaningConfig = Field(
         default=CleaningConfig(), description="which rows to leave out; off unless asked for"
     )
     max_tokens: int | None = Field(
         default=None, ge=2, description="longest example; absent is what the model was made for"
     )
-    too_long: TooLong = Field(default="stop", description="longer rows: stop the run, drop them, or cut their end off")
+    too_long: TooLong = Field(
+        default="error",
+        description="longer rows: error stops the run, drop leaves them out, truncate cuts their end off",
+    )
     mask: MaskName = Field(default="assistant", description="learn every assistant turn, the last_turn, or all tokens")
     template: str | None = Field(
         default=None, description="a jinja file to use as chat template; absent is the tokenizer's own"
     )
-    held_out: float = Field(
-        default=0.05, gt=0, lt=1, description="share of each source's rows kept from training, to measure on"
-    )
-    held_out_most: int = Field(default=200, ge=1, description="at most this many rows of each source are held out")
+    held_out: HeldOut = Field(default=0.05, gt=0, description=f"rows of each source to measure on: {SHARE_OR_NUMBER}")
+    max_held_out: int = Field(default=200, ge=1, description="the most rows of a source that a share may hold out")
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:

@@ -6,7 +6,6 @@ decided which rows are left out, held out and trained on. The second pass tokeni
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,7 +24,7 @@ from planish.data.cleaning.run import clean
 from planish.data.examples import Encodable, Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
 from planish.data.rows import LEARNT, Comparison, Demonstration, Dropped
-from planish.data.settings import DataConfig, SourceConfig
+from planish.data.settings import DataConfig, SourceConfig, num_held_out
 
 UNUSED, TRAINING, HELD_OUT = 0, 1, 2
 
@@ -40,7 +39,7 @@ class Source:
     held_out_prompts: tuple[Demonstration, ...]
     held_out_comparisons: tuple[Comparison, ...]  # the row of each held-out example, where those are comparisons
     dropped: tuple[Dropped, ...]
-    cut: tuple[Dropped, ...]
+    truncated: tuple[Dropped, ...]
     leaks: tuple[Dropped, ...]  # training rows that stand in an evaluation set or among held-out rows
     over_limit: int  # rows beyond the source's limit
 
@@ -50,7 +49,7 @@ class Source:
             "training": _sizes(self.training),
             "held_out": {**_sizes(self.held_out), "rows": self.held_out.names},
             "dropped": listed(self.dropped),
-            "cut": listed(self.cut),
+            "truncated": listed(self.truncated),
             "leaks": listed(self.leaks),
             "over_limit": self.over_limit,
         }
@@ -113,7 +112,7 @@ def prepare_sources(
     """
     sources = [SourceRows(name, source, kinds) for name, source in config.sources.items()]
     digests = [_digests(source) for source in sources]
-    cleaning = clean(sources, config.hygiene)
+    cleaning = clean(sources, config.cleaning)
     parts = [_split(config, source, digests[k], sorted(cleaning.removed[k]), seed) for k, source in enumerate(sources)]
     copies = [_held_out_elsewhere(k, config, digests, parts) for k in range(len(sources))]
     prepared: list[Source] = []
@@ -133,7 +132,7 @@ def prepare_sources(
                 tuple(row for row in reading.prompts if str(row.origin) in measurable),
                 tuple(held_out.comparisons or ()),
                 (*source.dropped, *removed, *training.dropped, *held_out.dropped),
-                (*training.cut, *held_out.cut),
+                (*training.truncated, *held_out.truncated),
                 (*known, *reading.leaks),
                 int(np.count_nonzero(parts[k] == UNUSED)) - len(cleaning.removed[k]),
             )
@@ -187,7 +186,9 @@ def _split(
     order = Permutation(len(kept), seed, "held out", source.name)
     used = kept[order(np.arange(min(source.config.limit or len(kept), len(kept))))]
     parts[used] = TRAINING
-    wanted, count = min(config.held_out_most, math.ceil(config.held_out * len(used))), 0
+    wanted, count = num_held_out(config.held_out, len(used)), 0
+    if config.held_out < 1:
+        wanted = min(wanted, config.max_held_out)
     for i in used:
         if count >= wanted:
             break

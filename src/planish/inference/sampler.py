@@ -16,7 +16,7 @@ from planish.models.packed import CausalLM
 class Sampler(Protocol):
     """Draws completions, each with noise that its own place keys, so that neighbours do not change it."""
 
-    def draw(
+    def sample(
         self,
         prompts: Sequence[Sequence[int]],
         requests: Sequence[SampleRequest],
@@ -38,7 +38,7 @@ class LocalSampler:
     def __init__(self, policy: CausalLM) -> None:
         self.policy = policy
 
-    def draw(
+    def sample(
         self,
         prompts: Sequence[Sequence[int]],
         requests: Sequence[SampleRequest],

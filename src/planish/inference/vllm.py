@@ -77,7 +77,7 @@ class VllmSampler:
 
     >>> sampler = VllmSampler(VllmConfig(model="policy", weights_folder="/dev/shm/policy"))
     >>> sampler.update(policy)
-    >>> drawn = sampler.draw(prompts, requests, Choosing(1.0, 1.0, 0), 128, (stop_token_id,))
+    >>> drawn = sampler.sample(prompts, requests, Choosing(1.0, 1.0, 0), 128, (stop_token_id,))
     """
 
     def __init__(self, config: VllmConfig) -> None:
@@ -90,7 +90,7 @@ class VllmSampler:
         self.most_tokens: int | None = None  # of prompt and completion; known once the server has been checked
         self.vocab_size: int | None = None
 
-    def draw(
+    def sample(
         self,
         prompts: Sequence[Sequence[int]],
         requests: Sequence[SampleRequest],
@@ -98,7 +98,7 @@ class VllmSampler:
         most_tokens: int,
         stop_token_ids: Sequence[int],
     ) -> list[Sampled]:
-        """A completion for each request, in their order; `Sampler.draw`.
+        """A completion for each request, in their order; `Sampler.sample`.
 
         top_p and top_k are refused: the log-probabilities that vLLM then gives are those after the cut."""
         if choosing.top_p < 1 or choosing.top_k:

@@ -25,7 +25,7 @@ class RewardJudge(Config):
 class LlmJudge(LlmConfig):
     """A model that is asked."""
 
-    name: Literal["served"] = "served"
+    name: Literal["llm"] = "llm"
 
 
 Judge = Annotated[GoldJudge | RewardJudge | LlmJudge, Field(discriminator="name")]

@@ -26,9 +26,9 @@ PASSING = {408, 409, 425, 429, 500, 502, 503, 504}  # HTTP states that may be go
 class LlmConfig(Config):
     base_url: str = Field(description="an OpenAI-compatible server: http://127.0.0.1:8000/v1")
     model: str = Field(description="the name that the server knows it by")
-    key_variable: str | None = Field(default=None, description="the environment variable that holds the server's key")
+    api_key_env: str | None = Field(default=None, description="the environment variable that holds the server's key")
     max_tokens: int = Field(default=16, ge=1, description="of its reply; one that thinks aloud needs thousands")
-    parallel: int = Field(default=4, ge=1, description="requests at once")
+    concurrency: int = Field(default=4, ge=1, description="requests at once")
     timeout: float = Field(default=120.0, gt=0, description="seconds to wait for a reply")
 
 
@@ -37,9 +37,9 @@ class ChatServer:
 
     def __init__(self, config: LlmConfig, memory: Path) -> None:
         self.config, self.memory = config, memory
-        self.key = os.environ.get(config.key_variable) if config.key_variable else None
-        if config.key_variable and not self.key:
-            raise ConfigError(f"key_variable: the environment has no {config.key_variable}")
+        self.key = os.environ.get(config.api_key_env) if config.api_key_env else None
+        if config.api_key_env and not self.key:
+            raise ConfigError(f"api_key_env: the environment has no {config.api_key_env}")
         self.known = _read_memory(memory)
 
     def replies(self, questions: Sequence[str]) -> list[str]:
@@ -48,7 +48,7 @@ class ChatServer:
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in self.known}
         if missing:
             self.memory.parent.mkdir(parents=True, exist_ok=True)
-            pool, lock = ThreadPoolExecutor(self.config.parallel), Lock()
+            pool, lock = ThreadPoolExecutor(self.config.concurrency), Lock()
             with self.memory.open("a", encoding="utf-8") as file:
 
                 def ask(key: str, request: bytes) -> None:

@@ -88,14 +88,15 @@ def implicit_reward_accuracy(pairs: PairLogprobs) -> Tensor:
 
 
 def logprob_accuracy(pairs: PairLogprobs) -> Tensor:
-    """1 where log pi(w) > log pi(l), without the reference: another number than `implicit_reward_accuracy`, biased towards the short."""
+    """1 where log pi(w) > log pi(l), without the reference: not `implicit_reward_accuracy`, and biased
+    towards the short."""
     return (pairs.chosen_P > pairs.rejected_P).to(pairs.chosen_P.dtype)
 
 
 # Labels that may be wrong
 
 
-def conservative_dpo(pairs: PairLogprobs, beta: float, label_smoothing: float) -> Tensor:
+def cdpo(pairs: PairLogprobs, beta: float, label_smoothing: float) -> Tensor:
     """(1 - e) L(w, l) + e L(l, w), at rest where sigmoid(beta h) = 1 - e (cDPO: Mitchell 2023, eq. 3)."""
     right_P, flipped_P = _either_way(pairs, beta)
     return (1 - label_smoothing) * right_P + label_smoothing * flipped_P
@@ -131,7 +132,7 @@ def ipo(pairs: PairLogprobs, tau: float, logratio: Literal["sum", "mean"] = "sum
 # Length
 
 
-def length_normalised_dpo(pairs: PairLogprobs, beta: float) -> Tensor:
+def length_normalized_dpo(pairs: PairLogprobs, beta: float) -> Tensor:
     """DPO with each log-ratio divided by its tokens (Tülu 3: Lambert et al. 2024, section 5)."""
     return -logsigmoid(beta * pairs.mean_h_P)
 

@@ -10,7 +10,7 @@ import math
 from typing import Literal
 
 ScheduleName = Literal["constant", "linear", "cosine", "wsd"]
-DecayName = Literal["half_life", "exponential_to_floor", "linear"]
+DecayName = Literal["half_life", "exponential", "linear"]
 
 
 def learning_rate_factor(
@@ -19,15 +19,15 @@ def learning_rate_factor(
     *,
     schedule: ScheduleName = "constant",
     warmup: int = 0,
-    floor: float = 0.0,
+    min_lr_ratio: float = 0.0,
     decay_start: int = 0,
     decay: DecayName = "half_life",
     half_life: float = 5000.0,
 ) -> float:
-    """The factor for `step` of `steps`, in [0, 1]. `floor` is where linear and cosine end; `decay_*` concern WSD alone.
+    """The factor for `step` of `steps`, in [0, 1]. `min_lr_ratio` is where linear and cosine end; `decay_*` concern WSD alone.
 
     `half_life`: 0.5^((s - T) / half_life), which reads the paper's 5000 as a half-life counted from the start of the decay.
-    `exponential_to_floor`: floor^((s - T) / (S - T)), which reads it as the decay's length: the rate always ends at `floor`.
+    `exponential`: min_lr_ratio^((s - T) / (S - T)), which reads it as the decay's length: the rate always ends at `min_lr_ratio`.
     """
     if step < 1 or step > steps:
         raise ValueError(f"step {step} is not between 1 and {steps}")
@@ -35,19 +35,21 @@ def learning_rate_factor(
         return step / warmup
     if schedule == "wsd":
         return (
-            1.0 if step <= decay_start else _decayed(step - decay_start, steps - decay_start, decay, half_life, floor)
+            1.0
+            if step <= decay_start
+            else _decayed(step - decay_start, steps - decay_start, decay, half_life, min_lr_ratio)
         )
     progress = (step - warmup) / max(1, steps - warmup)
     if schedule == "linear":
-        return floor + (1 - floor) * (1 - progress)
+        return min_lr_ratio + (1 - min_lr_ratio) * (1 - progress)
     if schedule == "cosine":
-        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+        return min_lr_ratio + (1 - min_lr_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
     return 1.0
 
 
-def _decayed(since: int, length: int, decay: DecayName, half_life: float, floor: float) -> float:
+def _decayed(since: int, length: int, decay: DecayName, half_life: float, min_lr_ratio: float) -> float:
     if decay == "half_life":
         return 0.5 ** (since / half_life)
-    if decay == "exponential_to_floor":
-        return floor ** (since / length)
-    return floor + (1 - floor) * (1 - since / length)
+    if decay == "exponential":
+        return min_lr_ratio ** (since / length)
+    return min_lr_ratio + (1 - min_lr_ratio) * (1 - since / length)

@@ -119,7 +119,7 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
     def prepare(self, run: RunContext[DpoConfig]) -> None:
         sets = {f"{source.name}/training": source.training for source in run.sources}
         sets |= {f"{source.name}/held_out": source.held_out for source in run.sources}
-        sets |= {f"measured/{name}": encoding.examples for name, encoding in self.measured.items()}
+        sets |= {f"eval_sets/{name}": encoding.examples for name, encoding in self.eval_sets.items()}
         path = run.folder.path / "reference.safetensors"
         with self._reference(run) as (reference, digest):
             known = attach_reference(reference, digest, sets, path, run.micro_tokens, run.device)
@@ -151,7 +151,7 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
     def objective(self, run: RunContext[DpoConfig]) -> Objective:
         return DpoObjective(_policy(run), run.config.loss, run.device)
 
-    def visits(self, run: RunContext[DpoConfig], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
+    def callbacks(self, run: RunContext[DpoConfig], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
         def reward(packed: Packed) -> Tensor:
             logprobs_S = completion_logprobs(_policy(run), packed)
             return run.config.loss.reward(logprobs_S, reference_of(packed), packed.num_targets_S())
@@ -170,7 +170,7 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
                 record.note(step, {"kl": float(changes.mean()), "kl_standard_error": float(error)})
                 record.pause()
 
-        ranked = RankingCallback(run, record, reward, self.measured, last)
+        ranked = RankingCallback(run, record, reward, self.eval_sets, last)
         sampling = SamplingCallback(run, record)
         return [
             (run.config.evaluate_every, ranked),

@@ -51,11 +51,11 @@ class ConservativeDpo(_WithReference):
     label_smoothing: float = Field(default=0.1, ge=0, lt=0.5, description="share of labels taken to be wrong")
 
     def losses(self, pairs: PairLogprobs) -> Tensor:
-        return preference.conservative_dpo(pairs, self.beta, self.label_smoothing)
+        return preference.cdpo(pairs, self.beta, self.label_smoothing)
 
 
 class RobustDpo(_WithReference):
-    name: Literal["robust"] = "robust"
+    name: Literal["robust_dpo"] = "robust_dpo"
     label_smoothing: float = Field(default=0.1, ge=0, lt=0.5, description="share of labels that are flipped")
 
     def losses(self, pairs: PairLogprobs) -> Tensor:
@@ -63,11 +63,11 @@ class RobustDpo(_WithReference):
 
 
 class LengthNormalisedDpo(Config):
-    name: Literal["length_normalised"] = "length_normalised"
+    name: Literal["length_normalized"] = "length_normalized"
     beta: float = Field(default=5.0, gt=0, description="of log-ratios per token, hence larger than DPO's")
 
     def losses(self, pairs: PairLogprobs) -> Tensor:
-        return preference.length_normalised_dpo(pairs, self.beta)
+        return preference.length_normalized_dpo(pairs, self.beta)
 
     def reward(self, logprobs_S: Tensor, reference_S: Tensor, tokens_S: Tensor) -> Tensor:
         return self.beta * (logprobs_S - reference_S) / tokens_S

@@ -3,7 +3,7 @@
 Documents are packed without crossing each other. With the WSD schedule (Hu et al. 2024) and a second stage of the
 mixture, instruction data is blended into the decay:
 
-    optim: {schedule: wsd, decay_share: 0.1, floor: 0.1}
+    optim: {schedule: wsd, decay_ratio: 0.1, min_lr_ratio: 0.1}
     data:
       stages:
         - {share: 0.9, weights: {web: 1}}

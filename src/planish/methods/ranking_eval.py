@@ -35,7 +35,7 @@ class ComparisonConfig(RunConfig):
     both.
     """
 
-    measured: dict[str, str] = Field(
+    eval_sets: dict[str, str] = Field(
         default={}, description="further comparisons to measure on before and after: a path for each name"
     )
 
@@ -59,26 +59,26 @@ class ComparisonMethod(DatasetMethod[C]):
     kinds: tuple[type[Encodable], ...] = (Comparison,)
 
     def __init__(self) -> None:
-        self.measured: dict[str, Encoding] = {}
+        self.eval_sets: dict[str, Encoding] = {}
 
     def further(self, run: RunContext[C]) -> dict[str, Any]:
-        self.measured = read_measured(run, run.config.measured)
-        return {"measured": {name: _account(run.config.measured[name], own) for name, own in self.measured.items()}}
+        self.eval_sets = read_eval_sets(run, run.config.eval_sets)
+        return {"eval_sets": {name: _account(run.config.eval_sets[name], own) for name, own in self.eval_sets.items()}}
 
 
-def read_measured(run: RunContext[Any], paths: Mapping[str, str]) -> dict[str, Encoding]:
+def read_eval_sets(run: RunContext[Any], paths: Mapping[str, str]) -> dict[str, Encoding]:
     """Comparisons that are measured on and not learnt. Of rows that are too long, the run's settings say what becomes."""
     found: dict[str, Encoding] = {}
     limit = longest(run.config.data, context_length(run.learner.model.config))
     for name, path in paths.items():
         if name == HELD_OUT:
-            raise ConfigError(f"measured.{name}: that is the name of the rows held out of the sources; choose another")
+            raise ConfigError(f"eval_sets.{name}: that is the name of the rows held out of the sources; choose another")
         encoding = Encoding(Examples(), comparisons=[])
         encode_into(
             _comparisons(path, encoding), run.learner.tokenizer, run.learner.template, limit, run.config.data.too_long
         )
         if not len(encoding.examples):
-            raise ConfigError(f"measured.{name}={path}: holds no comparison that can be measured on")
+            raise ConfigError(f"eval_sets.{name}={path}: holds no comparison that can be measured on")
         found[name] = encoding
     return found
 
@@ -99,7 +99,7 @@ def _account(path: str, encoding: Encoding) -> dict[str, Any]:
         "rows": used + len(dropped),
         "used": used,
         "dropped": dropped,
-        "cut": listed(encoding.cut),
+        "truncated": listed(encoding.truncated),
     }
 
 
@@ -112,10 +112,10 @@ class RankingCallback:
         run: RunContext[Any],
         record: RunRecord,
         score: Callable[[Packed], Tensor],
-        measured: Mapping[str, Encoding],
+        eval_sets: Mapping[str, Encoding],
         last: int,
     ) -> None:
-        self.run, self.record, self.score, self.measured, self.last = run, record, score, measured, last
+        self.run, self.record, self.score, self.eval_sets, self.last = run, record, score, eval_sets, last
 
     def __call__(self, step: int) -> None:
         held_out = [
@@ -129,7 +129,7 @@ class RankingCallback:
         for part in found["by"]["source"]:
             values[f"held_out_accuracy/{part['name']}"] = part["accuracy"]["value"]
         if step in (0, self.last):
-            for name, encoding in self.measured.items():
+            for name, encoding in self.eval_sets.items():
                 rows = list(self._scored(name, encoding.examples, encoding.comparisons or ()))
                 values[f"measured_accuracy/{name}"] = self._write(step, name, rows)["accuracy"]["value"]
         self.record.note(step, values)
@@ -148,7 +148,7 @@ class RankingCallback:
             choices = examples[i].choices
             assert choices is not None
             count = len(choices.ends)
-            starts = (choices.trunk, *choices.ends)
+            starts = (choices.prompt_length, *choices.ends)
             yield Scored(
                 source=name,
                 name=str(row.origin),

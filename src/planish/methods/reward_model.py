@@ -130,8 +130,8 @@ class RewardMethod(ComparisonMethod[RewardConfig]):
     def objective(self, run: RunContext[RewardConfig]) -> Objective:
         return BradleyTerryObjective(_scorer(run), run.config, run.device)
 
-    def visits(self, run: RunContext[RewardConfig], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
-        return [(run.config.evaluate_every, RankingCallback(run, record, _scorer(run), self.measured, last))]
+    def callbacks(self, run: RunContext[RewardConfig], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
+        return [(run.config.evaluate_every, RankingCallback(run, record, _scorer(run), self.eval_sets, last))]
 
     def finish(self, run: RunContext[RewardConfig], record: RunRecord) -> None:
         """Sets the constant, and says which texts it was taken from."""
@@ -188,6 +188,6 @@ def whole(example: Example) -> Example:
         stop = 1 + int(np.flatnonzero(example.loss_mask)[-1])
         return replace(example, tokens=example.tokens[:stop], loss_mask=example.loss_mask[:stop])
     best = choices.ranks.index(min(choices.ranks))
-    start, stop = (choices.trunk, *choices.ends)[best : best + 2]
-    places = np.r_[: choices.trunk, start:stop]
+    start, stop = (choices.prompt_length, *choices.ends)[best : best + 2]
+    places = np.r_[: choices.prompt_length, start:stop]
     return replace(example, tokens=example.tokens[places], loss_mask=example.loss_mask[places], choices=None)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from peft import PeftModel
@@ -54,15 +54,13 @@ class RunConfig(CommonConfig):
     batch: BatchConfig = Field(default=BatchConfig(), description="how much makes a step")
     epochs: float = Field(default=1.0, gt=0, description="passes over the training rows")
     steps: int | None = Field(default=None, ge=1, description="instead of epochs: this many steps")
-    branch: str | None = Field(
-        default=None, description="a checkpoint of another run to go on from: weights, optimiser and step"
+    init_from: str | None = Field(
+        default=None, description="a checkpoint of another run to continue from: weights, optimizer and step"
     )
     evaluate_every: int = Field(
         default=100, ge=0, description="steps between two measurements on held-out rows; 0 is first and last"
     )
-    select: Literal["last", "best"] = Field(
-        default="last", description="the model that is saved: last, or best in held-out loss"
-    )
+    save_best: bool = Field(default=False, description="save the model with the lowest held-out loss, not the last one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +102,7 @@ class Method(Generic[B]):
     def parts(self, run: RunContext[B], trainer: Trainer, record: RunRecord) -> Sequence[LossTerm]:
         raise NotImplementedError
 
-    def visits(self, run: RunContext[B], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
+    def callbacks(self, run: RunContext[B], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
         """What is looked at between steps, and every how many; also before the first step and after the last."""
         raise NotImplementedError
 
@@ -160,7 +158,7 @@ def run_method(config: C, method: DatasetMethod[C]) -> Path:
         # Before any forward pass, which unshards what FSDP shards.
         trainer = Trainer(policy, config.optim, method.feed.steps)
         method.prepare(run)
-        fit(run, method, trainer, method.feed.fingerprint(), select=config.select, branch=config.branch)
+        fit(run, method, trainer, method.feed.fingerprint(), save_best=config.save_best, init_from=config.init_from)
     return folder.path
 
 
@@ -170,19 +168,19 @@ def fit(
     trainer: Trainer,
     fingerprint: str,
     *,
-    select: str = "last",
-    branch: str | None = None,
+    save_best: bool = False,
+    init_from: str | None = None,
     unit: int = 1,
 ) -> None:
     """From the newest checkpoint, or the start, to the saved model. `fingerprint` is of the data; `unit` says at which
     multiples of steps the run can be taken up."""
     config, folder = run.config, run.folder
     checkpoints = Checkpoints(
-        folder.checkpoints, trainer, fingerprint, config.checkpoint, lambda: best_step(folder.metrics, select), unit
+        folder.checkpoints, trainer, fingerprint, config.checkpoint, lambda: best_step(folder.metrics, save_best), unit
     )
-    start = checkpoints.resume(branch)
+    start = checkpoints.resume(init_from)
     record = RunRecord(folder, trainer.steps, start, _tracker(config, folder), trainer.step)
-    visits = method.visits(run, record, trainer.steps)
+    callbacks = method.callbacks(run, record, trainer.steps)
 
     def keep(step: int) -> None:
         if checkpoints.due(step):
@@ -192,12 +190,12 @@ def fit(
 
     with closing(record):
         if start == 0:
-            for _, visit in visits:
-                visit(trainer.step)
-        every = [Periodic(steps, trainer, visit) for steps, visit in visits]
+            for _, callback in callbacks:
+                callback(trainer.step)
+        every = [Periodic(steps, trainer, callback) for steps, callback in callbacks]
         train(method.parts(run, trainer, record), trainer, record, [*every, keep])
         if not (folder.model / "config.json").exists():
-            if (best := best_step(folder.metrics, select)) is not None:
+            if (best := best_step(folder.metrics, save_best)) is not None:
                 checkpoints.load(best)
             method.finish(run, record)
             _export(run, method)
@@ -213,9 +211,9 @@ def say_why_not_packed(policy: PackedModel) -> None:
         print(f"this model runs one sequence at a time, which is slower: {policy.why_not_packed}", file=sys.stderr)
 
 
-def best_step(metrics: Path, select: str) -> int | None:
+def best_step(metrics: Path, save_best: bool) -> int | None:
     """The step with the lowest held-out loss so far, if that is what the run selects."""
-    if select != "best":
+    if not save_best:
         return None
     best = 0
     if is_main():  # it alone writes the file; the others hear from it
@@ -236,7 +234,7 @@ def _warn_of_leaks(sources: Sequence[Source]) -> None:
             first = source.leaks[0]
             print(
                 f"warning: {len(source.leaks)} training rows of source '{source.name}' are also measured on, such as "
-                f"{first.origin}: {first.reason}. All are in data.json; data.hygiene takes them out",
+                f"{first.origin}: {first.reason}. All are in data.json; data.cleaning takes them out",
                 file=sys.stderr,
             )
 

@@ -51,7 +51,7 @@ class SupervisedMethod(DatasetMethod[C]):
         assert isinstance(run.policy, CausalLM)
         return NextTokenLoss(run.policy, self.reduction, run.device)
 
-    def visits(self, run: RunContext[C], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
+    def callbacks(self, run: RunContext[C], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
         held_out = {source.name: source.held_out for source in run.sources}
 
         def evaluate(step: int) -> None:

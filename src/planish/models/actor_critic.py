@@ -1,4 +1,4 @@
-"""What PPO trains: a policy, and what its states are worth: a model of its own, a head on the policy's trunk, or nothing."""
+"""What PPO trains: a policy, and what its states are worth: a model of its own, a head on the policy's backbone, or nothing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from transformers import PreTrainedModel
 from planish.base.types import Packed
 from planish.maths.log_probs import token_logprobs
 from planish.models.packed import CausalLM, head_of
-from planish.models.reward_head import Values, values_apart, values_together
+from planish.models.reward_head import Values, values_packed, values_unpacked
 
 
 class ValuedLM(CausalLM):
-    """A causal LM with a second head, which begins at zero: one trunk for log-probabilities and values."""
+    """A causal LM with a second head, which begins at zero: one backbone for log-probabilities and values."""
 
     def __init__(self, model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -> None:
         super().__init__(model, compute_dtype)
@@ -32,10 +32,10 @@ class ValuedLM(CausalLM):
         packed = self.fitted(packed)
         with self.precision():
             if self.why_not_packed:
-                logprobs_L = self.apart(self.model, packed, temperature)
-                hidden_LD = values_apart(self.model, packed)
+                logprobs_L = self.run_unpacked(self.model, packed, temperature)
+                hidden_LD = values_unpacked(self.model, packed)
             else:
-                hidden_LD = values_together(self.model, packed)
+                hidden_LD = values_packed(self.model, packed)
                 targets_L = packed.tokens_T[packed.targets_L]
                 logprobs_L = token_logprobs(hidden_LD, head_of(self.model, temperature), targets_L)
         values_L = self.value_head(hidden_LD.to(self.value_head.weight.dtype)).squeeze(1)

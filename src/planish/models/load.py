@@ -55,7 +55,7 @@ class ModelConfig(Config):
     )
     lora: LoraConfig | None = Field(default=None, description="train low-rank updates in place of the weights")
     save_dtype: SavedDtypeName | None = Field(default=None, description="type of the saved weights; absent is dtype")
-    recompute: bool = Field(
+    gradient_checkpointing: bool = Field(
         default=False, description="keep no activations inside layers, compute them again: slower, less memory"
     )
     trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
@@ -108,7 +108,7 @@ def load_pretrained(
     align_weights(model)
     _check_report(path, {**report, "missing_keys": set(report["missing_keys"]) - set(may_be_missing)})
     _check_finite(path, model)
-    if config.recompute:
+    if config.gradient_checkpointing:
         _recompute_layers(model)
     return model
 
@@ -258,7 +258,9 @@ def _recompute_layers(model: PreTrainedModel) -> None:
     """Activation checkpointing of every layer. transformers does it only in training mode, which would bring dropout."""
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
     if not layers:
-        raise ModelError("model.recompute: transformers does not know where this model's layers begin: leave it off")
+        raise ModelError(
+            "model.gradient_checkpointing: transformers does not know where this model's layers begin: leave it off"
+        )
     for layer in layers:
         layer.forward = _forgetful(layer.forward)
 

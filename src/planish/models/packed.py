@@ -1,6 +1,6 @@
 """The forward pass of training: log-probabilities of the learnt tokens of a packed row.
 
-The trunk runs once over the row, packed; the head only where a token is learnt (maths/log_probs.py). A model whose layers
+The prompt_length runs once over the row, packed; the head only where a token is learnt (maths/log_probs.py). A model whose layers
 cannot be packed (recurrent mixers, ALiBi) runs each sequence by itself instead, through its own forward, to the same
 numbers. Which of the two is decided once, by trial, when the model is loaded.
 """
@@ -32,15 +32,15 @@ class PackedModel(nn.Module):
         self.model = model
         self.compute_dtype = compute_dtype  # autocast to this; None computes in the weights' own type
         narrow(model)
-        self.why_not_packed, self.shares_prompts = packable(model, self.apart, self.together)
+        self.why_not_packed, self.shares_prompts = packable(model, self.run_unpacked, self.run_packed)
 
     @staticmethod
-    def apart(model: PreTrainedModel, packed: Packed) -> Tensor:
+    def run_unpacked(model: PreTrainedModel, packed: Packed) -> Tensor:
         """What is wanted of the row, each sequence a forward pass of its own."""
         raise NotImplementedError
 
     @staticmethod
-    def together(model: PreTrainedModel, packed: Packed) -> Tensor:
+    def run_packed(model: PreTrainedModel, packed: Packed) -> Tensor:
         """The same from one forward pass over the row."""
         raise NotImplementedError
 
@@ -71,15 +71,15 @@ class CausalLM(PackedModel):
         packed = self.fitted(packed)
         with self.precision():
             if weights_L is None:
-                return (self.apart if self.why_not_packed else self.together)(self.model, packed, temperature)
+                return (self.run_unpacked if self.why_not_packed else self.run_packed)(self.model, packed, temperature)
             if self.why_not_packed:
-                logprobs_L = self.apart(self.model, packed)
+                logprobs_L = self.run_unpacked(self.model, packed)
                 return -(weights_L * logprobs_L).sum(), logprobs_L.detach()
             hidden_LD = backbone(self.model, packed, packed.predictors_L)
             return weighted_nll(hidden_LD, head_of(self.model), packed.tokens_T[packed.targets_L], weights_L)
 
     @staticmethod
-    def apart(model: PreTrainedModel, packed: Packed, temperature: float = 1.0) -> Tensor:
+    def run_unpacked(model: PreTrainedModel, packed: Packed, temperature: float = 1.0) -> Tensor:
         """Log-probabilities of the targets [L]."""
         rows: list[Tensor] = []
         for start, stop in pairwise(packed.bounds):
@@ -92,7 +92,7 @@ class CausalLM(PackedModel):
         return torch.cat(rows)
 
     @staticmethod
-    def together(model: PreTrainedModel, packed: Packed, temperature: float = 1.0) -> Tensor:
+    def run_packed(model: PreTrainedModel, packed: Packed, temperature: float = 1.0) -> Tensor:
         targets_L = packed.tokens_T[packed.targets_L]
         return token_logprobs(backbone(model, packed, packed.predictors_L), head_of(model, temperature), targets_L)
 
@@ -182,7 +182,7 @@ def _two_short_documents(vocab_size: int, first: int) -> Packed:
     """Seven and nine tokens, of which a few are learnt; those of the first document begin at the token `first`, those
     of the second are fixed. The second is a prompt of three tokens with two completions, of four and of two."""
     tokens = [np.arange(7) * 5 + first, np.arange(9) * 10 + 6]
-    choices = [None, Choices(backbone=3, ends=(7, 9), ranks=(0, 1))]
+    choices = [None, Choices(prompt_length=3, ends=(7, 9), ranks=(0, 1))]
     return pack(
         [
             Example(some.astype(np.int32) % vocab_size, np.arange(len(some)) > 0, "", choices=each)

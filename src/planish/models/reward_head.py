@@ -1,4 +1,4 @@
-"""The reward model: a causal LM's trunk with one number in place of the vocabulary, read at a completion's last token.
+"""The reward model: a causal LM's prompt_length with one number in place of the vocabulary, read at a completion's last token.
 
 Saved, it is transformers' AutoModelForSequenceClassification with one label. The last layer of that class has no bias, so what
 makes the demonstrations' mean score 0 is kept in config.json as `score_offset`: planish subtracts it, transformers does
@@ -42,7 +42,7 @@ class Scorer(PackedModel):
     def forward(self, packed: Packed) -> Tensor:
         packed = self.fitted(packed)
         with self.precision():
-            hidden_SD = (self.apart if self.why_not_packed else self.together)(self.model, packed)
+            hidden_SD = (self.run_unpacked if self.why_not_packed else self.run_packed)(self.model, packed)
         return self.number(hidden_SD)
 
     def number(self, hidden_ND: Tensor) -> Tensor:
@@ -52,12 +52,12 @@ class Scorer(PackedModel):
         return numbers_N.to(torch.promote_types(numbers_N.dtype, torch.float32)) - self.offset
 
     @staticmethod
-    def apart(model: PreTrainedModel, packed: Packed) -> Tensor:
+    def run_unpacked(model: PreTrainedModel, packed: Packed) -> Tensor:
         rows = (packed.tokens_T[None, start:stop] for start, stop in pairwise(packed.bounds))
         return torch.stack([model.base_model(input_ids=row, use_cache=False).last_hidden_state[0, -1] for row in rows])
 
     @staticmethod
-    def together(model: PreTrainedModel, packed: Packed) -> Tensor:
+    def run_packed(model: PreTrainedModel, packed: Packed) -> Tensor:
         return backbone(model, packed, packed.last_S())
 
 
@@ -68,11 +68,11 @@ class Values(Scorer):
     def forward(self, packed: Packed) -> Tensor:
         packed = self.fitted(packed)
         with self.precision():
-            hidden_LD = (values_apart if self.why_not_packed else values_together)(self.model, packed)
+            hidden_LD = (values_unpacked if self.why_not_packed else values_packed)(self.model, packed)
         return self.number(hidden_LD)
 
 
-def values_apart(model: PreTrainedModel, packed: Packed) -> Tensor:
+def values_unpacked(model: PreTrainedModel, packed: Packed) -> Tensor:
     rows: list[Tensor] = []
     for start, stop in pairwise(packed.bounds):
         targets = packed.targets_L[(packed.targets_L >= start) & (packed.targets_L < stop)]
@@ -81,7 +81,7 @@ def values_apart(model: PreTrainedModel, packed: Packed) -> Tensor:
     return torch.cat(rows)
 
 
-def values_together(model: PreTrainedModel, packed: Packed) -> Tensor:
+def values_packed(model: PreTrainedModel, packed: Packed) -> Tensor:
     return backbone(model, packed, packed.predictors_L)
 
 

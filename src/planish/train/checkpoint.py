@@ -40,7 +40,9 @@ MANIFEST = "checkpoint.json"
 
 class CheckpointConfig(Config):
     every: int = Field(default=200, ge=0, description="steps between two checkpoints; 0 writes only the last")
-    keep: int = Field(default=2, ge=1, description="the newest this many are kept, and the best if select asks for it")
+    keep: int = Field(
+        default=2, ge=1, description="the newest this many are kept, and the best if save_best asks for it"
+    )
 
 
 @dataclass(slots=True)
@@ -91,15 +93,15 @@ class Checkpoints:
         """Steps of the complete checkpoints, oldest first."""
         return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob("step-*"))
 
-    def resume(self, branch: str | None = None) -> int:
-        """Loads the newest checkpoint and returns its step. A new run returns 0, and begins at `branch` if that is given: a
+    def resume(self, init_from: str | None = None) -> int:
+        """Loads the newest checkpoint and returns its step. A new run returns 0, and begins at `init_from` if that is given: a
         checkpoint of another run, whose step, weights and moments it takes over, but not its data."""
         steps = self.steps()
         if steps:
             self.load(steps[-1])
             return steps[-1]
-        if branch is not None:
-            self._load(Path(branch), _verified(Path(branch)))
+        if init_from is not None:
+            self._load(Path(init_from), _verified(Path(init_from)))
         return 0
 
     def load(self, step: int) -> None:

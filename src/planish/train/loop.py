@@ -41,15 +41,15 @@ class Callback(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Periodic:
-    """Calls `visit` when the step is a multiple of `steps`, and at the last step. `steps` 0 means the last step alone."""
+    """Calls `callback` when the step is a multiple of `steps`, and at the last step. `steps` 0 means the last step alone."""
 
     steps: int
     trainer: Trainer
-    visit: Callback
+    callback: Callback
 
     def __call__(self, step: int) -> None:
         if step == self.trainer.steps or self.trainer.stopped or (self.steps and step % self.steps == 0):
-            self.visit(step)
+            self.callback(step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class LossTerm:
     coefficient: float = 1.0
 
 
-def train(parts: Sequence[LossTerm], trainer: Trainer, record: RunRecord, visits: Sequence[Callback] = ()) -> None:
+def train(parts: Sequence[LossTerm], trainer: Trainer, record: RunRecord, callbacks: Sequence[Callback] = ()) -> None:
     while trainer.step < trainer.steps and not trainer.stopped:
         tallies, seen, tokens = Tallies(), list[_Seen](), 0.0
         for part in parts:
@@ -86,8 +86,8 @@ def train(parts: Sequence[LossTerm], trainer: Trainer, record: RunRecord, visits
         _refuse_non_finite(trainer.step + 1, means["loss"], norms, seen)
         trainer.update()  # optimiser, schedule, step += 1
         record.write(trainer.step, tokens, {**means, **norms}, trainer.learning_rate)
-        for visit in visits:
-            visit(trainer.step)
+        for callback in callbacks:
+            callback(trainer.step)
 
 
 @dataclass(frozen=True, slots=True)

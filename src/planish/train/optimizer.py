@@ -21,20 +21,20 @@ class OptimConfig(Config):
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay of matrices; vectors have none")
     clip_grad_norm: float = Field(default=1.0, gt=0, description="the gradient is scaled down to this norm")
     schedule: ScheduleName = Field(default="cosine", description="constant, linear, cosine or wsd")
-    warmup: float = Field(default=0.03, ge=0, lt=1, description="share of the steps in which the rate rises linearly")
-    floor: float = Field(default=0.0, ge=0, le=1, description="where the schedule ends, as a share of lr")
-    decay: DecayName = Field(
-        default="exponential_to_floor", description="wsd: half_life, exponential_to_floor or linear"
+    warmup_ratio: float = Field(
+        default=0.03, ge=0, lt=1, description="share of the steps in which the rate rises linearly"
     )
-    decay_share: float = Field(default=0.1, gt=0, le=1, description="wsd: share of the steps that are the decay")
+    min_lr_ratio: float = Field(default=0.0, ge=0, le=1, description="where the schedule ends, as a share of lr")
+    decay: DecayName = Field(default="exponential", description="wsd: half_life, exponential or linear")
+    decay_ratio: float = Field(default=0.1, gt=0, le=1, description="wsd: share of the steps that are the decay")
     half_life: float = Field(default=5000, gt=0, description="wsd with decay=half_life: steps in which the rate halves")
 
     @model_validator(mode="after")
     def _check(self) -> OptimConfig:
-        if self.schedule == "wsd" and self.decay == "exponential_to_floor" and self.floor == 0:
-            raise ValueError("optim.decay=exponential_to_floor never reaches 0: set optim.floor, for example to 0.1")
-        if self.schedule == "wsd" and self.warmup + self.decay_share > 1:
-            raise ValueError("optim.warmup and optim.decay_share add up to more than the whole run")
+        if self.schedule == "wsd" and self.decay == "exponential" and self.min_lr_ratio == 0:
+            raise ValueError("optim.decay=exponential never reaches 0: set optim.min_lr_ratio, for example to 0.1")
+        if self.schedule == "wsd" and self.warmup_ratio + self.decay_ratio > 1:
+            raise ValueError("optim.warmup_ratio and optim.decay_ratio add up to more than the whole run")
         return self
 
 
@@ -77,9 +77,9 @@ class Trainer:
             max(1, self.step),
             self.steps,
             schedule=config.schedule,
-            warmup=round(config.warmup * self.steps),
-            floor=config.floor,
-            decay_start=self.steps - max(1, round(config.decay_share * self.steps)),
+            warmup=round(config.warmup_ratio * self.steps),
+            min_lr_ratio=config.min_lr_ratio,
+            decay_start=self.steps - max(1, round(config.decay_ratio * self.steps)),
             decay=config.decay,
             half_life=config.half_life,
         )

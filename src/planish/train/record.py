@@ -23,11 +23,11 @@ class RunRecord:
     """Writes on the main rank alone; elsewhere every call does nothing."""
 
     def __init__(
-        self, run: RunFolder, steps: int, start: int = 0, tracker: Tracker | None = None, branch: int = 0
+        self, run: RunFolder, steps: int, start: int = 0, tracker: Tracker | None = None, first: int = 0
     ) -> None:
-        """`start` is the step that a run is taken up at, `branch` that of another run's checkpoint which it begins at."""
+        """`start` is the step that a run is taken up at, `first` that of another run's checkpoint which it begins at."""
         self._run, self._tracker = run, tracker
-        self._progress = Progress("training", steps, max(start, branch)) if is_main() else None
+        self._progress = Progress("training", steps, max(start, first)) if is_main() else None
         self._since = time.perf_counter()
         self.headline = ""  # what the bar says besides the loss
         if is_main():

@@ -60,18 +60,18 @@ def convert(
     out: Path,
     kind: KindName | None = None,
     format: str = "auto",
-    hygiene: CleaningConfig | None = None,
+    rules: CleaningConfig | None = None,
 ) -> Converted:
     """Writes the rows of one kind of these files to `out`, a .jsonl or .parquet, which is there as a whole or not at all.
 
-    Without a kind, the files must hold only one. What `hygiene` removes is left out.
+    Without a kind, the files must hold only one. What `rules` removes is left out.
     """
     _check_out(paths, out)
     done = Converted(out, kind or _only_kind(paths, format))
     files = [_File(path, KIND_NAMES[done.kind], format) for path in paths]
-    if hygiene is not None and done.kind not in CLEANED:
+    if rules is not None and done.kind not in CLEANED:
         raise ConfigError(f"{done.kind} cannot be cleaned; {', '.join(CLEANED)} can")
-    cleaning = clean(cast("list[RowSource]", files), hygiene) if hygiene else Cleaning([{} for _ in files], [])
+    cleaning = clean(cast("list[RowSource]", files), rules) if rules else Cleaning([{} for _ in files], [])
     done.leaks = [Dropped(leak.origin, leak.reason) for leaks in cleaning.leaks for leak in leaks]
     with new_file(out) as partial, new_file(done.dropped_file) as dropped:
         with _writer(out, partial, done.kind) as write, dropped.open("w", encoding="utf-8") as left_out:

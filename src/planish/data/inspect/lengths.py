@@ -120,7 +120,7 @@ class TokenLengths:
 
     unit: Unit = "tokens"
 
-    def __init__(self, template: ChatTemplate, max_tokens: int | None = None, too_long: TooLong = "stop") -> None:
+    def __init__(self, template: ChatTemplate, max_tokens: int | None = None, too_long: TooLong = "error") -> None:
         self.template, self.max_tokens = template, max_tokens
         self.too_long: TooLong = too_long
         # With the mask "all" nothing tells a completion from its prompt.
@@ -178,12 +178,12 @@ class TokenLengths:
         found = f"{length:,} tokens, more than max_tokens={most:,}"
         if isinstance(row, Text):
             return "split", f"{found}: {-(-(length - 1) // (most - 1)):,} pieces"
-        if self.too_long != "cut":
+        if self.too_long != "truncate":
             return ("dropped" if self.too_long == "drop" else "stops the run"), found
         if not all(each.loss_mask[:most].any() for each in encoded):
             return "dropped", f"the prompt alone fills max_tokens={most:,}"
         lost = sum(int(each.loss_mask[most:].sum()) for each in encoded)
-        return "cut", f"{found}: {length - most:,} cut off at the end, {lost:,} of them learnt"
+        return "truncated", f"{found}: {length - most:,} cut off at the end, {lost:,} of them learnt"
 
     def parts(self, row: Row) -> tuple[ShownPart, ...]:
         (encoded,) = self._encode([row])

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 Unit = Literal["tokens", "characters"]
 # What would become of a row in a run: it stops the run, is dropped, is cut at its end, or (a document) is split unharmed.
-Fate = Literal["stops the run", "dropped", "cut", "split"]
+Fate = Literal["stops the run", "dropped", "truncated", "split"]
 MOST_BINS = 30
 
 
@@ -139,7 +139,7 @@ class Inspection:
     unit: Unit
     model: str | None = None
     max_tokens: int | None = None
-    too_long: str = "stop"
+    too_long: str = "error"
 
     @property
     def unfit(self) -> int:

@@ -33,7 +33,7 @@ MEASURES = {"row": "whole row", "prompt": "prompt", "completion": "each completi
 FATES = {
     "stops the run": "would stop the run",
     "dropped": "would be dropped",
-    "cut": "would be cut at the end",
+    "truncated": "would be cut at the end",
     "split": "would be split, without loss",
 }
 

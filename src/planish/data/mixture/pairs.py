@@ -19,7 +19,7 @@ class ChoiceTable:
 
     def __init__(self) -> None:
         self._starts = array("q", [0])
-        self._trunks = array("i")
+        self._prompt_lengths = array("i")
         self._ends = array("i")
         self._ranks = array("i")
         self._scores = array("d")  # NaN where the annotator gave none
@@ -27,7 +27,7 @@ class ChoiceTable:
 
     def append(self, choices: Choices) -> None:
         count = len(choices.ends)
-        self._trunks.append(choices.trunk)
+        self._prompt_lengths.append(choices.prompt_length)
         self._ends.extend(choices.ends)
         self._ranks.extend(choices.ranks)
         self._scores.extend(choices.scores or [float("nan")] * count)
@@ -42,7 +42,7 @@ class ChoiceTable:
         here = slice(self._starts[i], self._starts[i + 1])
         scores = tuple(self._scores[here])
         return Choices(
-            self._trunks[i],
+            self._prompt_lengths[i],
             tuple(self._ends[here]),
             tuple(self._ranks[here]),
             () if scores[0] != scores[0] else scores,
@@ -51,7 +51,9 @@ class ChoiceTable:
 
     def parts(self) -> list[memoryview]:
         """Everything but the reference, for a digest."""
-        return [memoryview(each) for each in (self._starts, self._trunks, self._ends, self._ranks, self._scores)]
+        return [
+            memoryview(each) for each in (self._starts, self._prompt_lengths, self._ends, self._ranks, self._scores)
+        ]
 
 
 def join_completions(
@@ -63,15 +65,15 @@ def join_completions(
     before one answer than before another makes it shorter, and nothing else. A completion ends with its end-of-turn token:
     what the template writes behind it is left out.
     """
-    trunk = _shared(encoded)
-    tokens, masks = [encoded[0].tokens[:trunk]], [encoded[0].loss_mask[:trunk]]
+    prompt_length = _shared(encoded)
+    tokens, masks = [encoded[0].tokens[:prompt_length]], [encoded[0].loss_mask[:prompt_length]]
     ends: list[int] = []
     for each in encoded:
         stop = 1 + int(np.flatnonzero(each.loss_mask)[-1])
-        tokens.append(each.tokens[trunk:stop])
-        masks.append(each.loss_mask[trunk:stop])
-        ends.append((ends[-1] if ends else trunk) + stop - trunk)
-    return Encoded(np.concatenate(tokens), np.concatenate(masks)), Choices(trunk, tuple(ends), ranks, scores)
+        tokens.append(each.tokens[prompt_length:stop])
+        masks.append(each.loss_mask[prompt_length:stop])
+        ends.append((ends[-1] if ends else prompt_length) + stop - prompt_length)
+    return Encoded(np.concatenate(tokens), np.concatenate(masks)), Choices(prompt_length, tuple(ends), ranks, scores)
 
 
 def _shared(encoded: Sequence[Encoded]) -> int:

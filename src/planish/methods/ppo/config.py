@@ -8,7 +8,7 @@ from pydantic import Field as Tag
 from pydantic import model_validator
 
 from planish.base.config import Config, Field
-from planish.data.settings import DataConfig
+from planish.data.settings import SHARE_OR_NUMBER, DataConfig, HeldOut
 from planish.inference.vllm import VllmConfig
 from planish.maths.reductions import Reduction
 from planish.methods.ppo.rewards import RewardSource
@@ -93,7 +93,9 @@ class ValueConfig(Config):
         default=None,
         description="what the value model begins as; absent is the first reward model with a weight, else the policy",
     )
-    shared: bool = Field(default=False, description="instead: a head on the policy's own trunk, which begins at zero")
+    shared: bool = Field(
+        default=False, description="instead: a head on the policy's own backbone, which begins at zero"
+    )
     lora: LoraConfig | None = Field(default=None, description="train low-rank updates of it in place of its weights")
     lr: float = Field(default=9e-6, gt=0, description="its peak learning rate; everything else is as in optim")
     coefficient: float = Field(default=0.1, ge=0, description="what its loss is multiplied by")
@@ -116,12 +118,10 @@ class PpoConfig(CommonConfig):
     )
     rewards: dict[str, RewardSource] = Field(description="what scores completions: a name for each")
     prompts: dict[str, str] = Field(description="files of prompts, or of rows that have some: a name for each")
-    held_out: int = Field(
-        default=32, ge=0, description="so many prompts, drawn by the seed, are not learnt from but watched"
-    )
+    held_out: HeldOut = Field(default=32, ge=0, description=f"prompts to measure on: {SHARE_OR_NUMBER}")
     held_out_prompts: dict[str, str] = Field(default={}, description="instead: files of prompts to watch")
     too_long: Literal["error", "drop"] = Field(
-        default="error", description="prompts without room for a completion: stop, or leave out and list"
+        default="error", description="prompts without room for a completion: error stops the run, drop leaves them out"
     )
     iterations: int = Field(default=100, ge=1, description="rounds of sampling and learning")
     batch: RolloutBatch = Field(default=RolloutBatch(), description="how much makes an iteration, and its steps")

@@ -67,14 +67,14 @@ class PpoModels:
             owners = [0 if config.server else each.prompt % world_size() for each in requests]
             mine = [i for i, owner in enumerate(owners) if owner == rank()]
             own = [requests[i] for i in mine]
-            found = self.sampler.draw(prompts, own, choosing, how.max_completion_tokens, stops) if own else []
+            found = self.sampler.sample(prompts, own, choosing, how.max_completion_tokens, stops) if own else []
         drawn = all_gather_completions(dict(zip(mine, found, strict=True)), len(requests))
         completions = iter(
             [completion_of(template.tokenizer, d.tokens, template.stop_token_id, d.logprobs) for d in drawn]
         )
         return [Rollouts(each.prompt, each.tokens, tuple(itertools.islice(completions, count))) for each in asked]
 
-    def look(
+    def score_tokens(
         self, examples: Sequence[Example], config: PpoConfig, run: RunContext[PpoConfig]
     ) -> tuple[np.ndarray, ...]:
         """Log-probabilities under policy and reference, and values, of every sampled token, [M] each, from the forward pass of

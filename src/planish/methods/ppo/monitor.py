@@ -16,18 +16,18 @@ from planish.train.record import RunRecord, read_lines
 
 
 class PpoMonitor:
-    def __init__(self, run: RunContext[PpoConfig], tools: PpoModels, record: RunRecord) -> None:
-        self.run, self.tools, self.record = run, tools, record
+    def __init__(self, run: RunContext[PpoConfig], models: PpoModels, record: RunRecord) -> None:
+        self.run, self.models, self.record = run, models, record
 
     def held_out(self, step: int) -> None:
         """Completions of held-out prompts, sampled as in training, with noise that stays the same from look to look; and the loss
         on held-out pretraining documents."""
-        run, tools, config = self.run, self.tools, self.run.config
+        run, models, config = self.run, self.models, self.run.config
         values: dict[str, float] = {}
-        if tools.prompts.held_out:
-            rollouts = tools.sample(tools.prompts.held_out, 1, config, ("held out",))
+        if models.prompts.held_out:
+            rollouts = models.sample(models.prompts.held_out, 1, config, ("held out",))
             completions = [each.completions[0] for each in rollouts]
-            scores = {name: reward(rollouts) for name, reward in tools.rewards.items()}
+            scores = {name: reward(rollouts) for name, reward in models.rewards.items()}
             values |= {f"held_out_score/{name}": float(each_N.mean()) for name, each_N in scores.items()}
             values["held_out_tokens"] = sum(each.num_tokens for each in completions) / len(completions)
             values["held_out_unended"] = sum(not each.ended for each in completions) / len(completions)
@@ -39,12 +39,12 @@ class PpoMonitor:
                     "ended": completion.ended,
                     "scores": {name: float(each_N[i]) for name, each_N in scores.items()},
                 }
-                for i, (asked, completion) in enumerate(zip(tools.prompts.held_out, completions, strict=True))
+                for i, (asked, completion) in enumerate(zip(models.prompts.held_out, completions, strict=True))
             ]
             self.record.samples(step, rows[: config.num_samples])
         if run.sources:
             documents = {source.name: source.held_out for source in run.sources}
-            losses = held_out_losses(tools.actor.policy, documents, run.micro_tokens, run.device)
+            losses = held_out_losses(models.actor.policy, documents, run.micro_tokens, run.device)
             values |= {f"held_out/{name}": loss for name, loss in losses.items()}
         if values:
             self.record.note(step, values)
@@ -60,7 +60,7 @@ class PpoMonitor:
         watched = [name for name, source in self.run.config.rewards.items() if not source.weight]
         found = alarms(iterations, proxies, watched, self.run.config.alarms)
         first = next(line for line in reversed(lines) if "loss" in line and line["step"] == iterations[-1]["step"])
-        policy = self.tools.actor.policy
+        policy = self.models.actor.policy
         coarse = torch.bfloat16 in (policy.compute_dtype, policy.model.dtype)
         if (why := not_one(first["ratio_change"], coarse=coarse)) is not None:
             found["ratio"] = why

@@ -84,7 +84,7 @@ class FunctionSource(Config):
 
 
 class LlmSource(LlmConfig):
-    name: Literal["served"] = "served"
+    name: Literal["llm"] = "llm"
     weight: float = Field(default=1.0, description="what its grades are multiplied by; 0 only watches")
     unread: float | None = Field(
         default=None, ge=1, le=10, description="the grade where a reply has none; absent stops the run at the first"
@@ -246,8 +246,8 @@ def read_grade(reply: str) -> float | None:
 
 def to_example(rollouts: Rollouts) -> Example:
     """The completions behind their prompt, which stands there once; each is learnt whole, the end-of-turn token included."""
-    trunk, lengths = len(rollouts.tokens), [each.num_tokens for each in rollouts.completions]
+    prompt_length, lengths = len(rollouts.tokens), [each.num_tokens for each in rollouts.completions]
     tokens = np.array([*rollouts.tokens, *(token for each in rollouts.completions for token in each.tokens)], np.int32)
-    ends = tuple((trunk + np.cumsum(lengths)).tolist())
-    choices = Choices(trunk, ends, (0,) * len(lengths))
-    return Example(tokens, np.arange(len(tokens)) >= trunk, str(rollouts.prompt.origin), choices=choices)
+    ends = tuple((prompt_length + np.cumsum(lengths)).tolist())
+    choices = Choices(prompt_length, ends, (0,) * len(lengths))
+    return Example(tokens, np.arange(len(tokens)) >= prompt_length, str(rollouts.prompt.origin), choices=choices)

@@ -122,8 +122,8 @@ def experience_tensors(packed: Packed) -> dict[str, Tensor]:
 class RolloutFeed:
     """The feed: an iteration's completions, sampled when its first step asks for them, and dealt out in minibatches."""
 
-    def __init__(self, run: RunContext[PpoConfig], tools: PpoModels, trainer: Trainer, record: RunRecord) -> None:
-        self.run, self.config, self.tools, self.trainer, self.record = run, run.config, tools, trainer, record
+    def __init__(self, run: RunContext[PpoConfig], models: PpoModels, trainer: Trainer, record: RunRecord) -> None:
+        self.run, self.config, self.models, self.trainer, self.record = run, run.config, models, trainer, record
         self.iteration, self.examples = -1, list[Example]()
 
     def micro_batches(self, step: int) -> Sequence[Packed]:
@@ -137,20 +137,20 @@ class RolloutFeed:
 
     def collect(self, iteration: int) -> list[Example]:
         """One round of sampling: an example for each prompt, its tokens with their advantages and returns."""
-        config, tools, clock = self.config, self.tools, Clock()
+        config, models, clock = self.config, self.models, Clock()
 
-        asked = tools.prompts.of(iteration, config.batch.prompts)
-        rollouts = tools.sample(asked, config.batch.completions, config, ("sample", iteration))
+        asked = models.prompts.of(iteration, config.batch.prompts)
+        rollouts = models.sample(asked, config.batch.completions, config, ("sample", iteration))
         completions = [completion for each in rollouts for completion in each.completions]
         lengths_N = np.array([completion.num_tokens for completion in completions])
         ended_N = np.array([completion.ended for completion in completions])
         clock.lap("sampling")
 
         examples = [to_example(each) for each in rollouts]
-        old_M, reference_M, values_M = tools.look(examples, config, self.run)
+        old_M, reference_M, values_M = models.score_tokens(examples, config, self.run)
         clock.lap("log-probabilities")
 
-        scores = {name: reward(rollouts) for name, reward in tools.rewards.items()}
+        scores = {name: reward(rollouts) for name, reward in models.rewards.items()}
         score_N = sum(
             (config.rewards[name].weight * each_N for name, each_N in scores.items()), np.zeros(len(lengths_N))
         )
@@ -158,12 +158,12 @@ class RolloutFeed:
             score_N = np.where(ended_N, score_N, config.missing_eos)  # replaced, whatever the reward model says
         clock.lap("scoring")
 
-        kl_M, beta = k1(old_M, reference_M), float(tools.beta)  # recorded and paid: one estimator for both
+        kl_M, beta = k1(old_M, reference_M), float(models.beta)  # recorded and paid: one estimator for both
         kl_N = np.add.reduceat(kl_M, np.cumsum(lengths_N) - lengths_N)
-        tools.kl = float(kl_N.mean())
+        models.kl = float(kl_N.mean())
         advantages_M, returns_M = advantages(config, score_N, kl_M, values_M, lengths_N, beta)
         if config.kl.target is not None:  # from the next iteration on
-            tools.beta.fill_(adapted_beta(beta, tools.kl, config.kl.target, len(kl_N), config.kl.horizon))
+            models.beta.fill_(adapted_beta(beta, models.kl, config.kl.target, len(kl_N), config.kl.horizon))
 
         self.record.note(
             self.trainer.step + 1,
@@ -171,7 +171,7 @@ class RolloutFeed:
                 "iteration": iteration,
                 "score": score_N.mean(),
                 **{f"score/{name}": each_N.mean() for name, each_N in scores.items()},
-                "kl": tools.kl,  # of a completion, in nats
+                "kl": models.kl,  # of a completion, in nats
                 "kl_token": kl_M.mean(),
                 "beta": beta,
                 "entropy": -old_M.mean(),  # of a token, in nats: the mean of -log p over what was sampled
@@ -180,13 +180,13 @@ class RolloutFeed:
                 "sampler_mismatch": np.abs(old_M - sampled_logprobs(completions)).mean(),
                 **(
                     {"explained_variance": 1 - (returns_M - values_M).var() / (returns_M.var() + 1e-12)}
-                    if tools.actor.has_values
+                    if models.actor.has_values
                     else {}
                 ),
                 **{f"seconds/{name}": seconds for name, seconds in clock.laps.items()},
             },
         )
-        self.record.headline = f"score {score_N.mean():+.3f}  KL {tools.kl:.2f}  "
+        self.record.headline = f"score {score_N.mean():+.3f}  KL {models.kl:.2f}  "
         return [
             replace(example, experience=Experience(*parts))
             for example, *parts in zip(
@@ -243,7 +243,7 @@ class Clock:
 class PpoMethod(Method[PpoConfig]):
     """The run around it (running.py)."""
 
-    tools: PpoModels
+    models: PpoModels
     trainer: Trainer
     mix: MixtureFeed | None = None
 
@@ -251,15 +251,15 @@ class PpoMethod(Method[PpoConfig]):
         return bring_policy(config.model, config.pretraining, config.seed, device)
 
     def parts(self, run: RunContext[PpoConfig], trainer: Trainer, record: RunRecord) -> Sequence[LossTerm]:
-        config, tools = run.config, self.tools
-        parts = [LossTerm(PpoObjective(tools.actor, config, run.device), RolloutFeed(run, tools, trainer, record))]
+        config, models = run.config, self.models
+        parts = [LossTerm(PpoObjective(models.actor, config, run.device), RolloutFeed(run, models, trainer, record))]
         if self.mix is not None and config.ptx.gamma:
-            likelihood = NextTokenLoss(tools.actor.policy, "token_mean", run.device)
+            likelihood = NextTokenLoss(models.actor.policy, "token_mean", run.device)
             parts.append(LossTerm(likelihood, self.mix, "ptx", config.ptx.gamma))
         return parts
 
-    def visits(self, run: RunContext[PpoConfig], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
-        watch, iteration = PpoMonitor(run, self.tools, record), run.config.steps_of_iteration
+    def callbacks(self, run: RunContext[PpoConfig], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
+        watch, iteration = PpoMonitor(run, self.models, record), run.config.steps_of_iteration
 
         def average(step: int) -> None:
             """Moves the average of the weights a little towards where they are."""
@@ -270,10 +270,10 @@ class PpoMethod(Method[PpoConfig]):
         def stop(step: int) -> None:
             """Ends the run where the policy has gone as far as it may."""
             limit = run.config.kl.stop
-            if step and limit is not None and self.tools.kl > limit:
+            if step and limit is not None and self.models.kl > limit:
                 self.trainer.kept["stopped"].fill_(1)
                 if is_main():
-                    print(f"the run ends: a KL of {self.tools.kl:.2f}, more than kl.stop={limit:g}", file=sys.stderr)
+                    print(f"the run ends: a KL of {self.models.kl:.2f}, more than kl.stop={limit:g}", file=sys.stderr)
 
         return [
             (1, average),
@@ -318,8 +318,8 @@ def ppo(config: PpoConfig) -> Path:
             config.seed,
             config.too_long,
         )
-        method.tools = tools = build_models(config, learner, prompts, device, folder.path)
-        micro_tokens = resolve_micro_tokens(tools.actor.policy, config.batch.micro_tokens, device)
+        method.models = models = build_models(config, learner, prompts, device, folder.path)
+        micro_tokens = resolve_micro_tokens(models.actor.policy, config.batch.micro_tokens, device)
         steps = config.iterations * config.steps_of_iteration
         told, fingerprint, sources = {"prompts": prompts.account()}, prompts.fingerprint(), []
         if (data := config.pretraining) is not None:
@@ -331,10 +331,10 @@ def ppo(config: PpoConfig) -> Path:
             told, fingerprint = told | account(sources, method.mix, plan), fingerprint + method.mix.fingerprint()
         if is_main():
             write_json(folder.data, told)
-        run = RunContext(config, folder, device, learner, tools.actor.policy, sources, micro_tokens)
-        others = {"value": config.optim.model_copy(update={"lr": config.value.lr})} if tools.actor.value else None
-        method.trainer = trainer = Trainer(tools.actor, config.optim, steps, others)
-        trainer.kept |= {"beta": tools.beta, "stopped": torch.zeros(())}
+        run = RunContext(config, folder, device, learner, models.actor.policy, sources, micro_tokens)
+        others = {"value": config.optim.model_copy(update={"lr": config.value.lr})} if models.actor.value else None
+        method.trainer = trainer = Trainer(models.actor, config.optim, steps, others)
+        trainer.kept |= {"beta": models.beta, "stopped": torch.zeros(())}
         if config.ema is not None:
             learnt = [(name, p) for name, p in trainer.parameters.items() if name.startswith("policy.")]
             trainer.kept |= {f"{AVERAGE}{name}": p.detach().clone() for name, p in learnt}

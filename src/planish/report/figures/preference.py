@@ -31,15 +31,15 @@ REWARDS = {
     "dpo": "β ln(policy/reference)",
     "ipo": "τ ln(policy/reference)",
     "cdpo": "β ln(policy/reference)",
-    "robust": "β ln(policy/reference)",
-    "length_normalised": "β ln(policy/reference) per token",
+    "robust_dpo": "β ln(policy/reference)",
+    "length_normalized": "β ln(policy/reference) per token",
     "r_dpo": "β ln(policy/reference) + α for each token",
     "simpo": "β ln(policy) per token",
     "orpo": "the log-odds of a token, by the mean of ln(policy)",
 }
 GREEK = {"beta": "β", "tau": "τ", "alpha": "α"}
-START_AT_GUESS = {"dpo", "cdpo", "robust"}  # losses that are ln 2 where the policy is the reference
-LEVEL_AT_START = {*START_AT_GUESS, "ipo", "length_normalised"}  # losses whose rewards are 0 there
+START_AT_GUESS = {"dpo", "cdpo", "robust_dpo"}  # losses that are ln 2 where the policy is the reference
+LEVEL_AT_START = {*START_AT_GUESS, "ipo", "length_normalized"}  # losses whose rewards are 0 there
 Z_95 = 1.96
 
 BLUE, ORANGE = "var(--line-0)", "var(--line-1)"

@@ -23,7 +23,7 @@ from planish.statistics.win_rate import ComparisonResult, System
 FILE, ANSWERS = "comparison.json", "answers.jsonl"
 SHOWN = 12  # prompts whose answers stand side by side, taken at even distances
 OUTCOMES = {1.0: "won", 0.5: "tied", 0.0: "lost"}
-JUDGES = {"gold": "the rules of the world", "reward": "a reward model", "served": "a model that was asked"}
+JUDGES = {"gold": "the rules of the world", "reward": "a reward model", "llm": "a model that was asked"}
 
 _SHAPE = TypeAdapter(ComparisonResult)
 
@@ -164,7 +164,7 @@ def _how(found: ComparisonResult) -> str:
     if any(each.gain for each in found.systems):
         says += " Gain is the score less the baseline's on the same prompt."
     split, unread = (sum(getattr(each, name) for each in found.systems) for name in ("split", "unread"))
-    if found.judge["name"] == "served":
+    if found.judge["name"] == "llm":
         says += (
             f" The judge is {found.judge['model']}, asked in both orders; {count_text(split, 'verdict')} changed with the order "
             f"and {count_text(unread, 'reply', 'replies')} could not be read: these count as ties."

@@ -188,7 +188,7 @@ def _measured_row(run: Run, name: str, ranking: RankingSection | None) -> dict[s
 
 def _left_out(source: str, account: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of a source that were dropped, rows that were cut, and training rows that are measured on, with the reasons."""
-    named = {"dropped": "dropped", "cut": "cut", "leaks": "also measured on"}
+    named = {"dropped": "dropped", "truncated": "cut", "leaks": "also measured on"}
     kinds = [(words, account.get(kind, [])) for kind, words in named.items()]
     return [
         {

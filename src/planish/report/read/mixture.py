@@ -16,7 +16,7 @@ from planish.base.text import count_text
 from planish.data.inspect.terminal import terminal, visible
 
 MIXTURE_COLUMNS = ("asked", "examples", "share", "tokens", "share of tokens", "passes", "passes so far")
-LEFT_OUT = {"dropped": "left out", "cut": "cut at the end", "leaks": "also measured on"}
+LEFT_OUT = {"dropped": "left out", "truncated": "cut at the end", "leaks": "also measured on"}
 ANOTHER_ROW = re.compile(r" (of|with) \S.* row \d.*")
 NUMBER = re.compile(r"\d[\d,.]*")
 

@@ -122,7 +122,7 @@ class Run:
 
     @property
     def selects_best(self) -> bool:
-        return self.finished and self.config.get("select") == "best"
+        return self.finished and bool(self.config.get("save_best"))
 
     @property
     def seconds(self) -> float:

@@ -77,7 +77,7 @@ class StepsAsk:
 
 @dataclass(frozen=True, slots=True)
 class HarmAsk:
-    request: harm.Request
+    request: harm.HarmRequest
     unsafe: bool
     border: harm.Border
     instrument: str

@@ -108,7 +108,7 @@ class Asker:
         about = {**asking.about, "asks": "rule", "rule": name}
         return Asking(f"{asking.prompt} {rule.text}", ParsedPrompt(asking.asked.ask, rule), about)
 
-    def request(self, request: harm.Request) -> Asking:
+    def request(self, request: harm.HarmRequest) -> Asking:
         words = self.facts.words
         unsafe, border = harm.is_unsafe(request, words), harm.border(request, words)
         instrument = harm.instrument(request.verb, words)
@@ -120,11 +120,11 @@ class Asker:
         )
 
     @cached_property
-    def requests(self) -> dict[RequestKind, list[harm.Request]]:
+    def requests(self) -> dict[RequestKind, list[harm.HarmRequest]]:
         """Requests of this split, with none of the others' words: each takes a part of every pool of verbs and targets."""
         words = self.facts.words
         mine = {word for pool in harm.pools(words) for word in _part(pool, self.split)}
-        kinds: dict[RequestKind, list[harm.Request]] = {
+        kinds: dict[RequestKind, list[harm.HarmRequest]] = {
             "unsafe": list(harm.unsafe_requests(words)),
             "borderline": list(harm.borderline_requests(words)),
             "plain": list(harm.plain_requests(words)),
