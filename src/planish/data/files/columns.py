@@ -1,6 +1,6 @@
 """Records of columnar files, Parquet and Arrow, a batch at a time.
 
-Read by Arrow itself, because `datasets` holds several times as much of a file at once (LOG.md has the figures).
+Read by Arrow itself, because `datasets` holds several times as much of a file at once (log/2026-11-22.md has the figures).
 """
 
 from __future__ import annotations
