@@ -1,1 +1,1 @@
-"""The ground floor: configuration, chance, ranks, tallies and the few types everyone shares."""
+"""The ground floor: configuration, errors, files, randomness, ranks, metrics and the types that all floors share."""

@@ -1,1 +1,1 @@
-"""What a model is worth: so far, how likely it finds text that it was not trained on."""
+"""Evaluation: held-out losses, comparisons of models and a probe of what a model knows."""

@@ -1,1 +1,1 @@
-"""Statistics"""
+"""Statistics without torch: win rates, rankings, calibration and their intervals."""

@@ -1,1 +1,1 @@
-"""Which rows to leave out: copies, near copies, leaks from evaluation sets, other languages, lengths."""
+"""Cleaning: finds copies, near copies, evaluation leaks, other languages and odd lengths among the rows."""

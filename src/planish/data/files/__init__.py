@@ -1,1 +1,1 @@
-"""From a path to raw records: every kind of file, folder, package and hub dataset."""
+"""Files: raw records from a path, whatever the kind of file, folder, package or hub dataset."""

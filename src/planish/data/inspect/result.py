@@ -17,7 +17,7 @@ MOST_BINS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class LengthBin:
+class HistogramBin:
     """Lengths from `start` up to but not including `stop`."""
 
     start: int
@@ -37,7 +37,7 @@ class Lengths:
     p95: int
     p99: int
     most: int
-    bins: tuple[LengthBin, ...]
+    bins: tuple[HistogramBin, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ def _quantile(lengths: list[int], counts: Mapping[int, int], number: int, percen
     return lengths[-1]
 
 
-def _bins(lengths: list[int], counts: Mapping[int, int]) -> tuple[LengthBin, ...]:
+def _bins(lengths: list[int], counts: Mapping[int, int]) -> tuple[HistogramBin, ...]:
     """At most MOST_BINS of equal width, 1, 2 or 5 times a power of ten. What lies far out goes into a last, wider one."""
     far = _quantile(lengths, counts, sum(counts.values()), 99)
     start, width = lengths[0], 1
@@ -196,4 +196,4 @@ def _bins(lengths: list[int], counts: Mapping[int, int]) -> tuple[LengthBin, ...
         heights[(min(length, far) - start) // width] += counts[length]
     last = max(heights)
     stops = [start + (i + 1) * width for i in range(last)] + [max(lengths[-1] + 1, start + (last + 1) * width)]
-    return tuple(LengthBin(start + i * width, stops[i], heights[i]) for i in range(last + 1))
+    return tuple(HistogramBin(start + i * width, stops[i], heights[i]) for i in range(last + 1))

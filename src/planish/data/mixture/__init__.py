@@ -1,1 +1,1 @@
-"""Mixture"""
+"""Mixture: the order of examples over sources and stages, completions behind their prompt, and packing."""

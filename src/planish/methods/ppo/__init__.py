@@ -1,1 +1,1 @@
-"""Ppo"""
+"""PPO with its variants (PPO-ptx, RLOO, GRPO): settings, models, rewards, the iteration and its monitor."""

@@ -1,1 +1,1 @@
-"""Figures"""
+"""Figures: plotly figures from numbers that were read before."""
