@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import pytest
 import yaml
 from run_folders import a_run, account, evaluation, lines, page_of, said, step
-from test_comparison_section import compared, system
+from test_comparison_page import compared, system
 from test_page import Loads
 
 from planish.base.config import flat
