@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import get_args
 
 import pytest
 
+from conftest import make_model
+from doc_commands import COMMAND, blocks, run
 from planish.base.config import load_config
 from planish.data.formats import FORMATS
 from planish.methods.dpo import DpoConfig
@@ -19,6 +23,13 @@ from planish.methods.pretrain import PretrainConfig
 from planish.methods.reward_model import RewardConfig
 from planish.methods.sft import SftConfig
 from recipe_files import RECIPES, ROOT, method_of
+
+README = ROOT / "README.md"
+NOT_YET = {
+    ROOT / "docs" / f"{name}.md"
+    for name in ("compare", "data", "dpo", "knowledge", "pipeline", "ppo", "reward", "rollout", "runs", "wind-tunnel")
+}
+PAGES = [README, *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page not in NOT_YET)]
 
 KINDS = {"pretrain": PretrainConfig, "sft": SftConfig, "reward": RewardConfig, "dpo": DpoConfig}
 
@@ -65,3 +76,32 @@ def test_help_imports_nothing_heavy() -> None:
     code += "print([m for m in ('torch', 'transformers', 'datasets', 'pydantic') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_command_is_in_a_block_that_is_run(page: Path) -> None:
+    missed = [f"line {block.line}" for block in blocks(page) if block.kind != "sh" and COMMAND.search(block.text)]
+    assert missed == [], "fence commands as sh, and say in a comment above why they are not run (tests/doc_commands.py)"
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository's files, with a tiny model in place of the one that would be downloaded."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("recipes", "examples", "docs"):
+        shutil.copytree(ROOT / name, folder / name)
+    settings = json.loads((make_model(folder / "models" / "smollm2", 32) / "config.json").read_text())
+    settings["max_position_embeddings"] = 2048  # as much as SmolLM2 can read, nearly
+    (folder / "models" / "smollm2" / "config.json").write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("documents")  # one after the other: a page may use what an earlier one made
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_command_of_a_page_runs_in_order(page: Path, clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(clone)
+    for block in blocks(page):
+        for command in block.commands() if block.kind == "sh" else ():
+            with monkeypatch.context() as patch:
+                run(command, block, patch)
