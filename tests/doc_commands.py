@@ -20,7 +20,7 @@ import yaml
 
 from planish.base import config
 from planish.base.config import load_config
-from planish.cli import main
+from planish.cli.main import main
 from recipe_files import ROOT
 
 BLOCK = re.compile(r"^(?:<!-- not run: (?P<reason>[^>]+) -->\n+)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
@@ -32,7 +32,7 @@ TRAINED = [
     "steps=1",
     "batch.examples=2",
     "batch.tokens=null",
-    "data.held_out_most=4",
+    "data.max_held_out=4",
     "evaluate_every=0",
     "checkpoint.every=0",
 ]
