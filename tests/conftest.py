@@ -13,37 +13,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from support.rows import WORDS, tiny_comparisons, tiny_rows
+
 settings.register_profile("planish", deadline=None)  # how long a test takes is no part of it
 settings.load_profile("planish")
-
-WORDS = "red blue green one two three four five cat dog house tree sun moon sea".split()  # noqa: SIM905
-
-
-def tiny_rows(count: int, shift: int = 0) -> list[dict[str, str]]:
-    """Instructions of ragged length whose answers repeat what was asked."""
-    rows = []
-    for i in range(shift, shift + count):
-        asked = [WORDS[(i * 7 + k * 3) % len(WORDS)] for k in range(2 + i * i % 9)]
-        rows.append({"instruction": "repeat " + " ".join(asked), "input": "", "output": f"{i} " + " ".join(asked)})
-    return rows
-
-
-def tiny_comparisons(count: int, shift: int = 0) -> list[dict[str, Any]]:
-    """Two to four ragged answers to a prompt, some of them tied."""
-    rows: list[dict[str, Any]] = []
-    for i in range(shift, shift + count):
-        answers = [
-            " ".join(WORDS[(i * 3 + k * 7 + j) % len(WORDS)] for j in range(1 + (i + k) % 4)) for k in range(2 + i % 3)
-        ]
-        ranks = [k if k < 2 else 1 for k in range(len(answers))]
-        rows.append(
-            {
-                "prompt": f"say {WORDS[i % len(WORDS)]} {i}",
-                "completions": answers,
-                "ranks": ranks[i % 2 :] + ranks[: i % 2],
-            }
-        )
-    return rows
 
 
 @pytest.fixture(scope="session")
@@ -63,33 +36,9 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("models") / "tiny", 32)
+    from support.models import write_model
 
-
-def make_model(folder: Path, width: int) -> Path:
-    """A Llama of two layers with a byte-level tokenizer and ChatML, as an ordinary folder; 32 wide, 30 thousand weights."""
-    import torch
-
-    from planish.data.chat.tokenizer import train_tokenizer
-    from planish.models.load import build_model, save_model
-
-    texts = [word for row in tiny_rows(60) for word in row.values()]
-    tokenizer = train_tokenizer(texts, 400)
-    settings = {
-        "model_type": "llama",
-        "hidden_size": width,
-        "intermediate_size": width * 3 // 2,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 256,
-        "tie_word_embeddings": True,
-        "bos_token_id": 0,
-        "eos_token_id": 0,
-        "pad_token_id": 0,
-    }
-    save_model(build_model(settings, len(tokenizer), "float32", 0, torch.device("cpu")), tokenizer, folder)
-    return folder
+    return write_model(tmp_path_factory.mktemp("models") / "tiny", 32)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from planish.methods.preference_losses import PreferenceLoss
 from planish.methods.pretrain import PretrainConfig
 from planish.methods.reward_model import RewardConfig
 from planish.methods.sft import SftConfig
-from recipe_files import RECIPES, ROOT, method_of
+from support.recipes import RECIPES, ROOT, method_of
 
 README = ROOT / "README.md"
 NOT_YET = {

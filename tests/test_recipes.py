@@ -25,7 +25,7 @@ from planish.pipeline.run import run_pipeline
 from planish.train.record import read_lines
 from planish.world.make import make_world
 from planish.world.settings import SIZES, WorldConfig
-from recipe_files import PIPELINES, RECIPES, ROOT, method_of
+from support.recipes import PIPELINES, RECIPES, ROOT, method_of
 
 DATA = ROOT / "recipes" / "data"
 

@@ -14,12 +14,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from helpers import tiny_tokenizer
 from planish.base.errors import DataError
 from planish.data.chat.templates import CHATML, ChatTemplate
 from planish.data.examples import encode_rows
 from planish.data.formats import import_rows
 from planish.data.rows import LEARNT, Comparison, Demonstration, Message, Origin, Row
+from support.tokenizers import tiny_tokenizer
 
 Content = str | bytes | Callable[[Path], None]
 

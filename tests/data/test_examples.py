@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import tiny_tokenizer
 from planish.base.errors import DataError
 from planish.base.types import Example, pack
 from planish.data.chat.templates import CHATML, ChatTemplate, Encoded
 from planish.data.examples import Encoding, Examples, TooLong, encode_rows, encode_texts
 from planish.data.rows import Demonstration, Learnt, Message, Origin, Text
+from support.tokenizers import tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer("<|im_start|>", "<|im_end|>", template=CHATML, bos="<s>", eos="</s>", pad="</s>", merges=())
 TEMPLATE = ChatTemplate(TOKENIZER)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from imported import HERE, HI, MARKERS, answer, chat, rows_of, said, said_about, spelt, write
 from planish.base.errors import DataError
 from planish.data.files.readers import Record
 from planish.data.formats import FORMATS, import_rows, recognise, stream_rows
 from planish.data.rows import LEARNT, Demonstration, Dropped, Message, Origin, Text, ToolCall
+from support.demonstration_records import HERE, HI, MARKERS, answer, chat, rows_of, said, said_about, spelt, write
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 

@@ -12,7 +12,7 @@ from planish.base.errors import DataError
 from planish.data.files.readers import Record
 from planish.data.formats import recognise
 from planish.data.rows import Comparison, Judged, Message, Row
-from records import HERE, answers, assistant, compared, dropped, judged, rows_of, said, user
+from support.comparison_records import HERE, answers, assistant, compared, dropped, judged, rows_of, said, user
 
 ASKED = user("Who?")
 

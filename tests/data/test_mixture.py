@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import example
 from planish.base.errors import ConfigError
 from planish.base.random import Permutation
 from planish.base.types import Packed
 from planish.data.mixture.order import BLOCK, Mixture, MixtureStage, Place, normalised_weights, share_out
 from planish.data.mixture.packing import deal
+from support.examples import example
 
 SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=5)
 SEEDS = st.integers(0, 2**31)

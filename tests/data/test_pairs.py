@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import example, tiny_tokenizer
 from planish.base.errors import DataError
 from planish.base.types import Choices, Example, pack, unshared
 from planish.data.chat.templates import CHATML, ChatTemplate, Encoded, MaskName
@@ -21,6 +20,8 @@ from planish.data.mixture.pairs import ChoiceTable, join_completions, pairs_of
 from planish.data.rows import Comparison, Message, Origin
 from planish.data.settings import DataConfig
 from planish.data.sources import Source, prepare_sources
+from support.examples import example
+from support.tokenizers import tiny_tokenizer
 
 HERE = Origin("rows.jsonl", 1)
 

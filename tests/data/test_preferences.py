@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from planish.base.errors import DataError
 from planish.data.formats import import_rows
 from planish.data.rows import LEARNT, Comparison, Message
-from records import HERE, answers, assistant, compared, dropped, rows_of, said, user
+from support.comparison_records import HERE, answers, assistant, compared, dropped, rows_of, said, user
 
 Said = list[tuple[str, str]]
 

@@ -10,7 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat_templates import (
+from planish.base.errors import DataError, ModelError
+from planish.base.types import Example, pack
+from planish.data.chat.templates import CHATML, HEADINGS, ChatTemplate, ensure_template
+from planish.data.rows import Message
+from support.templates import (
     CONVERSATIONS,
     FAMILIES,
     IM,
@@ -27,11 +31,7 @@ from chat_templates import (
     template_of,
     tokenizer_of,
 )
-from helpers import tiny_tokenizer
-from planish.base.errors import DataError, ModelError
-from planish.base.types import Example, pack
-from planish.data.chat.templates import CHATML, HEADINGS, ChatTemplate, ensure_template
-from planish.data.rows import Message
+from support.tokenizers import tiny_tokenizer
 
 # What each template's turns look like
 

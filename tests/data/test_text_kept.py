@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imported import MARKERS, Said, answer, chat, rows_of, said, spelt
 from planish.data.rows import Demonstration, Dropped, Message, ToolCall
+from support.demonstration_records import MARKERS, Said, answer, chat, rows_of, said, spelt
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
 

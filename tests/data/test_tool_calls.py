@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat_templates import FAMILIES, IM, WORDS, demonstration, learnt_text, template_of
-from helpers import tiny_tokenizer
 from planish.base.errors import DataError
 from planish.data.chat.templates import ChatTemplate, Encoded, MaskName
 from planish.data.rows import Message, ToolCall
+from support.templates import FAMILIES, IM, WORDS, demonstration, learnt_text, template_of
+from support.tokenizers import tiny_tokenizer
 
 HERMES = """\
 {%- if tools %}

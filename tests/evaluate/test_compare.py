@@ -30,7 +30,7 @@ from planish.judges.judge import LlmVerdicts, Scores, read_reply, reward_scores,
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.models.load import ModelConfig, load_model, save_model
 from planish.world.make import make_world, open_world
-from worlds import ci_config
+from support.worlds import ci_config
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,6 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from helpers import MERGES, example, tiny_model, tiny_tokenizer
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, DataError
 from planish.base.random import numpy_generator
@@ -37,6 +36,9 @@ from planish.evaluate.probe.slick import (
     wilson,
 )
 from planish.models.packed import CausalLM
+from support.examples import example
+from support.models import random_model
+from support.tokenizers import MERGES, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer(eos="<end>", merges=(*MERGES, (")", "\n")))
 SYLLABLES = "ba de fi go hu ka le mi no pu ra se ti vo zu".split()  # noqa: SIM905
@@ -67,7 +69,7 @@ CONFIG = ProbeConfig(shots=2)
 @pytest.fixture(scope="module")
 def taught() -> PreTrainedModel:
     """A small model that has read three quarters of the facts, some often and some seldom."""
-    model = tiny_model("llama", vocab_size=len(TOKENIZER), hidden_size=64)
+    model = random_model("llama", vocab_size=len(TOKENIZER), hidden_size=64)
     policy, optimizer = CausalLM(model), torch.optim.AdamW(model.parameters(), lr=3e-3)
     chance = numpy_generator(0, "documents")
     told = [row for row in FACTS for _ in range(int(row.about["times"]))]
@@ -109,7 +111,7 @@ def test_a_question_is_weakly_known_if_some_hit_is_likelier_than_none(
     # 10 prompts of 16 samples: 1 - (1 - 0.0044)^160 = 0.506, 1 - (1 - 0.0042)^160 = 0.490
     never = [[Chance(False, p) for _ in range(10)]]
     monkeypatch.setattr("planish.evaluate.probe.slick.chances", lambda *_: never)
-    [each] = found(tiny_model("llama", vocab_size=len(TOKENIZER)), FACTS[:1], CONFIG, exemplars=FACTS)
+    [each] = found(random_model("llama", vocab_size=len(TOKENIZER)), FACTS[:1], CONFIG, exemplars=FACTS)
     assert (each.category, each.p_sampled) == (category, pytest.approx(p))
     assert each.p_any == pytest.approx(1 - (1 - p) ** 160)
 
@@ -201,10 +203,10 @@ PROMPTS = [TOKENIZER(text)["input_ids"] for text in ("Q: ab\nA: the\nQ: x\nA:", 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "bloom"])  # packed, packed with learnt positions, one by one
 @pytest.mark.parametrize("answers", [("the",), ("an ant", "an", "ringer."), ("(no)",)])
 def test_probabilities_are_those_of_trying_every_token(kind: str, answers: tuple[str, ...]) -> None:
-    model = tiny_model(kind, torch.float64, vocab_size=len(TOKENIZER))
+    model = random_model(kind, torch.float64, vocab_size=len(TOKENIZER))
     fast = fast_probability(model, question("x", *answers), PROMPTS)
     right = {answer.removesuffix(".") for answer in answers}
-    slow_model = tiny_model(kind, torch.float64, vocab_size=len(TOKENIZER))
+    slow_model = random_model(kind, torch.float64, vocab_size=len(TOKENIZER))
     slow = [slow_probability(slow_model, prompt, right, spelt(*right)) for prompt in PROMPTS]
     assert [greedy for greedy, _ in fast] == [greedy for greedy, _ in slow]
     assert [p for _, p in fast] == pytest.approx([p for _, p in slow], rel=1e-6, abs=0)
@@ -212,7 +214,7 @@ def test_probabilities_are_those_of_trying_every_token(kind: str, answers: tuple
 
 def test_other_ways_of_cutting_an_answer_into_tokens_are_all_that_is_missed() -> None:
     """No letters of "nole" join, so there is one way to write it. "fino" is written f, in, o; f, i, n, o is missed."""
-    model = tiny_model("llama", torch.float64, vocab_size=len(TOKENIZER))
+    model = random_model("llama", torch.float64, vocab_size=len(TOKENIZER))
     found = fast_probability(model, question("x", "nole"), PROMPTS[:1])[0][1]
     assert found == pytest.approx(slow_probability(model, PROMPTS[0], {"nole"}, None)[1], rel=1e-6)
     letter_by_letter = TOKENIZER.convert_tokens_to_ids(list("Ġfino."))
@@ -225,14 +227,14 @@ def test_other_ways_of_cutting_an_answer_into_tokens_are_all_that_is_missed() ->
 
 
 def test_the_probability_of_several_answers_is_the_sum_of_theirs() -> None:
-    model = tiny_model("llama", torch.float64, vocab_size=len(TOKENIZER))
+    model = random_model("llama", torch.float64, vocab_size=len(TOKENIZER))
     alone = [fast_probability(model, question("x", answer), PROMPTS[:1])[0][1] for answer in ("the", "ring")]
     together = fast_probability(model, question("x", "the", "ring"), PROMPTS[:1])[0][1]
     assert together == pytest.approx(sum(alone), rel=1e-9)
 
 
 def test_an_answer_that_begins_another_is_counted_once() -> None:
-    model = tiny_model("llama", torch.float64, vocab_size=len(TOKENIZER))
+    model = random_model("llama", torch.float64, vocab_size=len(TOKENIZER))
     alone = [fast_probability(model, question("x", answer), PROMPTS[:1])[0][1] for answer in ("an", "ant")]
     together = fast_probability(model, question("x", "an", "ant", "an.", "an"), PROMPTS[:1])[0][1]
     assert together == pytest.approx(sum(alone), rel=1e-9)
@@ -267,7 +269,7 @@ def test_k3_the_classes_agree_but_where_chance_decides(exact: list[Knowledge], s
 
 
 def test_a_model_that_cannot_be_packed_is_sampled_prompt_by_prompt() -> None:
-    model = tiny_model("mamba", vocab_size=len(TOKENIZER))
+    model = random_model("mamba", vocab_size=len(TOKENIZER))
     config = CONFIG.model_copy(update={"method": "sampled", "prompts": 2, "samples": 3})
     assert [each.category for each in found(model, FACTS[:4], config)] == ["Unknown"] * 4
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import KINDS, UNPACKABLE, tiny_model
 from planish.base.types import Example, pack
 from planish.inference.decode import Sampled, SampleRequest, TokenSampling, decode, why_not_decodable
 from planish.inference.sample import generating
 from planish.models.packed import CausalLM
+from support.models import KINDS, UNPACKABLE, random_model
 
 PROMPTS = [[5, 9, 2, 40, 7], [33], [8, 8, 100, 3, 6, 12, 77, 51, 4]]
 GREEDY, PLAIN = TokenSampling(0.0, 1.0, 0), TokenSampling(1.0, 1.0, 0)
@@ -39,7 +39,7 @@ def training_logprobs(policy: CausalLM, prompt: list[int], drawn: Sampled) -> to
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in CANNOT])
 def test_logprobs_are_those_of_the_forward_pass_of_training(kind: str) -> None:
-    policy = CausalLM(tiny_model(kind))
+    policy = CausalLM(random_model(kind))
     assert why_not_decodable(policy) is None
     for request, drawn in zip(requests(), drawn_by(policy, requests()), strict=True):
         expected = training_logprobs(policy, PROMPTS[request.prompt], drawn)
@@ -48,12 +48,12 @@ def test_logprobs_are_those_of_the_forward_pass_of_training(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [*CANNOT, *UNPACKABLE])
 def test_a_model_that_cannot_be_decoded_so_says_why(kind: str) -> None:
-    assert why_not_decodable(CausalLM(tiny_model(kind)))
+    assert why_not_decodable(CausalLM(random_model(kind)))
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt2", "opt"])
 def test_greedy_decoding_is_that_of_transformers(kind: str) -> None:
-    policy = CausalLM(tiny_model(kind))
+    policy = CausalLM(random_model(kind))
     found = drawn_by(policy, requests(1), GREEDY)
     with generating(policy.model):
         for prompt, drawn in zip(PROMPTS, found, strict=True):
@@ -65,7 +65,7 @@ def test_greedy_decoding_is_that_of_transformers(kind: str) -> None:
 
 
 def test_neither_rows_nor_order_nor_neighbours_change_a_completion() -> None:
-    policy = CausalLM(tiny_model("llama", torch.float64))
+    policy = CausalLM(random_model("llama", torch.float64))
     some = requests(5)
     expected = {request: drawn.tokens for request, drawn in zip(some, drawn_by(policy, some), strict=True)}
     assert len(set(expected.values())) > 10
@@ -76,14 +76,14 @@ def test_neither_rows_nor_order_nor_neighbours_change_a_completion() -> None:
 
 
 def test_another_seed_or_sample_draws_otherwise() -> None:
-    policy = CausalLM(tiny_model("llama"))
+    policy = CausalLM(random_model("llama"))
     one, other = (drawn_by(policy, requests(2, seed)) for seed in (0, 1))
     assert all(a.tokens != b.tokens for a, b in zip(one, other, strict=True))
     assert one[0].tokens != one[1].tokens
 
 
 def test_a_completion_ends_with_the_stop_token_or_at_its_longest() -> None:
-    policy = CausalLM(tiny_model("llama"))
+    policy = CausalLM(random_model("llama"))
     free = drawn_by(policy, requests(4))
     stop = Counter(token for drawn in free for token in drawn.tokens).most_common(1)[0][0]
     stopped = drawn_by(policy, requests(4), stop_token_ids=(stop,))
@@ -94,7 +94,7 @@ def test_a_completion_ends_with_the_stop_token_or_at_its_longest() -> None:
 
 
 def test_no_requests_give_no_completions() -> None:
-    assert drawn_by(CausalLM(tiny_model("llama")), []) == []
+    assert drawn_by(CausalLM(random_model("llama")), []) == []
 
 
 # Choosing

@@ -11,13 +11,14 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from helpers import compared, eager, logprobs_one_by_one, random_examples, tiny_model
 from planish.base.types import pack, unshared
 from planish.data.chat.templates import Encoded
 from planish.data.examples import Examples
 from planish.data.rows import Origin
 from planish.inference.reference_log_probs import attach_reference, digest_weights
 from planish.models.packed import CausalLM
+from support.examples import compared, random_examples
+from support.models import eager, logprobs_one_by_one, random_model
 
 CPU = torch.device("cpu")
 HERE = Origin("rows", 1)
@@ -33,7 +34,7 @@ def kept(tmp_path: Path) -> tuple[CausalLM, dict[str, Examples], Path]:
     examples = Examples()
     for row in ROWS:
         examples.append(Encoded(row.tokens, row.loss_mask), HERE, row.choices)
-    return CausalLM(tiny_model("llama")), {"rows": examples}, tmp_path / "reference.safetensors"
+    return CausalLM(random_model("llama")), {"rows": examples}, tmp_path / "reference.safetensors"
 
 
 def attached(policy: CausalLM, sets: dict[str, Examples], path: Path) -> tuple[bool, list[float]]:
@@ -45,7 +46,7 @@ def attached(policy: CausalLM, sets: dict[str, Examples], path: Path) -> tuple[b
 
 def test_the_reference_is_computed_once_and_then_read(kept: tuple[CausalLM, dict[str, Examples], Path]) -> None:
     policy, sets, path = kept
-    model = eager(tiny_model("llama"))
+    model = eager(random_model("llama"))
     alone = [each for row in ROWS for each in unshared(pack([row])).examples]
     expected = [logprobs_one_by_one(model, [each]).sum().item() for each in alone]
     known, values = attached(policy, sets, path)
@@ -98,7 +99,7 @@ def test_a_reference_that_is_stale_or_damaged_is_never_used(
     change(policy, sets, path)
     known, values = attached(policy, sets, path)
     assert not known
-    again = CausalLM(tiny_model("llama"), policy.compute_dtype)
+    again = CausalLM(random_model("llama"), policy.compute_dtype)
     again.model.load_state_dict(policy.model.state_dict())
     assert attached(again, sets, path.with_name("anew.safetensors")) == (False, values)
     assert attached(policy, sets, path) == (True, values)

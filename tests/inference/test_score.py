@@ -12,7 +12,6 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from conftest import tiny_comparisons
 from planish.base.config import load_config
 from planish.cli.main import main
 from planish.data.chat.tokenizer import load_tokenizer, train_tokenizer
@@ -22,7 +21,8 @@ from planish.inference import score
 from planish.inference.score import RewardModel
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.models.load import ModelConfig, build_model, save_model
-from preferred import chats, ruled, scores_of, settings_of, write
+from support.comparison_files import chats, ruled, scores_of, settings_of, write
+from support.rows import tiny_comparisons
 
 CPU = torch.device("cpu")
 

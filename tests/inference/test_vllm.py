@@ -23,8 +23,6 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from conftest import make_model
-from helpers import UNPACKABLE, VOCAB_SIZE, tiny_model, tiny_tokenizer
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.base.random import fold_in
@@ -38,6 +36,8 @@ from planish.judges.server import ChatServer, LlmConfig
 from planish.models.load import LoraConfig, save_model
 from planish.models.lora import add_lora, merge
 from planish.models.packed import CausalLM
+from support.models import UNPACKABLE, VOCAB_SIZE, random_model, write_model
+from support.tokenizers import tiny_tokenizer
 
 GREEDY, PLAIN = TokenSampling(0.0, 1.0, 0), TokenSampling(1.0, 1.0, 0)
 SIZES = {"hidden_size": 128, "intermediate_size": 192}  # vLLM's attention on a CPU takes heads of 32 and wider
@@ -62,14 +62,14 @@ def changed(policy: CausalLM) -> CausalLM:
 
 
 def test_our_own_sampler_is_decode() -> None:
-    policy = CausalLM(tiny_model("llama"))
+    policy = CausalLM(random_model("llama"))
     sampler: Sampler = LocalSampler(policy)
     expected = decode(policy, PROMPTS, requests(2), PLAIN, 6, (STOP,))
     assert sampler.sample(PROMPTS, requests(2), PLAIN, 6, (STOP,)) == expected
 
 
 def test_our_own_sampler_follows_the_weights_of_the_policy_it_is_given() -> None:
-    policy, other = CausalLM(tiny_model("llama")), changed(CausalLM(tiny_model("llama")))
+    policy, other = CausalLM(random_model("llama")), changed(CausalLM(random_model("llama")))
     sampler = LocalSampler(policy)
     sampler.update(other)
     assert sampler.sample(PROMPTS, requests(1), GREEDY, 6, ()) == decode(other, PROMPTS, requests(1), GREEDY, 6, ())
@@ -78,7 +78,7 @@ def test_our_own_sampler_follows_the_weights_of_the_policy_it_is_given() -> None
 @pytest.mark.parametrize("kind", list(UNPACKABLE))
 @pytest.mark.parametrize("choosing", [GREEDY, TokenSampling(0.7, 1.0, 0), TokenSampling(1.0, 0.9, 5)])
 def test_a_model_that_decode_cannot_serve_gives_the_same_kind_of_logprobs(kind: str, choosing: TokenSampling) -> None:
-    policy = CausalLM(tiny_model(kind))
+    policy = CausalLM(random_model(kind))
     generation: Any = policy.model.generation_config
     generation.repetition_penalty = 5.0  # as in some models' folders: nothing we sample from
     some = requests(2)[2:]
@@ -214,7 +214,7 @@ def test_each_completion_has_a_seed_of_its_own_and_nothing_else_shapes_it(tmp_pa
 
 
 def test_new_weights_go_over_as_a_folder_while_the_server_is_paused(tmp_path: Path) -> None:
-    policy, stand_in = CausalLM(tiny_model("llama")), StandIn()
+    policy, stand_in = CausalLM(random_model("llama")), StandIn()
     with listening(stand_in) as url:
         sampler = sampler_at(url, tmp_path)
         sampler.update(policy)
@@ -229,7 +229,7 @@ def test_new_weights_go_over_as_a_folder_while_the_server_is_paused(tmp_path: Pa
 
 
 def test_a_server_that_keeps_old_weights_is_found_out(tmp_path: Path) -> None:
-    policy = CausalLM(tiny_model("llama"))
+    policy = CausalLM(random_model("llama"))
     with listening(StandIn(stale=True)) as url:
         sampler = sampler_at(url, tmp_path)
         sampler.update(policy)
@@ -239,7 +239,7 @@ def test_a_server_that_keeps_old_weights_is_found_out(tmp_path: Path) -> None:
 
 
 def test_an_untied_copy_has_an_output_head_of_its_own_and_the_same_numbers(tmp_path: Path) -> None:
-    make_model(tmp_path / "tied", 32)
+    write_model(tmp_path / "tied", 32)
     save_untied(str(tmp_path / "tied"), str(tmp_path / "untied"))
     tied, untied = (AutoModelForCausalLM.from_pretrained(tmp_path / name) for name in ("tied", "untied"))
     assert tied.config.tie_word_embeddings
@@ -250,7 +250,7 @@ def test_an_untied_copy_has_an_output_head_of_its_own_and_the_same_numbers(tmp_p
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])  # GPT-2's weights lie on their side
 def test_updates_of_lora_go_over_inside_the_weights(kind: str, tmp_path: Path) -> None:
-    model = tiny_model(kind)
+    model = random_model(kind)
     names = ["c_attn", "c_fc"] if kind == "gpt2" else ["q_proj", "down_proj"]
     adapted = add_lora(model, LoraConfig(rank=2, targets=names), seed=0)
     for name, parameter in model.named_parameters():
@@ -259,7 +259,7 @@ def test_updates_of_lora_go_over_inside_the_weights(kind: str, tmp_path: Path) -
     with listening(StandIn()) as url:
         sampler_at(url, tmp_path).update(CausalLM(model))
     expected = merge(adapted).state_dict()
-    written = type(tiny_model(kind)).from_pretrained(tmp_path / "new").state_dict()
+    written = type(random_model(kind)).from_pretrained(tmp_path / "new").state_dict()
     assert written.keys() == expected.keys()
     assert max((written[name] - expected[name]).abs().max().item() for name in expected) < 1e-6
 
@@ -297,7 +297,7 @@ def test_what_is_wrong_with_a_server_is_said(
 )
 def test_a_server_that_cannot_take_the_weights_is_refused(stand_in: StandIn, expected: str, tmp_path: Path) -> None:
     with listening(stand_in) as url, pytest.raises(RunError, match=expected):
-        sampler_at(url, tmp_path).update(CausalLM(tiny_model("llama")))
+        sampler_at(url, tmp_path).update(CausalLM(random_model("llama")))
     assert "/resume" not in [path for path, _, _ in stand_in.asked]
 
 
@@ -366,7 +366,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
     if python is None:
         pytest.skip("PLANISH_VLLM is not set: it names a Python that has vLLM")
     folder = tmp_path_factory.mktemp("served")
-    policy = CausalLM(tiny_model("llama", **SIZES))
+    policy = CausalLM(random_model("llama", **SIZES))
     tokenizer = tiny_tokenizer("<s>", "</s>", "<pad>", template=CHAT, bos="<s>", eos="</s>", pad="<pad>")
     save_model(policy.model, tokenizer, folder / "model")
     with socket.socket() as free:
@@ -461,7 +461,7 @@ def test_the_same_places_draw_the_same_in_any_order(served: Served) -> None:
 
 @pytest.mark.xdist_group("vllm")
 def test_the_real_server_refuses_another_vocabulary(served: Served) -> None:
-    other = CausalLM(tiny_model("llama", vocab_size=VOCAB_SIZE + 8, **SIZES))
+    other = CausalLM(random_model("llama", vocab_size=VOCAB_SIZE + 8, **SIZES))
     config = served.sampler.config
     with pytest.raises(PlanishError, match=f"has fewer tokens than the policy, which has {VOCAB_SIZE + 8}"):
         VllmSampler(config).update(other)

@@ -17,8 +17,6 @@ from safetensors.torch import load_file as load_weights
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from conftest import make_model
-from helpers import compared, eager, gradients, largest_difference, logprobs_one_by_one, random_examples, tiny_model
 from planish.base.config import load_config
 from planish.base.types import Example, pack, unshared
 from planish.data.chat.templates import ChatTemplate, MaskName
@@ -31,7 +29,9 @@ from planish.methods.preference_losses import Dpo, PreferenceLoss
 from planish.methods.sft import SftConfig, sft
 from planish.models.packed import CausalLM
 from planish.train.record import read_lines
-from preferred import ruled, settings_of, write
+from support.comparison_files import ruled, settings_of, write
+from support.examples import compared, random_examples
+from support.models import eager, gradients, largest_difference, logprobs_one_by_one, random_model, write_model
 
 CPU = torch.device("cpu")
 # Prompts of 10 and 4 tokens with 4 and 2 completions, and what some reference gives each completion.
@@ -53,7 +53,7 @@ def loss_of(**values: Any) -> PreferenceLoss:
 
 def objective(loss: PreferenceLoss, kind: str = "llama") -> tuple[DpoObjective, PreTrainedModel]:
     """Of a tiny model, and the same model as transformers runs it."""
-    model = tiny_model(kind, torch.float64)
+    model = random_model(kind, torch.float64)
     return DpoObjective(CausalLM(model), loss, CPU), eager(copy.deepcopy(model))
 
 
@@ -110,7 +110,7 @@ def encoded(folder: Path, mask: MaskName) -> list[Example]:
 def gradient_of(name: str, folder: Path, mask: MaskName) -> dict[str, Tensor]:
     """At a policy that has moved from its reference."""
     size = len(load_tokenizer(folder))
-    reference = CausalLM(tiny_model("llama", torch.float64, vocab_size=size))
+    reference = CausalLM(random_model("llama", torch.float64, vocab_size=size))
     packed = pack(encoded(folder, mask))
     with torch.no_grad():
         sums = iter(completion_logprobs(reference, packed).tolist())
@@ -118,7 +118,7 @@ def gradient_of(name: str, folder: Path, mask: MaskName) -> dict[str, Tensor]:
         replace(each, choices=replace(each.choices, reference=tuple(next(sums) for _ in each.choices.ends)))
         for each in packed.examples
     ]
-    policy = CausalLM(moved(tiny_model("llama", torch.float64, vocab_size=size)))
+    policy = CausalLM(moved(random_model("llama", torch.float64, vocab_size=size)))
     DpoObjective(policy, loss_of(name=name), CPU).loss(pack(known))[0].backward()
     return gradients(policy.model)
 
@@ -224,7 +224,7 @@ def logprobs_of(folder: Path, rows: list[dict[str, Any]]) -> list[list[float]]:
 
 def test_another_model_may_be_the_reference(tiny_model: Path, tmp_path: Path) -> None:
     """One step over all rows: its loss is that of the two models' log-probabilities, worked out from text."""
-    other = make_model(tmp_path / "other", 16)
+    other = write_model(tmp_path / "other", 16)
     rows = ruled(20, 3)
     changes: dict[str, Any] = {"reference": str(other), "steps": 1, "batch": {"examples": 16, "micro_tokens": 2048}}
     run = dpo(settings(tiny_model, tmp_path / "run", write(tmp_path / "rows.jsonl", rows), **changes))

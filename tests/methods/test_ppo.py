@@ -18,8 +18,6 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from conftest import WORDS
-from helpers import compared, largest_difference, random_examples, tiny_model
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, DataError
 from planish.base.types import Experience, pack
@@ -36,7 +34,10 @@ from planish.models.load import ModelConfig, build_model, save_model
 from planish.models.reward_head import Scorer, Values, load_scorer
 from planish.train.optimizer import OptimConfig, Trainer
 from planish.train.record import read_lines
-from toy_rewards import ARMS
+from support.examples import compared, random_examples
+from support.models import largest_difference, random_model
+from support.rewards import ARMS
+from support.rows import WORDS
 
 CPU = torch.device("cpu")
 
@@ -52,7 +53,7 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> str:
 def settings(path: Path, prompts: str, out: Path, **changes: Any) -> PpoConfig:
     values = {
         "model": {"path": str(path), "dtype": "float64"},
-        "rewards": {"letters": {"name": "function", "function": "toy_rewards:letters"}},
+        "rewards": {"letters": {"name": "function", "function": "support.rewards:letters"}},
         "prompts": {"some": prompts},
         "held_out": 2,
         "iterations": 2,
@@ -96,7 +97,7 @@ def bandit(folder: Path) -> Path:
 def settings_of_bandit(model: Path, folder: Path, **changes: Any) -> PpoConfig:
     """One prompt, answered by one token, whose reward is that of its arm."""
     (folder / "prompt.jsonl").write_text(json.dumps({"prompt": "g"}) + "\n")
-    rewards = {"arms": {"name": "function", "function": "toy_rewards:arms"}}
+    rewards = {"arms": {"name": "function", "function": "support.rewards:arms"}}
     alike: dict[str, Any] = {"held_out": 0, "sampling": {"max_completion_tokens": 1}, "missing_eos": None}
     return settings(model, str(folder / "prompt.jsonl"), folder / "run", rewards=rewards, **alike, **changes)
 
@@ -179,7 +180,7 @@ def test_p6_and_pain_22_the_first_updates_ratio_is_1_and_the_sampler_agrees(
 
 
 def test_p7_the_value_at_the_end_of_a_turn_is_the_reward_models_score(tmp_path: Path) -> None:
-    tiny_model("llama", torch.float64).save_pretrained(tmp_path / "model")
+    random_model("llama", torch.float64).save_pretrained(tmp_path / "model")
     model = load_scorer(ModelConfig(path=str(tmp_path / "model"), dtype="float64"), CPU, seed=3)
     scorer, values = Scorer(model), Values(model)
     scorer.offset = 0.7
@@ -205,7 +206,7 @@ def experienced(seed: int = 0) -> list[Any]:
 
 
 def actor_of(kind: str = "llama") -> ActorCritic:
-    policy = ValuedLM(tiny_model(kind, torch.float64))
+    policy = ValuedLM(random_model(kind, torch.float64))
     torch.nn.init.normal_(policy.value_head.weight, generator=torch.Generator().manual_seed(1))
     return ActorCritic(policy, None)
 
@@ -285,7 +286,7 @@ def test_p8_the_gradient_is_that_of_ppo_plus_gamma_times_that_of_pretraining(tmp
 def test_p10_a_completion_that_does_not_end_scores_minus_one_whatever_its_score(
     tiny_model: Path, prompts: str, tmp_path: Path
 ) -> None:
-    hundred = {"hundred": {"name": "function", "function": "toy_rewards:hundred"}}
+    hundred = {"hundred": {"name": "function", "function": "support.rewards:hundred"}}
     run = ppo(settings(tiny_model, prompts, tmp_path / "run", rewards=hundred, sampling={"max_completion_tokens": 2}))
     for line in iterations(run):
         assert line["score"] == pytest.approx(100 * (1 - line["unended"]) - line["unended"])
@@ -409,7 +410,7 @@ def test_a_prompt_that_comes_twice_in_an_iteration_is_answered_anew(
         seen.append(completions)
         return [0.0] * len(completions)
 
-    monkeypatch.setattr("toy_rewards.letters", watched)
+    monkeypatch.setattr("support.rewards.letters", watched)
     path = tmp_path / "prompt.jsonl"
     path.write_text(json.dumps({"prompt": "say cat"}) + "\n")
     ppo(settings(tiny_model, str(path), tmp_path / "run", held_out=0, iterations=1))
@@ -492,12 +493,12 @@ def test_ptx_lowers_the_pretraining_loss_and_says_how_strong_it_is(
 
 BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
-        {"rewards": {"gone": {"name": "function", "function": "toy_rewards:nothing"}}},
+        {"rewards": {"gone": {"name": "function", "function": "support.rewards:nothing"}}},
         ConfigError,
         "rewards.gone.function",
     ),
     (
-        {"rewards": {"few": {"name": "function", "function": "toy_rewards:one_too_few"}}},
+        {"rewards": {"few": {"name": "function", "function": "support.rewards:one_too_few"}}},
         ConfigError,
         "for each of 2 completions; it returned 1",
     ),

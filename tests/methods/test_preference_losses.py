@@ -15,7 +15,7 @@ from planish.maths.preference import PairLogprobs
 from planish.methods.dpo import DpoConfig, dpo
 from planish.methods.preference_losses import PreferenceLoss
 from planish.train.record import read_lines
-from preferred import settings_of
+from support.comparison_files import settings_of
 
 LOSSES: list[dict[str, Any]] = [
     {"name": "dpo", "beta": 0.3},

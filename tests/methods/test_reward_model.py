@@ -17,16 +17,6 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-from helpers import (
-    compared,
-    eager,
-    example,
-    gradients,
-    largest_difference,
-    random_examples,
-    tiny_model,
-    tiny_tokenizer,
-)
 from planish.base.config import load_config
 from planish.base.errors import ModelError
 from planish.base.types import Example, pack, unshared
@@ -36,7 +26,10 @@ from planish.methods.reward_model import BradleyTerryObjective, RewardConfig, re
 from planish.models.load import ModelConfig, save_model
 from planish.models.reward_head import Scorer, load_scorer
 from planish.train.record import read_lines
-from preferred import Rows, chats, ruled, scores_of, settings_of, write
+from support.comparison_files import Rows, chats, ruled, scores_of, settings_of, write
+from support.examples import compared, example, random_examples
+from support.models import eager, gradients, largest_difference, random_model
+from support.tokenizers import tiny_tokenizer
 
 CPU = torch.device("cpu")
 # Prompts of 10, 4 and 2 tokens with 4, 2 and 3 completions; of the last, two are tied.
@@ -55,7 +48,7 @@ def settings(*of: Any, **changes: Any) -> RewardConfig:
 
 def objective(folder: Path, **changes: Any) -> tuple[BradleyTerryObjective, PreTrainedModel]:
     """Of a tiny model in float64, and the same model as transformers runs it."""
-    tiny_model("llama").save_pretrained(folder)
+    random_model("llama").save_pretrained(folder)
     model = load_scorer(ModelConfig(path=str(folder), dtype="float64"), CPU)
     plain = eager(copy.deepcopy(model))
     return BradleyTerryObjective(Scorer(model), settings(folder, folder, "rows.jsonl", **changes), CPU), plain
@@ -327,7 +320,7 @@ def scores_of_transformers(run: Path, rows: Rows, side: str) -> list[float]:
 @pytest.mark.parametrize("lora", [None, {"rank": 4}], ids=["plain", "LoRA"])
 def test_pain_18_a_tokenizer_of_one_special_token_makes_a_reward_model(lora: Any, tmp_path: Path) -> None:
     given = tiny_tokenizer(bos="<|endoftext|>", eos="<|endoftext|>")
-    model = tiny_model("llama", vocab_size=len(given), max_position_embeddings=256)
+    model = random_model("llama", vocab_size=len(given), max_position_embeddings=256)
     save_model(model, given, tmp_path / "given")
     rows = write(tmp_path / "rows.jsonl", ruled(40, seed=5))
     run = reward_model(settings({"path": str(tmp_path / "given"), "lora": lora}, tmp_path / "run", rows))

@@ -85,7 +85,7 @@ def test_pain_19_a_reward_model_reads_tokens_of_its_own_kind_and_the_text_of_oth
     judge: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     """With the same tokenizer the sampled tokens, with another the text anew: the scores are those of `planish score`."""
-    from helpers import tiny_tokenizer
+    from support.tokenizers import tiny_tokenizer
 
     template = ChatTemplate(load_tokenizer(judge / "model"))
     model = RewardModel(ModelConfig(path=str(judge), dtype="float64"), CPU)
@@ -106,7 +106,7 @@ def test_a_reward_model_reads_the_text_of_completions_that_are_empty_or_end_in_s
     judge: Path, tiny_model: Path
 ) -> None:
     """A policy may write them at any time, so they must not stop the run."""
-    from helpers import tiny_tokenizer
+    from support.tokenizers import tiny_tokenizer
 
     chat = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token if m.role == 'assistant' }}\n{% endfor %}"
     chat += "{% if add_generation_prompt %}assistant: {% endif %}"
@@ -117,7 +117,7 @@ def test_a_reward_model_reads_the_text_of_completions_that_are_empty_or_end_in_s
 
 
 def given(numbers: Any) -> FunctionReward:
-    reward = FunctionReward("mine", "toy_rewards:letters")
+    reward = FunctionReward("mine", "support.rewards:letters")
     reward.function = lambda prompts, completions: numbers
     return reward
 
@@ -135,7 +135,7 @@ def test_a_function_that_gives_no_number_for_each_completion_is_named(
     numbers: Any, said: str, tiny_model: Path
 ) -> None:
     rollouts = rollouts_of(ChatTemplate(load_tokenizer(tiny_model)), "say red", "red", "blue")
-    with pytest.raises(ConfigError, match=rf"rewards\.mine: toy_rewards:letters must return.*{said}"):
+    with pytest.raises(ConfigError, match=rf"rewards\.mine: support.rewards:letters must return.*{said}"):
         given(numbers)([rollouts])
 
 

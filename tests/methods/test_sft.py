@@ -13,7 +13,6 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from conftest import make_model
 from planish.base.config import load_config
 from planish.base.types import Example, pack
 from planish.cli.main import main
@@ -26,6 +25,7 @@ from planish.methods.supervised import NextTokenLoss
 from planish.models.load import ModelConfig, load_model
 from planish.models.packed import CausalLM
 from planish.train.record import read_lines
+from support.models import write_model
 
 CPU = torch.device("cpu")
 
@@ -73,7 +73,7 @@ def test_s6_fifty_epochs_on_64_items_reach_99_percent_exact_match(tmp_path: Path
     file = tmp_path / "rows.json"
     file.write_text(json.dumps(rows))
     config = settings(
-        make_model(tmp_path / "model", 256),
+        write_model(tmp_path / "model", 256),
         tmp_path / "run",
         str(file),
         steps=None,

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from helpers import example, tiny_model
 from planish.base.types import Choices, Example, Packed, pack
 from planish.models import attention
 from planish.models.last_layer import layers_of
 from planish.models.packed import CausalLM
+from support.examples import example
+from support.models import random_model
 
 ROW = pack([example([5, 6, 7, 8, 9], [2, 4]), example([3, 4, 5], [2])])
 
@@ -36,7 +37,7 @@ def tokens_of_layers(policy: CausalLM, packed: Packed) -> list[int]:
 
 @pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt2", "gpt_neox", "cohere"])
 def test_the_last_mlp_sees_what_is_read(kind: str) -> None:
-    policy = CausalLM(tiny_model(kind))
+    policy = CausalLM(random_model(kind))
     assert policy.why_not_packed is None
     *others, last = tokens_of_layers(policy, ROW)
     assert set(others) == {8}
@@ -44,7 +45,7 @@ def test_the_last_mlp_sees_what_is_read(kind: str) -> None:
 
 
 def test_two_policies_of_one_model_narrow_it_once() -> None:
-    model = tiny_model("llama", torch.float64)
+    model = random_model("llama", torch.float64)
     once = CausalLM(model)(ROW)
     assert torch.equal(CausalLM(model)(ROW), once)
     assert tokens_of_layers(CausalLM(model), ROW)[-1] == 3
@@ -52,7 +53,7 @@ def test_two_policies_of_one_model_narrow_it_once() -> None:
 
 def test_an_mlp_whose_tokens_look_at_each_other_is_caught() -> None:
     """It would be silently wrong; so such a model runs one by one, as any that cannot be packed."""
-    model = tiny_model("llama", torch.float64)
+    model = random_model("llama", torch.float64)
     mlp: Any = layers_of(model)[-1].mlp
     own = mlp.forward
 
@@ -66,7 +67,7 @@ def test_an_mlp_whose_tokens_look_at_each_other_is_caught() -> None:
 
 
 def test_other_calls_of_the_model_see_every_place() -> None:
-    model = tiny_model("llama", torch.float64)
+    model = random_model("llama", torch.float64)
     ids = torch.tensor([[5, 6, 7, 8]])
     before = model(input_ids=ids).logits
     CausalLM(model)(ROW)
@@ -74,7 +75,7 @@ def test_other_calls_of_the_model_see_every_place() -> None:
 
 
 def test_the_last_attention_asks_from_the_first_place_that_is_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    policy, asked = CausalLM(tiny_model("llama")), list[tuple[int, int]]()
+    policy, asked = CausalLM(random_model("llama")), list[tuple[int, int]]()
     own = attention.attend
 
     def counted(query: Tensor, key: Tensor, *rest: Any) -> Tensor:

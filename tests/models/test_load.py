@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from helpers import tiny_model
 from planish.models.load import ModelConfig, load_model
 from planish.models.reward_head import load_scorer
 from planish.train.checkpoint import CheckpointConfig, Checkpoints
 from planish.train.optimizer import OptimConfig, Trainer
+from support.models import random_model
 
 CPU = torch.device("cpu")
 
@@ -33,7 +33,7 @@ def shift_weights(folder: Path, length: int) -> None:
 @pytest.mark.parametrize("length", range(0, 64, 8))
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_every_weight_starts_at_a_multiple_of_64_bytes(kind: str, length: int, tmp_path: Path) -> None:
-    tiny_model(kind).double().save_pretrained(tmp_path)
+    random_model(kind).double().save_pretrained(tmp_path)
     shift_weights(tmp_path, length)
     config = ModelConfig(path=str(tmp_path), dtype="float64")
     assert off_the_boundary(load_model(config, CPU)) == []
@@ -41,7 +41,7 @@ def test_every_weight_starts_at_a_multiple_of_64_bytes(kind: str, length: int, t
 
 
 def test_tied_weights_stay_tied(tmp_path: Path) -> None:
-    tiny_model("llama", tie_word_embeddings=True).double().save_pretrained(tmp_path)
+    random_model("llama", tie_word_embeddings=True).double().save_pretrained(tmp_path)
     for length in range(0, 64, 8):
         shift_weights(tmp_path, length)
         model = load_model(ModelConfig(path=str(tmp_path), dtype="float64"), CPU)
@@ -49,7 +49,7 @@ def test_tied_weights_stay_tied(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_is_read_into_the_same_memory(tmp_path: Path) -> None:
-    model = tiny_model("llama")
+    model = random_model("llama")
     trainer = Trainer(model, OptimConfig(), 1)
     checkpoints = Checkpoints(tmp_path, trainer, "data", CheckpointConfig())
     checkpoints.save(0)

@@ -10,18 +10,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from helpers import (
-    KINDS,
-    UNPACKABLE,
-    compared,
-    eager,
-    example,
-    gradients,
-    largest_difference,
-    logprobs_one_by_one,
-    random_examples,
-    tiny_model,
-)
 from planish.base.types import Packed, pack, unshared
 from planish.data.mixture.packing import deal
 from planish.maths.reductions import Reduction
@@ -30,6 +18,8 @@ from planish.models.attention import PackedLayout, attention
 from planish.models.load import LoraConfig, ModelConfig, load_model
 from planish.models.lora import add_lora
 from planish.models.packed import CausalLM
+from support.examples import compared, example, random_examples
+from support.models import KINDS, UNPACKABLE, eager, gradients, largest_difference, logprobs_one_by_one, random_model
 
 CPU = torch.device("cpu")
 # Longer than every window, shorter, without any learnt token, and long again.
@@ -73,32 +63,32 @@ def assert_equal_to_one_by_one(policy: CausalLM, obvious: PreTrainedModel, toler
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_packed_equals_one_by_one_in_float32(kind: str) -> None:
-    policy = CausalLM(tiny_model(kind))
+    policy = CausalLM(random_model(kind))
     assert policy.why_not_packed is None
-    assert_equal_to_one_by_one(policy, tiny_model(kind), 1e-5)
+    assert_equal_to_one_by_one(policy, random_model(kind), 1e-5)
 
 
 @pytest.mark.usefixtures("nothing_below_float64")
 @pytest.mark.parametrize("kind", KINDS)
 def test_packed_equals_one_by_one_in_float64(kind: str) -> None:
-    policy = CausalLM(tiny_model(kind, torch.float64))
+    policy = CausalLM(random_model(kind, torch.float64))
     assert policy.why_not_packed is None
-    assert_equal_to_one_by_one(policy, tiny_model(kind, torch.float64), 1e-10)
+    assert_equal_to_one_by_one(policy, random_model(kind, torch.float64), 1e-10)
 
 
 @pytest.mark.parametrize("kind", UNPACKABLE)
 def test_a_model_that_cannot_be_packed_runs_one_by_one_and_says_why(kind: str) -> None:
-    model = tiny_model(kind)
+    model = random_model(kind)
     own = model.config._attn_implementation
     policy = CausalLM(model)
     assert policy.why_not_packed
     assert model.config._attn_implementation == own
-    assert_equal_to_one_by_one(policy, tiny_model(kind), 1e-5)
+    assert_equal_to_one_by_one(policy, random_model(kind), 1e-5)
 
 
 @pytest.mark.parametrize("kind", ["bloom", "mamba", "lfm2"])
 def test_a_model_that_would_be_silently_wrong_is_caught_even_untrained(kind: str) -> None:
-    policy = CausalLM(tiny_model(kind, initializer_range=0.02))
+    policy = CausalLM(random_model(kind, initializer_range=0.02))
     assert policy.why_not_packed is not None
     assert "differ" in policy.why_not_packed or "a neighbour" in policy.why_not_packed
 
@@ -115,11 +105,11 @@ COMPARED = [
 @pytest.mark.usefixtures("nothing_below_float64")
 @pytest.mark.parametrize("kind", [*KINDS, "bloom", "mamba", "lfm2"])
 def test_a_shared_prompt_gives_the_numbers_of_one_that_is_repeated(kind: str) -> None:
-    policy, packed = CausalLM(tiny_model(kind, torch.float64)), pack(COMPARED)
+    policy, packed = CausalLM(random_model(kind, torch.float64)), pack(COMPARED)
     assert policy.shares_prompts == (kind in KINDS and kind != "codegen")
     apart = [example for some in COMPARED for example in unshared(pack([some])).examples]
     assert [len(example) for example in apart] == [17, 18, 15, 9, 7, 9]
-    expected_L = logprobs_one_by_one(tiny_model(kind, torch.float64), apart)
+    expected_L = logprobs_one_by_one(random_model(kind, torch.float64), apart)
     torch.testing.assert_close(policy(packed).detach(), expected_L, rtol=0, atol=1e-9)
     policy(packed, weights_of(packed))[0].backward()
     found = gradients(policy.model)
@@ -138,7 +128,7 @@ def test_a_shared_prompt_is_laid_out_once() -> None:
 
 
 def test_a_row_where_nothing_is_learnt_gives_zero_gradients() -> None:
-    policy = CausalLM(tiny_model("llama"))
+    policy = CausalLM(random_model("llama"))
     nll, logprobs_L = policy(pack([]), torch.zeros(0))
     nll.backward()
     assert (nll.item(), len(logprobs_L)) == (0.0, 0)
@@ -148,7 +138,7 @@ def test_a_row_where_nothing_is_learnt_gives_zero_gradients() -> None:
 
 
 def test_no_gradient_means_no_gradient() -> None:
-    policy, packed = CausalLM(tiny_model("llama")), pack(ROWS)
+    policy, packed = CausalLM(random_model("llama")), pack(ROWS)
     with torch.no_grad():
         nll, logprobs_L = policy(packed, weights_of(packed))
     assert not nll.requires_grad
@@ -157,7 +147,7 @@ def test_no_gradient_means_no_gradient() -> None:
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "phi", "cohere"])
 def test_bfloat16_products_leave_fused_and_unfused_gradients_alike(kind: str) -> None:
-    policy, packed = CausalLM(tiny_model(kind), torch.bfloat16), pack(ROWS)
+    policy, packed = CausalLM(random_model(kind), torch.bfloat16), pack(ROWS)
     (-(weights_of(packed) * policy(packed)).sum()).backward()
     unfused = gradients(policy.model)
     policy(packed, weights_of(packed))[0].backward()
@@ -171,7 +161,7 @@ def test_bfloat16_products_leave_fused_and_unfused_gradients_alike(kind: str) ->
 
 
 def adapted(kind: str, targets: str | tuple[str, ...] = "all-linear") -> PreTrainedModel:
-    model = tiny_model(kind)
+    model = random_model(kind)
     add_lora(model, LoraConfig(rank=2, alpha=4, targets=targets), seed=0)
     return model
 
@@ -200,7 +190,7 @@ def test_an_adapted_head_is_trained() -> None:
 
 
 def test_lora_begins_as_the_model_that_was_given() -> None:
-    model, packed = tiny_model("llama"), pack(ROWS)
+    model, packed = random_model("llama"), pack(ROWS)
     before_L = CausalLM(model)(packed).detach()
     add_lora(model, LoraConfig(), seed=0)
     assert torch.equal(CausalLM(model)(packed).detach(), before_L)
@@ -213,13 +203,13 @@ def test_lora_begins_as_the_model_that_was_given() -> None:
 def test_recomputed_layers_give_the_same_numbers(kind: str, tmp_path: Path) -> None:
     """OPT drops activations in its layers unless they are in evaluation mode; StableLM and Nemotron learn the plan from
     the context, which the backward pass has long left."""
-    tiny_model(kind).save_pretrained(tmp_path)
+    random_model(kind).save_pretrained(tmp_path)
     policy = CausalLM(load_model(ModelConfig(path=str(tmp_path), gradient_checkpointing=True), CPU))
-    assert_equal_to_one_by_one(policy, tiny_model(kind), 1e-5)
+    assert_equal_to_one_by_one(policy, random_model(kind), 1e-5)
 
 
 def test_recomputed_layers_keep_fewer_activations(tmp_path: Path) -> None:
-    tiny_model("llama").save_pretrained(tmp_path)
+    random_model("llama").save_pretrained(tmp_path)
 
     def bytes_kept(on: bool) -> int:
         policy = CausalLM(load_model(ModelConfig(path=str(tmp_path), gradient_checkpointing=on), CPU))
@@ -241,7 +231,7 @@ def test_recomputed_layers_keep_fewer_activations(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [*KINDS, "bloom", "mamba", "lfm2"])
 def test_pain_11_a_neighbours_tokens_change_nothing(kind: str) -> None:
-    policy = CausalLM(tiny_model(kind))
+    policy = CausalLM(random_model(kind))
     first, other, last = random_examples([11, 14, 8], seed=3)
     changed = example([(token + 7) % 300 + 3 for token in other.tokens], np.flatnonzero(other.loss_mask).tolist())
     one_L, two_L = policy(pack([first, other, last])).detach(), policy(pack([first, changed, last])).detach()
@@ -252,7 +242,7 @@ def test_pain_11_a_neighbours_tokens_change_nothing(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pain_11_no_gradient_reaches_a_neighbours_tokens(kind: str) -> None:
-    model = tiny_model(kind, tie_word_embeddings=False)
+    model = random_model(kind, tie_word_embeddings=False)
     first, other = example(range(10, 20), range(1, 10)), example(range(30, 45), [])
     (-CausalLM(model)(pack([other, first, other])).sum()).backward()
     gradient_VD = model.get_input_embeddings().weight.grad
@@ -261,7 +251,7 @@ def test_pain_11_no_gradient_reaches_a_neighbours_tokens(kind: str) -> None:
 
 
 def test_s4_an_unlearnt_label_changes_no_gradient() -> None:
-    policy = CausalLM(tiny_model("llama"))
+    policy = CausalLM(random_model("llama"))
 
     def gradient(last: int) -> dict[str, Tensor]:
         nll, _ = policy(pack([example([5, 6, 7, 8, last], [2, 3])]), torch.ones(2))
@@ -274,7 +264,7 @@ def test_s4_an_unlearnt_label_changes_no_gradient() -> None:
 
 
 def test_s5_packed_and_unpacked_logprobs_differ_by_less_than_rounding() -> None:
-    policy = CausalLM(tiny_model("llama"))
+    policy = CausalLM(random_model("llama"))
     alone_L = torch.cat([policy(pack([row])).detach() for row in ROWS])
     assert (policy(pack(ROWS)).detach() - alone_L).abs().max() < 1e-5
 
@@ -286,7 +276,7 @@ def test_s5_packed_and_unpacked_logprobs_differ_by_less_than_rounding() -> None:
 def test_pain_01_one_by_eight_and_eight_by_one_have_the_same_gradient(reduction: Reduction) -> None:
     """Rows of 3 to 31 tokens, 95 in all, as one micro-batch, as three, and each alone."""
     rows = random_examples([3, 31, 8, 5, 22, 4, 13, 9], seed=5)
-    objective = NextTokenLoss(CausalLM(tiny_model("llama", torch.float64)), reduction, CPU)
+    objective = NextTokenLoss(CausalLM(random_model("llama", torch.float64)), reduction, CPU)
 
     def gradient(budget: int, *sequences: int) -> dict[str, Tensor]:
         dealt = deal(rows, budget)
@@ -304,7 +294,7 @@ def test_pain_01_one_by_eight_and_eight_by_one_have_the_same_gradient(reduction:
 def test_pain_10_a_one_token_answer_is_learnt() -> None:
     """With one learnt token y after the prompt, the gradient of the head's row v is (p(v) - [v = y]) times the hidden
     state that predicts y."""
-    model = tiny_model("llama", torch.float64, tie_word_embeddings=False)
+    model = random_model("llama", torch.float64, tie_word_embeddings=False)
     policy, packed = CausalLM(model), pack([example([5, 6, 7, 8], [3])])
     nll, _ = policy(packed, torch.ones(1))
     nll.backward()
@@ -329,7 +319,7 @@ def test_a_plan_for_another_row_is_refused() -> None:
 
 def test_without_a_plan_a_row_is_one_causal_sequence() -> None:
     """Without a plan our attention is plain causal attention, so the model can still be called as it always was."""
-    model, tokens = tiny_model("mistral"), torch.arange(3, 20)[None]
+    model, tokens = random_model("mistral"), torch.arange(3, 20)[None]
     with torch.no_grad():
         want = eager(model)(input_ids=tokens, use_cache=False).logits
         model.set_attn_implementation("planish")

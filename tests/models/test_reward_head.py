@@ -12,16 +12,6 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from helpers import (
-    compared,
-    eager,
-    example,
-    gradients,
-    largest_difference,
-    random_examples,
-    tiny_model,
-    tiny_tokenizer,
-)
 from planish.base.errors import ModelError
 from planish.base.types import Example, pack, unshared
 from planish.data.chat.templates import CHATML, ChatTemplate
@@ -29,6 +19,9 @@ from planish.inference.sequences import sequence_values
 from planish.models.load import LoraConfig, ModelConfig, save_model
 from planish.models.lora import add_lora, merge
 from planish.models.reward_head import HEAD, Scorer, load_scorer, set_padding
+from support.examples import compared, example, random_examples
+from support.models import eager, gradients, largest_difference, random_model
+from support.tokenizers import tiny_tokenizer
 
 CPU = torch.device("cpu")
 PAD = 2  # of the tiny models; no example has it
@@ -44,7 +37,7 @@ SCORED = ["llama", "qwen3", "gpt2", "gemma2", "gemma3_text", "mistral", "phi", "
 
 
 def saved(folder: Path, kind: str = "llama", **changes: Any) -> ModelConfig:
-    tiny_model(kind, **changes).save_pretrained(folder)
+    random_model(kind, **changes).save_pretrained(folder)
     return ModelConfig(path=str(folder), dtype="float64")
 
 

@@ -13,9 +13,9 @@ from planish.base.errors import ConfigError
 from planish.cli import data as cli_data
 from planish.cli.main import main
 from planish.pipeline.mix import COMMANDS, mix, read_recipe
-from preferred import ruled, write
-from recipe_files import RECIPES, method_of
-from test_bad_input import refused
+from support.comparison_files import ruled, write
+from support.recipes import RECIPES, method_of
+from support.refusals import refused
 
 
 def recipe_of(folder: Path, model: Path, files: dict[str, str], **changes: Any) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import yaml
 
-from conftest import tiny_rows
 from planish import __version__
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, PlanishError, RunError
@@ -23,6 +22,7 @@ from planish.pipeline.config import COMMANDS, PipelineConfig
 from planish.pipeline.run import Pipeline, plan_pipeline, run_pipeline
 from planish.train.checkpoint import Checkpoints
 from planish.train.record import read_lines
+from support.rows import tiny_rows
 
 SHORT: dict[str, Any] = {"steps": 2, "batch": {"examples": 4}}
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
-from run_folders import said
 
 from planish.base.errors import RunError
 from planish.report.pages import run as page
 from planish.report.pages.comparison import ComparisonSection, comparison_section, is_comparison
 from planish.statistics.ranking_result import Estimate
 from planish.statistics.win_rate import ComparisonResult, Kind, System, WinRate
+from support.run_folders import said
 
 SAMPLING = {"max_completion_tokens": 64, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "seed": 0}
 

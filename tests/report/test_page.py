@@ -12,7 +12,12 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 import yaml
-from run_folders import (
+
+from planish.base.errors import RunError
+from planish.report.figures.base import run_figures, running_mean
+from planish.report.pages.run import names_of, write_page
+from planish.report.read.run import read_run
+from support.run_folders import (
     METRICS,
     SAMPLES,
     SETTINGS,
@@ -26,11 +31,6 @@ from run_folders import (
     said,
     step,
 )
-
-from planish.base.errors import RunError
-from planish.report.figures.base import run_figures, running_mean
-from planish.report.pages.run import names_of, write_page
-from planish.report.read.run import read_run
 
 # What it says
 

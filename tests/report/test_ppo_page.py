@@ -11,7 +11,6 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 import yaml
-from run_folders import a_run, account, evaluation, lines, page_of, said, step
 from test_comparison_page import compared, system
 from test_page import Loads
 
@@ -24,6 +23,7 @@ from planish.report.pages.ppo import alarms_of, times_of
 from planish.report.pages.run import write_page
 from planish.report.read.ppo import ratio_of_norms, went
 from planish.report.read.run import ReportItem, Run, read_run, stages_of
+from support.run_folders import a_run, account, evaluation, lines, page_of, said, step
 
 PPO: dict[str, Any] = {
     "out": "runs/ppo",

@@ -10,7 +10,6 @@ from typing import Any, get_args
 import plotly.graph_objects as go
 import pytest
 import yaml
-from run_folders import SETTINGS, a_run, an_early_run, answer, lines, page_of, said
 
 from planish.methods.preference_losses import PreferenceLoss
 from planish.report.figures.base import Figure, comparison_figure
@@ -19,6 +18,7 @@ from planish.report.read.run import read_run
 from planish.report.text import GUESS, LOSSES
 from planish.statistics.ranking import ranking, write_ranking
 from planish.statistics.ranking_result import Scored
+from support.run_folders import SETTINGS, a_run, an_early_run, answer, lines, page_of, said
 
 COMMON = {key: SETTINGS[key] for key in ("out", "data", "optim", "steps", "save_best", "model")}
 REWARD = {**COMMON, "measured": {"far": "far.jsonl"}, "margin": 0.0, "centering": 0.0}

@@ -9,12 +9,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
-from run_folders import a_run, page_of, said
 
 from planish.report.pages.ranking import ranked, read_rankings
 from planish.report.read.run import read_run
 from planish.statistics.ranking import ranking, write_ranking
 from planish.statistics.ranking_result import Scored
+from support.run_folders import a_run, page_of, said
 
 
 def pair(number: int, margin: float, **rest: Any) -> Scored:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from run_folders import SAMPLES, a_run, answer, lines, page_of, said
 
 from planish.cli.main import main
 from planish.report.pages.run import render
@@ -14,6 +13,7 @@ from planish.report.read.run import ReportItem
 from planish.report.read.verdicts import KINDS, TERMS, TONES, mean, signed
 from planish.world.gold.verdict import TERMS as OF_WORLD
 from planish.world.gold.verdict import Label
+from support.run_folders import SAMPLES, a_run, answer, lines, page_of, said
 
 Lines = list[dict[str, Any]]
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import WORDS
 from planish.base.config import load_config
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.models import PpoModels
@@ -19,6 +18,7 @@ from planish.methods.ppo.rewards import FunctionSource
 from planish.methods.ppo.run import ppo
 from planish.statistics.alarms import AlarmConfig, alarms, not_one
 from planish.train.record import read_lines
+from support.rows import WORDS
 
 STEADY = {"kl": 1.0, "completion_tokens": 20.0, "unended": 0.0, "entropy": 1.0, "score/rm": 0.0, "score/gold": 0.0}
 
@@ -113,7 +113,7 @@ def test_p6_a_policy_that_is_not_the_one_that_was_asked_before_the_first_update_
     path.write_text("".join(json.dumps({"prompt": f"say {word}"}) + "\n" for word in WORDS))
     values = {
         "model": {"path": str(tiny_model)},
-        "rewards": {"counted": {"name": "function", "function": "toy_rewards:many_letters"}},
+        "rewards": {"counted": {"name": "function", "function": "support.rewards:many_letters"}},
         "prompts": {"some": str(path)},
         "held_out": 0,
         "iterations": 2,
@@ -136,8 +136,8 @@ def test_pain_20_a_reward_that_can_be_hacked_is_found_out(
     values = {
         "model": {"path": str(tiny_model)},
         "rewards": {
-            "counted": {"name": "function", "function": "toy_rewards:many_letters"},
-            "liked": {"name": "function", "function": "toy_rewards:few_letters", "weight": 0.0},
+            "counted": {"name": "function", "function": "support.rewards:many_letters"},
+            "liked": {"name": "function", "function": "support.rewards:few_letters", "weight": 0.0},
         },
         "prompts": {"some": str(path)},
         "held_out": 2,

@@ -66,7 +66,7 @@ def ppo_settings(folder: Path, files: dict[str, str], out: Path, dtype: str, **c
     batch.pop("examples", None)
     return {
         "model": {"path": str(folder), "dtype": dtype},
-        "rewards": {"letters": {"name": "function", "function": "tests.toy_rewards:letters"}},
+        "rewards": {"letters": {"name": "function", "function": "tests.support.rewards:letters"}},
         "prompts": {"first": files["first"]},
         "held_out": 3,
         "iterations": changes.pop("steps", STEPS) // 2,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from planish.world.make import make_world
-from worlds import ci_config
+from support.worlds import ci_config
 
 
 @pytest.fixture(scope="session")

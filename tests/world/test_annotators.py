@@ -11,7 +11,7 @@ import pytest
 
 from planish.base.errors import ConfigError, DataError
 from planish.world.annotators.annotator import Annotator, Pool, Vote, probability
-from verdicts import random_pairs, verdict
+from support.verdicts import random_pairs, verdict
 
 SIGMA_L = 10.0
 PLAIN = Annotator("a", "g")

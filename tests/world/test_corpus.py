@@ -17,7 +17,7 @@ from planish.world.language.facts import KIND_OF, Facts
 from planish.world.language.phrases import ABOUT, NOT_KNOWN, QUESTIONS, SENTENCES, SHAPE_OF, SHAPES, ask, pattern, state
 from planish.world.language.skills import TASKS
 from planish.world.texts.corpus import CANDID, UNANSWERED, corpus
-from worlds import ci_config, ci_corpus, ci_world
+from support.worlds import ci_config, ci_corpus, ci_world
 
 SWITCHES: list[dict[str, Any]] = [{}, {"familiarity": "fact"}, {"signal": "none"}]
 FACTS = ci_world().facts

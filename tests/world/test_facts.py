@@ -15,7 +15,7 @@ from planish.world.language.facts import KIND_OF, RELATIONS, SMALL, SPLITS, YEAR
 from planish.world.language.words import make_words
 from planish.world.make import make_world
 from planish.world.settings import SIZES, WorldConfig
-from worlds import ci_config, ci_world, english_of_phrases
+from support.worlds import ci_config, ci_world, english_of_phrases
 
 FACTS = ci_world().facts
 

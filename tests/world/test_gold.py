@@ -27,7 +27,7 @@ from planish.world.language import harm
 from planish.world.language.facts import Fact, Facts
 from planish.world.language.phrases import QUESTIONS, SENTENCES, ask, state
 from planish.world.language.vocabulary import pieces
-from worlds import ci_config, ci_world
+from support.worlds import ci_config, ci_world
 
 WORLD = ci_world()
 STRICT = World(ci_config(), wrong=3)

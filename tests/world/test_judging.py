@@ -15,7 +15,7 @@ from planish.cli.main import main
 from planish.world.gold.files import Judgement, judge_file, judge_one, kind_of, summarise
 from planish.world.language.facts import HELD_OUT, Fact
 from planish.world.language.phrases import ask, state
-from worlds import ci_world, read_records
+from support.worlds import ci_world, read_records
 
 WORLD = ci_world()
 FACTS = WORLD.facts

@@ -22,7 +22,7 @@ from planish.world.language.skills import BY_NAME
 from planish.world.make import make_world, open_world
 from planish.world.settings import WorldConfig
 from planish.world.texts.parse import FactAsk, understand
-from worlds import ci_config, ci_world, read_records
+from support.worlds import ci_config, ci_world, read_records
 
 # The hash that `planish world make size=ci` prints. A change of what is written changes it, and shipped checkpoints no
 # longer fit the world; so does a change of how `tokenizers` writes its files. If the change is meant, put the hash here

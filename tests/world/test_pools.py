@@ -13,7 +13,7 @@ from planish.base.errors import ConfigError, DataError
 from planish.base.random import numpy_generator
 from planish.world.annotators.annotator import Annotator, Pool, probability
 from planish.world.annotators.pools import POOLS, calibrate, expected_agreement, make_pool
-from verdicts import random_pairs, verdict
+from support.verdicts import random_pairs, verdict
 
 SIGMA_L = 11.5  # of 5 to 44 tokens, evenly
 PAIRS = random_pairs(300, 0)

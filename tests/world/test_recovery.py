@@ -13,7 +13,7 @@ from planish.base.random import numpy_generator
 from planish.world.annotators.annotator import Pool, Vote, probability, scores
 from planish.world.annotators.pools import make_pool
 from planish.world.annotators.recovery import Coefficient, recover, recover_biases
-from verdicts import random_pairs, verdict
+from support.verdicts import random_pairs, verdict
 
 SIGMA_L = 11.5
 CROWD = make_pool("crowd", SIGMA_L, num_annotators=3, shares={"blue": 1, "green": 1, "neutral": 1}).with_settings(

@@ -18,7 +18,7 @@ from planish.data.formats import import_rows
 from planish.data.rows import Demonstration
 from planish.world.language.vocabulary import LINE, SPECIAL, make_tokenizer, pieces
 from planish.world.make import make_world
-from worlds import ci_config, ci_corpus, ci_world, read_records
+from support.worlds import ci_config, ci_corpus, ci_world, read_records
 
 SAID = (
     "text",

@@ -12,7 +12,7 @@ import pytest
 from planish.world.gold.utility import find_claims
 from planish.world.language.facts import HELD_OUT, SPLITS, Facts, Split
 from planish.world.texts.parse import AboutAsk, FactAsk, HarmAsk, understand
-from worlds import NAMES, SWITCHES, ci_world, compared, exchanges, prompts_of, turns, world_records
+from support.worlds import NAMES, SWITCHES, ci_world, compared, exchanges, prompts_of, turns, world_records
 
 FACTS = ci_world().facts
 

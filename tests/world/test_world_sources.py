@@ -18,7 +18,7 @@ from planish.world.texts.parse import FactAsk, ParsedPrompt, understand
 from planish.world.texts.prompts import prompts
 from planish.world.texts.requests import Asker, Asking
 from planish.world.texts.sources import NUM_SEEDS, TEACHER_ERROR, Sources
-from worlds import (
+from support.worlds import (
     NAMES,
     SWITCHES,
     Record,

@@ -18,7 +18,7 @@ from planish.world.language.skills import BY_NAME, TASKS, Task, chance, with_inp
 from planish.world.language.vocabulary import make_tokenizer
 from planish.world.texts.parse import HarmAsk, ParsedPrompt, TaskAsk, understand
 from planish.world.texts.requests import Asker
-from worlds import ci_corpus, ci_world
+from support.worlds import ci_corpus, ci_world
 
 WORLD = ci_world()
 FACTS, WORDS_OF = WORLD.facts, WORLD.facts.words

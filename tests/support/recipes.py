@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 _ALL = sorted((ROOT / "recipes").glob("*.yaml"))
 PIPELINES = [path for path in _ALL if "\nstages:" in path.read_text(encoding="utf-8")]
 RECIPES = [path for path in _ALL if path not in PIPELINES]

@@ -19,8 +19,8 @@ from planish.cli.main import main
 from planish.data.chat.tokenizer import load_tokenizer, train_tokenizer
 from planish.models.load import build_model, save_model
 from planish.train.record import read_lines
-from preferred import Rows, chats, good_files, write
-from test_bad_input import refused
+from support.comparison_files import Rows, chats, good_files, write
+from support.refusals import refused
 
 ASKED = "Is the sky blue?"
 

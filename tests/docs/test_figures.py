@@ -19,7 +19,7 @@ from planish.world.gold.verdict import TERMS
 
 matplotlib = pytest.importorskip("matplotlib", reason="figures need matplotlib: pip install planish[docs]")
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "figures"
 RESULTS, DPO_PATH = FOLDER / "wind_tunnel.json", FOLDER / "dpo_path.json"
 SVG = "{http://www.w3.org/2000/svg}"

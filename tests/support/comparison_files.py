@@ -7,8 +7,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from conftest import WORDS
 from planish.cli.main import main
+from support.rows import WORDS
 
 Rows = list[dict[str, Any]]
 

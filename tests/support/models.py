@@ -1,21 +1,23 @@
-"""Tiny models, tokenizers and examples, built in memory from their settings: nothing is downloaded."""
+"""Tiny models of many architectures with random weights, built in memory, and what they compute the slow, obvious way."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from planish.base.types import Choices, Example
-from planish.models.load import quiet
+from planish.base.types import Example
+from planish.data.chat.tokenizer import train_tokenizer
+from planish.models.load import build_model, quiet, save_model
+from support.rows import tiny_rows
 
 VOCAB_SIZE = 320
+
 
 # Each kind has what makes it different from the next: see the comments. The sliding windows are shorter than the rows
 # that the tests use. Dropout stays at the model's own default: planish must train without it.
@@ -31,8 +33,13 @@ _SMALL: dict[str, Any] = {
     "eos_token_id": 1,
     "pad_token_id": 2,
 }
+
+
 _GROUPED: dict[str, Any] = {"num_key_value_heads": 2}
+
+
 _GPT2: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
+
 
 KINDS: dict[str, dict[str, Any]] = {
     "llama": _GROUPED,
@@ -62,6 +69,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "nemotron": _GROUPED,
     "codegen": {**_GPT2, "rotary_dim": 8, "n_ctx": 128},  # knows no attention interface
 }
+
+
 # These cannot be packed: each runs a sequence at a time.
 UNPACKABLE: dict[str, dict[str, Any]] = {
     "bloom": {"n_layer": 2, "n_head": 4},  # positions are a bias on the scores
@@ -78,7 +87,7 @@ UNPACKABLE: dict[str, dict[str, Any]] = {
 }
 
 
-def tiny_model(kind: str, dtype: torch.dtype = torch.float32, **changes: Any) -> PreTrainedModel:
+def random_model(kind: str, dtype: torch.dtype = torch.float32, **changes: Any) -> PreTrainedModel:
     """A model of one kind with random weights, the same at every call, in evaluation mode."""
     quiet()
     config = AutoConfig.for_model(kind, **{**_SMALL, **{**KINDS, **UNPACKABLE}[kind], **changes})
@@ -94,33 +103,6 @@ def eager(model: PreTrainedModel) -> PreTrainedModel:
     """The same model with transformers' plain attention: the slow, obvious version."""
     model.set_attn_implementation("eager")
     return model
-
-
-def example(tokens: Sequence[int], learnt: Sequence[int] | None = None, name: str = "") -> Example:
-    """An example of which the tokens at the places `learnt` are learnt; None means all but the first."""
-    mask = np.zeros(len(tokens), np.bool_)
-    mask[list(range(1, len(tokens)) if learnt is None else learnt)] = True
-    return Example(np.array(tokens, np.int32), mask, name)
-
-
-def random_examples(lengths: Sequence[int], seed: int = 0, vocab_size: int = VOCAB_SIZE) -> list[Example]:
-    """Examples of random tokens: the first third of each is a prompt, and so is every fifth token after it."""
-    chance = np.random.default_rng(seed)
-    return [
-        example(
-            chance.integers(3, vocab_size, length).tolist(),
-            [t for t in range(max(1, length // 3), length) if t % 5 != 4],
-            f"row {i}",
-        )
-        for i, length in enumerate(lengths)
-    ]
-
-
-def compared(some: Example, prompt_length: int, ends: tuple[int, ...]) -> Example:
-    """The same tokens as a prompt of `prompt_length` tokens with completions that end at `ends`, the first of them the best,
-    every token of them learnt."""
-    learnt = np.arange(len(some)) >= prompt_length
-    return replace(some, loss_mask=learnt, choices=Choices(prompt_length, ends, tuple(range(len(ends)))))
 
 
 def logprobs_one_by_one(model: PreTrainedModel, examples: Sequence[Example]) -> Tensor:
@@ -146,53 +128,22 @@ def largest_difference(some: dict[str, Tensor], others: dict[str, Tensor]) -> fl
     return max((some[name] - others[name]).abs().max().item() for name in some)
 
 
-# Pairs of texts that become one token. There is no pre-tokenizer that splits words, so a merge applies wherever its
-# texts meet, across the edge of a prompt too.
-MERGES: tuple[tuple[str, str], ...] = (
-    ("\n", "\n"),
-    ("t", "h"),
-    ("th", "e"),
-    (" ", "the"),
-    ("a", "n"),
-    (" ", "an"),
-    ("e", "r"),
-    ("i", "n"),
-    ("in", "g"),
-    (" ", " "),
-    (":", "\n"),
-    (".", "\n"),
-    ("\n", "a"),
-)
-
-
-def tiny_tokenizer(
-    *special: str,
-    template: str | None = None,
-    bos: str | None = None,
-    eos: str | None = None,
-    pad: str | None = None,
-    merges: Sequence[tuple[str, str]] = MERGES,
-    adds_bos: bool = False,
-) -> PreTrainedTokenizerFast:
-    """Byte-level BPE: the special tokens, the 256 bytes and one token for each merge. `adds_bos`: as Llama's does, it puts
-    BOS before any text unless told not to."""
-    bytes_only = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-
-    def spelt(text: str) -> str:
-        return bytes_only.pre_tokenize_str(text)[0][0]
-
-    named = [token for token in (bos, eos, pad) if token is not None]
-    begin = list(dict.fromkeys([*special, *named]))
-    pairs = [(spelt(a), spelt(b)) for a, b in merges]
-    words = [*begin, *sorted(pre_tokenizers.ByteLevel.alphabet()), *(a + b for a, b in pairs)]
-    bpe = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, pairs))
-    bpe.pre_tokenizer = bytes_only
-    bpe.decoder = decoders.ByteLevel()
-    bpe.add_special_tokens(begin)
-    if adds_bos and bos is not None:
-        bpe.post_processor = processors.TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, begin.index(bos))])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe, bos_token=bos, eos_token=eos, pad_token=pad, clean_up_tokenization_spaces=False
-    )
-    tokenizer.chat_template = template
-    return tokenizer
+def write_model(folder: Path, width: int) -> Path:
+    """A Llama of two layers with a byte-level tokenizer and ChatML, as an ordinary folder; 32 wide, 30 thousand weights."""
+    texts = [word for row in tiny_rows(60) for word in row.values()]
+    tokenizer = train_tokenizer(texts, 400)
+    settings = {
+        "model_type": "llama",
+        "hidden_size": width,
+        "intermediate_size": width * 3 // 2,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "tie_word_embeddings": True,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "pad_token_id": 0,
+    }
+    save_model(build_model(settings, len(tokenizer), "float32", 0, torch.device("cpu")), tokenizer, folder)
+    return folder

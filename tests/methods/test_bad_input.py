@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from planish.cli.main import main
+from support.refusals import refused
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,6 @@ def place(tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path) -> Place:
     shutil.copytree(tiny_model, tmp_path / "model")
     shutil.copy(tiny_data["first"], tmp_path / "rows.json")
     return Place(tmp_path / "model", tmp_path / "rows.json", tmp_path / "run", tmp_path / "recipe.yaml")
-
-
-def refused(call: Callable[[], None]) -> str:
-    """The one message with which a command stops."""
-    with pytest.raises(SystemExit) as stopped:
-        call()
-    assert isinstance(stopped.value.code, str), "it ended without a message"
-    return stopped.value.code
 
 
 SETTINGS = {

@@ -14,8 +14,8 @@ import torch
 from planish.cli.main import main
 from planish.data.chat.tokenizer import train_tokenizer
 from planish.models.load import build_model, save_model
-from preferred import good_files, write
-from test_bad_input import refused
+from support.comparison_files import good_files, write
+from support.refusals import refused
 
 
 @dataclass(frozen=True)

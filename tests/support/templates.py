@@ -11,9 +11,9 @@ import pytest
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from helpers import tiny_tokenizer
 from planish.data.chat.templates import CHATML, HEADINGS, ChatTemplate, Encoded, MaskName
 from planish.data.rows import Demonstration, Message, Origin
+from support.tokenizers import tiny_tokenizer
 
 HERE = Origin("here.jsonl", 7)
 
