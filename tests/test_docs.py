@@ -13,8 +13,6 @@ from typing import get_args
 
 import pytest
 
-from conftest import make_model
-from doc_commands import COMMAND, blocks, run
 from planish.base.config import load_config
 from planish.data.formats import FORMATS
 from planish.methods.dpo import DpoConfig
@@ -22,6 +20,8 @@ from planish.methods.preference_losses import PreferenceLoss
 from planish.methods.pretrain import PretrainConfig
 from planish.methods.reward_model import RewardConfig
 from planish.methods.sft import SftConfig
+from support.doc_commands import COMMAND, blocks, run
+from support.models import write_model
 from support.recipes import RECIPES, ROOT, method_of
 
 README = ROOT / "README.md"
@@ -81,7 +81,9 @@ def test_help_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_command_is_in_a_block_that_is_run(page: Path) -> None:
     missed = [f"line {block.line}" for block in blocks(page) if block.kind != "sh" and COMMAND.search(block.text)]
-    assert missed == [], "fence commands as sh, and say in a comment above why they are not run (tests/doc_commands.py)"
+    assert missed == [], (
+        "fence commands as sh, and say in a comment above why they are not run (tests/support/doc_commands.py)"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clone")
     for name in ("recipes", "examples", "docs"):
         shutil.copytree(ROOT / name, folder / name)
-    settings = json.loads((make_model(folder / "models" / "smollm2", 32) / "config.json").read_text())
+    settings = json.loads((write_model(folder / "models" / "smollm2", 32) / "config.json").read_text())
     settings["max_position_embeddings"] = 2048  # as much as SmolLM2 can read, nearly
     (folder / "models" / "smollm2" / "config.json").write_text(json.dumps(settings))
     return folder

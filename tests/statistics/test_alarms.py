@@ -102,13 +102,13 @@ def test_p6_a_policy_that_is_not_the_one_that_was_asked_before_the_first_update_
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Old log-probabilities that are 0.01 too high make ratios of e^-0.01, 0.00995 from 1."""
-    look = PpoModels.look
+    score_tokens = PpoModels.score_tokens
 
     def shifted(*given: Any) -> tuple[np.ndarray, ...]:
-        old, *others = look(*given)
+        old, *others = score_tokens(*given)
         return old + 0.01, *others
 
-    monkeypatch.setattr(PpoModels, "look", shifted)
+    monkeypatch.setattr(PpoModels, "score_tokens", shifted)
     path = tmp_path / "prompts.jsonl"
     path.write_text("".join(json.dumps({"prompt": f"say {word}"}) + "\n" for word in WORDS))
     values = {

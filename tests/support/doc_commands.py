@@ -21,7 +21,7 @@ import yaml
 from planish.base import config
 from planish.base.config import load_config
 from planish.cli.main import main
-from recipe_files import ROOT
+from support.recipes import ROOT
 
 BLOCK = re.compile(r"^(?:<!-- not run: (?P<reason>[^>]+) -->\n+)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 COMMAND = re.compile(r"^\$? ?(\w+=\S+ )*(planish|torchrun|python3?|pip|make) ", re.M)
@@ -136,7 +136,7 @@ def check_other(command: list[str]) -> None:
         case ["python3", "-m", "venv", _] | [".", ".venv/bin/activate"] | ["cd", _] | ["source", ".venv/bin/activate"]:
             pass
         case _:
-            raise AssertionError(f"unknown command {' '.join(command)}: let tests/doc_commands.py check it")
+            raise AssertionError(f"unknown command {' '.join(command)}: let tests/support/doc_commands.py check it")
 
 
 def run(command: list[str], block: Block, patch: pytest.MonkeyPatch) -> None:
