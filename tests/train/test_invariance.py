@@ -224,6 +224,7 @@ def processes_of(recipe: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @EVERY_METHOD
 def test_two_ranks_give_the_numbers_of_one(
     method: str, reference: dict[str, Path], tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
@@ -245,6 +246,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_two_ranks_give_the_numbers_of_one_with(
     variant: str, tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
@@ -273,6 +275,7 @@ def test_recomputing_activations_does_not_change_the_numbers(
     assert_same(sft(settings("sft", tiny_model, tiny_data, tmp_path / "run", model=model)), reference["sft"])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_two_ranks_continues_on_one(
     tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
 ) -> None:
@@ -285,6 +288,7 @@ def test_a_checkpoint_of_two_ranks_continues_on_one(
     assert_same(out, straight, steps=40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_run_killed_again_and_again_is_bit_identical_to_one_that_was_not(
     ranks: int, tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
@@ -310,6 +314,7 @@ def test_a_run_killed_again_and_again_is_bit_identical_to_one_that_was_not(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_pain_17_ppo_killed_while_it_samples_and_while_it_learns_is_bit_identical_to_one_that_was_not(
     ranks: int, tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path

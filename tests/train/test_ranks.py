@@ -23,6 +23,7 @@ Path(out, os.environ["RANK"]).write_text(" ".join(name.strip() for name in names
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed by Linux alone")
 def test_no_thread_of_the_process_group_outlives_it(
     tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path

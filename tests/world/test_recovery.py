@@ -51,6 +51,7 @@ def worlds() -> list[dict[str, Coefficient]]:
     return [one_world(CROWD, 600, world) for world in range(200)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["length", "marker: blue", "marker: green", "marker: neutral"])
 def test_95_percent_intervals_cover_the_true_bias_in_92_to_98_percent_of_worlds(
     worlds: list[dict[str, Coefficient]], name: str
@@ -60,6 +61,7 @@ def test_95_percent_intervals_cover_the_true_bias_in_92_to_98_percent_of_worlds(
     assert 0.92 <= covered <= 0.98
 
 
+@pytest.mark.slow
 def test_estimates_of_200_worlds_centre_on_the_truth(worlds: list[dict[str, Coefficient]]):
     # A mean of 200 has a 14th of one world's standard error. Maximum likelihood is biased by about 1/n, some 1% here.
     assert set(worlds[0]) == set(TRUTH)
@@ -68,6 +70,7 @@ def test_estimates_of_200_worlds_centre_on_the_truth(worlds: list[dict[str, Coef
         assert abs(values.mean() - true) < 3 * values.std() / math.sqrt(200) + 0.02 * abs(true), name
 
 
+@pytest.mark.slow
 def test_standard_errors_are_the_spread_of_the_estimates(worlds: list[dict[str, Coefficient]]):
     # A standard deviation from 200 is known to 5%
     for name in TRUTH:
