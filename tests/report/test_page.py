@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -21,6 +20,7 @@ from support.run_folders import (
     METRICS,
     SAMPLES,
     SETTINGS,
+    Loads,
     a_run,
     account,
     an_early_run,
@@ -151,19 +151,6 @@ def test_running_mean_is_over_the_steps_just_past() -> None:
 
 
 # One file, whatever is in it
-
-
-class Loads(HTMLParser):
-    """Collects what a page would load from elsewhere."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [
-            f"{tag} {value}" for name, value in attrs if name in {"src", "href"} and not (value or "").startswith("#")
-        ]
 
 
 def test_page_loads_nothing_from_elsewhere_and_holds_plotly_once(tmp_path: Path) -> None:

@@ -11,8 +11,6 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 import yaml
-from test_comparison_page import compared, system
-from test_page import Loads
 
 from planish.base.config import flat
 from planish.base.errors import RunError
@@ -23,7 +21,8 @@ from planish.report.pages.ppo import alarms_of, times_of
 from planish.report.pages.run import write_page
 from planish.report.read.ppo import ratio_of_norms, went
 from planish.report.read.run import ReportItem, Run, read_run, stages_of
-from support.run_folders import a_run, account, evaluation, lines, page_of, said, step
+from support.comparison_folders import compared, system
+from support.run_folders import Loads, a_run, account, evaluation, lines, page_of, said, step
 
 PPO: dict[str, Any] = {
     "out": "runs/ppo",

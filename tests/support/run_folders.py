@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,16 @@ def said(html: str) -> str:
     """What a reader sees, in one line."""
     body = re.sub(r"<(style|script)>.*?</\1>", "", html, flags=re.DOTALL)
     return " ".join(re.sub(r"<[^>]*>", " ", body).split())
+
+
+class Loads(HTMLParser):
+    """Collects what a page would load from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [
+            f"{tag} {value}" for name, value in attrs if name in {"src", "href"} and not (value or "").startswith("#")
+        ]
