@@ -165,36 +165,44 @@ FILES = [
         codecs.BOM_UTF8 + GOOD.encode() + codecs.BOM_UTF8,
         " row 2: ",
         "byte-order mark",
-        "Take the mark out",
+        "Remove the mark",
     ),
     Bad("zero.txt", "a\nb\0c\n" + "plain text\n" * 90, " line 2: ", "a zero byte", "fetch it again"),
     Bad("mac.csv", "instruction,output\ra,b\r", ": ", "carriage returns alone", "Convert it: tr"),
     # JSON
     Bad(
-        "cut.jsonl", GOOD + GOOD[:20], " row 2: ", "line 2, column 17: a text that begins here is not closed", "Mend it"
+        "cut.jsonl",
+        GOOD + GOOD[:20],
+        " row 2: ",
+        "line 2, column 17: the text that begins here is not closed",
+        "Mend it",
     ),
     Bad("cut.json", f"[{GOOD},\n{GOOD}", " row 2: ", "line 4, column 1: expected ','", "cut short: fetch it again"),
     Bad(
         "comma.json", f"[{GOOD}{GOOD}]", " row 1: ", "line 2, column 1: expected ',' or the closing bracket", "Mend it"
     ),
-    Bad("trailing.json", f"[{GOOD},]", " row 1: ", "a comma stands before the closing bracket", "Take the comma out"),
-    Bad("two.json", f"[{GOOD}]\n[{GOOD}]", ": ", "line 3, column 1: more follows", "Take out what follows the list"),
+    Bad("trailing.json", f"[{GOOD},]", " row 1: ", "a comma before the closing bracket", "Remove the comma"),
+    Bad(
+        "two.json",
+        f"[{GOOD}]\n[{GOOD}]",
+        ": ",
+        "line 3, column 1: expected one value, but more follows",
+        "Remove whatever follows the list",
+    ),
     Bad("lines.json", f'{GOOD}{{"a": \n{GOOD}', " row 2: ", "line 2, column 7: expected a value", "one whole record"),
     Bad(
         "pretty.jsonl",
         json.dumps([1, 2], indent=1),
         " row 1: ",
         "expected a value",
-        "into a list, in a file named .json",
+        "in a list, in a file named .json",
     ),
     Bad("list.jsonl", f"[{GOOD.strip()}]\n", ": ", "a JSON list on one line", "Let its name end in .json"),
     Bad("python.jsonl", "{'text': 'a'}", " row 1: ", "the name of a field in double quotes; found \"'text'", "Mend it"),
-    Bad("path.jsonl", r'{"text": "C:\planish"}', " row 1: ", "column 13: a backslash begins nothing", r"write \\"),
+    Bad("path.jsonl", r'{"text": "C:\planish"}', " row 1: ", "column 13: this backslash begins no escape", r"write \\"),
     Bad("tab.jsonl", '{"text": "a\tb"}', " row 1: ", "column 12: a text holds a raw control", r"write \t or \n"),
-    Bad("twice.jsonl", '{"text": "a", "text": "b"}', " row 1: ", "the key 'text' stands twice", "Keep one"),
-    Bad(
-        "nan.jsonl", GOOD + '{"a": [0, {"b": NaN}]}', " row 2, field a[1].b: ", "NaN is not a number of JSON", "or null"
-    ),
+    Bad("twice.jsonl", '{"text": "a", "text": "b"}', " row 1: ", "the key 'text' occurs twice", "Keep one"),
+    Bad("nan.jsonl", GOOD + '{"a": [0, {"b": NaN}]}', " row 2, field a[1].b: ", "NaN is not a JSON number", "or null"),
     Bad("large.jsonl", '{"score": 1e999}', " row 1, field score: ", "1e999 is too large", "Write a number"),
     Bad("digits.jsonl", '{"id": ' + "9" * 5000 + "}", " row 1: ", "more than 4300 digits", "Write it as a text"),
     Bad("deep.json", "[" * 200_000, " row 1: ", "nested too deeply", "Mend it"),
@@ -205,11 +213,15 @@ FILES = [
         "short.csv", "instruction,output\na\n", " row 1: ", "1 cells, expected 2 (instruction, output)", "Mend the row"
     ),
     Bad("long.tsv", "instruction\toutput\na\tb\tc\n", " row 1: ", "3 cells, expected 2", "Mend the row"),
-    Bad("twice.csv", "output,output\na,b\n", " header: ", "'output' stands twice", "Give each column its own name"),
+    Bad("twice.csv", "output,output\na,b\n", " header: ", "'output' occurs twice", "Give each column its own name"),
     Bad(
-        "header.csv", "instruction,output\n", ": ", "no record below its header (instruction, output)", "Fill the file"
+        "header.csv",
+        "instruction,output\n",
+        ": ",
+        "holds no record below its header (instruction, output)",
+        "Fill the file",
     ),
-    Bad("german.csv", "instruction;output\na;b\n", " header: ", "one column, but ';' in it", "with commas"),
+    Bad("german.csv", "instruction;output\na;b\n", " header: ", "one column with ';' in it", "with commas"),
     Bad(
         "open.yaml",
         "a: [1, 2\nb: 3\n",
@@ -220,7 +232,13 @@ FILES = [
     Bad("circle.yaml", "a: &all\n- *all\n", ": ", "recursive node at line 1", "Mend the file"),
     # Columnar files
     Bad("cut.parquet", parquet()[:-20], ": ", "so it was cut short", "Fetch it again"),
-    Bad("false.parquet", GOOD, ": ", "not a Parquet file: it begins with b'{\"instru'", "Name it after what it is"),
+    Bad(
+        "false.parquet",
+        GOOD,
+        ": ",
+        "not a Parquet file: it begins with b'{\"instru'",
+        "Give it the ending of what it is",
+    ),
     Bad(
         "flipped.parquet",
         parquet()[:200] + b"\xff" * 60 + parquet()[260:],
@@ -228,32 +246,36 @@ FILES = [
         "cannot be read past row",
         "fetch it again",
     ),
-    Bad("columns.parquet", two_columns, ": ", "the column 'text' stands twice", "one name for each column"),
-    Bad("bytes.parquet", not_text, " row 1: ", "is not UTF-8", "Write the file anew"),
+    Bad("columns.parquet", two_columns, ": ", "the column 'text' occurs twice", "Give each column a name of its own"),
+    Bad("bytes.parquet", not_text, " row 1: ", "is not UTF-8", "Write the file again"),
     Bad("cut.arrow", arrow(pyarrow.ipc.new_file)[:-30], ": ", "so it was cut short", "Fetch it again"),
     Bad("cut_between.arrow", arrow(pyarrow.ipc.new_stream)[:-8], ": ", "so it was cut short", "Fetch it again"),
     # What is no file
-    Bad("pipe.jsonl", os.mkfifo, ": ", "a named pipe, expected a file", "Save what it gives to a file"),
+    Bad("pipe.jsonl", os.mkfifo, ": ", "a named pipe, expected a file", "Save its content to a file"),
     Bad(
         "device.jsonl",
         lambda path: path.symlink_to("/dev/zero"),
         ": ",
         "a link out of the folder, to /dev/zero",
-        "take the",
+        "remove the",
     ),
     Bad("outside.jsonl", link_out, ": ", "a link out of the folder, to {above}/secret.jsonl", "Name that file itself"),
     Bad(
         "gone.jsonl",
         lambda path: path.symlink_to("nowhere"),
         ": ",
-        "a link to nowhere, where no file is",
-        "Take the link",
+        "a link to nowhere, where there is no file",
+        "Remove the link",
     ),
     Bad(
-        "self.jsonl", lambda path: path.symlink_to(path.name), ": ", "a link to self.jsonl, where no file is", "mend it"
+        "self.jsonl",
+        lambda path: path.symlink_to(path.name),
+        ": ",
+        "a link to self.jsonl, where there is no file",
+        "mend it",
     ),
-    Bad("circle.json", lambda path: path.symlink_to("."), ": ", "a folder inside the folder", "name it itself"),
-    Bad("folder.json", Path.mkdir, ": ", "a folder inside the folder, named like a file", "name it itself"),
+    Bad("circle.json", lambda path: path.symlink_to("."), ": ", "a folder named like a file", "name it itself"),
+    Bad("folder.json", Path.mkdir, ": ", "a folder named like a file", "name it itself"),
     Bad("secret.jsonl", unreadable, ": ", "cannot be opened", "Check its permissions"),
 ]
 
@@ -322,7 +344,7 @@ ROWS = [
         "ids.jsonl",
         node("root", None) + node("b", "root") * 2,
         " row 3, field message_id: ",
-        "'b' stands twice",
+        "'b' occurs twice",
         "row 2",
     ),
     Bad(

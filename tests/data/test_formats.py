@@ -449,7 +449,7 @@ UNFIT: list[tuple[str, Any, str, str]] = [
         "messages",
         chat(answer(None, tool_calls=[{"name": "a", "arguments": '{"b": 1, "b": 2}'}])),
         "messages[1].tool_calls[0].arguments",
-        "a key stands twice",
+        "a key occurs twice",
     ),
     (
         "messages",

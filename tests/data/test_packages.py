@@ -67,7 +67,7 @@ def test_a_file_that_is_not_there_is_answered_with_near_names(fetched: list[str]
         ("pypi:toy-data/toy/data", "expected pypi:name==version/path"),
         ("pypi:toy-data==1.0", "expected pypi:name==version/path"),
         ("pypi:--index-url==1.0/x", "expected pypi:name==version/path"),
-        ("pypi:toy-data==1.0/../../x", "leaves the package"),
+        ("pypi:toy-data==1.0/../../x", "leads out of the package"),
         ("pypi:toy-data==1.0//etc/passwd", "no such file in the package"),
     ],
 )
@@ -106,7 +106,7 @@ def test_a_cache_that_cannot_be_made_says_which_setting_to_change(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PLANISH_CACHE", str(tmp_path / "file"))
-    with pytest.raises(DataError, match=r"file/packages: cannot be made: Not a directory\. Set PLANISH_CACHE"):
+    with pytest.raises(DataError, match=r"file/packages: cannot be created: Not a directory\. Set PLANISH_CACHE"):
         download_wheel("toy-data", "1.0")
 
 

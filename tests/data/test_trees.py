@@ -221,7 +221,7 @@ Q1, A1 = flat("q1", None, "Q"), flat("a1", "q1", "A")
     ("records", "row", "field", "problem"),
     [
         ([Q1, flat("a1", "gone", "A")], 2, "parent_id", "'gone' is the message_id of no record here"),
-        ([Q1, A1, flat("a1", "q1", "B")], 3, "message_id", "'a1' stands twice, first in "),
+        ([Q1, A1, flat("a1", "q1", "B")], 3, "message_id", "'a1' occurs twice, first in "),
         ([Q1, flat("a1", "q2", "A"), flat("q2", "a1", "B")], 2, "parent_id", "form a circle"),
         ([Q1, flat("a1", "a1", "A")], 2, "parent_id", "form a circle"),
         ([Q1, A1, flat("q2", None, "R")], 3, "parent_id", "the tree 't' has a first message already, "),

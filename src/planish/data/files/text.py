@@ -1,7 +1,7 @@
-"""From a file to its text, piece by piece or line by line: unpacked, decoded, and refused as soon as it cannot be right.
+"""The text of a file, piece by piece or line by line: unpacked, decoded, and refused as soon as something is wrong.
 
-Nothing here holds more than one piece or one line, so a file may be larger than memory, and a file made to fill it (one
-endless line, or a small file that unpacks to terabytes) is stopped on the way.
+Never more than one piece or line is held, so a file may be larger than memory. A file made to fill it (an endless line,
+a few kilobytes that unpack to terabytes) is stopped on the way.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from planish.base.errors import DataError
 
 PIECE = 1 << 18  # bytes read at once
 
-# Of one record. The longest contexts hold some ten million characters; what is longer is a file without line ends, or
-# one that holds something else than rows, and would fill the memory before anybody saw it.
+# Characters of one record. The longest contexts hold about ten million; anything longer is a file without line ends, or
+# without rows, and would fill the memory before anybody noticed.
 MAX_CHARACTERS = 64_000_000
 
-# Text packs to a tenth or, where it repeats itself, a fiftieth. What unpacks to far more was made to fill a disk; small
-# files may, because a test or a toy can well be one line a million times.
+# Text compresses to a tenth or, where it repeats itself, a fiftieth. A file that unpacks to far more was made to fill a
+# disk. Small files are exempt: a toy data set can be one line a million times.
 UNPACKED_FREELY, MAX_RATIO = 256 << 20, 200
 
-# How the content of a file begins that is no text in UTF-8, whatever its name; what it is, and what to do.
+# First bytes of content that is not UTF-8 text, whatever the file's name; what the content is, and what to do about it.
 BEGINNINGS: list[tuple[bytes, str, str]] = [
     (codecs.BOM_UTF32_LE, "UTF-32 text", "Save it as UTF-8."),
     (codecs.BOM_UTF32_BE, "UTF-32 text", "Save it as UTF-8."),
@@ -47,33 +47,33 @@ PACKED_BEGINNINGS = {
 }
 
 
-def check_regular(place: Path, name: str) -> None:
-    """Refuses what is no plain file before it is opened: a pipe would wait for ever, a device would never end."""
-    mode = place.stat().st_mode
+def check_regular(path: Path, name: str) -> None:
+    """Refuses anything but a plain file before it is opened: a pipe would wait forever, a device would never end."""
+    mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         kind = "a named pipe" if stat.S_ISFIFO(mode) else "a device or socket"
-        raise DataError(f"{name}: is {kind}, expected a file. Save what it gives to a file and name that.")
+        raise DataError(f"{name}: is {kind}, expected a file. Save its content to a file and name that.")
     try:
-        place.open("rb").close()
+        path.open("rb").close()
     except OSError as error:
         raise DataError(f"{name}: cannot be opened: {error.strerror}. Check its permissions.") from error
 
 
 def check_ratio(name: str, packed: int, unpacked: int) -> None:
-    """Refuses a file of so many bytes that unpacks to so many, if it was made to fill the memory or the disk."""
+    """Refuses a file that unpacks to so many times its size that it must have been made to fill memory or disk."""
     if unpacked > UNPACKED_FREELY and unpacked > MAX_RATIO * packed:
         raise DataError(
-            f"{name}: {packed:,} bytes unpack to {unpacked:,} or more, over {MAX_RATIO} times as many. No text packs so "
+            f"{name}: {packed:,} bytes unpack to {unpacked:,} or more, over {MAX_RATIO} times as many. No text compresses so "
             "well, so this looks like a file made to fill the disk. If you trust it, unpack it and name the unpacked file."
         )
 
 
-def read_text(place: Path, name: str) -> Iterator[str]:
-    """The text piece by piece, without the byte-order mark that may stand at its start."""
+def read_text(path: Path, name: str) -> Iterator[str]:
+    """The text piece by piece, without a byte-order mark at its start."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     line = 1
     try:
-        for piece in _read_bytes(place, name):
+        for piece in _read_bytes(path, name):
             if b"\0" in piece:
                 raise _zero_byte(piece, name, line)
             yield decoder.decode(piece)
@@ -81,14 +81,14 @@ def read_text(place: Path, name: str) -> Iterator[str]:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise _not_utf8(error, name, line) from error
-    except (OSError, EOFError, zlib.error) as error:  # of gzip and zstd too
+    except (OSError, EOFError, zlib.error) as error:  # gzip and zstd raise these too
         raise DataError(
             f"{name}: cannot be read to its end: at line {line} or after it, {_why(error)}. Fetch it again."
         ) from error
 
 
 def read_lines(pieces: Iterable[str], name: str, first: int = 1) -> Iterator[str]:
-    """Lines with their ends. Only a newline ends a line, because texts hold other line separators as they please."""
+    """Lines with their ends. Only a newline ends a line, because texts may contain other line separators."""
     number, held, length = first, list[str](), 0
     for piece in pieces:
         for part in io.StringIO(piece, newline="\n"):
@@ -111,7 +111,7 @@ def read_lines(pieces: Iterable[str], name: str, first: int = 1) -> Iterator[str
 
 
 def too_long(where: str, advice: str, unit: str = "characters") -> DataError:
-    return DataError(f"{where}: longer than {MAX_CHARACTERS:,} {unit}, the most that one record may have. {advice}")
+    return DataError(f"{where}: longer than {MAX_CHARACTERS:,} {unit}, the limit for one record. {advice}")
 
 
 def first_repeated(names: list[str]) -> str:
@@ -119,10 +119,10 @@ def first_repeated(names: list[str]) -> str:
     return next(name for name in names if name in seen or seen.add(name))
 
 
-def _read_bytes(place: Path, name: str) -> Iterator[bytes]:
-    packing = place.suffix.lower()
+def _read_bytes(path: Path, name: str) -> Iterator[bytes]:
+    packing = path.suffix.lower()
     unpack = UNPACKERS.get(packing)
-    with place.open("rb") as file:
+    with path.open("rb") as file:
         if unpack:
             _check_packed(file, name, packing)
         content = unpack(file) if unpack else file
@@ -132,7 +132,7 @@ def _read_bytes(place: Path, name: str) -> Iterator[bytes]:
                 _check_beginning(piece, name)
             unpacked += len(piece)
             if unpack:
-                check_ratio(name, place.stat().st_size, unpacked)
+                check_ratio(name, path.stat().st_size, unpacked)
             yield piece
 
 
@@ -161,7 +161,7 @@ def _check_packed(file: IO[bytes], name: str, packing: str) -> None:
 def _check_beginning(piece: bytes, name: str) -> None:
     for beginning, what, advice in BEGINNINGS:
         if piece.startswith(beginning):
-            raise DataError(f"{name}: its content is {what}, expected UTF-8 text by its name. {advice}")
+            raise DataError(f"{name}: its content is {what}, but its name promises UTF-8 text. {advice}")
 
 
 def _why(error: Exception) -> str:
@@ -176,28 +176,28 @@ def _zero_byte(piece: bytes, name: str, line: int) -> DataError:
     if piece[:1000].count(0) * 5 > len(piece[:1000]):
         return DataError(f"{name} line {line}: many of its bytes are zero, so it looks like UTF-16. Save it as UTF-8.")
     return DataError(
-        f"{name} line {line}: holds a zero byte, which no text does. The file may be damaged or no text: fetch it again."
+        f"{name} line {line}: holds a zero byte, which no text does. The file may be damaged or not text: fetch it again."
     )
 
 
 def _not_utf8(error: UnicodeDecodeError, name: str, line: int) -> DataError:
-    found: bytes = error.object
+    content: bytes = error.object
     at = error.start
-    line += found.count(b"\n", 0, at)
+    line += content.count(b"\n", 0, at)
     if error.reason == "unexpected end of data":
         return DataError(
-            f"{name} line {line}: ends in the middle of a character, {found!r}. Either it was cut short: fetch it again; or "
+            f"{name} line {line}: ends in the middle of a character, {content!r}. Either it was cut short: fetch it again; or "
             "it is not UTF-8: save it as UTF-8."
         )
-    alone = all(byte < 0x80 for byte in found[max(at - 1, 0) : at] + found[at + 1 : at + 2])
-    if alone:  # a letter with an accent between plain ones; other encodings have such bytes in pairs
-        near = found[max(at - 12, 0) : at + 12].decode("latin-1").split("\n")
+    alone = all(byte < 0x80 for byte in content[max(at - 1, 0) : at] + content[at + 1 : at + 2])
+    if alone:  # an accented letter between plain ones; in other encodings such bytes come in pairs
+        near = content[max(at - 12, 0) : at + 12].decode("latin-1").split("\n")
         shown = next(part for part in near if not part.isascii())
         return DataError(
-            f"{name} line {line}: byte {found[at]:#04x} is not UTF-8; it looks like Latin-1, in which it reads {shown!r}. "
+            f"{name} line {line}: byte {content[at]:#04x} is not UTF-8; it looks like Latin-1, in which it reads {shown!r}. "
             "Save the file as UTF-8: iconv -f latin1 -t utf-8."
         )
     return DataError(
-        f"{name} line {line}: byte {found[at]:#04x} is not UTF-8. It may be another encoding, such as GB18030 or "
+        f"{name} line {line}: byte {content[at]:#04x} is not UTF-8. It may be another encoding, such as GB18030 or "
         "Shift-JIS, or no text at all. Save the file as UTF-8."
     )

@@ -92,5 +92,5 @@ def _parsed(said: str) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        raise ValueError(f"a key stands twice in one object that holds {', '.join(value)}")
+        raise ValueError(f"a key occurs twice in one object that holds {', '.join(value)}")
     return value

@@ -71,7 +71,7 @@ def gather_trees(records: Iterator[Record]) -> Iterator[Record]:
     for record in records:
         name = text(record, "message_id")
         if name in nodes:
-            raise fault(child(record, "message_id"), f"{name!r} stands twice, first in {nodes[name].record.origin}.")
+            raise fault(child(record, "message_id"), f"{name!r} occurs twice, first in {nodes[name].record.origin}.")
         nodes[name] = Node(record)
     roots = list(_joined(nodes))
     _refuse_circles(nodes, roots)
