@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -169,6 +170,39 @@ def test_what_is_measured_is_in_no_training_file() -> None:
     assert measured.isdisjoint(learnt | compared)
     asked, trained = (prompts(name, kinds=(Prompt,)) for name in ("eval/prompts.jsonl", "prompts.jsonl"))
     assert asked.isdisjoint(trained)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "recipes/instructgpt.yaml"],
+        ["sft", "recipes/world_sft.yaml"],
+        ["data", "inspect", "recipes/data/alpaca.json"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_recipe_that_is_not_here_is_said_to_come_with_planish(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=f"`cp -r {ROOT / 'recipes'} \\.` copies the recipes"):
+        main(command)
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_the_recipes_their_data_and_the_settings(tmp_path: Path) -> None:
+    for name in ("src", "recipes", "docs", "README.md", "LICENSE", "pyproject.toml", "setup.py", "MANIFEST.in"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", "built", "egg_info"]
+    subprocess.run(build, cwd=tmp_path, check=True, capture_output=True)
+    built = tmp_path / "built" / "planish"
+    assert (built / "settings.md").read_bytes() == (ROOT / "docs" / "settings.md").read_bytes()
+    shipped = {path.relative_to(ROOT) for path in (ROOT / "recipes").rglob("*.*") if path.suffix != ".pyc"}
+    assert shipped == {path.relative_to(built) for path in (built / "recipes").rglob("*.*")}
+    described = next((tmp_path / "src").glob("*.egg-info/PKG-INFO")).read_text(encoding="utf-8")
+    assert "planish turns a pretrained language model into an assistant" in described
+    assert re.findall(r"\]\((?!http)[^)]*\)", described) == []
 
 
 def registry_answers() -> bool:

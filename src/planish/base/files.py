@@ -74,3 +74,12 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def recipes_hint(path: str | Path) -> str:
+    """For an error about a file `recipes/…` that is not here: where planish keeps it, and how to copy it; else nothing."""
+    package = Path(__file__).parents[1]
+    for folder in (package, package.parents[1]):  # an installed wheel, or a clone
+        if Path(path).parts[:1] == ("recipes",) and (folder / path).exists():
+            return f" It comes with planish: `cp -r {folder / 'recipes'} .` copies the recipes and their data to this folder."
+    return ""

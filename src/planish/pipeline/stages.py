@@ -16,7 +16,7 @@ from typing import Any, Literal, cast, get_args, get_origin
 from planish import __version__
 from planish.base.config import CHANGEABLE_ON_RESUME, Config
 from planish.base.errors import ConfigError, RunError
-from planish.base.files import write_json
+from planish.base.files import recipes_hint, write_json
 from planish.base.model_folder import model_folder
 from planish.data.files.readers import READERS, UNPACKERS
 from planish.pipeline.config import COMMANDS, PipelineConfig, Tree
@@ -163,7 +163,8 @@ def _inputs(name: str, config: Config, own: Sequence[Path], out: Path) -> dict[s
                     'written "{NAME}"; other data lie elsewhere'
                 )
             if not there:
-                raise ConfigError(f"stages.{name}.{key}={text}: no such file or folder, looked up from {Path.cwd()}")
+                problem = f"no such file or folder, looked up from {Path.cwd()}.{recipes_hint(text)}"
+                raise ConfigError(f"stages.{name}.{key}={text}: {problem}")
             found[text] = path
     return found
 

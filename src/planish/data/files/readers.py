@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from planish.base.errors import DataError
+from planish.base.files import recipes_hint
 from planish.data.files.columns import read_columns
 from planish.data.files.json_stream import Broken, json_lines, json_values, stop
 from planish.data.files.packages import package_file
@@ -71,7 +72,9 @@ def read(path: str | Path, reading: Reading = "records", broken: Broken = stop) 
         raise DataError(f"{name}: {_broken_link(path)}")
     if HUB_NAME.fullmatch(name) and _kind(path) not in READERS:
         return _read_hub(name)
-    raise DataError(f"{name}: no such file or folder. Check the path; it is relative to {Path.cwd()}.")
+    raise DataError(
+        f"{name}: no such file or folder. Check the path; it is relative to {Path.cwd()}.{recipes_hint(name)}"
+    )
 
 
 def _lookup(name: str) -> Path:
