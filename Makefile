@@ -36,12 +36,14 @@ bench: .venv/ready-dev
 	$(BIN)/python benchmarks/data.py hygiene
 
 .venv/ready: pyproject.toml requirements.lock
+	@echo "installing planish, PyTorch and what else it needs into .venv: a few minutes"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock torch
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable .
 	touch $@
 
 .venv/ready-dev: .venv/ready
+	@echo "installing the tools for tests and checks into .venv"
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev,docs]'
 	touch $@
 

@@ -1,7 +1,7 @@
 """Draws the figures of the documentation: `python docs/make_figures.py`. Tests keep the pictures and the numbers together.
 
 Reads docs/figures/dpo_path.json and docs/figures/wind_tunnel.json, which examples/dpo_by_hand.py and examples/wind_tunnel.py
-write, and prints what is to be said under each figure. Needs matplotlib: `pip install planish[docs]`.
+write, and prints what is to be said under each figure. Needs matplotlib: `pip install matplotlib`.
 """
 
 from __future__ import annotations

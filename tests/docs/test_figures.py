@@ -17,7 +17,7 @@ from planish.base.errors import DataError
 from planish.evaluate.probe.slick import CATEGORIES
 from planish.world.gold.verdict import TERMS
 
-matplotlib = pytest.importorskip("matplotlib", reason="figures need matplotlib: pip install planish[docs]")
+matplotlib = pytest.importorskip("matplotlib", reason="figures need matplotlib: pip install matplotlib")
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "figures"

@@ -26,7 +26,7 @@ def make_tracker(name: TrackerName, run: Path, settings: Mapping[str, Any]) -> T
         )
     except ImportError as error:
         raise ConfigError(
-            f"tracker={name} needs a package that is not installed: pip install 'planish[{name}]' ({error})"
+            f"tracker={name} needs a package that is not installed: pip install {name} ({error})"
         ) from None
 
 

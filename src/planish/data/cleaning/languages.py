@@ -43,6 +43,6 @@ def _langid() -> ModuleType:
         import py3langid
     except ImportError:
         raise ConfigError(
-            "languages: telling them needs py3langid, which is not installed: pip install 'planish[language]'"
+            "languages: telling them needs py3langid, which is not installed: pip install py3langid"
         ) from None
     return py3langid
