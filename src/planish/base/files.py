@@ -8,7 +8,9 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from planish.base.errors import RunError
 
 
 def write_text(path: Path, text: str) -> None:
@@ -19,6 +21,25 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a jsonl file that a run appends to, each with its step. A last line without its end was cut short by a
+    kill, or is being written, and is left out."""
+    if not path.exists():
+        return []
+    records: list[dict[str, Any]] = []
+    for number, line in enumerate(
+        path.read_bytes().split(b"\n")[:-1], 1
+    ):  # as bytes: the cut may fall inside a character
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise RunError(f"{path}, line {number}: not valid JSON: {error}") from None
+        if not isinstance(record, dict) or "step" not in record:
+            raise RunError(f"{path}, line {number}: expected a record with a step, found {line.decode()[:80]}")
+        records.append(cast(dict[str, Any], record))
+    return records
 
 
 @contextmanager

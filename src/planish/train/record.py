@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from planish.base.distributed import is_main
-from planish.base.files import write_text
+from planish.base.files import read_lines, write_text
 from planish.base.progress import Progress
 from planish.train.run_folder import RunFolder
 from planish.train.trackers import Tracker
@@ -73,14 +73,6 @@ class RunRecord:
             self._progress.close()
         if self._tracker:
             self._tracker.close()
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a jsonl file of ours; a last line that a kill cut short is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")  # as bytes: the cut may fall inside a character
-    return [json.loads(line) for line in lines[:-1]]
 
 
 def _append(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:

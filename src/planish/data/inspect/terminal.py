@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from planish.base.terminal import terminal
 from planish.base.text import count_text, listed
 from planish.data.inspect.result import (
     Inspection,
@@ -45,12 +46,6 @@ def show(inspection: Inspection, console: Console | None = None, most_listed: in
     console.print(Text(unit_says(inspection)))
     for source in inspection.sources:
         _show_source(source, inspection, console, most_listed)
-
-
-def terminal() -> Console:
-    """In a file or a pipe, tables are as wide as they need to be."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=160)
 
 
 def _show_source(source: SourceView, inspection: Inspection, console: Console, most_listed: int) -> None:

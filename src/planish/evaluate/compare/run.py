@@ -28,6 +28,7 @@ from planish.base.distributed import local_device
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import write_json, write_text
 from planish.base.random import Permutation
+from planish.base.terminal import terminal
 from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.prompts import import_prompts
 from planish.data.rows import Prompt
@@ -55,8 +56,6 @@ from planish.statistics.win_rate import (
     mean_by_prompt,
     win_rate,
 )
-
-WIDE = 160  # characters of a table that goes into a file or a pipe
 
 
 def compare(config: CompareConfig) -> ComparisonResult:
@@ -250,10 +249,7 @@ def show(found: ComparisonResult, console: Console | None = None) -> None:
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for cells in zip(*shown.values(), strict=True):
         table.add_row(*cells)
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDE
-    console.print(table)
+    (console or terminal()).print(table)
 
 
 def _share(found: Estimate | None) -> str:

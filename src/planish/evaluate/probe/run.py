@@ -21,6 +21,7 @@ from planish.base.errors import ConfigError, DataError
 from planish.base.files import write_text
 from planish.base.progress import track
 from planish.base.random import Permutation
+from planish.base.terminal import terminal
 from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.formats import import_rows
 from planish.data.inspect.convert import line
@@ -30,7 +31,6 @@ from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, lo
 from planish.models.packed import CausalLM
 
 FEW = 5  # rows left out that are named
-WIDE = 160  # characters of a table that goes into a file or a pipe
 
 
 class KnowConfig(Config):
@@ -78,10 +78,7 @@ def show(found: Sequence[Knowledge], by: str | None = None, console: Console | N
     for group in tabulate(found, by):
         cells = (_cell(group.shares[category]) for category in CATEGORIES)
         table.add_row(group.name, f"{group.total:,}", *cells)
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDE
-    console.print(table)
+    (console or terminal()).print(table)
 
 
 def _cell(share: Share) -> str:

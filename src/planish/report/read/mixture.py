@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from planish.base.terminal import terminal
 from planish.base.text import count_text
-from planish.data.inspect.terminal import terminal, visible
+from planish.data.inspect.terminal import visible
 
 MIXTURE_COLUMNS = ("asked", "examples", "share", "tokens", "share of tokens", "passes", "passes so far")
 LEFT_OUT = {"dropped": "left out", "truncated": "cut at the end", "leaks": "also measured on"}

@@ -13,6 +13,7 @@ from typing import Any, cast
 import yaml
 
 from planish.base.errors import RunError
+from planish.base.files import read_lines
 
 HELD_OUT, ACCURACY, MEASURED = "held_out/", "held_out_accuracy/", "measured_accuracy/"
 ALL = "all"  # the sum over sources; no source can have this name
@@ -243,21 +244,6 @@ def _json(path: Path) -> dict[str, Any]:
         return _mapping(json.loads(_text(path)))
     except json.JSONDecodeError as error:
         raise RunError(f"{path}: not valid JSON: {error}") from None
-
-
-def read_lines(path: Path) -> list[Line]:
-    """The whole lines of a jsonl file; a last line without its end is one that a kill cut short, or is being written."""
-    if not path.exists():
-        return []
-    lines: list[Line] = []
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
-        try:
-            lines.append(_mapping(json.loads(line)))
-        except ValueError as error:
-            raise RunError(f"{path}, line {number}: not valid JSON: {error}") from None
-        if "step" not in lines[-1]:
-            raise RunError(f"{path}, line {number}: expected a record with a step, found {line.decode()[:80]}")
-    return lines
 
 
 def _text(path: Path) -> str:

@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from planish.base.errors import RunError
+from planish.base.files import read_lines
 from planish.base.text import count_text, listed
 from planish.report.pages.answers import AnswerHistory
-from planish.report.read.run import Line, Run, read_lines
+from planish.report.read.run import Line, Run
 
 FILE = "verdicts.jsonl"
 ROUGH = 30  # answers; with fewer the normal interval is itself unsure
