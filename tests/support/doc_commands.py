@@ -1,7 +1,7 @@
 """The shell commands of README.md and docs/: found, cut down, and run in the order in which a reader meets them.
 
-A block of commands is fenced as `sh`. Where one needs what a test has not (a GPU, a server, a download, files of the reader), a
-comment on the line above says so, and the block is only checked, flags and settings: `<!-- not run: a GPU -->`.
+A block of commands is fenced as `sh` or `bash`. Where one needs what a test has not (a GPU, a server, a download, files of the
+reader), a comment on the line above says so, and the block is only checked, flags and settings: `<!-- not run: a GPU -->`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from support.recipes import ROOT
 
 BLOCK = re.compile(r"^(?:<!-- not run: (?P<reason>[^>]+) -->\n+)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 COMMAND = re.compile(r"^\$? ?(\w+=\S+ )*(planish|torchrun|python3?|pip|make) ", re.M)
+SHELLS = ("sh", "bash", "console")
 ASSIGNED = re.compile(r"[A-Z_]+=\S*")
 
 # What makes each command short. A later setting wins, so those of the page are read and checked all the same.
