@@ -28,7 +28,7 @@ from planish.evaluate.probe.slick import CATEGORIES, wilson
 from planish.methods.sft import SftConfig, sft
 from planish.models.fetch import SHIPPED
 from planish.train.record import read_lines
-from planish.world.gold.files import judge_file, summarise
+from planish.world.gold.files import judge_file, summarize
 from planish.world.gold.verdict import TERMS
 from planish.world.language.facts import SMALL
 from planish.world.language.skills import BY_NAME, chance
@@ -170,7 +170,7 @@ def judged(model: Path, name: str) -> dict[str, Any]:
     if not answers.exists():
         prompts = str(WORLD / "prompts/test.jsonl")
         planish(["sample", str(model), prompts, "--out", str(answers), "max_completion_tokens=64"])
-    summaries = summarise(judgement for _, judgement in judge_file(open_world(WORLD), answers))
+    summaries = summarize(judgement for _, judgement in judge_file(open_world(WORLD), answers))
     return {
         kind: {"n": each.num_answers, "utility": each.utility, "terms": {term: each.terms[term] for term in TERMS}}
         for kind, each in summaries.items()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from planish.base.errors import DataError
 from planish.data.files.readers import Record
-from planish.data.formats import FORMATS, recognise
+from planish.data.formats import FORMATS, recognize
 from planish.data.formats.registry import importer_of
 from planish.data.rows import Comparison, Dropped, Message, Origin, Prompt, Question, Row
 
@@ -23,13 +23,13 @@ def rows_of(format: str, value: Any, kind: type[Row]) -> list[Row | Dropped]:
 
 
 def prompt(value: Any) -> Prompt:
-    (row,) = rows_of(recognise(Record(value, HERE)).name, value, Prompt)
+    (row,) = rows_of(recognize(Record(value, HERE)).name, value, Prompt)
     assert isinstance(row, Prompt)
     return row
 
 
 def questions(value: Any) -> list[Question]:
-    rows = rows_of(recognise(Record(value, HERE)).name, value, Question)
+    rows = rows_of(recognize(Record(value, HERE)).name, value, Question)
     return [row for row in rows if isinstance(row, Question)]
 
 
@@ -79,7 +79,7 @@ def test_a_prompt_keeps_its_notes_and_follow_ups() -> None:
     ],
 )
 def test_a_prompt_with_an_answer_is_no_prompt_alone(more: dict[str, Any], format: str) -> None:
-    assert recognise(Record({"prompt": "Who?", **more}, HERE)).name == format
+    assert recognize(Record({"prompt": "Who?", **more}, HERE)).name == format
 
 
 def test_xstest_keeps_what_is_known_of_a_prompt() -> None:

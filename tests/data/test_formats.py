@@ -11,7 +11,7 @@ import pytest
 
 from planish.base.errors import DataError
 from planish.data.files.readers import Record
-from planish.data.formats import FORMATS, import_rows, recognise, stream_rows
+from planish.data.formats import FORMATS, import_rows, recognize, stream_rows
 from planish.data.rows import LEARNT, Demonstration, Dropped, Message, Origin, Text, ToolCall
 from support.demonstration_records import HERE, HI, MARKERS, answer, chat, rows_of, said, said_about, spelt, write
 
@@ -342,7 +342,7 @@ def test_chitchat_gives_one_row_per_conversation_and_one_turn_per_speaker() -> N
     ],
 )
 def test_a_format_is_recognised_by_its_first_record(value: Any, name: str) -> None:
-    assert recognise(Record(value, HERE)).name == name
+    assert recognize(Record(value, HERE)).name == name
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def test_a_format_is_recognised_by_its_first_record(value: Any, name: str) -> No
 )
 def test_what_fits_no_format_or_several_is_not_guessed(value: Any, parts: tuple[str, ...]) -> None:
     with pytest.raises(DataError) as caught:
-        recognise(Record(value, HERE))
+        recognize(Record(value, HERE))
     for part in ("here.jsonl row 7", "`format`", *parts):
         assert part in str(caught.value)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from planish.base.errors import DataError
 from planish.data.files.readers import Record
-from planish.data.formats import recognise
+from planish.data.formats import recognize
 from planish.data.rows import Comparison, Judged, Message, Row
 from support.comparison_records import HERE, answers, assistant, compared, dropped, judged, rows_of, said, user
 
@@ -123,7 +123,7 @@ def test_an_answer_is_desirable_or_not(record: dict[str, Any]) -> None:
 
 
 def test_a_label_that_is_no_truth_value_leaves_messages_what_they_are() -> None:
-    assert recognise(Record({"messages": [ASKED, assistant("I.")], "label": "sports"}, HERE)).name == "messages"
+    assert recognize(Record({"messages": [ASKED, assistant("I.")], "label": "sports"}, HERE)).name == "messages"
 
 
 def test_xstest_completions_keep_both_annotations() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from planish.base.errors import ConfigError
 from planish.base.random import Permutation
 from planish.base.types import Packed
-from planish.data.mixture.order import BLOCK, Mixture, MixtureStage, Place, normalised_weights, share_out
+from planish.data.mixture.order import BLOCK, Mixture, MixtureStage, Place, normalized_weights, share_out
 from planish.data.mixture.packing import deal
 from support.examples import example
 
@@ -25,7 +25,7 @@ SEEDS = st.integers(0, 2**31)
 
 
 def proportional(sizes: Sequence[int]) -> tuple[float, ...]:
-    return normalised_weights([str(i) for i in range(len(sizes))], sizes, {str(i): None for i in range(len(sizes))}, "")
+    return normalized_weights([str(i) for i in range(len(sizes))], sizes, {str(i): None for i in range(len(sizes))}, "")
 
 
 def every_row(sizes: Sequence[int]) -> list[tuple[int, int]]:
@@ -191,16 +191,16 @@ def test_x1_a_source_weighs_its_rows_up_to_a_cap(
     cap: int | None, temperature: float, expected: tuple[float, ...]
 ) -> None:
     names, sizes = ["a", "b", "c"], [50, 3000, 90000]
-    weights = normalised_weights(names, sizes, dict.fromkeys(names), "data", cap, temperature)
+    weights = normalized_weights(names, sizes, dict.fromkeys(names), "data", cap, temperature)
     assert weights == pytest.approx(expected, abs=1e-4)
 
 
 def test_absent_weights_are_in_proportion_to_the_rows() -> None:
-    assert normalised_weights(["a", "b"], [10, 30], {"a": None, "b": None}, "data") == (0.25, 0.75)
+    assert normalized_weights(["a", "b"], [10, 30], {"a": None, "b": None}, "data") == (0.25, 0.75)
 
 
 def test_given_weights_are_scaled_to_one_and_unnamed_sources_have_none() -> None:
-    assert normalised_weights(["a", "b", "c"], [1, 1, 1], {"c": 3, "a": 1}, "data") == (0.25, 0.0, 0.75)
+    assert normalized_weights(["a", "b", "c"], [1, 1, 1], {"c": 3, "a": 1}, "data") == (0.25, 0.0, 0.75)
 
 
 @pytest.mark.parametrize(
@@ -218,12 +218,12 @@ def test_given_weights_are_scaled_to_one_and_unnamed_sources_have_none() -> None
 )
 def test_weights_that_make_no_mixture_are_refused(weights: dict[str, float | None], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        normalised_weights(["a", "b"], [4, 4], weights, "data.stages.0")
+        normalized_weights(["a", "b"], [4, 4], weights, "data.stages.0")
 
 
 def test_a_weight_on_an_empty_source_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^data.sources: source 'b' has a weight, and no row to train on$"):
-        normalised_weights(["a", "b"], [4, 0], {"a": 1, "b": 1}, "data.sources")
+        normalized_weights(["a", "b"], [4, 0], {"a": 1, "b": 1}, "data.sources")
 
 
 # Dealing

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from planish.base.errors import DataError
 from planish.data.files.readers import Record
-from planish.data.formats import FORMATS, import_rows, recognise
+from planish.data.formats import FORMATS, import_rows, recognize
 from planish.data.formats.trees import gather_trees
 from planish.data.rows import Comparison, Demonstration, Dropped, Message, Origin, Prompt, Row
 
@@ -210,8 +210,8 @@ def test_messages_are_joined_to_trees_whatever_their_order(tmp_path: Path) -> No
 
 
 def test_a_flat_message_is_not_taken_for_a_tree() -> None:
-    assert recognise(Record(flat("q1", None, "Q"), HERE)).name == "oasst_messages"
-    assert recognise(Record({**flat("q1", None, "Q"), "replies": []}, HERE)).name == "oasst"
+    assert recognize(Record(flat("q1", None, "Q"), HERE)).name == "oasst_messages"
+    assert recognize(Record({**flat("q1", None, "Q"), "replies": []}, HERE)).name == "oasst"
 
 
 Q1, A1 = flat("q1", None, "Q"), flat("a1", "q1", "A")

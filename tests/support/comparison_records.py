@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from planish.data.files.readers import Record
-from planish.data.formats import FORMATS, recognise
+from planish.data.formats import FORMATS, recognize
 from planish.data.formats.registry import importer_of
 from planish.data.rows import Comparison, Dropped, Judged, Message, Origin, Row
 
@@ -19,20 +19,20 @@ def rows_of(format: str, value: Any, kind: type[Row]) -> list[Row | Dropped]:
 
 def compared(value: Any) -> Comparison:
     """The one comparison of a record, in the format that it is recognised as."""
-    (row,) = rows_of(recognise(Record(value, HERE)).name, value, Comparison)
+    (row,) = rows_of(recognize(Record(value, HERE)).name, value, Comparison)
     assert isinstance(row, Comparison)
     assert row.origin == HERE
     return row
 
 
 def judged(value: Any) -> Judged:
-    (row,) = rows_of(recognise(Record(value, HERE)).name, value, Judged)
+    (row,) = rows_of(recognize(Record(value, HERE)).name, value, Judged)
     assert isinstance(row, Judged)
     return row
 
 
 def dropped(value: Any) -> str:
-    (row,) = rows_of(recognise(Record(value, HERE)).name, value, Comparison)
+    (row,) = rows_of(recognize(Record(value, HERE)).name, value, Comparison)
     assert isinstance(row, Dropped)
     assert row.origin == HERE
     return row.reason

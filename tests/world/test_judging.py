@@ -12,7 +12,7 @@ import pytest
 
 from planish.base.errors import DataError
 from planish.cli.main import main
-from planish.world.gold.files import Judgement, judge_file, judge_one, kind_of, summarise
+from planish.world.gold.files import Judgement, judge_file, judge_one, kind_of, summarize
 from planish.world.language.facts import HELD_OUT, Fact
 from planish.world.language.phrases import ask, state
 from support.worlds import ci_world, read_records
@@ -164,7 +164,7 @@ def judgements() -> Iterator[Judgement]:
 
 
 def test_answers_are_summed_up_by_kind_and_all_together():
-    found = summarise(judgements())
+    found = summarize(judgements())
     assert list(found) == ["known", "steps", "all"]
     assert {kind: summary.num_answers for kind, summary in found.items()} == {"known": 3, "steps": 1, "all": 4}
     assert found["known"].utility == 0.0
@@ -179,8 +179,8 @@ def test_answers_are_summed_up_by_kind_and_all_together():
 
 
 def test_one_answer_has_no_error_and_none_has_no_summary():
-    assert summarise([judge_one(WORLD, QUESTION, TRUE)])["all"].error == 0.0
-    assert summarise([]) == {}
+    assert summarize([judge_one(WORLD, QUESTION, TRUE)])["all"].error == 0.0
+    assert summarize([]) == {}
 
 
 # Commands

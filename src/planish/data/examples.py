@@ -162,7 +162,7 @@ def encode_into(
         while (batch := list(islice(remaining, BATCH))) or waiting:
             if batch:
                 rendered = _render([row for row, _ in batch], template)
-                future = worker.submit(_tokenise, [row for row, _ in batch], rendered, tokenizer, template)
+                future = worker.submit(_tokenize, [row for row, _ in batch], rendered, tokenizer, template)
                 waiting.append((batch, future))
             if len(waiting) > 1 or not batch:
                 _add(*waiting.pop(0), max_tokens, too_long)
@@ -183,11 +183,11 @@ def conversations(row: Encodable) -> list[Demonstration]:
     return [row] if isinstance(row, Demonstration) else []
 
 
-def _tokenise(
+def _tokenize(
     rows: list[Encodable], rendered: list[Rendered], tokenizer: PreTrainedTokenizerBase, template: ChatTemplate | None
 ) -> list[list[Encoded]]:
     """The tokens of each row: of a document or conversation one, of a comparison one for each completion."""
-    chats = iter(template.tokenise(rendered) if template and rendered else [])
+    chats = iter(template.tokenize(rendered) if template and rendered else [])
     documents = iter(encode_texts(tokenizer, [row.text for row in rows if isinstance(row, Text)]))
     found = [[next(documents)] if isinstance(row, Text) else [next(chats) for _ in conversations(row)] for row in rows]
     stop = template.stop_token_id if template else -1

@@ -103,7 +103,7 @@ class ChatTemplate:
 
     def encode(self, rows: Sequence[Demonstration]) -> list[Encoded]:
         """Tokens and masks of whole conversations."""
-        return self.tokenise(self.render(rows))
+        return self.tokenize(self.render(rows))
 
     def render(self, rows: Sequence[Demonstration]) -> list[Rendered]:
         """The text of each conversation and the stretches of it that are learnt, in characters."""
@@ -123,7 +123,7 @@ class ChatTemplate:
             rendered.append((text, spans))
         return rendered
 
-    def tokenise(self, rendered: Sequence[Rendered]) -> list[Encoded]:
+    def tokenize(self, rendered: Sequence[Rendered]) -> list[Encoded]:
         """Tokens and masks of what `render` gave. Most of it runs outside Python, beside which other work can go on."""
         return [self._mask(*each, tokens) for each, tokens in zip(rendered, self._tokens(rendered), strict=True)]
 
@@ -297,7 +297,7 @@ class ChatTemplate:
         torn = sorted(edge for edge in edges if np.any((places[0] < edge) & (edge < places[1])))
         if torn:
             # A token reaches over the edge of the prompt. A server tokenises the prompt by itself, so do we.
-            ids, places = self._tokenise_apart(text, torn)
+            ids, places = self._tokenize_apart(text, torn)
         begins, ends = places
         mask = np.zeros(len(ids), np.bool_)
         for start, end in spans:
@@ -305,7 +305,7 @@ class ChatTemplate:
         mask[:1] = False
         return Encoded(np.array(ids, np.int32), mask)
 
-    def _tokenise_apart(self, text: str, cuts: list[int]) -> tuple[list[int], np.ndarray]:
+    def _tokenize_apart(self, text: str, cuts: list[int]) -> tuple[list[int], np.ndarray]:
         bounds = [0, *cuts, len(text)]
         pieces = self._tokens([(text[a:b], []) for a, b in pairwise(bounds)])
         places = [_columns(piece.offsets) + start for start, piece in zip(bounds, pieces, strict=False)]

@@ -106,7 +106,8 @@ def _converter(kind: Any) -> Convert | None:
     if getattr(kind, "extension_name", "") == "arrow.json":
         return lambda value: None if value is None else json.loads(value)
     if pyarrow.types.is_struct(kind):
-        parts = {field.name: part for field in kind if (part := _converter(field.type))}
+        converters = {field.name: _converter(field.type) for field in kind}
+        parts = {name: part for name, part in converters.items() if part}
         return (
             (lambda value: value and {**value, **{n: part(value[n]) for n, part in parts.items()}}) if parts else None
         )

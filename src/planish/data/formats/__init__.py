@@ -9,5 +9,5 @@ from planish.data.formats import tasks as tasks
 from planish.data.formats import trees as trees
 from planish.data.formats.registry import FORMATS as FORMATS
 from planish.data.formats.registry import import_rows as import_rows
-from planish.data.formats.registry import recognise as recognise
+from planish.data.formats.registry import recognize as recognize
 from planish.data.formats.registry import stream_rows as stream_rows

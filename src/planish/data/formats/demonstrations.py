@@ -73,7 +73,7 @@ def _is_chitchat(value: object) -> bool:
     return is_object(value) and bool(value) and all(has(("messages",), talk) for talk in value.values())
 
 
-@importer("alpaca", Demonstration, recognised_by=("instruction", "output"))
+@importer("alpaca", Demonstration, recognized_by=("instruction", "output"))
 def alpaca(record: Record) -> Iterator[Demonstration | Dropped]:
     """`input` follows the instruction after a blank line. `history` holds earlier [question, answer] pairs.
 
@@ -96,7 +96,7 @@ def _asked(record: Record, given: str) -> Message:
     return Message("user", text(record, "instruction") + (f"\n\n{given}" if given else ""))
 
 
-@importer("self_instruct", Demonstration, recognised_by=("instruction", "instances"))
+@importer("self_instruct", Demonstration, recognized_by=("instruction", "instances"))
 def self_instruct(record: Record) -> Iterator[Demonstration | Dropped]:
     """A task with instances {input, output}: a row for each (Wang et al. 2023)."""
     more = about(record, "instruction", "instances")
@@ -112,14 +112,14 @@ def self_instruct(record: Record) -> Iterator[Demonstration | Dropped]:
         yield Demonstration(turns, record.origin, about={**more, "instance": number})
 
 
-@importer("dolly", Demonstration, recognised_by=("instruction", "context", "response"))
+@importer("dolly", Demonstration, recognized_by=("instruction", "context", "response"))
 def dolly(record: Record) -> Iterator[Demonstration]:
     """Dolly's fields: the context, where there is one, follows the instruction after a blank line."""
     turns = _asked(record, optional_text(record, "context")), Message("assistant", text(record, "response"))
     yield Demonstration(turns, record.origin, about=about(record, "instruction", "context", "response"))
 
 
-@importer("messages", Demonstration, recognised_by=("messages",))
+@importer("messages", Demonstration, recognized_by=("messages",))
 def messages(record: Record) -> Iterator[Demonstration | Dropped]:
     """Chat messages {role, content}. An assistant turn with `loss_weight` 0 is read but not trained."""
     found = chat_turns(record)
@@ -128,7 +128,7 @@ def messages(record: Record) -> Iterator[Demonstration | Dropped]:
     yield row if trained else Dropped(record.origin, "every assistant turn has loss_weight 0")
 
 
-@importer("sharegpt", Demonstration, recognised_by=partial(_are_talks, dict))
+@importer("sharegpt", Demonstration, recognized_by=partial(_are_talks, dict))
 def sharegpt(record: Record) -> Iterator[Demonstration]:
     """Turns {from, value}, also spelt {role, content}. An `observation` is what a tool replied to a `function_call`.
 
@@ -149,7 +149,7 @@ def _sharegpt_turn(turn: Record) -> Message:
     return Message(role, "" if calls else said, tool_calls=calls)
 
 
-@importer("flan_cot", Demonstration, recognised_by=lambda value: is_list(value) and len(value) == 3, reading="cells")
+@importer("flan_cot", Demonstration, recognized_by=lambda value: is_list(value) and len(value) == 3, reading="cells")
 def flan_cot(record: Record) -> Iterator[Demonstration]:
     r"""Cells input, answer, rationale; the two characters `\n` in them stand for a newline.
 
@@ -160,7 +160,7 @@ def flan_cot(record: Record) -> Iterator[Demonstration]:
     yield Demonstration((Message("user", question), Message("assistant", said)), record.origin)
 
 
-@importer("prompt_completion", Demonstration, recognised_by=_is_prompted)
+@importer("prompt_completion", Demonstration, recognized_by=_is_prompted)
 def prompt_completion(record: Record) -> Iterator[Demonstration]:
     """One prompt with its completion, `response` or `answer`.
 
@@ -177,7 +177,7 @@ def prompt_completion(record: Record) -> Iterator[Demonstration]:
     yield Demonstration(turns, record.origin, tools_of(record), more)
 
 
-@importer("sampled", Demonstration, recognised_by=_is_sampled, over=("messages", "prompt_completion"))
+@importer("sampled", Demonstration, recognized_by=_is_sampled, over=("messages", "prompt_completion"))
 def sampled(record: Record) -> Iterator[Demonstration]:
     """What a model said, as `planish sample` and a run's samples.jsonl have it: `messages` or `prompt`, `completion`, and
     `ended`, whether it came to an end. It may have said nothing: that can be scored, but is not learnt."""
@@ -187,14 +187,14 @@ def sampled(record: Record) -> Iterator[Demonstration]:
     yield Demonstration(turns, record.origin, tools_of(record), more)
 
 
-@importer("question_answer", Demonstration, recognised_by=_is_question)
+@importer("question_answer", Demonstration, recognized_by=_is_question)
 def question_answer(record: Record) -> Iterator[Demonstration]:
     """A question and the whole answer to it, as GSM8K has them."""
     turns = Message("user", text(record, "question")), Message("assistant", text(record, "answer"))
     yield Demonstration(turns, record.origin, about=about(record, "question", "answer"))
 
 
-@importer("text", Text, recognised_by=_is_document)
+@importer("text", Text, recognized_by=_is_document)
 def document(record: Record) -> Iterator[Text]:
     """A document for pretraining: a text file as a whole, or the field `text`."""
     if isinstance(record.value, str):
@@ -203,13 +203,13 @@ def document(record: Record) -> Iterator[Text]:
         yield Text(text(record, "text"), record.origin, about(record, "text"))
 
 
-@importer("lines", Text, recognised_by=lambda value: False, reading="lines")
+@importer("lines", Text, recognized_by=lambda value: False, reading="lines")
 def line(record: Record) -> Iterator[Text]:
     """Each line of a text file is a document. Nothing in a file tells that it is so: this format must be named."""
     yield Text(as_text(record), record.origin)
 
 
-@importer("chatterbot", Demonstration, recognised_by=partial(_are_talks, (list, str)))
+@importer("chatterbot", Demonstration, recognized_by=partial(_are_talks, (list, str)))
 def chatterbot(record: Record) -> Iterator[Demonstration | Dropped]:
     """Lists of utterances, user and assistant in turn. An unanswered one at the end stays; it is never trained."""
     names = children(record, "categories") if fields(record).get("categories") else []
@@ -224,7 +224,7 @@ def chatterbot(record: Record) -> Iterator[Demonstration | Dropped]:
             yield Demonstration(tuple(turns), origin, about=more)
 
 
-@importer("chitchat", Demonstration, recognised_by=_is_chitchat)
+@importer("chitchat", Demonstration, recognized_by=_is_chitchat)
 def chitchat(record: Record) -> Iterator[Demonstration | Dropped]:
     """One object from id to conversation between two people; who speaks first is the user.
 

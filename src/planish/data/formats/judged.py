@@ -27,7 +27,7 @@ def _judged(record: Record, prompt: str, completion: str, verdict: str, told: Ab
     return Judged(turns[:1], turns[1], verdict, record.origin, about=told)
 
 
-@importer("judged", Judged, recognised_by=("prompt", "completion", "verdict"), over=GENERAL)
+@importer("judged", Judged, recognized_by=("prompt", "completion", "verdict"), over=GENERAL)
 def judged(record: Record) -> Iterator[Judged]:
     """planish's own: `prompt` (a text or messages), `completion`, `verdict` (true, false or a word), and where there are any
     `annotator` and `about`."""
@@ -38,7 +38,7 @@ def judged(record: Record) -> Iterator[Judged]:
     yield Judged(prompt, completion, verdict, record.origin, annotator, about_of(record))
 
 
-@importer("kto", Judged, recognised_by=_is_desired_or_not, over=GENERAL)
+@importer("kto", Judged, recognized_by=_is_desired_or_not, over=GENERAL)
 def kto(record: Record) -> Iterator[Judged]:
     """`label` is true for a desirable answer, false for an undesirable one (Ethayarajh et al. 2024). The answer is
     `completion`, or the last of `messages`."""
@@ -57,7 +57,7 @@ def kto(record: Record) -> Iterator[Judged]:
     yield Judged(tuple(prompt), completion, DESIRED[label.value], record.origin, about=told)
 
 
-@importer("xstest_completions", Judged, recognised_by=("prompt", "completion", "final_label"), over=(*GENERAL, "kto"))
+@importer("xstest_completions", Judged, recognized_by=("prompt", "completion", "final_label"), over=(*GENERAL, "kto"))
 def xstest_completions(record: Record) -> Iterator[Judged]:
     """Answers to XSTest's prompts: people marked compliance, refusal or partial refusal. Both annotations are in `about`."""
     verdict = choice(record, "final_label", {name: name for name in COMPLIANCE})
@@ -65,7 +65,7 @@ def xstest_completions(record: Record) -> Iterator[Judged]:
     yield _judged(record, "prompt", "completion", verdict, told)
 
 
-@importer("halueval", Judged, recognised_by=("user_query", "chatgpt_response", "hallucination"))
+@importer("halueval", Judged, recognized_by=("user_query", "chatgpt_response", "hallucination"))
 def halueval(record: Record) -> Iterator[Judged]:
     """HaluEval's general set (Li et al. 2023): the verdict is "yes" where people found a hallucination, else "no"."""
     names = "user_query", "chatgpt_response"
@@ -77,7 +77,7 @@ def halueval(record: Record) -> Iterator[Judged]:
     yield _judged(record, *names, verdict, told)
 
 
-@importer("pyrit", Judged, recognised_by=("objective", "assistant_response", "human_score"))
+@importer("pyrit", Judged, recognized_by=("objective", "assistant_response", "human_score"))
 def pyrit(record: Record) -> Iterator[Judged]:
     """PyRIT's sets for testing scorers: the verdict is the people's score as it stands; for refusals, 1 is a refusal."""
     names = "objective", "assistant_response"

@@ -40,7 +40,7 @@ def _user(record: Record, name: str) -> list[Message]:
     return [Message("user", text(record, name))]
 
 
-@importer("pandalm", Comparison, recognised_by=("instruction", "response1", "response2", "annotator1"), over=GENERAL)
+@importer("pandalm", Comparison, recognized_by=("instruction", "response1", "response2", "annotator1"), over=GENERAL)
 def pandalm(record: Record) -> Iterator[Comparison | Dropped]:
     """One comparison for each annotator: 1 or 2 is the better response, 0 a tie (Wang et al. 2023).
 
@@ -60,7 +60,7 @@ def pandalm(record: Record) -> Iterator[Comparison | Dropped]:
             yield _judged(record, prompt, names, ranks, *used, annotator=name)
 
 
-@importer("alpaca_eval", Comparison, recognised_by=("instruction", "output_1", "output_2", "preference"), over=GENERAL)
+@importer("alpaca_eval", Comparison, recognized_by=("instruction", "output_1", "output_2", "preference"), over=GENERAL)
 def alpaca_eval(record: Record) -> Iterator[Comparison | Dropped]:
     """AlpacaEval's annotations (Li et al. 2023). `preference` is 1 or 2 for the better output, 0 for a tie, or between 1 and
     2 the judge's probability that the second is better, plus one; `scores` are the two probabilities."""
@@ -86,21 +86,21 @@ def _second_is_better(record: Record) -> float:
     return preference - 1 if preference else 0.5
 
 
-@importer("llmbar", Comparison, recognised_by=("input", "output_1", "output_2", "label"), over=GENERAL)
+@importer("llmbar", Comparison, recognized_by=("input", "output_1", "output_2", "label"), over=GENERAL)
 def llmbar(record: Record) -> Iterator[Comparison | Dropped]:
     """LLMBar (Zeng et al. 2024): `label` is 1 or 2 for the output that follows the instruction; no ties."""
     names, ranks = ("output_1", "output_2"), choice(record, "label", ONE_OR_TWO)
     yield _judged(record, _user(record, "input"), names, ranks, "input", "label")
 
 
-@importer("safe_rlhf", Comparison, recognised_by=("prompt", "response_0", "response_1"), over=GENERAL)
+@importer("safe_rlhf", Comparison, recognized_by=("prompt", "response_0", "response_1"), over=GENERAL)
 def safe_rlhf(record: Record) -> Iterator[Comparison | Dropped]:
     """PKU-SafeRLHF (Ji et al. 2023), ranked by helpfulness, `better_response_id`. Which response is safer stays in `about`."""
     names, ranks = ("response_0", "response_1"), choice(record, "better_response_id", {"0": FIRST, "1": SECOND})
     yield _judged(record, asked(record), names, ranks, "prompt", "better_response_id")
 
 
-@importer("shp", Comparison, recognised_by=("history", "human_ref_A", "human_ref_B", "labels"), over=GENERAL)
+@importer("shp", Comparison, recognized_by=("history", "human_ref_A", "human_ref_B", "labels"), over=GENERAL)
 def shp(record: Record) -> Iterator[Comparison | Dropped]:
     """Stanford Human Preferences (Ethayarajh et al. 2022): `labels` is 1 where Reddit preferred A. Scores are its votes."""
     names, ranks = ("human_ref_A", "human_ref_B"), choice(record, "labels", {"1": FIRST, "0": SECOND})
@@ -111,7 +111,7 @@ def shp(record: Record) -> Iterator[Comparison | Dropped]:
     yield _judged(record, _user(record, "history"), names, ranks, "history", "labels", *voted, scores=scores)
 
 
-@importer("summarize_feedback", Comparison, recognised_by=("info", "summaries", "choice"), over=GENERAL)
+@importer("summarize_feedback", Comparison, recognized_by=("info", "summaries", "choice"), over=GENERAL)
 def summarize_feedback(record: Record) -> Iterator[Comparison | Dropped]:
     """OpenAI's summarize_from_feedback (Stiennon et al. 2020). A post is asked as in the paper, an article by itself."""
     summaries = items(child(record, "summaries"))
@@ -119,11 +119,11 @@ def summarize_feedback(record: Record) -> Iterator[Comparison | Dropped]:
         raise fault(child(record, "summaries"), f"found {len(summaries)}, expected 2.")
     completions = [Message("assistant", text(each, "text")) for each in summaries]
     ranks = choice(record, "choice", {"0": FIRST, "1": SECOND})
-    prompt, annotator = [_to_summarise(child(record, "info"))], optional_text(record, "worker")
+    prompt, annotator = [_to_summarize(child(record, "info"))], optional_text(record, "worker")
     yield compared(record, prompt, completions, ranks, annotator=annotator, about=about(record, "choice", "worker"))
 
 
-def _to_summarise(info: Record) -> Message:
+def _to_summarize(info: Record) -> Message:
     if fields(info).get("post") is None:
         return Message("user", f"Article: {text(info, 'article')}\n\nTL;DR:")
     subreddit, title, post = (text(info, name) for name in ("subreddit", "title", "post"))

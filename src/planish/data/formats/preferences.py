@@ -43,7 +43,7 @@ def _are_transcripts(value: object) -> bool:
     return has(CHOSEN, value) and is_object(value) and all(is_transcript(value[name]) for name in CHOSEN)
 
 
-@importer("comparison", Comparison, recognised_by=("completions", "ranks"), over=GENERAL)
+@importer("comparison", Comparison, recognized_by=("completions", "ranks"), over=GENERAL)
 def comparison(record: Record) -> Iterator[Comparison | Dropped]:
     """planish's own: `prompt`, `completions` (texts or messages), `ranks` (0 is best, equal numbers are a tie), and where
     there are any `scores`, `annotator`, `group` and `about`."""
@@ -83,7 +83,7 @@ def _rank(record: Record) -> int:
     return int(value)
 
 
-@importer("hh_rlhf", Comparison, recognised_by=_are_transcripts, over=("chosen_rejected", *GENERAL))
+@importer("hh_rlhf", Comparison, recognized_by=_are_transcripts, over=("chosen_rejected", *GENERAL))
 def hh_rlhf(record: Record) -> Iterator[Comparison | Dropped]:
     r"""Two transcripts "\n\nHuman: ...\n\nAssistant: ..." (Bai et al. 2022). The turns they share are the prompt, the last turn
     of each is its completion.
@@ -103,7 +103,7 @@ def hh_rlhf(record: Record) -> Iterator[Comparison | Dropped]:
         yield compared(record, prompt, completions, (0, 1))
 
 
-@importer("chosen_rejected", Comparison, recognised_by=CHOSEN, over=GENERAL)
+@importer("chosen_rejected", Comparison, recognized_by=CHOSEN, over=GENERAL)
 def chosen_rejected(record: Record) -> Iterator[Comparison | Dropped]:
     """A better and a worse answer. The prompt stands in `prompt`, `question`, `instruction` with `input`, `conversations` or
     `messages`, or at the start of both answers, or in both places.
@@ -149,7 +149,7 @@ def _prompt_of(record: Record, beginning: list[Message]) -> list[Message]:
     return [turn for turn in system_turn(record) if turn not in beginning] + beginning
 
 
-@importer("ultrafeedback", Comparison, recognised_by=_first_has("completions", "response"), over=GENERAL)
+@importer("ultrafeedback", Comparison, recognized_by=_first_has("completions", "response"), over=GENERAL)
 def ultrafeedback(record: Record) -> Iterator[Comparison | Dropped]:
     """UltraFeedback as first published (Cui et al. 2023): answers of several models, ranked by `overall_score`, or where there
     is none by `fine-grained_score`. Each model had a system prompt of its own; it is no part of the prompt."""
@@ -169,7 +169,7 @@ def _models(answers: Sequence[Record]) -> About:
     return {f"model_{at}": text(each, "model") for at, each in enumerate(answers, start=1) if fields(each).get("model")}
 
 
-@importer("ranked", Comparison, recognised_by=_first_has("answers", "answer", "rank"), over=(*GENERAL, "question"))
+@importer("ranked", Comparison, recognized_by=_first_has("answers", "answer", "rank"), over=(*GENERAL, "question"))
 def ranked(record: Record) -> Iterator[Comparison | Dropped]:
     """Nectar's answers, each with its rank from 1 (Zhu et al. 2023). Equal ranks are a tie."""
     answers = _several(record, "answers")
@@ -178,7 +178,7 @@ def ranked(record: Record) -> Iterator[Comparison | Dropped]:
     yield compared(record, asked(record), completions, ranks, about={**about(record, *ASKED), **_models(answers)})
 
 
-@importer("stack_exchange_paired", Comparison, recognised_by=("question", "response_j", "response_k"), over=GENERAL)
+@importer("stack_exchange_paired", Comparison, recognized_by=("question", "response_j", "response_k"), over=GENERAL)
 def stack_exchange_paired(record: Record) -> Iterator[Comparison | Dropped]:
     """`response_j` had more votes than `response_k` (lvwerra/stack-exchange-paired)."""
     names = "response_j", "response_k"

@@ -41,7 +41,7 @@ class Format:
     together (the messages of a tree) into one before they are imported."""
 
     name: str
-    recognises: Test
+    recognizes: Test
     over: tuple[str, ...] = ()
     reading: Reading = "records"
     gather: Gather | None = None
@@ -62,7 +62,7 @@ FORMATS: dict[str, Format] = {}
 def importer(
     name: str,
     *gives: type[Row],
-    recognised_by: tuple[str, ...] | Test | None = None,
+    recognized_by: tuple[str, ...] | Test | None = None,
     over: tuple[str, ...] = (),
     reading: Reading = "records",
     gather: Gather | None = None,
@@ -74,8 +74,8 @@ def importer(
     """
 
     def register(function: F) -> F:
-        if recognised_by is not None:
-            test = partial(has, recognised_by) if isinstance(recognised_by, tuple) else recognised_by
+        if recognized_by is not None:
+            test = partial(has, recognized_by) if isinstance(recognized_by, tuple) else recognized_by
             FORMATS[name] = Format(name, test, over, reading, gather)
         FORMATS[name].importers.update(dict.fromkeys(gives, function))
         return function
@@ -115,7 +115,7 @@ def open_files(
     every = read(path, FORMATS[format].reading if format != "auto" else "records", broken)
     for _, records in groupby(every, key=lambda record: record.origin.file):
         first = next(records)
-        chosen = recognise(first) if format == "auto" else FORMATS[format]
+        chosen = recognize(first) if format == "auto" else FORMATS[format]
         records = chain([first], records)
         yield chosen, first, chosen.gather(records) if chosen.gather else records
 
@@ -141,10 +141,10 @@ def importer_of(format: Format, kinds: tuple[type[R], ...], record: Record) -> I
     )
 
 
-def recognise(record: Record) -> Format:
+def recognize(record: Record) -> Format:
     """The one format a record fits. None or several is an error, never a guess."""
     value = record.value
-    fitting = [format for format in FORMATS.values() if format.recognises(value)]
+    fitting = [format for format in FORMATS.values() if format.recognizes(value)]
     beaten = {name for format in fitting for name in format.over}
     if len(fitting) > 1:  # several sets keep a rendered copy of the conversation in `text`
         beaten.add("text")

@@ -135,7 +135,7 @@ def _filled(parts: list[TemplatePart], values: Mapping[str, str]) -> str:
     return "".join(words + (values[name] if name else "") for words, name in parts)
 
 
-@importer("flan_task", Demonstration, recognised_by=("templates", "table"))
+@importer("flan_task", Demonstration, recognized_by=("templates", "table"))
 def flan_task(record: Record) -> Iterator[Demonstration]:
     """Rows of the table in the words of one template each, drawn by the seed and the row's number, or of all (`per_row`)."""
     task = _task(record)

@@ -125,8 +125,8 @@ def _nested(record: Record) -> Node:
     return Node(record, [_nested(reply) for reply in children(record, "replies")])
 
 
-@importer("oasst_messages", Demonstration, recognised_by=_is_flat, gather=gather_trees)
-@importer("oasst", Demonstration, recognised_by=_is_tree)
+@importer("oasst_messages", Demonstration, recognized_by=_is_flat, gather=gather_trees)
+@importer("oasst", Demonstration, recognized_by=_is_tree)
 def best_path(record: Record) -> Iterator[Demonstration | Dropped]:
     """The best path through a tree: at each level the reply that people ranked first.
 

@@ -184,7 +184,7 @@ def _before_blocks(counts: np.ndarray) -> np.ndarray:
     return np.array(before)
 
 
-def normalised_weights(
+def normalized_weights(
     names: Sequence[str],
     sizes: Sequence[int],
     weights: Mapping[str, float | None],

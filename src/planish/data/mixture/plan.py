@@ -14,7 +14,7 @@ import numpy as np
 
 from planish.base.errors import ConfigError
 from planish.data.examples import Examples
-from planish.data.mixture.order import Mixture, MixtureStage, Order, normalised_weights, share_out
+from planish.data.mixture.order import Mixture, MixtureStage, Order, normalized_weights, share_out
 from planish.data.settings import DataConfig, StageConfig
 
 ROUNDS = 20  # corrections of the counts; they settle after three or four
@@ -72,7 +72,7 @@ def ask(config: DataConfig, names: Sequence[str], examples: Sequence[Examples]) 
     for i, stage in enumerate(stages):
         where = f"data.stages.{i}" if config.stages else "data.sources"
         given = own if stage.weights is None else dict(stage.weights)
-        shares = normalised_weights(names, sizes, stage.tokens or given, where, config.cap, config.temperature)
+        shares = normalized_weights(names, sizes, stage.tokens or given, where, config.cap, config.temperature)
         wanted = tuple((stage.tokens or {}).get(name, 0) for name in names) if stage.tokens else None
         per_example = shares if config.shares_of == "examples" and not wanted else _per_example(shares, means)
         mean = sum(weight * mean for weight, mean in zip(per_example, means, strict=True))

@@ -119,7 +119,7 @@ def _prompt(record: dict[str, Any]) -> str:
     return turns
 
 
-def summarise(judgements: Iterable[Judgement]) -> dict[str, UtilitySummary]:
+def summarize(judgements: Iterable[Judgement]) -> dict[str, UtilitySummary]:
     """By kind, in the order of appearance, and "all" last."""
     kinds: dict[str, list[Verdict]] = {}
     for judgement in judgements:

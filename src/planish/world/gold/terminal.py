@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from planish.world.gold.files import Judgement, UtilitySummary, summarise
+from planish.world.gold.files import Judgement, UtilitySummary, summarize
 from planish.world.gold.verdict import TERMS, Term
 
 
 def show_judgements(title: str, judgements: Sequence[Judgement]) -> None:
     """Mean utility by kind with its 95% interval over the answers, the mean of each term that counts somewhere, and the
     commonest labels."""
-    summaries = summarise(judgements)
+    summaries = summarize(judgements)
     terms: list[Term] = [
         term for term in TERMS if any(abs(summary.terms[term]) >= 0.005 for summary in summaries.values())
     ]
