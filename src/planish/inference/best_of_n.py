@@ -18,14 +18,12 @@ from planish.base.config import Config, Field
 from planish.base.distributed import local_device
 from planish.base.files import new_file
 from planish.base.progress import track
-from planish.data.chat.templates import ChatTemplate, ensure_template
-from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.prompts import import_prompts
 from planish.data.rows import Comparison, Message
 from planish.inference.sample import SamplingConfig, sample
 from planish.inference.score import RewardModel
-from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model
-from planish.models.packed import CausalLM
+from planish.models.load import ModelConfig
+from planish.models.loaded import load_chat_model
 
 PROMPTS = 64  # sampled and scored at once
 
@@ -61,10 +59,8 @@ def best_of_n(config: BestConfig) -> BestOfNResult:
     """Writes one demonstration a prompt, with the score of the best, the mean score, and n in `about`."""
     device = local_device(config.device)
     judge = RewardModel(config.reward, device)
-    model, tokenizer = load_model(config.model, device), load_tokenizer(config.model.path)
-    check_vocabulary(model, tokenizer)
-    ensure_template(tokenizer)
-    policy, template = CausalLM(model, compute_dtype(config.model, device)), ChatTemplate(tokenizer)
+    loaded = load_chat_model(config.model, device)
+    policy, template = loaded.causal_lm(), loaded.template
     asked = import_prompts(config.prompts)
     means: list[float] = []
     bests: list[float] = []
@@ -72,7 +68,9 @@ def best_of_n(config: BestConfig) -> BestOfNResult:
         for start in track(range(0, len(asked), PROMPTS), "prompts", -(-len(asked) // PROMPTS)):
             some = asked[start : start + PROMPTS]
             encoded = [template.encode_prompt(prompt.messages, prompt.tools) for prompt in some]
-            sampled = sample(policy, tokenizer, encoded, config.sampling, template.stop_token_id, config.n, start)
+            sampled = sample(
+                policy, loaded.tokenizer, encoded, config.sampling, template.stop_token_id, config.n, start
+            )
             rows = [
                 Comparison(
                     prompt.messages,

@@ -12,22 +12,19 @@ from planish.base.config import Field
 from planish.base.distributed import local_device
 from planish.base.errors import ModelError
 from planish.base.files import write_text
-from planish.data.chat.templates import ChatTemplate, ensure_template
-from planish.data.chat.tokenizer import load_tokenizer
+from planish.data.chat.templates import ChatTemplate
 from planish.data.chat.tool_calls import as_dicts
 from planish.data.prompts import import_prompts
 from planish.data.rows import Message
 from planish.inference.sample import SamplingConfig, sample, stream
-from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length, load_model
+from planish.models.load import ModelConfig, context_length
+from planish.models.loaded import load_chat_model
 from planish.models.packed import CausalLM
 
 
 def _load(path: str) -> tuple[CausalLM, ChatTemplate]:
-    config, device = ModelConfig(path=path), local_device()
-    model, tokenizer = load_model(config, device), load_tokenizer(path)
-    check_vocabulary(model, tokenizer)
-    ensure_template(tokenizer)
-    return CausalLM(model, compute_dtype(config, device)), ChatTemplate(tokenizer)
+    loaded = load_chat_model(ModelConfig(path=path), local_device())
+    return loaded.causal_lm(), loaded.template
 
 
 def chat(path: str, config: SamplingConfig, system: str | None = None) -> None:

@@ -19,8 +19,6 @@ from planish.base.errors import DataError
 from planish.base.files import new_file
 from planish.base.progress import track
 from planish.base.types import Example
-from planish.data.chat.templates import ChatTemplate, ensure_template
-from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.chat.tool_calls import as_dicts
 from planish.data.examples import conversations
 from planish.data.formats import stream_rows
@@ -28,9 +26,9 @@ from planish.data.mixture.pairs import join_completions
 from planish.data.rows import Comparison, Demonstration, Dropped
 from planish.inference.score_offset import check_scores
 from planish.inference.sequences import sequence_values
-from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length
+from planish.models.load import ModelConfig, context_length
+from planish.models.loaded import load_reward_model
 from planish.models.micro_batch import default_micro_tokens
-from planish.models.reward_head import Scorer, load_scorer
 
 ROWS = 256  # read, tokenised and scored at once
 Scorable = Demonstration | Comparison
@@ -45,13 +43,10 @@ class RewardModel:
     """
 
     def __init__(self, config: ModelConfig, device: torch.device, micro_tokens: int | None = None) -> None:
-        model, tokenizer = load_scorer(config, device), load_tokenizer(config.path, config.trust_remote_code)
-        check_vocabulary(model, tokenizer)
-        ensure_template(tokenizer)
-        self.template, self.device = ChatTemplate(tokenizer), device
-        self.scorer = Scorer(model, compute_dtype(config, device))
-        self.micro_tokens = micro_tokens or default_micro_tokens(model, device, self.scorer.compute_dtype)
-        self.limit = context_length(model.config)
+        loaded = load_reward_model(config, device)
+        self.template, self.device, self.scorer = loaded.template, device, loaded.scorer()
+        self.micro_tokens = micro_tokens or default_micro_tokens(loaded.model, device, loaded.compute_dtype)
+        self.limit = context_length(loaded.model.config)
         check_scores(self.scorer, config.path)
 
     def score(self, rows: Sequence[Scorable]) -> list[list[float]]:

@@ -10,7 +10,7 @@ from planish.base.config import Field
 from planish.data.rows import Demonstration
 from planish.data.sources import Source
 from planish.inference.sample import SamplingConfig, sample
-from planish.methods.run import RunConfig, RunContext
+from planish.methods.base import RunConfig, RunContext, policy_as
 from planish.models.packed import CausalLM
 from planish.models.sharding import gathered
 from planish.train.record import RunRecord
@@ -18,16 +18,16 @@ from planish.train.record import RunRecord
 
 class SamplingRunConfig(RunConfig):
     sample_every: int = Field(
-        default=0, ge=0, description="steps between two looks at completions; 0 is first and last"
+        default=0, ge=0, description="steps between two samples of completions; 0 is first and last"
     )
     num_samples: int = Field(default=10, ge=0, description="held-out prompts whose completions are recorded")
     sampling: SamplingConfig = Field(
-        default=SamplingConfig(max_completion_tokens=64), description="how they are sampled"
+        default=SamplingConfig(max_completion_tokens=64), description="sampling of these completions"
     )
 
 
 class SamplingCallback:
-    """A visit of the loop. All ranks sample the same, each by itself."""
+    """A callback of the loop. All ranks sample the same, each by itself."""
 
     def __init__(self, run: RunContext[Any], record: RunRecord) -> None:
         self.run, self.record = run, record
@@ -36,12 +36,11 @@ class SamplingCallback:
     def __call__(self, step: int) -> None:
         if not self.prompts:
             return
-        learner, template = self.run.learner, self.run.learner.template
+        loaded, template = self.run.loaded, self.run.loaded.template
         prompts = [template.encode_prompt(row.messages[:turn], row.tools) for _, row, turn in self.prompts]
-        policy = self.run.policy
-        assert isinstance(policy, CausalLM)
+        policy = policy_as(CausalLM, self.run)
         with gathered(policy):
-            sampled = sample(policy, learner.tokenizer, prompts, self.run.config.sampling, template.stop_token_id)
+            sampled = sample(policy, loaded.tokenizer, prompts, self.run.config.sampling, template.stop_token_id)
         self.record.samples(
             step,
             [

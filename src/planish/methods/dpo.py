@@ -14,6 +14,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,22 +30,23 @@ from planish.data.mixture.pairs import pairs_of
 from planish.inference.reference_log_probs import attach_reference, completion_logprobs, digest_weights
 from planish.inference.sample import SamplingConfig, sample
 from planish.maths.preference import PairLogprobs, implicit_reward_accuracy, logprob_accuracy
+from planish.methods.base import RunContext, mixture_feed, policy_as
 from planish.methods.callbacks import SamplingCallback, SamplingRunConfig, held_out_prompts
 from planish.methods.preference_losses import Dpo, PreferenceLoss
 from planish.methods.ranking_eval import ComparisonConfig, ComparisonMethod, RankingCallback
-from planish.methods.run import LoadedModel, RunContext, run_method
-from planish.methods.sft import bring_policy
+from planish.methods.run import run_method
 from planish.models.load import ModelConfig, load_model
+from planish.models.loaded import LoadedModel, load_chat_model
 from planish.models.packed import CausalLM
 from planish.models.sharding import gathered
-from planish.train.loop import Callback, Objective
-from planish.train.optimizer import OptimConfig
+from planish.train.loop import Callback, LossTerm
+from planish.train.optimizer import OptimConfig, Trainer
 from planish.train.record import RunRecord
 from planish.train.run_folder import RunFolder
 
 
 class DpoConfig(ComparisonConfig, SamplingRunConfig):
-    optim: OptimConfig = Field(default=OptimConfig(lr=1e-6), description="how the weights move")
+    optim: OptimConfig = Field(default=OptimConfig(lr=1e-6), description="optimizer")
     model: ModelConfig = Field(description="the policy, usually the fine-tuned model")
     loss: PreferenceLoss = Field(default=Dpo(), description="dpo or one of its relatives, by name")
     reference: str | None = Field(
@@ -81,9 +83,7 @@ class DpoObjective:
         loss = (pairs.weights_P * self.function.losses(both)).sum() + 0 * logprobs_S.sum()
         reward_S = self.function.reward(logprobs_S.detach(), reference_S, tokens_S)
         seen = {
-            "accuracy": implicit_reward_accuracy(
-                both
-            ),  # the reward that is implied is higher; before the first step none is
+            "accuracy": implicit_reward_accuracy(both),  # of the implied reward; 0 before the first step
             "accuracy_logprobs": logprob_accuracy(both),
             "margin": reward_S[w_P] - reward_S[l_P],
             "chosen": both.chosen_P,
@@ -109,14 +109,15 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
         super().__init__()
         self.digest = ""
 
-    def bring(self, config: DpoConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
-        return bring_policy(config.model, config.data, config.seed, device)
+    def load_model(self, config: DpoConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
+        return load_chat_model(config.model, device, config.data.template, config.data.mask, config.seed)
 
-    def wrap(self, learner: LoadedModel) -> CausalLM:
-        self.digest = digest_weights(learner.model)
-        return CausalLM(learner.model, learner.compute_dtype)
+    def as_packed(self, config: DpoConfig, loaded: LoadedModel) -> CausalLM:
+        self.digest = digest_weights(loaded.model)
+        return loaded.causal_lm()
 
-    def prepare(self, run: RunContext[DpoConfig]) -> None:
+    def describe(self, run: RunContext[DpoConfig]) -> dict[str, Any]:
+        described = super().describe(run)
         sets = {f"{source.name}/training": source.training for source in run.sources}
         sets |= {f"{source.name}/held_out": source.held_out for source in run.sources}
         sets |= {f"eval_sets/{name}": encoding.examples for name, encoding in self.eval_sets.items()}
@@ -125,35 +126,40 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
             known = attach_reference(reference, digest, sets, path, run.micro_tokens, run.device)
         if known and is_main():
             print(f"the reference's log-probabilities are taken from {path}", file=sys.stderr)
+        return described
 
     @contextmanager
     def _reference(self, run: RunContext[DpoConfig], *, moved: bool = False) -> Generator[tuple[CausalLM, str]]:
         """The reference and the digest of its weights. Once the policy has moved, its start is the model without LoRA's
         updates, or is loaded anew."""
-        policy, config = _policy(run), run.config
+        policy, config = policy_as(CausalLM, run), run.config
         if config.reference is None and not moved:
             yield policy, self.digest
-        elif config.reference is None and run.learner.adapted is not None:
-            with run.learner.adapted.disable_adapter():
+        elif config.reference is None and run.loaded.adapted is not None:
+            with run.loaded.adapted.disable_adapter():
                 yield policy, self.digest
         else:
             path = config.reference or config.model.path
             other = load_model(config.model.model_copy(update={"path": path, "lora": None}), run.device)
             if config.reference is not None:
                 tokenizer = load_tokenizer(path, config.model.trust_remote_code)
-                if tokenizer.get_vocab() != run.learner.tokenizer.get_vocab():
+                if tokenizer.get_vocab() != run.loaded.tokenizer.get_vocab():
                     raise ModelError(
                         f"reference={path}: its tokenizer has other tokens than the policy's, so it cannot say how likely the "
                         "policy's are. Choose a model with the same tokenizer"
                     )
             yield CausalLM(other, policy.compute_dtype), digest_weights(other)
 
-    def objective(self, run: RunContext[DpoConfig]) -> Objective:
-        return DpoObjective(_policy(run), run.config.loss, run.device)
+    def loss_terms(self, run: RunContext[DpoConfig], trainer: Trainer, record: RunRecord) -> Sequence[LossTerm]:
+        return [LossTerm(DpoObjective(policy_as(CausalLM, run), run.config.loss, run.device), mixture_feed(run))]
 
-    def callbacks(self, run: RunContext[DpoConfig], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
+    def callbacks(
+        self, run: RunContext[DpoConfig], trainer: Trainer, record: RunRecord
+    ) -> Sequence[tuple[int, Callback]]:
+        policy = policy_as(CausalLM, run)
+
         def reward(packed: Packed) -> Tensor:
-            logprobs_S = completion_logprobs(_policy(run), packed)
+            logprobs_S = completion_logprobs(policy, packed)
             return run.config.loss.reward(logprobs_S, reference_of(packed), packed.num_targets_S())
 
         def drift(step: int) -> None:
@@ -162,7 +168,7 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
                 rows = sampled_rows(run, run.config.kl_prompts)
                 packed = [pack([row]).to(run.device) for row in rows]
                 with torch.no_grad():
-                    ours = [completion_logprobs(_policy(run), row).item() for row in packed]
+                    ours = [completion_logprobs(policy, row).item() for row in packed]
                     with self._reference(run, moved=True) as (reference, _):
                         theirs = [completion_logprobs(reference, row).item() for row in packed]
                 changes = np.array(ours) - np.array(theirs)
@@ -170,7 +176,7 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
                 record.note(step, {"kl": float(changes.mean()), "kl_standard_error": float(error)})
                 record.pause()
 
-        ranked = RankingCallback(run, record, reward, self.eval_sets, last)
+        ranked = RankingCallback(run, record, reward, self.eval_sets, trainer.steps)
         sampling = SamplingCallback(run, record)
         return [
             (run.config.evaluate_every, ranked),
@@ -181,13 +187,13 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
 
 def sampled_rows(run: RunContext[DpoConfig], count: int) -> list[Example]:
     """Held-out prompts, each with a completion that the policy samples at temperature 1."""
-    learner, template = run.learner, run.learner.template
+    loaded, template = run.loaded, run.loaded.template
     prompts = [template.encode_prompt(row.messages[:turn]) for _, row, turn in held_out_prompts(run.sources, count)]
     sampling = SamplingConfig(
         max_completion_tokens=run.config.sampling.max_completion_tokens, temperature=1.0, seed=run.config.seed
     )
     with gathered(run.policy):
-        sampled = sample(_policy(run), learner.tokenizer, prompts, sampling, template.stop_token_id)
+        sampled = sample(policy_as(CausalLM, run), loaded.tokenizer, prompts, sampling, template.stop_token_id)
     return [
         Example(
             np.array([*prompt, *completion.tokens], np.int32),
@@ -196,8 +202,3 @@ def sampled_rows(run: RunContext[DpoConfig], count: int) -> list[Example]:
         )
         for prompt, completion in zip(prompts, chain(*sampled), strict=True)
     ]
-
-
-def _policy(run: RunContext[DpoConfig]) -> CausalLM:
-    assert isinstance(run.policy, CausalLM)
-    return run.policy

@@ -27,10 +27,10 @@ from planish.data.rows import LEARNT, Text
 from planish.data.settings import DataConfig
 from planish.data.sources import SourceRows
 from planish.methods.callbacks import SamplingRunConfig
-from planish.methods.run import LoadedModel, run_method
-from planish.methods.sft import bring_policy, read_template
+from planish.methods.run import run_method
 from planish.methods.supervised import SupervisedMethod
 from planish.models.load import DtypeName, ModelConfig, SavedDtypeName, build_model, check_vocabulary
+from planish.models.loaded import LoadedModel, load_chat_model
 from planish.train.run_folder import RunFolder
 
 
@@ -53,12 +53,12 @@ def pretrain(config: PretrainConfig) -> Path:
 
 
 class PretrainMethod(SupervisedMethod[PretrainConfig]):
-    def bring(self, config: PretrainConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
+    def load_model(self, config: PretrainConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
         if isinstance(config.model, ModelConfig):
-            return bring_policy(config.model, config.data, config.seed, device)
+            return load_chat_model(config.model, device, config.data.template, config.data.mask, config.seed)
         model, tokenizer = _new(config, config.model, folder, device)
         check_vocabulary(model, tokenizer)
-        ensure_template(tokenizer, read_template(config.data.template))
+        ensure_template(tokenizer, config.data.template)
         template = ChatTemplate(tokenizer, config.data.mask)
         return LoadedModel(model, tokenizer, template, save_dtype=config.model.save_dtype)
 

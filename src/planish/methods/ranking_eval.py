@@ -1,4 +1,4 @@
-"""What methods that learn from comparisons look at: how well their scores rank held-out rows, and further sets."""
+"""Evaluation of methods that learn from comparisons: how well their scores rank held-out rows, and further sets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from planish.data.rows import Comparison, Dropped
 from planish.data.settings import longest
 from planish.data.sources import listed
 from planish.inference.sequences import sequence_values
-from planish.methods.run import DatasetMethod, RunConfig, RunContext
+from planish.methods.base import Method, RunConfig, RunContext
 from planish.models.load import context_length
 from planish.statistics.ranking import log_loss_by_source, ranking, write_ranking
 from planish.statistics.ranking_result import Scored
@@ -53,7 +53,7 @@ class ComparisonConfig(RunConfig):
 C = TypeVar("C", bound=ComparisonConfig)
 
 
-class ComparisonMethod(DatasetMethod[C]):
+class ComparisonMethod(Method[C]):
     """What a reward model and DPO share: comparisons to learn from, and further ones to measure on."""
 
     kinds: tuple[type[Encodable], ...] = (Comparison,)
@@ -61,7 +61,7 @@ class ComparisonMethod(DatasetMethod[C]):
     def __init__(self) -> None:
         self.eval_sets: dict[str, Encoding] = {}
 
-    def further(self, run: RunContext[C]) -> dict[str, Any]:
+    def describe(self, run: RunContext[C]) -> dict[str, Any]:
         self.eval_sets = read_eval_sets(run, run.config.eval_sets)
         return {"eval_sets": {name: _account(run.config.eval_sets[name], own) for name, own in self.eval_sets.items()}}
 
@@ -69,13 +69,13 @@ class ComparisonMethod(DatasetMethod[C]):
 def read_eval_sets(run: RunContext[Any], paths: Mapping[str, str]) -> dict[str, Encoding]:
     """Comparisons that are measured on and not learnt. Of rows that are too long, the run's settings say what becomes."""
     found: dict[str, Encoding] = {}
-    limit = longest(run.config.data, context_length(run.learner.model.config))
+    limit = longest(run.config.data, context_length(run.loaded.model.config))
     for name, path in paths.items():
         if name == HELD_OUT:
             raise ConfigError(f"eval_sets.{name}: that is the name of the rows held out of the sources; choose another")
         encoding = Encoding(Examples(), comparisons=[])
         encode_into(
-            _comparisons(path, encoding), run.learner.tokenizer, run.learner.template, limit, run.config.data.too_long
+            _comparisons(path, encoding), run.loaded.tokenizer, run.loaded.template, limit, run.config.data.too_long
         )
         if not len(encoding.examples):
             raise ConfigError(f"eval_sets.{name}={path}: holds no comparison that can be measured on")
@@ -104,8 +104,8 @@ def _account(path: str, encoding: Encoding) -> dict[str, Any]:
 
 
 class RankingCallback:
-    """A visit of the loop: `score` gives a number for each sequence of a packed row, and the numbers are held against the
-    ranks of rows that are not learnt. Further sets are looked at before the first step and after the last."""
+    """A callback of the loop: `score` gives a number for each sequence of a packed row, and the numbers are compared with the
+    ranks of rows that are not learnt. Further sets are measured before the first step and after the last."""
 
     def __init__(
         self,

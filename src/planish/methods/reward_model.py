@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,8 +28,6 @@ from planish.base.errors import ConfigError, DataError
 from planish.base.metrics import Mean, Metrics
 from planish.base.random import Permutation
 from planish.base.types import Example, Packed
-from planish.data.chat.templates import ChatTemplate, ensure_template
-from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.examples import Examples, encode_rows
 from planish.data.formats import stream_rows
 from planish.data.mixture.pairs import pairs_of
@@ -36,20 +35,20 @@ from planish.data.rows import Demonstration, Dropped
 from planish.data.settings import longest
 from planish.inference.score_offset import centre
 from planish.maths.preference import bradley_terry, centering
+from planish.methods.base import RunContext, mixture_feed, policy_as
 from planish.methods.ranking_eval import ComparisonConfig, ComparisonMethod, RankingCallback
-from planish.methods.run import LoadedModel, RunContext, run_method
-from planish.methods.sft import read_template
-from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length
-from planish.models.lora import add_lora
-from planish.models.reward_head import HEAD, Scorer, load_scorer, set_padding
-from planish.train.loop import Callback, Objective
-from planish.train.optimizer import OptimConfig
+from planish.methods.run import run_method
+from planish.models.load import ModelConfig, context_length
+from planish.models.loaded import LoadedModel, load_reward_model
+from planish.models.reward_head import Scorer
+from planish.train.loop import Callback, LossTerm
+from planish.train.optimizer import OptimConfig, Trainer
 from planish.train.record import RunRecord
 from planish.train.run_folder import RunFolder
 
 
 class RewardConfig(ComparisonConfig):
-    optim: OptimConfig = Field(default=OptimConfig(lr=9e-6), description="how the weights move")
+    optim: OptimConfig = Field(default=OptimConfig(lr=9e-6), description="optimizer")
     model: ModelConfig = Field(description="the model that becomes a reward model, usually the fine-tuned one")
     margin: float = Field(
         default=0.0, ge=0, description="pairs must differ by this times the difference of the annotator's own scores"
@@ -98,47 +97,49 @@ class BradleyTerryObjective:
 
 
 class RewardMethod(ComparisonMethod[RewardConfig]):
-    def bring(self, config: RewardConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
-        model = load_scorer(config.model, device, config.seed)
-        tokenizer = load_tokenizer(config.model.path, config.model.trust_remote_code)
-        check_vocabulary(model, tokenizer)
-        ensure_template(tokenizer, read_template(config.data.template))
-        template = ChatTemplate(tokenizer, config.data.mask)
-        set_padding(model, tokenizer, template.stop_token_id)
-        lora = config.model.lora
-        adapted = add_lora(model, lora, config.seed, whole=(HEAD,)) if lora else None
-        dtype = compute_dtype(config.model, device)
-        return LoadedModel(model, tokenizer, template, adapted, dtype, config.model.save_dtype)
+    def load_model(self, config: RewardConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
+        return load_reward_model(config.model, device, config.data.template, config.data.mask, config.seed)
 
-    def wrap(self, learner: LoadedModel) -> Scorer:
-        scorer = Scorer(learner.model, learner.compute_dtype)
-        scorer.offset = 0.0  # the model that this one begins as may be a reward model with an offset of its own
+    def as_packed(self, config: RewardConfig, loaded: LoadedModel) -> Scorer:
+        scorer = loaded.scorer()
+        scorer.offset = 0.0  # a reward model that is trained further has an offset of its own
         return scorer
 
-    def prepare(self, run: RunContext[RewardConfig]) -> None:
-        tables = [source.training.choices for source in run.sources]
-        if run.config.margin and not any(table.has_scores for table in tables if table is not None):
-            raise ConfigError(
-                f"margin={run.config.margin:g}: no comparison has `scores` of the annotator's own, so no pair would have a "
-                "margin. Leave it out, or give the rows scores"
-            )
+    def describe(self, run: RunContext[RewardConfig]) -> dict[str, Any]:
         if run.config.margin:
-            for source in run.sources:
-                refuse_contradictions(source.training)
-                refuse_contradictions(source.held_out)
+            check_margins(run)
+        return super().describe(run)
 
-    def objective(self, run: RunContext[RewardConfig]) -> Objective:
-        return BradleyTerryObjective(_scorer(run), run.config, run.device)
+    def loss_terms(self, run: RunContext[RewardConfig], trainer: Trainer, record: RunRecord) -> Sequence[LossTerm]:
+        objective = BradleyTerryObjective(policy_as(Scorer, run), run.config, run.device)
+        return [LossTerm(objective, mixture_feed(run))]
 
-    def callbacks(self, run: RunContext[RewardConfig], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
-        return [(run.config.evaluate_every, RankingCallback(run, record, _scorer(run), self.eval_sets, last))]
+    def callbacks(
+        self, run: RunContext[RewardConfig], trainer: Trainer, record: RunRecord
+    ) -> Sequence[tuple[int, Callback]]:
+        ranking = RankingCallback(run, record, policy_as(Scorer, run), self.eval_sets, trainer.steps)
+        return [(run.config.evaluate_every, ranking)]
 
-    def finish(self, run: RunContext[RewardConfig], record: RunRecord) -> None:
+    def finish(self, run: RunContext[RewardConfig], trainer: Trainer) -> None:
         """Sets the constant, and says which texts it was taken from."""
-        saved = run.learner.save_dtype and getattr(torch, run.learner.save_dtype)
-        centre(_scorer(run), demonstrations(run), run.micro_tokens, run.device, saved)
+        saved = run.loaded.save_dtype and getattr(torch, run.loaded.save_dtype)
+        scorer = policy_as(Scorer, run)
+        centre(scorer, demonstrations(run), run.micro_tokens, run.device, saved)
         if is_main():
-            print(f"demonstrations had a mean score of {_scorer(run).offset:+.3f}, which is now 0")
+            print(f"demonstrations had a mean score of {scorer.offset:+.3f}, which is now 0")
+
+
+def check_margins(run: RunContext[RewardConfig]) -> None:
+    """A margin takes scores of the annotator's own, which agree with the ranks."""
+    tables = [source.training.choices for source in run.sources]
+    if not any(table.has_scores for table in tables if table is not None):
+        raise ConfigError(
+            f"margin={run.config.margin:g}: no comparison has `scores` of the annotator's own, so no pair would have a "
+            "margin. Leave it out, or give the rows scores"
+        )
+    for source in run.sources:
+        refuse_contradictions(source.training)
+        refuse_contradictions(source.held_out)
 
 
 def refuse_contradictions(examples: Examples) -> None:
@@ -157,11 +158,6 @@ def refuse_contradictions(examples: Examples) -> None:
                 )
 
 
-def _scorer(run: RunContext[RewardConfig]) -> Scorer:
-    assert isinstance(run.policy, Scorer)
-    return run.policy
-
-
 def demonstrations(run: RunContext[RewardConfig]) -> list[Example]:
     """What has mean score 0: the demonstrations that the settings name, or the best completions of the training rows."""
     config = run.config
@@ -170,8 +166,8 @@ def demonstrations(run: RunContext[RewardConfig]) -> list[Example]:
         places = [(source, i) for source in sources for i in range(len(source))]
     else:
         rows = [row for row in stream_rows(config.demonstrations, (Demonstration,)) if not isinstance(row, Dropped)]
-        limit = longest(config.data, context_length(run.learner.model.config))
-        source = encode_rows(rows, run.learner.tokenizer, run.learner.template, limit, "drop").examples
+        limit = longest(config.data, context_length(run.loaded.model.config))
+        source = encode_rows(rows, run.loaded.tokenizer, run.loaded.template, limit, "drop").examples
         places = [(source, i) for i in range(len(source))]
     if not places:
         raise ConfigError(f"demonstrations={config.demonstrations}: holds no demonstration that fits into the model")

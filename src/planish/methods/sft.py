@@ -14,16 +14,12 @@ import torch
 
 from planish.base.config import Field
 from planish.base.distributed import distributed
-from planish.base.errors import ConfigError
-from planish.data.chat.templates import ChatTemplate, ensure_template
-from planish.data.chat.tokenizer import load_tokenizer
-from planish.data.settings import DataConfig
 from planish.maths.reductions import Reduction
 from planish.methods.callbacks import SamplingRunConfig
-from planish.methods.run import LoadedModel, run_method
+from planish.methods.run import run_method
 from planish.methods.supervised import SupervisedMethod
-from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model
-from planish.models.lora import add_lora
+from planish.models.load import ModelConfig
+from planish.models.loaded import LoadedModel, load_chat_model
 from planish.train.run_folder import RunFolder
 
 
@@ -42,25 +38,5 @@ class SftMethod(SupervisedMethod[SftConfig]):
     def __init__(self, reduction: Reduction) -> None:
         self.reduction = reduction
 
-    def bring(self, config: SftConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
-        return bring_policy(config.model, config.data, config.seed, device)
-
-
-def bring_policy(config: ModelConfig, data: DataConfig | None, seed: int, device: torch.device) -> LoadedModel:
-    """A causal LM with its tokenizer and chat template, and with LoRA where that is asked for."""
-    model, tokenizer = load_model(config, device), load_tokenizer(config.path, config.trust_remote_code)
-    check_vocabulary(model, tokenizer)
-    ensure_template(tokenizer, read_template(data.template if data else None))
-    template = ChatTemplate(tokenizer, data.mask if data else "assistant")
-    adapted = add_lora(model, config.lora, seed) if config.lora else None
-    return LoadedModel(model, tokenizer, template, adapted, compute_dtype(config, device), config.save_dtype)
-
-
-def read_template(path: str | None) -> str | None:
-    """The chat template in a jinja file, if one is named."""
-    if path is None:
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"data.template={path}: cannot be read: {error.strerror}") from None
+    def load_model(self, config: SftConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
+        return load_chat_model(config.model, device, config.data.template, config.data.mask, config.seed)

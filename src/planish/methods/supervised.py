@@ -12,10 +12,11 @@ from planish.base.metrics import Mean, Metrics
 from planish.base.types import Packed
 from planish.evaluate.held_out_loss import held_out_losses
 from planish.maths.reductions import Reduction, token_weights, total_weight
+from planish.methods.base import Method, RunContext, mixture_feed, policy_as
 from planish.methods.callbacks import SamplingCallback, SamplingRunConfig
-from planish.methods.run import DatasetMethod, LoadedModel, RunContext
 from planish.models.packed import CausalLM
-from planish.train.loop import Callback, Objective
+from planish.train.loop import Callback, LossTerm
+from planish.train.optimizer import Trainer
 from planish.train.record import RunRecord
 
 
@@ -39,24 +40,20 @@ class NextTokenLoss:
 C = TypeVar("C", bound=SamplingRunConfig)
 
 
-class SupervisedMethod(DatasetMethod[C]):
+class SupervisedMethod(Method[C]):
     """Between steps: held-out losses by source, and completions of held-out prompts."""
 
     reduction: Reduction = "token_mean"
 
-    def wrap(self, learner: LoadedModel) -> CausalLM:
-        return CausalLM(learner.model, learner.compute_dtype)
+    def loss_terms(self, run: RunContext[C], trainer: Trainer, record: RunRecord) -> Sequence[LossTerm]:
+        objective = NextTokenLoss(policy_as(CausalLM, run), self.reduction, run.device)
+        return [LossTerm(objective, mixture_feed(run))]
 
-    def objective(self, run: RunContext[C]) -> Objective:
-        assert isinstance(run.policy, CausalLM)
-        return NextTokenLoss(run.policy, self.reduction, run.device)
-
-    def callbacks(self, run: RunContext[C], record: RunRecord, last: int) -> Sequence[tuple[int, Callback]]:
+    def callbacks(self, run: RunContext[C], trainer: Trainer, record: RunRecord) -> Sequence[tuple[int, Callback]]:
         held_out = {source.name: source.held_out for source in run.sources}
 
         def evaluate(step: int) -> None:
-            assert isinstance(run.policy, CausalLM)
-            losses = held_out_losses(run.policy, held_out, run.micro_tokens, run.device)
+            losses = held_out_losses(policy_as(CausalLM, run), held_out, run.micro_tokens, run.device)
             record.note(step, {f"held_out/{name}": loss for name, loss in losses.items()})
             record.pause()
 

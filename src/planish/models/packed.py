@@ -1,6 +1,6 @@
 """The forward pass of training: log-probabilities of the learnt tokens of a packed row.
 
-The prompt_length runs once over the row, packed; the head only where a token is learnt (maths/log_probs.py). A model whose layers
+The backbone runs once over the row, packed; the head only where a token is learnt (maths/log_probs.py). A model whose layers
 cannot be packed (recurrent mixers, ALiBi) runs each sequence by itself instead, through its own forward, to the same
 numbers. Which of the two is decided once, by trial, when the model is loaded.
 """

@@ -1,4 +1,4 @@
-"""The reward model: a causal LM's prompt_length with one number in place of the vocabulary, read at a completion's last token.
+"""The reward model: a causal LM's backbone with one number in place of the vocabulary, read at a completion's last token.
 
 Saved, it is transformers' AutoModelForSequenceClassification with one label. The last layer of that class has no bias, so what
 makes the demonstrations' mean score 0 is kept in config.json as `score_offset`: planish subtracts it, transformers does

@@ -15,7 +15,6 @@ from planish.data.inspect.run import InspectOptions, inspect_source
 from planish.data.rows import Comparison, Row
 from planish.data.settings import DataConfig
 from planish.methods.pretrain import NewModel
-from planish.methods.sft import read_template
 from planish.models.load import ModelConfig, context_length, load_settings
 
 
@@ -56,5 +55,5 @@ def _ruler(config: InspectConfig) -> tuple[TokenLengths | None, str | None]:
     else:
         own = model.architecture.get("max_position_embeddings")
     tokenizer = load_tokenizer(path, isinstance(model, ModelConfig) and model.trust_remote_code)
-    ensure_template(tokenizer, read_template(data.template))
+    ensure_template(tokenizer, data.template)
     return TokenLengths(ChatTemplate(tokenizer, data.mask), data.max_tokens or own, data.too_long), path

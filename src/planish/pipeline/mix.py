@@ -20,8 +20,8 @@ from planish.data.sources import prepare_sources
 from planish.methods.dpo import DpoConfig, DpoMethod
 from planish.methods.pretrain import NewModel, PretrainConfig, PretrainMethod, documents
 from planish.methods.reward_model import RewardConfig, RewardMethod
-from planish.methods.run import account
-from planish.methods.sft import SftConfig, SftMethod, read_template
+from planish.methods.run import mixture_account
+from planish.methods.sft import SftConfig, SftMethod
 from planish.models.load import ModelConfig, context_length, load_settings
 from planish.train.feed import plan_feed
 
@@ -77,12 +77,12 @@ def mix(recipe: MixRecipe) -> dict[str, Any]:
     """The account that a run of this recipe would write to data.json, but for what it measures on beside its sources."""
     config = recipe.config
     tokenizer, own = _tokenizer(config.model, config.data)
-    ensure_template(tokenizer, read_template(config.data.template))
+    ensure_template(tokenizer, config.data.template)
     template = ChatTemplate(tokenizer, config.data.mask)
     limit, kinds = longest(config.data, own), COMMANDS[recipe.command][1]
     sources = prepare_sources(config.data, tokenizer, template, limit, config.seed, kinds=kinds)
     feed, plan = plan_feed(config.data, config.batch, sources, config.steps, config.epochs, config.seed)
-    return account(sources, feed, plan)
+    return mixture_account(sources, feed, plan)
 
 
 def _tokenizer(model: ModelConfig | NewModel, data: DataConfig) -> tuple[PreTrainedTokenizerBase, int | None]:

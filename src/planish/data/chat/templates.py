@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from jinja2.exceptions import TemplateError
 from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from planish.base.errors import DataError, ModelError
+from planish.base.errors import ConfigError, DataError, ModelError
 from planish.data.chat.tool_calls import Tools, as_dicts, as_schemas, in_words, missing
 from planish.data.rows import Demonstration, Message, Origin, ToolCall
 
@@ -62,10 +63,13 @@ class Encoded:
     loss_mask: np.ndarray  # bool [t]
 
 
-def ensure_template(tokenizer: PreTrainedTokenizerBase, template: str | None = None) -> None:
-    """Gives the tokenizer `template` if one is named, else keeps its own, else the one that fits its vocabulary."""
-    if template is not None:
-        tokenizer.chat_template = template
+def ensure_template(tokenizer: PreTrainedTokenizerBase, path: str | None = None) -> None:
+    """Gives the tokenizer the chat template in the jinja file `path`, or keeps its own, or takes one that fits its vocabulary."""
+    if path is not None:
+        try:
+            tokenizer.chat_template = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"data.template={path}: cannot be read: {error.strerror}") from None
     elif not tokenizer.chat_template:
         vocabulary = tokenizer.get_vocab()
         tokenizer.chat_template = CHATML if {"<|im_start|>", "<|im_end|>"} <= vocabulary.keys() else HEADINGS

@@ -18,8 +18,6 @@ from planish.base.files import write_text
 from planish.base.progress import track
 from planish.base.random import fold_in
 from planish.base.types import Example
-from planish.data.chat.templates import ChatTemplate, ensure_template
-from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.rows import Prompt
 from planish.data.settings import DataConfig, longest
 from planish.data.sources import prepare_sources
@@ -30,8 +28,8 @@ from planish.inference.sample import Completion, SamplingConfig, sample
 from planish.inference.score import RewardModel
 from planish.inference.sequences import sequence_values
 from planish.judges.judge import scorable
-from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, context_length, load_model
-from planish.models.packed import CausalLM
+from planish.models.load import ModelConfig, context_length
+from planish.models.loaded import load_chat_model
 from planish.statistics.ranking_result import Estimate
 
 PROMPTS = 64  # sampled at once
@@ -88,12 +86,9 @@ class PolicyAnswers:
     """A model that answers."""
 
     def __init__(self, config: ModelConfig, device: torch.device) -> None:
-        model, tokenizer = load_model(config, device), load_tokenizer(config.path, config.trust_remote_code)
-        check_vocabulary(model, tokenizer)
-        ensure_template(tokenizer)
-        self.template, self.device = ChatTemplate(tokenizer), device
-        self.digest = digest_weights(model)
-        self.policy = CausalLM(model, compute_dtype(config, device))
+        loaded = load_chat_model(config, device)
+        self.template, self.device, self.policy = loaded.template, device, loaded.causal_lm()
+        self.digest = digest_weights(loaded.model)
 
     def encode(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         return [self.template.encode_prompt(prompt.messages, prompt.tools) for prompt in prompts]

@@ -22,12 +22,12 @@ from planish.base.files import write_text
 from planish.base.progress import track
 from planish.base.random import Permutation
 from planish.base.terminal import terminal
-from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.formats import import_rows
 from planish.data.inspect.convert import line
 from planish.data.rows import Question
 from planish.evaluate.probe.slick import CATEGORIES, Knowledge, ProbeConfig, Share, probe, tabulate, values_of
-from planish.models.load import ModelConfig, check_vocabulary, compute_dtype, load_model
+from planish.models.load import ModelConfig, compute_dtype
+from planish.models.loaded import load_with_tokenizer
 from planish.models.packed import CausalLM
 
 FEW = 5  # rows left out that are named
@@ -58,9 +58,7 @@ def know(config: KnowConfig) -> list[Knowledge]:
     if config.by is not None:
         values_of(asked, config.by)  # a field that does not exist is told before the work
     device = local_device(config.device)
-    model = load_model(config.model, device)
-    tokenizer = load_tokenizer(config.model.path, config.model.trust_remote_code)
-    check_vocabulary(model, tokenizer)
+    model, tokenizer = load_with_tokenizer(config.model, device)
     policy = CausalLM(model, compute_dtype(config.model, device))
     probing = probe(policy, tokenizer, asked, config.probe, exemplars)
     found = list(track(probing, "asking", len(asked)))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field as Tag
 from pydantic import model_validator
 
 from planish.base.config import Config, Field
 from planish.data.settings import SHARE_OR_NUMBER, DataConfig, HeldOut
 from planish.inference.vllm import VllmConfig
 from planish.maths.reductions import Reduction
+from planish.methods.base import CommonConfig, MixtureConfig
+from planish.methods.ppo.advantages import Advantage, Gae
 from planish.methods.ppo.rewards import RewardSource
-from planish.methods.run import CommonConfig
 from planish.models.load import LoraConfig, ModelConfig
 from planish.statistics.alarms import AlarmConfig
 from planish.train.checkpoint import CheckpointConfig
+from planish.train.feed import BatchConfig
 from planish.train.optimizer import OptimConfig
 
 
@@ -61,31 +62,6 @@ class KlConfig(Config):
     stop: float | None = Field(
         default=None, gt=0, description="the run ends after an iteration whose completions have this mean KL"
     )
-
-
-class Gae(Config):
-    """PPO's own: what a token was worth more than the value model expected (Schulman et al. 2016)."""
-
-    name: Literal["gae"] = "gae"
-    gamma: float = Field(default=1.0, gt=0, le=1, description="discount of what comes later")
-    gae_lambda: float = Field(default=0.95, ge=0, le=1, description="1 trusts returns, 0 trusts values")
-    whiten: bool = Field(default=True, description="advantages of an iteration get mean 0 and variance 1")
-    whiten_rewards: bool = Field(default=False, description="rewards of tokens get variance 1 and keep their mean")
-
-
-class Rloo(Config):
-    """Each completion against the others of its prompt (Ahmadian et al. 2024); the KL is paid in the reward."""
-
-    name: Literal["rloo"] = "rloo"
-
-
-class Grpo(Config):
-    """Each completion against its group, over the group's spread (Shao et al. 2024); the KL is a term of the loss, as k3."""
-
-    name: Literal["grpo"] = "grpo"
-
-
-Advantage = Annotated[Gae | Rloo | Grpo, Tag(discriminator="name")]
 
 
 class ValueConfig(Config):
@@ -167,7 +143,7 @@ class PpoConfig(CommonConfig):
             )
         if not self.prompts:
             raise ValueError("prompts: names no file: set prompts.NAME=FILE")
-        if self.advantage.name != "gae" and self.batch.completions < 2:
+        if self.advantage.needs_group and self.batch.completions < 2:
             raise ValueError(
                 f"advantage.name={self.advantage.name}: compares a prompt's completions: set batch.completions to 2 or more"
             )
@@ -180,8 +156,10 @@ class PpoConfig(CommonConfig):
         return self
 
     def _check_adaptation(self, kl: KlConfig, count: int) -> None:
-        if self.advantage.name == "grpo":
-            raise ValueError("kl.target: adapts what the reward pays; with grpo the KL is in the loss: leave it out")
+        if self.advantage.kl_in_loss:
+            raise ValueError(
+                "kl.target: adapts what the reward pays, and with grpo the KL is in the loss: leave it out"
+            )
         if not kl.beta:
             raise ValueError("kl.target: multiplies kl.beta, which is 0 and would stay so: set where it begins")
         if count >= 5 * kl.horizon:  # 1 - 0.2 n / H must be above 0
@@ -193,3 +171,20 @@ class PpoConfig(CommonConfig):
     @property
     def steps_of_iteration(self) -> int:
         return self.batch.epochs * self.batch.minibatches
+
+    @property
+    def num_steps(self) -> int:
+        return self.iterations * self.steps_of_iteration
+
+    @property
+    def mixture(self) -> MixtureConfig | None:
+        batch = BatchConfig(examples=self.ptx.examples)
+        return MixtureConfig(self.pretraining, batch, self.num_steps, 1.0) if self.pretraining else None
+
+    @property
+    def micro_tokens(self) -> int | None:
+        return self.batch.micro_tokens
+
+    @property
+    def checkpoint_unit(self) -> int:
+        return self.steps_of_iteration

@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,11 +23,12 @@ from planish.inference.sample import completion_of
 from planish.inference.sampler import LocalSampler, Sampler
 from planish.inference.sequences import token_values
 from planish.inference.vllm import VllmSampler
+from planish.methods.base import RunContext, policy_as
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.rewards import ModelReward, ModelSource, Reward, Rollouts, open_rewards
-from planish.methods.run import LoadedModel, RunContext, say_why_not_packed
-from planish.models.actor_critic import ActorCritic, ValuedLM
+from planish.models.actor_critic import ActorCritic
 from planish.models.load import compute_dtype, context_length, load_model
+from planish.models.loaded import LoadedModel
 from planish.models.lora import add_lora
 from planish.models.packed import CausalLM
 from planish.models.reward_head import HEAD, Values, load_scorer
@@ -41,7 +41,7 @@ class PpoModels:
 
     actor: ActorCritic
     reference: CausalLM | None  # None where it is the policy without LoRA's updates
-    learner: LoadedModel
+    loaded: LoadedModel
     sampler: Sampler
     rewards: dict[str, Reward]
     prompts: PromptDataset
@@ -53,7 +53,7 @@ class PpoModels:
     ) -> list[Rollouts]:
         """`count` completions of each prompt. The noise of a prompt's k-th is that of (seed, place, prompt, k), whoever is beside
         it; a prompt that is asked twice counts on."""
-        how, template, counts = config.sampling, self.learner.template, defaultdict[int, Iterator[int]](itertools.count)
+        how, template, counts = config.sampling, self.loaded.template, defaultdict[int, Iterator[int]](itertools.count)
         requests = [
             SampleRequest(i, (config.seed, *place, each.number, next(counts[each.number])))
             for i, each in enumerate(asked)
@@ -100,8 +100,8 @@ class PpoModels:
         if self.reference is not None:
             yield self.reference
         else:
-            assert self.learner.adapted is not None
-            with self.learner.adapted.disable_adapter():
+            assert self.loaded.adapted is not None
+            with self.loaded.adapted.disable_adapter():
                 yield self.actor.policy
 
 
@@ -117,40 +117,35 @@ def all_gather_completions(mine: dict[int, Sampled], count: int) -> list[Sampled
     ]
 
 
-def build_models(
-    config: PpoConfig, learner: LoadedModel, prompts: PromptDataset, device: torch.device, folder: Path
-) -> PpoModels:
-    """Loads everything. Nothing is computed with the policy here: its weights are not yet an optimiser's."""
-    gae = config.advantage.name == "gae"
-    kind = ValuedLM if gae and config.value.shared else CausalLM
-    policy = kind(learner.model, learner.compute_dtype)
-    say_why_not_packed(policy)
-    longest = max(len(each.tokens) for each in (*prompts.training, *prompts.held_out))
+def build_models(run: RunContext[PpoConfig], prompts: PromptDataset) -> PpoModels:
+    """Loads everything beside the policy. Nothing is computed with the policy here: its weights are not yet an optimizer's."""
+    config, policy = run.config, policy_as(CausalLM, run)
+    longest = max(len(prompt.tokens) for prompt in (*prompts.training, *prompts.held_out))
     longest += config.sampling.max_completion_tokens
-    value = _value_model(config, learner, device, longest) if gae and not config.value.shared else None
+    separate = config.advantage.needs_values and not config.value.shared
+    value = _value_model(config, run.loaded, run.device, longest) if separate else None
     reference = None
-    if learner.adapted is None:
-        start = load_model(config.model, device).requires_grad_(requires_grad=False)
-        reference = CausalLM(start, learner.compute_dtype)
-    rewards = open_rewards(config.rewards, learner.template, device, config.batch.micro_tokens, folder)
+    if run.loaded.adapted is None:
+        start = load_model(config.model, run.device).requires_grad_(requires_grad=False)
+        reference = CausalLM(start, run.loaded.compute_dtype)
+    rewards = open_rewards(config.rewards, run.loaded.template, run.device, config.batch.micro_tokens, run.folder.path)
     for name, source in config.rewards.items():
         reward = rewards[name]
         if isinstance(source, ModelSource) and isinstance(reward, ModelReward) and reward.reads_tokens:
             _check_room(f"rewards.{name}.path={source.path}", reward.judge.limit, longest)
-    policy = shard(policy, device)
-    actor = ActorCritic(policy, None if value is None else shard(value, device))
+    actor = ActorCritic(policy, None if value is None else shard(value, run.device))
     beta = torch.tensor(config.kl.beta, dtype=torch.float64)
     sampler = LocalSampler(policy) if config.server is None else VllmSampler(config.server)
-    return PpoModels(actor, reference, learner, sampler, rewards, prompts, beta)
+    return PpoModels(actor, reference, run.loaded, sampler, rewards, prompts, beta)
 
 
-def _value_model(config: PpoConfig, learner: LoadedModel, device: torch.device, longest: int) -> Values:
+def _value_model(config: PpoConfig, loaded: LoadedModel, device: torch.device, longest: int) -> Values:
     """A copy of the first reward model that is learnt from, head and offset included (Ouyang et al. 2022), unless another model
     is named; where there is neither, of the policy, with a fresh head."""
     learnt = [source.path for source in config.rewards.values() if isinstance(source, ModelSource) and source.weight]
     path = config.value.path or (learnt or [config.model.path])[0]
     own = load_tokenizer(path, config.model.trust_remote_code).get_vocab()
-    if not own.items() >= learner.tokenizer.get_vocab().items():
+    if not own.items() >= loaded.tokenizer.get_vocab().items():
         raise ConfigError(
             f"value.path={path}: its tokenizer has other tokens than the policy's, so it cannot say what they are worth. Name a "
             "model with the same tokenizer, the policy itself for example, or set value.shared=true"

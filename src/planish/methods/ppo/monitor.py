@@ -8,9 +8,9 @@ import torch
 
 from planish.base.distributed import is_main
 from planish.evaluate.held_out_loss import held_out_losses
+from planish.methods.base import RunContext
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.models import PpoModels
-from planish.methods.run import RunContext
 from planish.statistics.alarms import alarms, not_one
 from planish.train.record import RunRecord, read_lines
 

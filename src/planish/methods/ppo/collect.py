@@ -1,0 +1,121 @@
+"""The feed of PPO: an iteration's completions, sampled when its first step asks for them, and dealt out in minibatches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from planish.base.distributed import rank, world_size
+from planish.base.random import Permutation
+from planish.base.types import Example, Experience, Packed
+from planish.data.mixture.packing import deal
+from planish.inference.sample import Completion
+from planish.maths.policy_gradient import adapted_beta, k1
+from planish.methods.base import RunContext
+from planish.methods.ppo.advantages import ScoredCompletions
+from planish.methods.ppo.config import PpoConfig
+from planish.methods.ppo.models import PpoModels
+from planish.methods.ppo.rewards import to_example
+from planish.train.optimizer import Trainer
+from planish.train.record import RunRecord
+
+
+class RolloutFeed:
+    """Samples once an iteration; its examples are split into minibatches, each pass in an order of its own."""
+
+    def __init__(self, run: RunContext[PpoConfig], models: PpoModels, trainer: Trainer, record: RunRecord) -> None:
+        self.run, self.config, self.models, self.trainer, self.record = run, run.config, models, trainer, record
+        self.iteration, self.examples = -1, list[Example]()
+
+    def micro_batches(self, step: int) -> Sequence[Packed]:
+        config, count = self.config, self.config.batch.minibatches
+        iteration, inner = divmod(step, config.steps_of_iteration)
+        if iteration != self.iteration:
+            self.iteration, self.examples = iteration, self.collect(iteration)
+        order = Permutation(len(self.examples), config.seed, "minibatches", iteration, inner // count)
+        chosen = np.array_split(order(np.arange(len(self.examples))), count)[inner % count]
+        return deal([self.examples[i] for i in chosen.tolist()], self.run.micro_tokens, rank(), world_size())
+
+    def collect(self, iteration: int) -> list[Example]:
+        """One round of sampling: an example for each prompt, its tokens with their advantages and returns."""
+        config, models, clock = self.config, self.models, Clock()
+
+        asked = models.prompts.of(iteration, config.batch.prompts)
+        rollouts = models.sample(asked, config.batch.completions, config, ("sample", iteration))
+        completions = [completion for each in rollouts for completion in each.completions]
+        lengths_N = np.array([completion.num_tokens for completion in completions])
+        ended_N = np.array([completion.ended for completion in completions])
+        clock.lap("sampling")
+
+        examples = [to_example(each) for each in rollouts]
+        old_M, reference_M, values_M = models.score_tokens(examples, config, self.run)
+        clock.lap("log-probabilities")
+
+        scores = {name: reward(rollouts) for name, reward in models.rewards.items()}
+        score_N = sum(
+            (config.rewards[name].weight * each_N for name, each_N in scores.items()), np.zeros(len(lengths_N))
+        )
+        if config.missing_eos is not None:
+            score_N = np.where(ended_N, score_N, config.missing_eos)  # replaced, whatever the reward model says
+        clock.lap("scoring")
+
+        kl_M, beta = k1(old_M, reference_M), float(models.beta)  # recorded and paid: one estimator for both
+        kl_N = np.add.reduceat(kl_M, np.cumsum(lengths_N) - lengths_N)
+        models.kl = float(kl_N.mean())
+        scored = ScoredCompletions(score_N, kl_M, values_M, lengths_N, beta, config.batch.completions)
+        advantages_M, returns_M = config.advantage.estimate(scored)
+        if config.kl.target is not None:  # from the next iteration on
+            models.beta.fill_(adapted_beta(beta, models.kl, config.kl.target, len(kl_N), config.kl.horizon))
+
+        self.record.note(
+            self.trainer.step + 1,
+            {
+                "iteration": iteration,
+                "score": score_N.mean(),
+                **{f"score/{name}": each_N.mean() for name, each_N in scores.items()},
+                "kl": models.kl,  # of a completion, in nats
+                "kl_token": kl_M.mean(),
+                "beta": beta,
+                "entropy": -old_M.mean(),  # of a token, in nats: the mean of -log p over what was sampled
+                "completion_tokens": lengths_N.mean(),
+                "unended": 1 - ended_N.mean(),
+                "sampler_mismatch": np.abs(old_M - sampled_logprobs(completions)).mean(),
+                **(
+                    {"explained_variance": 1 - (returns_M - values_M).var() / (returns_M.var() + 1e-12)}
+                    if models.actor.has_values
+                    else {}
+                ),
+                **{f"seconds/{name}": seconds for name, seconds in clock.laps.items()},
+            },
+        )
+        self.record.headline = f"score {score_N.mean():+.3f}  KL {models.kl:.2f}  "
+        return [
+            replace(example, experience=Experience(*parts))
+            for example, *parts in zip(
+                examples,
+                *(
+                    np.split(each_M, np.cumsum([int(example.loss_mask.sum()) for example in examples])[:-1])
+                    for each_M in (old_M, reference_M, advantages_M, returns_M, values_M)
+                ),
+                strict=True,
+            )
+        ]
+
+
+def sampled_logprobs(completions: Sequence[Completion]) -> np.ndarray:
+    """The log-probabilities that the sampler gave its tokens, [M]."""
+    return np.array([logprob for completion in completions for logprob in completion.logprobs])
+
+
+class Clock:
+    """Seconds of each part of an iteration."""
+
+    def __init__(self) -> None:
+        self.laps, self._since = dict[str, float](), time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name], self._since = now - self._since, now
