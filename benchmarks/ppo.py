@@ -143,9 +143,12 @@ def trl_process(port: Connection, task: Task) -> None:
 def planish_process(port: Connection, task: Task) -> None:
     import torch
 
+    from planish.methods.base import RunContext
+    from planish.methods.ppo.collect import RolloutFeed
     from planish.methods.ppo.models import build_models
-    from planish.methods.ppo.run import PpoMethod, PpoObjective, RolloutFeed
-    from planish.methods.run import RunContext, resolve_micro_tokens
+    from planish.methods.ppo.objective import PpoObjective
+    from planish.methods.ppo.run import PpoMethod
+    from planish.methods.run import resolve_micro_tokens
     from planish.models.load import quiet
     from planish.train.loop import LossTerm, train
     from planish.train.optimizer import Trainer
@@ -155,18 +158,20 @@ def planish_process(port: Connection, task: Task) -> None:
     use_threads(task.threads)
     quiet()
     config, cpu, folder = settings(task), torch.device("cpu"), RunFolder(task.folder)
-    learner = PpoMethod().bring(config, folder, cpu)
-    tools = build_models(config, learner, task.book, cpu, folder.path)
+    method = PpoMethod()
+    loaded = method.load_model(config, folder, cpu)
+    policy = method.as_packed(config, loaded)
+    micro_tokens = resolve_micro_tokens(policy, config.batch.micro_tokens, cpu)
+    run = RunContext(config, folder, cpu, loaded, policy, micro_tokens)
+    tools = build_models(run, task.book)
     value = config.optim.model_copy(update={"lr": config.value.lr})
-    trainer = Trainer(tools.actor, config.optim, config.iterations * config.steps_of_iteration, {"value": value})
+    trainer = Trainer(tools.actor, config.optim, config.num_steps, {"value": value})
     trainer.kept |= {"beta": tools.beta}
-    micro_tokens = resolve_micro_tokens(tools.actor.policy, config.batch.micro_tokens, cpu)
-    run = RunContext(config, folder, cpu, learner, tools.actor.policy, [], micro_tokens)
     record = RunRecord(folder, trainer.steps)
     feed = RolloutFeed(run, tools, trainer, record)
     said: dict[str, Any] = {}
     if task.replayed is not None:
-        tools.sampler = replaying(task.replayed, task.ends, learner.template.stop_token_id)
+        tools.sampler = replaying(task.replayed, task.ends, loaded.template.stop_token_id)
         said["advantages"] = in_trls_places(feed)
         save_first_gradients(trainer.optimizer, tools.actor, task.folder)
     gate = Gate(port, task.iterations * config.steps_of_iteration)

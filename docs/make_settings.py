@@ -11,11 +11,11 @@ from planish.base.config import Config
 from planish.data.settings import DataConfig
 from planish.evaluate.compare.run import CompareConfig
 from planish.evaluate.probe.run import KnowConfig
+from planish.methods.base import RunConfig
 from planish.methods.dpo import DpoConfig
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.pretrain import NewModel, PretrainConfig
 from planish.methods.reward_model import RewardConfig
-from planish.methods.run import RunConfig
 from planish.methods.sft import SftConfig
 from planish.world.settings import WorldConfig
 

@@ -73,7 +73,7 @@ def test_every_recipe_runs_for_two_steps(
     assert [line["step"] for line in lines if "loss" in line] == [1, 2]
     kind = "held_out_accuracy" if method in {"reward", "dpo"} else "held_out"
     measured = {f"{kind}/{name}" for name in settings["data"]["sources"]}
-    measured |= {f"measured_accuracy/{name}" for name in settings.get("eval_sets", ())}
+    measured |= {f"eval_accuracy/{name}" for name in settings.get("eval_sets", ())}
     assert any(measured <= line.keys() for line in lines if line["step"] == 2)
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
 

@@ -115,8 +115,8 @@ ROWS: dict[str, tuple[Rows, dict[str, Any], list[str]]] = {
     "no prompt": (HAND_MADE, {"completions": ["Yes.", "No."], "ranks": [0, 1]}, ["prompt: missing"]),
     "a prompt of white space": (HAND_MADE, pair(prompt="  "), ["prompt: empty"]),
     "a prompt that ends in an answer": (HAND_MADE, pair(prompt=turns(ASKED, "Yes.")), ["prompt: ends in no question"]),
-    "a score that is no number": (HAND_MADE, pair(scores=[float("nan"), 1]), ["scores[0]", "NaN is not a number"]),
-    "an infinite score": (HAND_MADE, pair(scores=[1, float("inf")]), ["scores[1]", "Infinity is not a number"]),
+    "a score that is no number": (HAND_MADE, pair(scores=[float("nan"), 1]), ["scores[0]", "NaN is not a JSON number"]),
+    "an infinite score": (HAND_MADE, pair(scores=[1, float("inf")]), ["scores[1]", "Infinity is not a JSON number"]),
     "a score in words": (HAND_MADE, pair(scores=["good", "bad"]), ["scores[0]: found 'good'"]),
     "fewer scores than completions": (HAND_MADE, pair(scores=[1.0]), ["scores: found 1, expected 2"]),
     "half a character": (HAND_MADE, pair(completions=["\ud800", "No."]), ["completions[0]", "half a character"]),
@@ -182,7 +182,7 @@ def test_measured_rows_are_accounted_for(command: str, place: Place, tmp_path: P
     file = write(tmp_path / "further.jsonl", rows)
     changes = [f"eval_sets.further={file}", "data.too_long=drop", "data.max_tokens=60"]
     place.run(command, place.file("compared"), tmp_path / "run", *changes)
-    (found,) = json.loads((tmp_path / "run" / "data.json").read_text())["measured"].items()
+    (found,) = json.loads((tmp_path / "run" / "data.json").read_text())["eval_sets"].items()
     name, account = found
     assert (name, account["path"], account["rows"], account["used"], account["truncated"]) == (
         "further",
@@ -202,7 +202,7 @@ def test_measured_rows_that_are_cut_are_listed(place: Place, tmp_path: Path) -> 
     file = write(tmp_path / "further.jsonl", [*HAND_MADE[:2], pair(completions=["yes " * 90, "no"])])
     changes = [f"eval_sets.further={file}", "data.too_long=truncate", "data.max_tokens=60"]
     place.run("reward", place.file("compared"), tmp_path / "run", *changes)
-    account = json.loads((tmp_path / "run" / "data.json").read_text())["measured"]["further"]
+    account = json.loads((tmp_path / "run" / "data.json").read_text())["eval_sets"]["further"]
     (cut,) = account["truncated"]
     assert (account["rows"], account["used"], account["dropped"], cut["row"]) == (3, 3, [], 3)
     assert cut["reason"].endswith("tokens cut off at the end")
@@ -277,7 +277,7 @@ RUNS: dict[str, tuple[str, str, list[str], list[str]]] = {
     "half of the labels wrong": (
         "dpo",
         "compared",
-        ["loss={name: robust, label_smoothing: 0.5}"],
+        ["loss={name: robust_dpo, label_smoothing: 0.5}"],
         ["label_smoothing' is 0.5", "less than 0.5"],
     ),
     "a loss for a reward model": ("reward", "compared", ["loss.name=dpo"], ["unknown setting 'loss'"]),

@@ -260,7 +260,7 @@ def test_a_preference_is_learnt_and_measured_on_the_way(trained: Path) -> None:
     assert held_out[0]["held_out_accuracy/all"] == pytest.approx(0.5, abs=0.2)
     assert held_out[-1]["held_out_accuracy/all"] > 0.9
     assert held_out[-1]["held_out/all"] < held_out[0]["held_out/all"] - 0.1
-    further = [line["measured_accuracy/further"] for line in lines if "measured_accuracy/further" in line]
+    further = [line["eval_accuracy/further"] for line in lines if "eval_accuracy/further" in line]
     assert further[-1] > 0.9 > further[0]
     found = json.loads((trained / "ranking.json").read_text())
     assert [each["step"] for each in found if each["name"] == "further"] == [0, 30]

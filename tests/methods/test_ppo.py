@@ -23,9 +23,11 @@ from planish.base.errors import ConfigError, DataError
 from planish.base.types import Experience, pack
 from planish.data.chat.tokenizer import load_tokenizer
 from planish.inference.decode import Sampled
+from planish.methods.ppo.advantages import Gae, Rloo, ScoredCompletions
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.models import all_gather_completions
-from planish.methods.ppo.run import PpoObjective, advantages, ppo
+from planish.methods.ppo.objective import PpoObjective
+from planish.methods.ppo.run import ppo
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.methods.sft import SftConfig, sft
 from planish.methods.supervised import NextTokenLoss
@@ -295,22 +297,21 @@ def test_p10_a_completion_that_does_not_end_scores_minus_one_whatever_its_score(
         assert line["score/hundred"] == 100
 
 
-def test_pain_15_the_score_is_paid_at_the_last_token_of_each_completion(tmp_path: Path) -> None:
+def test_pain_15_the_score_is_paid_at_the_last_token_of_each_completion() -> None:
     """Two completions of 3 and 1 tokens. P4's numbers: penalties (-.01, .02, -.03) and a score of 1 make (-.01, .02, .97)."""
-    config = settings(tmp_path, "p", tmp_path, advantage={"name": "gae", "whiten": False}, kl={"beta": 0.1})
     kl = np.array([0.1, -0.2, 0.3, 0.5])
     values = np.array([0.5, 0.6, 0.8, 0.25])
-    found, returns = advantages(config, np.array([1.0, 2.0]), kl, values, np.array([3, 1]), 0.1)
+    batch = ScoredCompletions(np.array([1.0, 2.0]), kl, values, np.array([3, 1]), beta=0.1)
+    found, returns = Gae(whiten=False).estimate(batch)
     np.testing.assert_allclose(found, [0.452425, 0.3815, 0.17, 2 - 0.05 - 0.25], atol=1e-12)
     np.testing.assert_allclose(returns, [0.952425, 0.9815, 0.97, 1.95], atol=1e-12)
 
 
-def test_advantages_of_groups_are_the_same_for_all_tokens_of_a_completion(tmp_path: Path) -> None:
-    batch = {"prompts": 2, "completions": 2}
-    config = settings(tmp_path, "p", tmp_path, advantage={"name": "rloo"}, batch=batch)
+def test_advantages_of_groups_are_the_same_for_all_tokens_of_a_completion() -> None:
     # Rewards 1 - .5 * .2 = .9 and 2 - .5 * .4 = 1.8; 0 and 4 - .5 * 2 = 3.
     kl, lengths = np.array([0.1, 0.1, 0.4, 0.0, 1.0, 1.0]), np.array([2, 1, 1, 2])
-    found, _ = advantages(config, np.array([1.0, 2.0, 0.0, 4.0]), kl, np.zeros(6), lengths, 0.5)
+    batch = ScoredCompletions(np.array([1.0, 2.0, 0.0, 4.0]), kl, np.zeros(6), lengths, beta=0.5, num_samples=2)
+    found, _ = Rloo().estimate(batch)
     np.testing.assert_allclose(found, [-0.9, -0.9, 0.9, -3, 3, 3], atol=1e-12)
 
 

@@ -185,7 +185,7 @@ def test_a_rule_is_learnt_and_measured_on_the_way(trained: Path) -> None:
     assert held_out[0]["held_out_accuracy/rows"] < 0.9 < held_out[-1]["held_out_accuracy/rows"]
     assert held_out[-1]["held_out/all"] < 0.3 < held_out[0]["held_out/all"]
     assert all(line["held_out/rows"] == pytest.approx(line["held_out/all"]) for line in held_out)  # the one source
-    assert [line["step"] for line in lines if "measured_accuracy/further" in line] == [0, 30]
+    assert [line["step"] for line in lines if "eval_accuracy/further" in line] == [0, 30]
     steps = [line for line in lines if "loss" in line]
     assert len(steps) == 30
     assert all({"accuracy", "margin", "score", "grad_norm"} < line.keys() for line in steps)

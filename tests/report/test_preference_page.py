@@ -36,7 +36,7 @@ def measured(step: int, loss: float, alpaca: float, code: float, **rest: float) 
     by = {"all": (alpaca + code) / 2, "alpaca": alpaca, "code": code}
     found = {f"held_out_accuracy/{name}": share for name, share in by.items()}
     losses = {f"held_out/{name}": loss for name in by}
-    return {"step": step, **losses, **found, **{f"measured_accuracy/{k}": v for k, v in rest.items()}}
+    return {"step": step, **losses, **found, **{f"eval_accuracy/{k}": v for k, v in rest.items()}}
 
 
 def a_step(number: int, **values: float) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class RankingCallback:
         if step in (0, self.last):
             for name, encoding in self.eval_sets.items():
                 rows = list(self._scored(name, encoding.examples, encoding.comparisons or ()))
-                values[f"measured_accuracy/{name}"] = self._write(step, name, rows)["accuracy"]["value"]
+                values[f"eval_accuracy/{name}"] = self._write(step, name, rows)["accuracy"]["value"]
         self.record.note(step, values)
         self.record.pause()
 

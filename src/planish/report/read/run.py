@@ -15,7 +15,7 @@ import yaml
 from planish.base.errors import RunError
 from planish.base.files import read_lines
 
-HELD_OUT, ACCURACY, MEASURED = "held_out/", "held_out_accuracy/", "measured_accuracy/"
+HELD_OUT, ACCURACY, MEASURED = "held_out/", "held_out_accuracy/", "eval_accuracy/"
 ALL = "all"  # the sum over sources; no source can have this name
 ALARM = "alarm/"
 PIPELINE = "pipeline.json"  # in the folder of a pipeline: its stages
