@@ -352,7 +352,7 @@ ROWS = [
         node("root", None) + node("b", "c") + node("c", "b"),
         " row 2, field parent_id: ",
         "these messages form a circle",
-        "from parent to parent",
+        "its parents lead to no first message",
     ),
     Bad("orphan.jsonl", node("b", "z"), " row 1, field parent_id: ", "'z' is the message_id of no record", "here"),
     Bad(

@@ -63,7 +63,7 @@ def test_hh_rlhf_shares_the_prompt_and_compares_the_last_turns() -> None:
     [
         ("\n\nAssistant: a", "\n\nAssistant: a", "completions 1 and 2 are the same, but ranked apart"),
         ("\n\nAssistant: ", "\n\nAssistant: a", "a turn is empty"),
-        ("\n\nAssistant: a\n\nAssistant: b", "\n\nAssistant: c", "the transcripts part before their last turn"),
+        ("\n\nAssistant: a\n\nAssistant: b", "\n\nAssistant: c", "the transcripts differ before their last turn"),
         (
             "\n\nAssistant: a\n\nHuman: b",
             "\n\nAssistant: a\n\nHuman: c",
@@ -179,11 +179,11 @@ UNFIT: list[tuple[str, Any, str, str]] = [
     ("comparison", {**K_WISE, "completions": ["a"]}, "completions", "found 1, expected two or more"),
     ("comparison", {**K_WISE, "completions": ["a", ""]}, "completions[1]", "empty"),
     ("comparison", {**K_WISE, "completions": ["a", user("b")]}, "completions[1]", "found turns of user, expected one"),
-    ("comparison", {**K_WISE, "prompt": [assistant("a")]}, "prompt", "ends in no question"),
-    ("comparison", {**K_WISE, "prompt": []}, "prompt", "ends in no question"),
+    ("comparison", {**K_WISE, "prompt": [assistant("a")]}, "prompt", "does not end in a question"),
+    ("comparison", {**K_WISE, "prompt": []}, "prompt", "does not end in a question"),
     ("comparison", {**K_WISE, "about": "{"}, "about", "not valid JSON"),
     ("comparison", {**K_WISE, "about": {"x": [1]}}, "about.x", "found a list, expected a text, a number"),
-    ("comparison", {**K_WISE, "tools": [{"name": "f"}]}, "tools", "have a place in demonstrations and prompts only"),
+    ("comparison", {**K_WISE, "tools": [{"name": "f"}]}, "tools", "only demonstrations and prompts"),
     ("hh_rlhf", {"chosen": "Human: a", "rejected": "b"}, "chosen", r"begins with 'Human: a', expected '\n\nHuman: '"),
     ("chosen_rejected", {"chosen": "a", "rejected": "b"}, "prompt", "missing; found the fields chosen, rejected"),
     ("chosen_rejected", {**PAIR, "chosen": ""}, "chosen", "empty"),
@@ -192,7 +192,7 @@ UNFIT: list[tuple[str, Any, str, str]] = [
     ("chosen_rejected", {**PAIR, "rejected": []}, "rejected", "does not end in a turn of the assistant"),
     ("chosen_rejected", {**PAIR, "rejected": [user("No.")]}, "rejected", "does not end in a turn of the assistant"),
     ("chosen_rejected", {**PAIR, "prompt": " "}, "prompt", "empty"),
-    ("chosen_rejected", {**PAIR, "prompt": "\n\nHuman: \n\nAssistant:"}, "prompt", "a turn of it is empty"),
+    ("chosen_rejected", {**PAIR, "prompt": "\n\nHuman: \n\nAssistant:"}, "prompt", "one of its turns is empty"),
     (
         "chosen_rejected",
         {**PAIR, "score_chosen": "high", "score_rejected": 1},
@@ -209,7 +209,7 @@ UNFIT: list[tuple[str, Any, str, str]] = [
         "chosen_rejected",
         {"prompt": "Where?", "chosen": [ASKED, assistant("b")], "rejected": [ASKED, assistant("c")]},
         "prompt",
-        "does not stand at the beginning of `chosen`",
+        "is missing at the start of `chosen`",
     ),
     ("ultrafeedback", {"instruction": "a", "completions": [{"response": "b"}]}, "completions", "found 1, expected two"),
     (

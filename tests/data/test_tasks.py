@@ -140,7 +140,7 @@ ROW = {"q": "1?", "a": "one"}
         (
             {**ONE, "templates": [{**TEMPLATE, "prompt": "{q} {options_}"}]},
             ROW,
-            ("field options: missing, but template 1 asks for {options_}",),
+            ("field options: missing, but template 1 uses {options_}",),
         ),
         (
             {**ONE, "options": ["two"], "templates": [{**TEMPLATE, "prompt": "{q} {options_}"}]},
@@ -154,7 +154,7 @@ ROW = {"q": "1?", "a": "one"}
         ({**ONE, "labels": {"b": {"x": "y"}}}, ROW, ("t.jsonl row 1, field b: missing",)),
         ({**ONE, "per_row": "two"}, ROW, ("field per_row: found 'two', expected one or all",)),
         ({**ONE, "seed": "x"}, ROW, ("field seed: found 'x', expected a whole number",)),
-        ({**ONE, "option": ["a"]}, ROW, ("field option: unknown; a task has the fields table, templates",)),
+        ({**ONE, "option": ["a"]}, ROW, ("field option: unknown; the fields of a task are table, templates",)),
         (ONE, {"q": ["1?"], "a": "one"}, ("t.jsonl row 1, field q: found a list, expected a text or a number",)),
         (ONE, {"q": True, "a": "one"}, ("t.jsonl row 1, field q: found true or false", "`labels`")),
         (ONE, {"q": "1?", "a": None}, ("t.jsonl row 1, field a: missing",)),

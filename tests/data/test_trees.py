@@ -82,7 +82,7 @@ def test_the_best_ranked_reply_is_followed_at_every_level() -> None:
     ],
 )
 def test_without_a_reply_to_follow_the_tree_is_dropped_with_the_reason(tree: dict[str, Any]) -> None:
-    assert rows_of(Demonstration, {"prompt": tree}) == [Dropped(HERE, "no assistant reply that may be followed")]
+    assert rows_of(Demonstration, {"prompt": tree}) == [Dropped(HERE, "no assistant reply is kept")]
 
 
 def test_what_is_said_about_the_tree_and_its_first_message_is_kept() -> None:
@@ -224,7 +224,7 @@ Q1, A1 = flat("q1", None, "Q"), flat("a1", "q1", "A")
         ([Q1, A1, flat("a1", "q1", "B")], 3, "message_id", "'a1' occurs twice, first in "),
         ([Q1, flat("a1", "q2", "A"), flat("q2", "a1", "B")], 2, "parent_id", "form a circle"),
         ([Q1, flat("a1", "a1", "A")], 2, "parent_id", "form a circle"),
-        ([Q1, A1, flat("q2", None, "R")], 3, "parent_id", "the tree 't' has a first message already, "),
+        ([Q1, A1, flat("q2", None, "R")], 3, "parent_id", "the tree 't' already has a first message, "),
         ([Q1, {**A1, "message_id": None}], 2, "message_id", "missing"),
         ([Q1, {**A1, "role": "moderator"}], 2, "role", "unknown role 'moderator'"),
         ([Q1, {**A1, "text": ""}], 2, "text", "empty"),

@@ -114,7 +114,7 @@ ROWS: dict[str, tuple[Rows, dict[str, Any], list[str]]] = {
     "no ranks": (HAND_MADE, pair(ranks=None), ["ranks: missing"]),
     "no prompt": (HAND_MADE, {"completions": ["Yes.", "No."], "ranks": [0, 1]}, ["prompt: missing"]),
     "a prompt of white space": (HAND_MADE, pair(prompt="  "), ["prompt: empty"]),
-    "a prompt that ends in an answer": (HAND_MADE, pair(prompt=turns(ASKED, "Yes.")), ["prompt: ends in no question"]),
+    "a prompt that ends in an answer": (HAND_MADE, pair(prompt=turns(ASKED, "Yes.")), ["does not end in a question"]),
     "a score that is no number": (HAND_MADE, pair(scores=[float("nan"), 1]), ["scores[0]", "NaN is not a JSON number"]),
     "an infinite score": (HAND_MADE, pair(scores=[1, float("inf")]), ["scores[1]", "Infinity is not a JSON number"]),
     "a score in words": (HAND_MADE, pair(scores=["good", "bad"]), ["scores[0]: found 'good'"]),

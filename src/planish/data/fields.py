@@ -1,4 +1,4 @@
-"""Reading the fields of a record. Each knows where it stands, so that whatever is wrong with it can be found."""
+"""Fields of a record. Each remembers its file, row and path, so that a fault can be found."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from planish.data.files.readers import Record
 
 
 def fault(record: Record, problem: str) -> DataError:
-    return DataError(
-        f"{record.origin}, field {record.field}: {problem}" if record.field else f"{record.origin}: {problem}"
-    )
+    field = f", field {record.field}" if record.field else ""
+    return DataError(f"{record.origin}{field}: {problem}")
 
 
 def fields(record: Record) -> dict[str, Any]:
@@ -21,7 +20,7 @@ def fields(record: Record) -> dict[str, Any]:
 
 
 def child(record: Record, name: str) -> Record:
-    """One field, which must be there. Columnar files write None where a record has none."""
+    """A field that must exist. None counts as missing: columnar files write it where a record lacks the field."""
     value = fields(record).get(name)
     inside = Record(value, record.origin, f"{record.field}.{name}" if record.field else name)
     if value is None:
@@ -44,15 +43,15 @@ def children(record: Record, name: str) -> list[Record]:
 
 
 def cells(record: Record, count: int) -> list[str]:
-    """A list of exactly so many texts."""
-    found = items(record)
-    if len(found) != count:
-        raise fault(record, f"found {len(found)} cells, expected {count}.")
-    return [as_text(cell) for cell in found]
+    """A list of exactly `count` texts."""
+    texts = items(record)
+    if len(texts) != count:
+        raise fault(record, f"found {len(texts)} cells, expected {count}.")
+    return list(map(as_text, texts))
 
 
 def as_text(record: Record, *, blank: bool = False) -> str:
-    """The text exactly as it stands. Only where `blank` is allowed may it be empty or white space."""
+    """The text, unchanged. It may be empty or white space only if `blank` is set."""
     value = record.value
     if not isinstance(value, str):
         raise fault(record, f"found {called(value)}, expected a text.")
@@ -61,7 +60,7 @@ def as_text(record: Record, *, blank: bool = False) -> str:
     if not value.isascii():
         try:
             value.encode()
-        except UnicodeEncodeError as error:  # JSON can spell half of a character as "\ud83d"; no tokeniser takes it
+        except UnicodeEncodeError as error:  # JSON can spell half of a character as "\ud83d"; no tokenizer takes it
             raise fault(record, f"holds half a character at position {error.start}. Mend the text.") from error
     return value
 
@@ -71,7 +70,7 @@ def text(record: Record, name: str) -> str:
 
 
 def optional_text(record: Record, name: str) -> str:
-    """A field that may be absent, null or blank, all of which give an empty text."""
+    """A text that may be absent, null or blank; all of these give an empty text."""
     value = "" if fields(record).get(name) is None else as_text(child(record, name), blank=True)
     return value if value.strip() else ""
 
@@ -98,3 +97,9 @@ def is_list(value: object) -> TypeGuard[list[Any]]:
 
 def has(names: tuple[str, ...], value: object) -> bool:
     return is_object(value) and all(name in value for name in names)
+
+
+def first_of(value: object, name: str) -> object:
+    """The first item of a list in field `name`; None if there is no such list."""
+    listed = value.get(name) if is_object(value) else None
+    return next(iter(listed), None) if is_list(listed) else None

@@ -1,4 +1,4 @@
-"""Every known format. Importing this package fills the list: a new format is one function in one of its files."""
+"""Formats: what a record of any known file format means as a row. Importing this package registers them all."""
 
 from planish.data.formats import demonstrations as demonstrations
 from planish.data.formats import evaluation as evaluation

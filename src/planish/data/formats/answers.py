@@ -1,4 +1,4 @@
-"""Parts that comparisons, judgements, prompts and questions share: what was asked, what was answered, how it was ranked."""
+"""Parts shared by comparisons, judgements, prompts and questions: prompts, answers, ranks and scores."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ from planish.data.rows import About, Comparison, Dropped, Message, Role
 Choice = TypeVar("Choice")
 
 SPEAKER = re.compile(r"\n\n(Human|Assistant): ?")
-ASKED = ("prompt", "conversations", "messages", "question", "instruction")
+PROMPT_FIELDS = ("prompt", "conversations", "messages", "question", "instruction")
 
 
 def transcript(record: Record) -> list[Message]:
-    r"""The turns of a text such as "\n\nHuman: Hi.\n\nAssistant: Hello.", exactly as they stand; a turn may be empty."""
+    r"""The turns of a text such as "\n\nHuman: Hi.\n\nAssistant: Hello.", unchanged; a turn may be empty."""
     before, *parts = SPEAKER.split(as_text(record))
     if before or not parts:
         raise fault(record, f"begins with {record.value[:20]!r}, expected '\\n\\nHuman: ' before the first turn.")
     roles: dict[str, Role] = {"Human": "user", "Assistant": "assistant"}
-    return [Message(roles[speaker], said) for speaker, said in zip(parts[::2], parts[1::2], strict=True)]
+    return [Message(roles[speaker], content) for speaker, content in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def is_transcript(value: object) -> bool:
@@ -55,7 +55,7 @@ def is_transcript(value: object) -> bool:
 
 
 def turns_of(record: Record, role: Role) -> list[Message]:
-    """A text is one turn of `role`, a message is one turn of its own role, and a list holds messages."""
+    """One turn of `role` from a text, one turn from a message, or several from a list of messages."""
     if is_list(record.value):
         return [_turn(item) for item in items(record)]
     return [_turn(record)] if is_object(record.value) else [Message(role, as_text(record))]
@@ -64,61 +64,60 @@ def turns_of(record: Record, role: Role) -> list[Message]:
 def _turn(record: Record) -> Message:
     if has(("from",), record.value):
         refuse_what_would_be_lost(record, "from", "value")
-        said = text(record, "value")
-        calls = calls_in(said) if text(record, "from") == "function_call" else ()
-        return Message(role_of(record, "from", SHAREGPT_ROLES), "" if calls else said, tool_calls=calls)
+        content = text(record, "value")
+        calls = calls_in(content) if text(record, "from") == "function_call" else ()
+        return Message(role_of(record, "from", SHAREGPT_ROLES), "" if calls else content, tool_calls=calls)
     role, calls = role_of(record, "role", CHAT_ROLES), calls_of(record)
     refuse_what_would_be_lost(record, "role", "content", "tool_calls", "function_call")
     return Message(role, content_of(record, blank=bool(calls) or role in MAY_BE_BLANK), tool_calls=calls)
 
 
-def asked(record: Record, *, with_tools: bool = False) -> list[Message]:
-    """The conversation up to the answer, from the first of its usual fields that a record has, after its system turn.
+def prompt_of(record: Record, *, with_tools: bool = False) -> list[Message]:
+    """The conversation up to the answer, after the system turn, from the first of PROMPT_FIELDS that a record has.
 
-    It ends where the assistant is to speak. The `input` of an instruction follows it after a blank line. A prompt may be a
-    transcript that ends in "Assistant:".
+    The `input` of an instruction follows it after a blank line. A prompt may be a transcript that ends in "Assistant:".
     """
     if not with_tools:
         refuse_tools(record)
-    name = next((name for name in ASKED if fields(record).get(name) is not None), ASKED[0])
+    name = next((name for name in PROMPT_FIELDS if fields(record).get(name) is not None), PROMPT_FIELDS[0])
     return system_turn(record) + _question(child(record, name), optional_text(record, "input"))
 
 
 def refuse_tools(record: Record) -> None:
     if tools_of(record):
-        problem = "schemas of functions have a place in demonstrations and prompts only. Write them into `system`."
+        problem = "only demonstrations and prompts can have schemas of functions. Write them into `system`."
         raise fault(child(record, "tools"), problem)
 
 
-def _question(record: Record, given: str) -> list[Message]:
-    found = _prompt_of_a_transcript(record) if is_transcript(record.value) else turns_of(record, "user")
-    if not found or found[-1].role == "assistant":
-        raise fault(record, "ends in no question; expected a last turn of the user, the system or a tool.")
-    if record.field.endswith("instruction") and given:
-        found[-1] = Message("user", f"{found[-1].content}\n\n{given}")
-    return found
+def _question(record: Record, context: str) -> list[Message]:
+    turns = _prompt_of_a_transcript(record) if is_transcript(record.value) else turns_of(record, "user")
+    if not turns or turns[-1].role == "assistant":
+        raise fault(record, "does not end in a question; expected a last turn of the user, the system or a tool.")
+    if record.field.endswith("instruction") and context:
+        turns[-1] = Message("user", f"{turns[-1].content}\n\n{context}")
+    return turns
 
 
 def _prompt_of_a_transcript(record: Record) -> list[Message]:
-    found = transcript(record)
-    if found[-1] == Message("assistant", ""):
-        found.pop()
-    if not all(turn.content.strip() for turn in found):
-        raise fault(record, "a turn of it is empty, expected some text. Fill it or take the row out.")
-    return found
+    turns = transcript(record)
+    if turns[-1] == Message("assistant", ""):
+        turns.pop()
+    if not all(turn.content.strip() for turn in turns):
+        raise fault(record, "one of its turns is empty, expected some text. Fill it or take the row out.")
+    return turns
 
 
 def answer_of(record: Record) -> Message:
-    """One turn of the assistant, from a text, a message or a list of one message."""
+    """The assistant's turn in a text, a message or a list of one message."""
     turns = turns_of(record, "assistant")
     if len(turns) != 1 or turns[0].role != "assistant":
-        found = " and ".join(turn.role for turn in turns) or "nothing"
-        raise fault(record, f"found turns of {found}, expected one of the assistant.")
+        roles = " and ".join(turn.role for turn in turns) or "nothing"
+        raise fault(record, f"found turns of {roles}, expected one of the assistant.")
     return turns[0]
 
 
 def blank(record: Record, *names: str) -> Dropped | None:
-    """Published judgements hold answers of no words. They were judged as such, but there is nothing to learn from."""
+    """A `Dropped` if one of these fields is blank. Published judgements contain empty answers: nothing to learn from."""
     for name in names:
         if not as_text(child(record, name), blank=True).strip():
             return Dropped(record.origin, f"{name} is empty")
@@ -136,7 +135,7 @@ def compared(
     group: str = "",
     about: About | None = None,
 ) -> Comparison | Dropped:
-    """A comparison, unless two of its completions are the same and yet ranked apart."""
+    """A comparison; a `Dropped` if two of its completions are the same but ranked apart."""
     for one, other in combinations(range(len(completions)), 2):
         if completions[one] == completions[other] and ranks[one] != ranks[other]:
             return Dropped(record.origin, f"completions {one + 1} and {other + 1} are the same, but ranked apart")
@@ -145,14 +144,14 @@ def compared(
     return Comparison(*sides, record.origin, numbers, annotator, group, about or {})
 
 
-def places(values: Sequence[float]) -> list[int]:
+def ranks_by(values: Sequence[float]) -> list[int]:
     """Ranks from 0 by value, lowest first; equal values are a tie."""
     order = sorted(set(values))
     return [order.index(value) for value in values]
 
 
 def number(record: Record) -> float:
-    """A number, also as the text in which CSV files write it."""
+    """A number, or its text as in CSV files."""
     value = record.value
     if isinstance(value, str):
         try:
@@ -160,31 +159,30 @@ def number(record: Record) -> float:
         except ValueError:
             raise fault(record, f"found {record.value!r}, expected a number.") from None
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        found = value if isinstance(value, float) else called(value)
-        raise fault(record, f"found {found}, expected a number.")
+        raise fault(record, f"found {value if isinstance(value, float) else called(value)}, expected a number.")
     return value
 
 
 def choice(record: Record, name: str, scale: Mapping[str, Choice]) -> Choice:
-    """A label of a closed scale, as a number or as the text in which CSV files write it."""
-    found = child(record, name)
-    label = f"{found.value:g}" if isinstance(found.value, float) else str(found.value)
-    if label not in scale or isinstance(found.value, bool):
-        raise fault(found, f"found {label[:40]!r}, expected one of {', '.join(scale)}.")
+    """A label of a closed scale, as a number or as its text in CSV files."""
+    field = child(record, name)
+    label = f"{field.value:g}" if isinstance(field.value, float) else str(field.value)
+    if label not in scale or isinstance(field.value, bool):
+        raise fault(field, f"found {label[:40]!r}, expected one of {', '.join(scale)}.")
     return scale[label]
 
 
 def about_of(record: Record) -> About:
-    """The field `about` of planish's own rows: an object, or in columnar files the JSON text of one."""
+    """The field `about` of planish's own formats: an object, or its JSON text in columnar files."""
     value = fields(record).get("about") or {}
     if isinstance(value, str):
         value = _parsed(child(record, "about"))
-    told = fields(Record(value, record.origin, "about"))
-    for name, note in told.items():
+    notes = fields(Record(value, record.origin, "about"))
+    for name, note in notes.items():
         if not isinstance(note, str | int | float):
             problem = f"found {called(note)}, expected a text, a number or a truth value."
             raise fault(Record(note, record.origin, f"about.{name}"), problem)
-    return told
+    return notes
 
 
 def _parsed(record: Record) -> Any:

@@ -1,9 +1,8 @@
-"""Formats of prompts to be answered, and of questions whose right answers are known."""
+"""Formats of prompts to answer, and of questions with known answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from planish.data.fields import (
     as_text,
@@ -11,6 +10,7 @@ from planish.data.fields import (
     children,
     fault,
     fields,
+    first_of,
     has,
     is_list,
     is_object,
@@ -19,15 +19,16 @@ from planish.data.fields import (
     text,
 )
 from planish.data.files.readers import Record
-from planish.data.formats.answers import about_of, asked, compared, number, places, transcript, turns_of
+from planish.data.formats.answers import about_of, compared, number, prompt_of, ranks_by, transcript, turns_of
 from planish.data.formats.registry import importer
 from planish.data.formats.tools import tools_of
 from planish.data.formats.turns import about
 from planish.data.rows import Comparison, Dropped, Message, Origin, Prompt, Question
 
-# Beside one of these a prompt has an answer, or is a rendered copy of what stands there.
+# With one of these fields a prompt has an answer already, or is a rendered copy of that field.
 ANSWERED = ("completion", "response", "answer", "output", "text", "instruction", "messages", "conversations")
 CHOICE = "\n  choice: "  # BIG-bench's own default before each option
+TRUTHFUL = ("Question", "True answers", "False answers")
 
 
 def _is_prompt(value: object) -> bool:
@@ -35,28 +36,18 @@ def _is_prompt(value: object) -> bool:
     return isinstance(prompt, str | list) and not any(has((name,), value) for name in ANSWERED)
 
 
-def _are_examples(*names: str) -> Callable[[Any], bool]:
-    """A test: one object whose `examples` have these fields."""
-
-    def test(value: Any) -> bool:
-        examples = value.get("examples") if is_object(value) else None
-        return is_list(examples) and has(names, next(iter(examples), None))
-
-    return test
-
-
 def _texts(record: Record, name: str, *, blank: bool = False) -> tuple[str, ...]:
     """A list of texts, which may be absent or null."""
-    found = children(record, name) if fields(record).get(name) is not None else []
-    return tuple(as_text(each, blank=blank) for each in found)
+    listed = children(record, name) if fields(record).get(name) is not None else []
+    return tuple(as_text(item, blank=blank) for item in listed)
 
 
 def _answers(record: Record, name: str) -> tuple[str, ...]:
     """One text or several, at least one."""
-    found = child(record, name)
-    answers = tuple(map(as_text, items(found))) if is_list(found.value) else (as_text(found),)
+    field = child(record, name)
+    answers = tuple(map(as_text, items(field))) if is_list(field.value) else (as_text(field),)
     if not answers:
-        raise fault(found, "empty, expected one right answer or more.")
+        raise fault(field, "empty, expected at least one text.")
     return answers
 
 
@@ -69,15 +60,15 @@ def _user(record: Record, name: str) -> tuple[Message, ...]:
 
 @importer("prompt", Prompt, recognized_by=_is_prompt)
 def prompt(record: Record) -> Iterator[Prompt]:
-    """`prompt` alone, a text or messages; planish's own rows also have `follow_ups` and `about`."""
-    told = about_of(record) if "about" in fields(record) else about(record, "prompt", "system", "tools")
-    messages = tuple(asked(record, with_tools=True))
-    yield Prompt(messages, record.origin, _texts(record, "follow_ups"), tools_of(record), told)
+    """`prompt` without an answer, a text or messages; planish's own rows may have `follow_ups` and `about`."""
+    notes = about_of(record) if "about" in fields(record) else about(record, "prompt", "system", "tools")
+    messages = tuple(prompt_of(record, with_tools=True))
+    yield Prompt(messages, record.origin, _texts(record, "follow_ups"), tools_of(record), notes)
 
 
 @importer("xstest", Prompt, recognized_by=("prompt", "type", "label", "focus"), over=("prompt",))
 def xstest(record: Record) -> Iterator[Prompt]:
-    """XSTest (Roettger et al. 2024): `label` says whether a prompt is safe, `type` why it may look otherwise."""
+    """XSTest (Roettger et al. 2024): `label` says if a prompt is safe, `type` why it may look otherwise."""
     yield Prompt(_user(record, "prompt"), record.origin, about=about(record, "prompt"))
 
 
@@ -95,11 +86,13 @@ def donotanswer(record: Record) -> Iterator[Prompt]:
 
 @importer("mt_bench", Prompt, recognized_by=("question_id", "turns"))
 def mt_bench(record: Record) -> Iterator[Prompt]:
-    """MT-Bench (Zheng et al. 2023): the first turn is the prompt, the others follow. Reference answers are kept in `about`."""
+    """MT-Bench (Zheng et al. 2023): the first turn is the prompt, the others follow it. Reference answers are in `about`."""
     turns = _answers(record, "turns")
-    references = {f"reference_{at}": said for at, said in enumerate(_texts(record, "reference", blank=True), start=1)}
-    told = {**about(record, "turns"), **references}
-    yield Prompt((Message("user", turns[0]),), record.origin, turns[1:], about=told)
+    references = {
+        f"reference_{at}": answer for at, answer in enumerate(_texts(record, "reference", blank=True), start=1)
+    }
+    notes = {**about(record, "turns"), **references}
+    yield Prompt((Message("user", turns[0]),), record.origin, turns[1:], about=notes)
 
 
 # Questions
@@ -107,14 +100,14 @@ def mt_bench(record: Record) -> Iterator[Prompt]:
 
 @importer("question", Question, recognized_by=("prompt", "answers"), over=("prompt",))
 def question(record: Record) -> Iterator[Question]:
-    """planish's own: `prompt` (a text or messages), `answers`, and where there are any `wrong_answers` and `about`."""
+    """planish's own: `prompt` (a text or messages), `answers`, and optionally `wrong_answers` and `about`."""
     answers, wrong = _answers(record, "answers"), _texts(record, "wrong_answers")
-    yield Question(tuple(asked(record)), answers, record.origin, wrong, about_of(record))
+    yield Question(tuple(prompt_of(record)), answers, record.origin, wrong, about_of(record))
 
 
 @importer("truthfulqa", Question, recognized_by=("Question", "Best Answer", "Correct Answers", "Incorrect Answers"))
 def truthfulqa(record: Record) -> Iterator[Question]:
-    """TruthfulQA.csv (Lin et al. 2022). Answers stand between semicolons; the best ones come first."""
+    """TruthfulQA.csv (Lin et al. 2022). Semicolons separate the answers; the best come first."""
     right = _listed(record, "Best Answer", "Correct Answers")
     wrong = _listed(record, "Best Incorrect Answer", "Incorrect Answers")
     used = "Question", "Best Answer", "Correct Answers", "Best Incorrect Answer", "Incorrect Answers"
@@ -126,15 +119,15 @@ def _listed(record: Record, best: str, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part for part in parts if part))
 
 
-@importer("bigbench_truthfulqa", Question, recognized_by=_are_examples("Question", "True answers", "False answers"))
+@importer("bigbench_truthfulqa", Question, recognized_by=lambda value: has(TRUTHFUL, first_of(value, "examples")))
 def bigbench_truthfulqa(record: Record) -> Iterator[Question]:
-    """BIG-bench's copy of TruthfulQA. Its `prefix`, examples to be shown before each question, is left to the evaluation."""
+    """BIG-bench's copy of TruthfulQA. Its `prefix`, examples to show before each question, is left to the evaluation."""
     for example in _examples(record):
         right, wrong = _answers(example, "True answers"), _texts(example, "False answers")
         best = optional_text(example, "Best answer")
         answers = tuple(dict.fromkeys((best, *right) if best else right))
-        told = about(example, "Question", "Best answer")
-        yield Question(_user(example, "Question"), answers, example.origin, wrong, told)
+        notes = about(example, "Question", "Best answer")
+        yield Question(_user(example, "Question"), answers, example.origin, wrong, notes)
 
 
 @importer(
@@ -149,7 +142,7 @@ def nq_open(record: Record) -> Iterator[Question]:
 
 @importer("question_answer", Question)
 def question_answer(record: Record) -> Iterator[Question]:
-    """The right answer is what follows "####" where GSM8K's worked solutions end (Cobbe et al. 2021), else all of `answer`."""
+    """The right answer follows "####", as in GSM8K's worked solutions (Cobbe et al. 2021); else it is all of `answer`."""
     final = text(record, "answer").rpartition("####")[2].strip()
     if not final:
         raise fault(child(record, "answer"), "nothing follows '####', expected the final answer.")
@@ -160,27 +153,27 @@ def question_answer(record: Record) -> Iterator[Question]:
 def openai_evals(record: Record) -> Iterator[Question]:
     """OpenAI's evals: messages, and `ideal`, the right answer or a list of them."""
     messages = turns_of(child(record, "input"), "user")
-    told = about(record, "input", "ideal")
-    yield Question(tuple(messages), _answers(record, "ideal"), record.origin, about=told)
+    notes = about(record, "input", "ideal")
+    yield Question(tuple(messages), _answers(record, "ideal"), record.origin, about=notes)
 
 
 # BIG-bench
 
 
 def _examples(record: Record) -> Iterator[Record]:
-    """Each example, counted as a row."""
+    """The examples of a task, counted as rows."""
     for row, example in enumerate(children(record, "examples"), start=1):
         yield Record(example.value, Origin(record.origin.file, row), example.field)
 
 
-@importer("bigbench", Question, recognized_by=_are_examples("input"))
+@importer("bigbench", Question, recognized_by=lambda value: has(("input",), first_of(value, "examples")))
 def bigbench(record: Record) -> Iterator[Question | Dropped]:
-    """A BIG-bench task (Srivastava et al. 2022). Right are the options of the highest score, else the targets."""
+    """A BIG-bench task (Srivastava et al. 2022). The right answers are the options with the highest score, else the targets."""
     for example in _examples(record):
         right, wrong = _rated(example) if fields(example).get("target_scores") else (_targets(example), [])
         if right:
-            messages, told = tuple(_asked_by_task(record, example)), about(example, "input", "target")
-            yield Question(messages, tuple(right), example.origin, tuple(wrong), told)
+            messages, notes = tuple(_task_prompt(record, example)), about(example, "input", "target")
+            yield Question(messages, tuple(right), example.origin, tuple(wrong), notes)
         else:
             yield Dropped(example.origin, "target is empty")
 
@@ -193,9 +186,9 @@ def _rated(example: Record) -> tuple[list[str], list[str]]:
 
 
 def _targets(example: Record) -> list[str]:
-    """The right answers, one or several. In some tasks of natural_instructions a few are blank."""
-    found = child(example, "target")
-    targets = [as_text(each, blank=True) for each in (items(found) if is_list(found.value) else [found])]
+    """The right answers, one or several. A few in natural_instructions are blank and left out."""
+    field = child(example, "target")
+    targets = [as_text(target, blank=True) for target in (items(field) if is_list(field.value) else [field])]
     return [target for target in targets if target.strip()]
 
 
@@ -205,12 +198,12 @@ def bigbench_options(record: Record) -> Iterator[Comparison | Dropped]:
     for example in _examples(record):
         options, scores = _options(example)
         if len(options) < 2:
-            yield Dropped(example.origin, "one option only, so there is nothing to compare")
+            yield Dropped(example.origin, "only one option, so there is nothing to compare")
             continue
         completions = [Message("assistant", option) for option in options]
-        told = about(example, "input", "target")
-        prompt = _asked_by_task(record, example)
-        yield compared(example, prompt, completions, places([-s for s in scores]), scores=scores, about=told)
+        notes = about(example, "input", "target")
+        prompt = _task_prompt(record, example)
+        yield compared(example, prompt, completions, ranks_by([-s for s in scores]), scores=scores, about=notes)
 
 
 def _options(example: Record) -> tuple[list[str], list[float]]:
@@ -221,23 +214,23 @@ def _options(example: Record) -> tuple[list[str], list[float]]:
     return options, [number(child(scores, option)) for option in options]
 
 
-def _asked_by_task(task: Record, example: Record) -> list[Message]:
-    """The task's prefix, the input, and where the task says so its options, in the order of the alphabet.
+def _task_prompt(task: Record, example: Record) -> list[Message]:
+    """The task's prefix, the input and, if the task asks for them, the options in alphabetical order.
 
-    A task whose answers follow "Assistant:" may hold several turns in its input.
+    If the answers of a task follow "Assistant:", its input may contain several turns.
     """
-    said = text(example, "input")
+    content = text(example, "input")
     if "Assistant:" in optional_text(task, "example_output_prefix"):
-        dialogue = Record(f"\n\nHuman: {said}", example.origin, f"{example.field}.input")
+        dialogue = Record(f"\n\nHuman: {content}", example.origin, f"{example.field}.input")
         return transcript(dialogue)
     prefix = optional_text(task, "task_prefix")
-    gap = "" if not prefix or prefix.endswith("\n") or said.startswith("\n") else "\n"
+    gap = "" if not prefix or prefix.endswith("\n") or content.startswith("\n") else "\n"
     shown = sorted(_options(example)[0]) if fields(example).get("target_scores") and _shows_options(task) else []
-    return [Message("user", prefix + gap + said + "".join(_choice_prefix(task) + option for option in shown))]
+    return [Message("user", prefix + gap + content + "".join(_choice_prefix(task) + option for option in shown))]
 
 
 def _shows_options(task: Record) -> bool:
-    """BIG-bench shows them unless told otherwise; its files write the setting as a truth value or as a text."""
+    """The default is to show them; BIG-bench's files write this setting as a truth value or as a text."""
     return str(fields(task).get("append_choices_to_input", True)).lower() != "false"
 
 

@@ -1,4 +1,4 @@
-"""Formats of judged completions: one answer to a prompt and a verdict on it."""
+"""Formats of judged completions: an answer to a prompt with a verdict on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from planish.data.fields import as_text, child, children, fault, fields, has, is_object, optional_text, text
 from planish.data.files.readers import Record
-from planish.data.formats.answers import about_of, answer_of, asked, choice, number, refuse_tools, turns_of
+from planish.data.formats.answers import about_of, answer_of, choice, number, prompt_of, refuse_tools, turns_of
 from planish.data.formats.registry import importer
 from planish.data.formats.turns import about, system_turn
 from planish.data.rows import About, Judged, Message
@@ -22,19 +22,19 @@ def _is_desired_or_not(value: object) -> bool:
     return answered and is_object(value) and isinstance(value.get("label"), bool | str) and value["label"] in DESIRED
 
 
-def _judged(record: Record, prompt: str, completion: str, verdict: str, told: About) -> Judged:
+def _judged(record: Record, prompt: str, completion: str, verdict: str, notes: About) -> Judged:
     turns = Message("user", text(record, prompt)), Message("assistant", text(record, completion))
-    return Judged(turns[:1], turns[1], verdict, record.origin, about=told)
+    return Judged(turns[:1], turns[1], verdict, record.origin, about=notes)
 
 
 @importer("judged", Judged, recognized_by=("prompt", "completion", "verdict"), over=GENERAL)
 def judged(record: Record) -> Iterator[Judged]:
-    """planish's own: `prompt` (a text or messages), `completion`, `verdict` (true, false or a word), and where there are any
+    """planish's own: `prompt` (a text or messages), `completion`, `verdict` (true, false or a word), and optionally
     `annotator` and `about`."""
-    found = child(record, "verdict")
-    verdict = found.value if isinstance(found.value, bool) else text(record, "verdict")
+    field = child(record, "verdict")
+    verdict = field.value if isinstance(field.value, bool) else text(record, "verdict")
     annotator = optional_text(record, "annotator")
-    prompt, completion = tuple(asked(record)), answer_of(child(record, "completion"))
+    prompt, completion = tuple(prompt_of(record)), answer_of(child(record, "completion"))
     yield Judged(prompt, completion, verdict, record.origin, annotator, about_of(record))
 
 
@@ -47,39 +47,39 @@ def kto(record: Record) -> Iterator[Judged]:
         raise fault(label, f"found {str(label.value)[:40]!r}, expected true (desirable) or false (undesirable).")
     refuse_tools(record)
     if fields(record).get("completion") is not None:
-        prompt, completion = asked(record), answer_of(child(record, "completion"))
+        prompt, completion = prompt_of(record), answer_of(child(record, "completion"))
     else:
         turns = system_turn(record) + turns_of(child(record, "messages"), "user")
         if len(turns) < 2 or turns[-1].role != "assistant":
-            raise fault(child(record, "messages"), "expected a prompt, and an answer of the assistant at the end.")
+            raise fault(child(record, "messages"), "expected a prompt with an answer of the assistant at the end.")
         prompt, completion = turns[:-1], turns[-1]
-    told = about(record, "prompt", "completion", "messages", "label", "system")
-    yield Judged(tuple(prompt), completion, DESIRED[label.value], record.origin, about=told)
+    notes = about(record, "prompt", "completion", "messages", "label", "system")
+    yield Judged(tuple(prompt), completion, DESIRED[label.value], record.origin, about=notes)
 
 
 @importer("xstest_completions", Judged, recognized_by=("prompt", "completion", "final_label"), over=(*GENERAL, "kto"))
 def xstest_completions(record: Record) -> Iterator[Judged]:
     """Answers to XSTest's prompts: people marked compliance, refusal or partial refusal. Both annotations are in `about`."""
     verdict = choice(record, "final_label", {name: name for name in COMPLIANCE})
-    told = about(record, "prompt", "completion", "final_label")
-    yield _judged(record, "prompt", "completion", verdict, told)
+    notes = about(record, "prompt", "completion", "final_label")
+    yield _judged(record, "prompt", "completion", verdict, notes)
 
 
 @importer("halueval", Judged, recognized_by=("user_query", "chatgpt_response", "hallucination"))
 def halueval(record: Record) -> Iterator[Judged]:
-    """HaluEval's general set (Li et al. 2023): the verdict is "yes" where people found a hallucination, else "no"."""
+    """HaluEval's general set (Li et al. 2023): the verdict is "yes" if people found a hallucination, else "no"."""
     names = "user_query", "chatgpt_response"
     verdict = choice(record, "hallucination", {"yes": "yes", "no": "no"})
-    told = about(record, *names, "hallucination")
+    notes = about(record, *names, "hallucination")
     if fields(record).get("hallucination_spans"):
         spans = map(as_text, children(record, "hallucination_spans"))
-        told = {**told, "hallucination_spans": "\n".join(spans)}
-    yield _judged(record, *names, verdict, told)
+        notes = {**notes, "hallucination_spans": "\n".join(spans)}
+    yield _judged(record, *names, verdict, notes)
 
 
 @importer("pyrit", Judged, recognized_by=("objective", "assistant_response", "human_score"))
 def pyrit(record: Record) -> Iterator[Judged]:
-    """PyRIT's sets for testing scorers: the verdict is the people's score as it stands; for refusals, 1 is a refusal."""
+    """PyRIT's sets for testing scorers: the verdict is the human score, unchanged; for refusals, 1 is a refusal."""
     names = "objective", "assistant_response"
     verdict = f"{number(child(record, 'human_score')):g}"
     yield _judged(record, *names, verdict, about(record, *names, "human_score"))

@@ -1,4 +1,4 @@
-"""Formats in which somebody judged two answers: human annotators, or a model that stands in for them. Most allow ties."""
+"""Formats of judgements on two answers, by human annotators or a model in their place. Most allow ties."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from planish.data.fields import child, fault, fields, items, optional_text, text
 from planish.data.files.readers import Record
-from planish.data.formats.answers import asked, blank, choice, compared, number
+from planish.data.formats.answers import blank, choice, compared, number, prompt_of
 from planish.data.formats.registry import importer
 from planish.data.formats.turns import about
 from planish.data.rows import Comparison, Dropped, Message
@@ -30,10 +30,10 @@ def _judged(
     scores: Sequence[float] = (),
     annotator: str = "",
 ) -> Comparison | Dropped:
-    """The comparison of two answers, unless one of them is blank. Fields beside the answers and `used` go into `about`."""
+    """The comparison of two answers. All fields except the answers and `used` go into `about`."""
     completions = [Message("assistant", text(record, name)) for name in names]
-    told = about(record, *names, *used)
-    return compared(record, prompt, completions, ranks, scores=scores, annotator=annotator, about=told)
+    notes = about(record, *names, *used)
+    return compared(record, prompt, completions, ranks, scores=scores, annotator=annotator, about=notes)
 
 
 def _user(record: Record, name: str) -> list[Message]:
@@ -42,9 +42,9 @@ def _user(record: Record, name: str) -> list[Message]:
 
 @importer("pandalm", Comparison, recognized_by=("instruction", "response1", "response2", "annotator1"), over=GENERAL)
 def pandalm(record: Record) -> Iterator[Comparison | Dropped]:
-    """One comparison for each annotator: 1 or 2 is the better response, 0 a tie (Wang et al. 2023).
+    """A comparison for each annotator: 1 or 2 is the better response, 0 a tie (Wang et al. 2023).
 
-    In the published file some responses are blank, and some that read "True" became JSON's true. Such are left out.
+    Some responses in the published file are blank, and some texts "True" became JSON's true. These are left out.
     """
     names = "response1", "response2"
     annotators = [name for name in fields(record) if ANNOTATOR.fullmatch(name)]
@@ -54,7 +54,7 @@ def pandalm(record: Record) -> Iterator[Comparison | Dropped]:
     elif dropped := blank(record, "instruction", *names):
         yield dropped
     else:
-        prompt, used = asked(record), ("instruction", "input", *annotators)
+        prompt, used = prompt_of(record), ("instruction", "input", *annotators)
         for name in annotators:
             ranks = choice(record, name, {"0": TIE, **ONE_OR_TWO})
             yield _judged(record, prompt, names, ranks, *used, annotator=name)
@@ -62,8 +62,8 @@ def pandalm(record: Record) -> Iterator[Comparison | Dropped]:
 
 @importer("alpaca_eval", Comparison, recognized_by=("instruction", "output_1", "output_2", "preference"), over=GENERAL)
 def alpaca_eval(record: Record) -> Iterator[Comparison | Dropped]:
-    """AlpacaEval's annotations (Li et al. 2023). `preference` is 1 or 2 for the better output, 0 for a tie, or between 1 and
-    2 the judge's probability that the second is better, plus one; `scores` are the two probabilities."""
+    """AlpacaEval's annotations (Li et al. 2023). `preference` is 0 for a tie, 1 or 2 for the better output, or in between
+    one plus the judge's probability that the second is better; `scores` are the two probabilities."""
     names = "output_1", "output_2"
     if fields(record).get("preference") is None:
         yield Dropped(record.origin, "preference is null: the annotator gave no verdict")
@@ -74,7 +74,7 @@ def alpaca_eval(record: Record) -> Iterator[Comparison | Dropped]:
         ranks = TIE if share == 0.5 else (FIRST if share < 0.5 else SECOND)
         used = "instruction", "input", "preference", "annotator"
         scores, annotator = (1 - share, share), optional_text(record, "annotator")
-        yield _judged(record, asked(record), names, ranks, *used, scores=scores, annotator=annotator)
+        yield _judged(record, prompt_of(record), names, ranks, *used, scores=scores, annotator=annotator)
 
 
 def _second_is_better(record: Record) -> float:
@@ -95,14 +95,14 @@ def llmbar(record: Record) -> Iterator[Comparison | Dropped]:
 
 @importer("safe_rlhf", Comparison, recognized_by=("prompt", "response_0", "response_1"), over=GENERAL)
 def safe_rlhf(record: Record) -> Iterator[Comparison | Dropped]:
-    """PKU-SafeRLHF (Ji et al. 2023), ranked by helpfulness, `better_response_id`. Which response is safer stays in `about`."""
+    """PKU-SafeRLHF (Ji et al. 2023), ranked by helpfulness, `better_response_id`. The safer response is in `about`."""
     names, ranks = ("response_0", "response_1"), choice(record, "better_response_id", {"0": FIRST, "1": SECOND})
-    yield _judged(record, asked(record), names, ranks, "prompt", "better_response_id")
+    yield _judged(record, prompt_of(record), names, ranks, "prompt", "better_response_id")
 
 
 @importer("shp", Comparison, recognized_by=("history", "human_ref_A", "human_ref_B", "labels"), over=GENERAL)
 def shp(record: Record) -> Iterator[Comparison | Dropped]:
-    """Stanford Human Preferences (Ethayarajh et al. 2022): `labels` is 1 where Reddit preferred A. Scores are its votes."""
+    """Stanford Human Preferences (Ethayarajh et al. 2022): `labels` is 1 if Reddit preferred A. Scores are its votes."""
     names, ranks = ("human_ref_A", "human_ref_B"), choice(record, "labels", {"1": FIRST, "0": SECOND})
     voted = "score_A", "score_B"
     scores = [number(child(record, name)) for name in voted if fields(record).get(name) is not None]
@@ -113,11 +113,11 @@ def shp(record: Record) -> Iterator[Comparison | Dropped]:
 
 @importer("summarize_feedback", Comparison, recognized_by=("info", "summaries", "choice"), over=GENERAL)
 def summarize_feedback(record: Record) -> Iterator[Comparison | Dropped]:
-    """OpenAI's summarize_from_feedback (Stiennon et al. 2020). A post is asked as in the paper, an article by itself."""
+    """OpenAI's summarize_from_feedback (Stiennon et al. 2020). Posts get the prompt of the paper."""
     summaries = items(child(record, "summaries"))
     if len(summaries) != 2:
         raise fault(child(record, "summaries"), f"found {len(summaries)}, expected 2.")
-    completions = [Message("assistant", text(each, "text")) for each in summaries]
+    completions = [Message("assistant", text(summary, "text")) for summary in summaries]
     ranks = choice(record, "choice", {"0": FIRST, "1": SECOND})
     prompt, annotator = [_to_summarize(child(record, "info"))], optional_text(record, "worker")
     yield compared(record, prompt, completions, ranks, annotator=annotator, about=about(record, "choice", "worker"))

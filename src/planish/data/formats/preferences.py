@@ -1,21 +1,21 @@
-"""Formats of comparisons as sets for training hold them: an answer that was chosen and one rejected, or several ranked."""
+"""Formats of comparisons for training: a chosen and a rejected answer, or several ranked ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from planish.data.fields import child, children, fault, fields, has, is_list, is_object, optional_text, text
+from planish.data.fields import child, children, fault, fields, first_of, has, is_object, optional_text, text
 from planish.data.files.readers import Record
 from planish.data.formats.answers import (
-    ASKED,
+    PROMPT_FIELDS,
     about_of,
     answer_of,
-    asked,
     compared,
     is_transcript,
     number,
-    places,
+    prompt_of,
+    ranks_by,
     refuse_tools,
     transcript,
     turns_of,
@@ -29,31 +29,21 @@ SCORES = (("score_chosen", "score_rejected"), ("chosen_score", "rejected_score")
 GENERAL = ("prompt", "messages", "sharegpt", "alpaca", "prompt_completion", "question_answer", "text")
 
 
-def _first_has(name: str, *names: str) -> Callable[[Any], bool]:
-    """A test: the field is a list whose first item has these fields."""
-
-    def test(value: Any) -> bool:
-        found = value.get(name) if is_object(value) else None
-        return is_list(found) and has(names, next(iter(found), None))
-
-    return test
-
-
 def _are_transcripts(value: object) -> bool:
     return has(CHOSEN, value) and is_object(value) and all(is_transcript(value[name]) for name in CHOSEN)
 
 
 @importer("comparison", Comparison, recognized_by=("completions", "ranks"), over=GENERAL)
 def comparison(record: Record) -> Iterator[Comparison | Dropped]:
-    """planish's own: `prompt`, `completions` (texts or messages), `ranks` (0 is best, equal numbers are a tie), and where
-    there are any `scores`, `annotator`, `group` and `about`."""
-    completions = [answer_of(each) for each in _several(record, "completions")]
-    scores = [number(each) for each in children(record, "scores")] if fields(record).get("scores") else []
+    """planish's own: `prompt`, `completions` (texts or messages), `ranks` (0 is best, equal numbers are a tie), and
+    optionally `scores`, `annotator`, `group` and `about`."""
+    completions = [answer_of(completion) for completion in _several(record, "completions")]
+    scores = [number(score) for score in children(record, "scores")] if fields(record).get("scores") else []
     yield compared(
         record,
-        asked(record),
+        prompt_of(record),
         completions,
-        _as_many(record, "ranks", [_rank(each) for each in children(record, "ranks")], len(completions)),
+        _as_many(record, "ranks", [_rank(rank) for rank in children(record, "ranks")], len(completions)),
         scores=_as_many(record, "scores", scores, len(completions)) if scores else (),
         annotator=optional_text(record, "annotator"),
         group=optional_text(record, "group"),
@@ -62,39 +52,37 @@ def comparison(record: Record) -> Iterator[Comparison | Dropped]:
 
 
 def _several(record: Record, name: str) -> list[Record]:
-    found = children(record, name)
-    if len(found) < 2:
-        raise fault(child(record, name), f"found {len(found)}, expected two or more to compare.")
-    return found
+    records = children(record, name)
+    if len(records) < 2:
+        raise fault(child(record, name), f"found {len(records)}, expected two or more to compare.")
+    return records
 
 
-def _as_many(record: Record, name: str, found: list[Any], expected: int) -> list[Any]:
-    if len(found) != expected:
-        raise fault(child(record, name), f"found {len(found)}, expected {expected}, one for each completion.")
-    return found
+def _as_many(record: Record, name: str, values: list[Any], expected: int) -> list[Any]:
+    if len(values) != expected:
+        raise fault(child(record, name), f"found {len(values)}, expected {expected}, one for each completion.")
+    return values
 
 
 def _rank(record: Record) -> int:
     value = number(record)
     if value != int(value) or value < 0:
-        raise fault(
-            record, f"found {value:g}, expected a whole number from 0 up: the place, where equal places are a tie."
-        )
+        raise fault(record, f"found {value:g}, expected a whole number from 0 up; equal ranks are a tie.")
     return int(value)
 
 
 @importer("hh_rlhf", Comparison, recognized_by=_are_transcripts, over=("chosen_rejected", *GENERAL))
 def hh_rlhf(record: Record) -> Iterator[Comparison | Dropped]:
-    r"""Two transcripts "\n\nHuman: ...\n\nAssistant: ..." (Bai et al. 2022). The turns they share are the prompt, the last turn
-    of each is its completion.
+    r"""Two transcripts "\n\nHuman: ...\n\nAssistant: ..." (Bai et al. 2022). Their last turns are the completions, the turns
+    before, which must be the same, the prompt.
 
-    A few of Anthropic's rows cannot be read so: a turn is empty, both answers are the same, or one answer holds a speaker's
-    name and looks like several turns. They are left out.
+    A few of Anthropic's rows are left out: a turn is empty, both answers are the same, or an answer contains a speaker's
+    name and looks like several turns.
     """
     chosen, rejected = (transcript(child(record, name)) for name in CHOSEN)
     prompt, completions = chosen[:-1], (chosen[-1], rejected[-1])
     if prompt != rejected[:-1]:
-        yield Dropped(record.origin, "the transcripts part before their last turn, so the two answers cannot be told")
+        yield Dropped(record.origin, "the transcripts differ before their last turn, so they have no common prompt")
     elif {message.role for message in completions} != {"assistant"}:
         yield Dropped(record.origin, "a transcript ends before the assistant's answer")
     elif not all(message.content.strip() for message in (*prompt, *completions)):
@@ -105,25 +93,22 @@ def hh_rlhf(record: Record) -> Iterator[Comparison | Dropped]:
 
 @importer("chosen_rejected", Comparison, recognized_by=CHOSEN, over=GENERAL)
 def chosen_rejected(record: Record) -> Iterator[Comparison | Dropped]:
-    """A better and a worse answer. The prompt stands in `prompt`, `question`, `instruction` with `input`, `conversations` or
-    `messages`, or at the start of both answers, or in both places.
-
-    Each answer is a text, a message, or a list of messages.
+    """A better and a worse answer, each a text, a message or a list of messages. The prompt is in `prompt`, `question`,
+    `instruction` with `input`, `conversations` or `messages`, or at the start of both answers, or both.
     """
     chosen, rejected = (_ending_in_an_answer(child(record, name)) for name in CHOSEN)
     if chosen[:-1] != rejected[:-1]:
-        raise fault(
-            child(record, "rejected"), "the turns before its last differ from those of `chosen`; expected one prompt."
-        )
+        problem = "the turns before its last differ from those of `chosen`; expected one prompt."
+        raise fault(child(record, "rejected"), problem)
     scores = next((pair for pair in SCORES if all(fields(record).get(name) is not None for name in pair)), ())
     yield compared(
         record,
-        _prompt_of(record, chosen[:-1]),
+        _shared_prompt(record, chosen[:-1]),
         (chosen[-1], rejected[-1]),
         (0, 1),
         scores=[number(child(record, name)) for name in scores],
         annotator=optional_text(record, "annotator"),
-        about=about(record, *CHOSEN, *ASKED, *scores, "input", "output", "system", "annotator"),
+        about=about(record, *CHOSEN, *PROMPT_FIELDS, *scores, "input", "output", "system", "annotator"),
     )
 
 
@@ -134,31 +119,36 @@ def _ending_in_an_answer(record: Record) -> list[Message]:
     return turns
 
 
-def _prompt_of(record: Record, beginning: list[Message]) -> list[Message]:
-    """What both answers begin with, else the prompt that stands by itself. Of the latter no turn may be missing in the former."""
+def _shared_prompt(record: Record, beginning: list[Message]) -> list[Message]:
+    """The turns before both answers, which must include any prompt in a field of its own; else that prompt."""
     refuse_tools(record)
-    stated = next((name for name in ASKED if fields(record).get(name) is not None), None)
+    stated = next((name for name in PROMPT_FIELDS if fields(record).get(name) is not None), None)
     if not beginning:
-        return asked(record)
+        return prompt_of(record)
     if stated == "messages" and "prompt" not in fields(record):
-        stated = None  # the whole chosen conversation once more
+        stated = None  # the whole chosen conversation again
     for turn in turns_of(child(record, stated), "user") if stated else []:
         if turn not in beginning:
-            problem = "does not stand at the beginning of `chosen`; expected the same prompt in both places."
+            problem = "is missing at the start of `chosen`; expected the same prompt in both."
             raise fault(child(record, stated or ""), problem)
     return [turn for turn in system_turn(record) if turn not in beginning] + beginning
 
 
-@importer("ultrafeedback", Comparison, recognized_by=_first_has("completions", "response"), over=GENERAL)
+@importer(
+    "ultrafeedback",
+    Comparison,
+    recognized_by=lambda value: has(("response",), first_of(value, "completions")),
+    over=GENERAL,
+)
 def ultrafeedback(record: Record) -> Iterator[Comparison | Dropped]:
-    """UltraFeedback as first published (Cui et al. 2023): answers of several models, ranked by `overall_score`, or where there
-    is none by `fine-grained_score`. Each model had a system prompt of its own; it is no part of the prompt."""
+    """UltraFeedback as first published (Cui et al. 2023): answers of several models, ranked by `overall_score`, else by
+    `fine-grained_score`. Each model had its own system prompt, which is not part of the prompt here."""
     answers = _several(record, "completions")
-    scores = [number(child(each, _score_name(each))) for each in answers]
-    completions = [Message("assistant", text(each, "response")) for each in answers]
-    ranks = places([-score for score in scores])
-    told = {**about(record, "instruction"), **_models(answers)}
-    yield compared(record, asked(record), completions, ranks, scores=scores, about=told)
+    scores = [number(child(answer, _score_name(answer))) for answer in answers]
+    completions = [Message("assistant", text(answer, "response")) for answer in answers]
+    ranks = ranks_by([-score for score in scores])
+    notes = {**about(record, "instruction"), **_models(answers)}
+    yield compared(record, prompt_of(record), completions, ranks, scores=scores, about=notes)
 
 
 def _score_name(answer: Record) -> str:
@@ -166,16 +156,24 @@ def _score_name(answer: Record) -> str:
 
 
 def _models(answers: Sequence[Record]) -> About:
-    return {f"model_{at}": text(each, "model") for at, each in enumerate(answers, start=1) if fields(each).get("model")}
+    named = [(f"model_{at}", answer) for at, answer in enumerate(answers, start=1) if fields(answer).get("model")]
+    return {name: text(answer, "model") for name, answer in named}
 
 
-@importer("ranked", Comparison, recognized_by=_first_has("answers", "answer", "rank"), over=(*GENERAL, "question"))
+@importer(
+    "ranked",
+    Comparison,
+    recognized_by=lambda value: has(("answer", "rank"), first_of(value, "answers")),
+    over=(*GENERAL, "question"),
+)
 def ranked(record: Record) -> Iterator[Comparison | Dropped]:
     """Nectar's answers, each with its rank from 1 (Zhu et al. 2023). Equal ranks are a tie."""
     answers = _several(record, "answers")
-    completions = [Message("assistant", text(each, "answer")) for each in answers]
-    ranks = places([_rank(child(each, "rank")) for each in answers])
-    yield compared(record, asked(record), completions, ranks, about={**about(record, *ASKED), **_models(answers)})
+    completions = [Message("assistant", text(answer, "answer")) for answer in answers]
+    ranks = ranks_by([_rank(child(answer, "rank")) for answer in answers])
+    yield compared(
+        record, prompt_of(record), completions, ranks, about={**about(record, *PROMPT_FIELDS), **_models(answers)}
+    )
 
 
 @importer("stack_exchange_paired", Comparison, recognized_by=("question", "response_j", "response_k"), over=GENERAL)
@@ -183,4 +181,4 @@ def stack_exchange_paired(record: Record) -> Iterator[Comparison | Dropped]:
     """`response_j` had more votes than `response_k` (lvwerra/stack-exchange-paired)."""
     names = "response_j", "response_k"
     completions = [Message("assistant", text(record, name)) for name in names]
-    yield compared(record, asked(record), completions, (0, 1), about=about(record, "question", *names))
+    yield compared(record, prompt_of(record), completions, (0, 1), about=about(record, "question", *names))

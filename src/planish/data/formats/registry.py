@@ -1,8 +1,8 @@
-"""The list of known formats, and how one is chosen for a file.
+"""The list of known formats, and how the format of a file is recognized.
 
-A format turns one record into rows. It may give rows of several kinds: an OpenAssistant tree is one demonstration and
-many comparisons; the caller says which it wants. A record that gives no row yields a `Dropped` with the reason; one that
-does not fit its format is an error that names file, row and field. Nothing is lost in silence.
+A format turns a record into rows, maybe of several kinds: an OpenAssistant tree is one demonstration and many
+comparisons, and the caller says which it wants. A record without a row yields a `Dropped` with the reason; one that does
+not fit its format is an error that names file, row and field. Nothing is lost silently.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ KINDS: dict[type[Row], str] = {
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A known format. `over` names more general formats that its records fit too; `gather` puts records that belong
-    together (the messages of a tree) into one before they are imported."""
+    """A known format. It wins over the more general formats in `over`, which its records fit, too. `gather` joins records
+    that belong together, such as the messages of a tree, before they are imported."""
 
     name: str
     recognizes: Test
@@ -67,10 +67,9 @@ def importer(
     reading: Reading = "records",
     gather: Gather | None = None,
 ) -> Callable[[F], F]:
-    """Adds to format `name` a function that gives rows of these kinds.
+    """Adds a function that gives rows of these kinds to the format `name`.
 
-    The first function of a format says how it is recognised: by fields that a record must have, or by a test of the
-    record's value.
+    The first function of a format says how to recognize it: by fields that a record must have, or by a test of its value.
     """
 
     def register(function: F) -> F:
@@ -84,7 +83,7 @@ def importer(
 
 
 def import_rows(path: str | Path, kinds: tuple[type[R], ...], format: str = "auto") -> Rows[R]:
-    """All rows of these kinds of a file, folder, package or hub dataset, with what was left out of it and why."""
+    """All rows of these kinds in a file, folder, package or hub dataset, and the records left out, with reasons."""
     rows: Rows[R] = Rows()
     for row in stream_rows(path, kinds, format):
         if isinstance(row, Dropped):
@@ -95,9 +94,9 @@ def import_rows(path: str | Path, kinds: tuple[type[R], ...], format: str = "aut
 
 
 def stream_rows(path: str | Path, kinds: tuple[type[R], ...], format: str = "auto") -> Iterator[R | Dropped]:
-    """The rows one by one. With "auto" the first record of a file tells the format of them all.
+    """The rows one by one, of the first of these kinds that the format gives.
 
-    Of several kinds, the rows are of the first that the format gives.
+    With "auto" the first record of a file decides the format of all.
     """
     for chosen, first, records in open_files(path, format):
         function = importer_of(chosen, kinds, first)
@@ -108,8 +107,9 @@ def stream_rows(path: str | Path, kinds: tuple[type[R], ...], format: str = "aut
 def open_files(
     path: str | Path, format: str = "auto", broken: Broken = stop
 ) -> Iterator[tuple[Format, Record, Iterator[Record]]]:
-    """For each file of a source: how it is read, its first record, and all its records, with those that belong together
-    put into one. With "auto" each file of a folder is recognised by itself."""
+    """The format, the first record and all records (joined where they belong together) of each file of a source.
+
+    With "auto" the format of each file of a folder is recognized separately."""
     if format != "auto" and format not in FORMATS:
         raise DataError(f"{path}: unknown format {format!r}. Set `format` to auto or one of {', '.join(FORMATS)}.")
     every = read(path, FORMATS[format].reading if format != "auto" else "records", broken)
@@ -121,7 +121,7 @@ def open_files(
 
 
 def imported(format: Format, function: Importer, record: Record) -> Iterator[Row | Dropped]:
-    """What one function of a format makes of one record."""
+    """The rows that a function of a format makes of a record."""
     try:
         yield from function(record)
     except DataError as error:
@@ -129,31 +129,31 @@ def imported(format: Format, function: Importer, record: Record) -> Iterator[Row
 
 
 def importer_of(format: Format, kinds: tuple[type[R], ...], record: Record) -> Importer:
-    """The function of a format that gives rows of the first of these kinds that it knows."""
+    """The function of a format for the first of these kinds that it gives."""
     for kind in kinds:
         if kind in format.importers:
             return format.importers[kind]
-    held, wanted = ([KINDS[kind] for kind in some] for some in (format.importers, kinds))
+    present, wanted = ([KINDS[kind] for kind in some] for some in (format.importers, kinds))
     uses = "; ".join(USES[kind] for kind in format.importers)
     raise DataError(
-        f"{record.origin.file}: read as {format.name}, it holds {' and '.join(held)}; expected {' or '.join(wanted)}. "
+        f"{record.origin.file}: read as {format.name}, it holds {' and '.join(present)}; expected {' or '.join(wanted)}. "
         f"{uses[0].upper()}{uses[1:]}. Take the file out of this run, or set `format` if it was misread."
     )
 
 
 def recognize(record: Record) -> Format:
-    """The one format a record fits. None or several is an error, never a guess."""
+    """The one format that a record fits. None or several are an error, never a guess."""
     value = record.value
     fitting = [format for format in FORMATS.values() if format.recognizes(value)]
     beaten = {name for format in fitting for name in format.over}
-    if len(fitting) > 1:  # several sets keep a rendered copy of the conversation in `text`
+    if len(fitting) > 1:  # several data sets have a rendered copy of the conversation in `text`
         beaten.add("text")
     fitting = [format for format in fitting if format.name not in beaten]
     if len(fitting) != 1:
-        found = f"the fields {', '.join(value)}" if is_object(value) else called(value)
+        fields = f"the fields {', '.join(value)}" if is_object(value) else called(value)
         names = " and ".join(format.name for format in fitting) or "no known format"
         raise DataError(
-            f"{record.origin}: found {found}, which fits {names}. Set `format` to one of {', '.join(FORMATS)}, "
-            "or give the records the fields of one; docs/data.md lists them."
+            f"{record.origin}: found {fields}, which fits {names}. Set `format` to one of {', '.join(FORMATS)}, "
+            "or give the records the fields of a format; docs/data.md lists them."
         )
     return fitting[0]

@@ -1,4 +1,4 @@
-"""Instruction data made from a table, as FLAN was (Wei et al. 2022): several phrasings of one task, filled in by its rows.
+"""Instruction data from a table, as in FLAN (Wei et al. 2022): several phrasings of a task, filled in from its rows.
 
 A task is a YAML file beside its table:
 
@@ -9,7 +9,7 @@ A task is a YAML file beside its table:
       - prompt: "{premise}\n\nDoes it follow that {hypothesis}?\n\n{options_}"
         completion: "{label}"
 
-A field of the table stands in braces, a brace itself is written twice, and `{options_}` is the list of the options.
+A field of the table is written in braces, a brace itself twice, and `{options_}` is the list of options.
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ OPTIONS = "options_"
 KNOWN = ("table", "templates", "options", "labels", "per_row", "seed")
 PER_ROW = ("one", "all")
 
-TemplatePart = tuple[str, str]  # words as they stand, then the field that follows them, or ""
+TemplatePart = tuple[str, str]  # fixed words, then the field that follows them, or ""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One phrasing. `number` counts from 1."""
+    """A phrasing. `number` counts from 1."""
 
     number: int
     prompt: list[TemplatePart]
     completion: list[TemplatePart]
 
     @property
-    def asked(self) -> set[str]:
+    def fields(self) -> set[str]:
         return {name for part in (self.prompt, self.completion) for _, name in part if name}
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateTask:
-    """`options` is a list of words, the column that holds one, or None; `labels` are words for the values of a column."""
+    """`options` is a list of words, the column of such lists, or None; `labels` are words for the values of a column."""
 
     record: Record
     templates: list[Template]
@@ -71,19 +71,19 @@ class TemplateTask:
     seed: int
 
     def check(self, row: Record) -> None:
-        """That every template finds its fields, seen on one row."""
+        """Raises if this row lacks a field of any template."""
         columns = fields(row)
         for template in self.templates:
-            for name in sorted(template.asked - columns.keys() - {OPTIONS}):
+            for name in sorted(template.fields - columns.keys() - {OPTIONS}):
                 where = Record(None, self.record.origin, f"templates[{template.number - 1}]")
                 known = ", ".join(columns)
-                raise fault(
-                    where,
-                    f"the placeholder {{{name}}} of template {template.number} is no column of {row.origin}: {known}.",
+                problem = (
+                    f"the placeholder {{{name}}} of template {template.number} is no column of {row.origin}: {known}."
                 )
-            if OPTIONS in template.asked and self.options is None:
+                raise fault(where, problem)
+            if OPTIONS in template.fields and self.options is None:
                 where = Record(None, self.record.origin, "options")
-                raise fault(where, f"missing, but template {template.number} asks for {{{OPTIONS}}}. List them.")
+                raise fault(where, f"missing, but template {template.number} uses {{{OPTIONS}}}. List them.")
         for name in [*self.labels, *([self.options] if isinstance(self.options, str) else [])]:
             child(row, name)
 
@@ -94,17 +94,17 @@ class TemplateTask:
         return [self.templates[drawn]]
 
     def fill(self, template: Template, row: Record) -> Demonstration:
-        values = {name: self._value(row, name) for name in template.asked - {OPTIONS}}
-        options = self._options(row) if OPTIONS in template.asked else []
+        values = {name: self._value(row, name) for name in template.fields - {OPTIONS}}
+        options = self._options(row) if OPTIONS in template.fields else []
         values[OPTIONS] = "\n- ".join(["OPTIONS:", *options])
         prompt, completion = (_filled(parts, values) for parts in (template.prompt, template.completion))
         answers = {completion, *(values[name] for _, name in template.completion if name)}
         if options and answers.isdisjoint(options):
             raise fault(row, f"the answer {completion[:40]!r} is not among the options {', '.join(options)}.")
-        for part, said in (("prompt", prompt), ("completion", completion)):
-            as_text(Record(said, row.origin, f"{part} of template {template.number}"))
-        # Beside other columns, `about` keeps the task and the phrasing under the names they have here.
-        more = {**about(row, *template.asked), "task": Path(self.record.origin.file).stem, "template": template.number}
+        for part, filled in (("prompt", prompt), ("completion", completion)):
+            as_text(Record(filled, row.origin, f"{part} of template {template.number}"))
+        # The task and the phrasing win over columns of the same names.
+        more = {**about(row, *template.fields), "task": Path(self.record.origin.file).stem, "template": template.number}
         return Demonstration((Message("user", prompt), Message("assistant", completion)), row.origin, about=more)
 
     def _value(self, row: Record, name: str) -> str:
@@ -121,7 +121,7 @@ class TemplateTask:
 
 
 def _word(record: Record) -> str:
-    """A text, or a number as it is spelt."""
+    """A text, or the text of a number."""
     if isinstance(record.value, bool) or not isinstance(record.value, str | int | float):
         raise fault(record, f"found {called(record.value)}, expected a text or a number. Give it words with `labels`.")
     return as_text(record, blank=True) if isinstance(record.value, str) else str(record.value)
@@ -137,7 +137,7 @@ def _filled(parts: list[TemplatePart], values: Mapping[str, str]) -> str:
 
 @importer("flan_task", Demonstration, recognized_by=("templates", "table"))
 def flan_task(record: Record) -> Iterator[Demonstration]:
-    """Rows of the table in the words of one template each, drawn by the seed and the row's number, or of all (`per_row`)."""
+    """Rows of the table in the words of a template, drawn by the seed and the row's number, or of each (`per_row`)."""
     task = _task(record)
     for number, row in enumerate(read(_table(record))):
         if not is_object(row.value):
@@ -151,17 +151,15 @@ def flan_task(record: Record) -> Iterator[Demonstration]:
 def _table(record: Record) -> Path:
     table = Path(record.origin.file).expanduser().parent / text(record, "table")
     if not table.exists():
-        raise fault(
-            child(record, "table"), f"there is no {table}. The table is looked up from the folder of this file."
-        )
+        raise fault(child(record, "table"), f"there is no {table}. The path is relative to the folder of this file.")
     return table
 
 
 def _task(record: Record) -> TemplateTask:
     for name in fields(record):
         if name not in KNOWN:
-            raise fault(child(record, name), f"unknown; a task has the fields {', '.join(KNOWN)}.")
-    templates = [_template(number, each) for number, each in enumerate(children(record, "templates"), start=1)]
+            raise fault(child(record, name), f"unknown; the fields of a task are {', '.join(KNOWN)}.")
+    templates = [_template(number, part) for number, part in enumerate(children(record, "templates"), start=1)]
     if not templates:
         raise fault(child(record, "templates"), "empty, expected at least one {prompt, completion}.")
     per_row = optional_text(record, "per_row") or PER_ROW[0]
@@ -210,7 +208,7 @@ def _parts(record: Record) -> list[TemplatePart]:
     try:
         parts = list(Formatter().parse(as_text(record)))
     except ValueError as error:
-        raise fault(record, f"{error}. Write a brace that is no placeholder twice.") from None
+        raise fault(record, f"{error}. Write braces that are no placeholder twice.") from None
     for _, name, spec, conversion in parts:
         if name == "" or spec or conversion:
             raise fault(record, f"found {{{name}}} with a format; expected the name of a column alone in braces.")

@@ -1,4 +1,4 @@
-"""Calls of functions, as chat records spell them: OpenAI's `tool_calls`, the same without its wrapping, JSON in a text."""
+"""Function calls in chat records: OpenAI's `tool_calls`, wrapped or bare, and JSON in a text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from planish.data.rows import ToolCall
 
 
 def calls_of(turn: Record) -> tuple[ToolCall, ...]:
-    """The field `tool_calls` of a message, or the older `function_call`, which holds one."""
+    """The calls in the field `tool_calls` of a message, or in the older `function_call`, which holds one."""
     if fields(turn).get("tool_calls"):
         return tuple(map(_call, children(turn, "tool_calls")))
     return (_call(child(turn, "function_call")),) if fields(turn).get("function_call") else ()
@@ -24,7 +24,7 @@ def _call(record: Record) -> ToolCall:
 
 
 def _arguments(function: Record) -> Mapping[str, Any]:
-    """An object, or the JSON text of one as OpenAI writes it. A call without arguments may leave them out."""
+    """An object or, as OpenAI writes it, its JSON text. A call without arguments may leave them out."""
     value: Any = fields(function).get("arguments")
     if value in (None, ""):
         return {}
@@ -39,18 +39,18 @@ def _arguments(function: Record) -> Mapping[str, Any]:
     return value
 
 
-def calls_in(said: str) -> tuple[ToolCall, ...]:
+def calls_in(content: str) -> tuple[ToolCall, ...]:
     """The calls of a ShareGPT `function_call`: JSON of {name, arguments}, or a list of them. Any other text gives none."""
     try:
-        value = _parsed(said)
-        found = [_only_call(one) for one in (value if is_list(value) else [value])]
+        value = _parsed(content)
+        calls = [_only_call(one) for one in (value if is_list(value) else [value])]
     except ValueError:
         return ()
-    return tuple(found)
+    return tuple(calls)
 
 
 def _only_call(value: Any) -> ToolCall:
-    """A ValueError for anything beside the name and the arguments, which would be lost."""
+    """Raises ValueError for anything beside name and arguments, which would be lost."""
     if not is_object(value) or value.keys() != {"name", "arguments"} or not isinstance(value["name"], str):
         raise ValueError
     arguments: Any = _parsed(value["arguments"]) if isinstance(value["arguments"], str) else value["arguments"]
@@ -60,15 +60,15 @@ def _only_call(value: Any) -> ToolCall:
 
 
 def tools_of(record: Record) -> tuple[Mapping[str, Any], ...]:
-    """The field `tools`: JSON schemas in a list, or the JSON text of one."""
-    given = _tools(record)
-    return () if isinstance(given, str) else tuple(map(fields, items(Record(given, record.origin, "tools"))))
+    """The field `tools`: a list of JSON schemas, or its JSON text."""
+    tools = _tools(record)
+    return () if isinstance(tools, str) else tuple(map(fields, items(Record(tools, record.origin, "tools"))))
 
 
 def tools_text(record: Record) -> str:
-    """The field `tools` where it is a text but no list: functions described in words."""
-    given = _tools(record)
-    return given if isinstance(given, str) and given.strip() else ""
+    """The field `tools` if it is a text without a list: functions described in words."""
+    tools = _tools(record)
+    return tools if isinstance(tools, str) and tools.strip() else ""
 
 
 def _tools(record: Record) -> Any:
@@ -82,9 +82,9 @@ def _tools(record: Record) -> Any:
     return parsed if is_list(parsed) else value
 
 
-def _parsed(said: str) -> Any:
+def _parsed(content: str) -> Any:
     try:
-        return json.loads(said, object_pairs_hook=_object)
+        return json.loads(content, object_pairs_hook=_object)
     except RecursionError:
         raise ValueError("nested too deep") from None
 

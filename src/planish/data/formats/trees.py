@@ -1,7 +1,7 @@
-"""OpenAssistant's message trees (Koepf et al. 2023): a demonstration each, comparisons of ranked replies, and prompts.
+"""OpenAssistant's message trees (Koepf et al. 2023): demonstrations, comparisons of ranked replies, and prompts.
 
-They come as one nested tree a record, or flat: one message a record, which names its parent. Either way a message that
-is deleted or failed its review is left out, with all that was said after it.
+A record is a nested tree, or, in flat exports, a message that names its parent. A message that is deleted or failed its
+review is left out with all its replies.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from planish.data.fields import called, child, children, fault, fields, has, optional_number, optional_text, text
 from planish.data.files.readers import Record
-from planish.data.formats.answers import compared, places
+from planish.data.formats.answers import compared, ranks_by
 from planish.data.formats.registry import importer
 from planish.data.formats.turns import about, role_of
 from planish.data.rows import About, Comparison, Demonstration, Dropped, Message, Prompt, Role
@@ -35,7 +35,7 @@ class Node:
 
     @property
     def rank(self) -> float | None:
-        """Its place among its siblings, the best first. NaN is how some tables write that there is none."""
+        """Rank among its siblings, lowest is best. Some tables write NaN for no rank."""
         rank = optional_number(self.record, "rank")
         return None if rank is None or rank != rank else rank
 
@@ -45,7 +45,7 @@ class Node:
 
     @property
     def kept(self) -> list[Node]:
-        """The replies that may be followed."""
+        """The replies that are kept."""
         return [reply for reply in self.replies if reply.is_kept]
 
 
@@ -57,7 +57,7 @@ def _flag(record: Record, name: str) -> bool | None:
 
 
 def _is_tree(value: Any) -> bool:
-    """An OpenAssistant tree, or its first message alone."""
+    """An OpenAssistant tree, or only its first message."""
     return has(("replies",), value["prompt"] if has(("prompt",), value) else value)
 
 
@@ -80,13 +80,13 @@ def gather_trees(records: Iterator[Record]) -> Iterator[Record]:
 
 
 def _joined(nodes: dict[str, Node]) -> Iterator[Node]:
-    """Hangs each message under its parent, and gives those that have none."""
+    """Adds each message to its parent's replies, and yields those without a parent."""
     roots: dict[str, Node] = {}
     for node in nodes.values():
         tree, parent = text(node.record, "message_tree_id"), optional_text(node.record, "parent_id")
         if not parent:
             if tree in roots:
-                problem = f"the tree {tree!r} has a first message already, {roots[tree].record.origin}."
+                problem = f"the tree {tree!r} already has a first message, {roots[tree].record.origin}."
                 raise fault(Record(None, node.record.origin, "parent_id"), f"missing, but {problem}")
             roots[tree] = node
             yield node
@@ -106,11 +106,11 @@ def _refuse_circles(nodes: dict[str, Node], roots: list[Node]) -> None:
     for node in nodes.values():
         if id(node) not in reached:
             where = child(node.record, "parent_id")
-            raise fault(where, "going from parent to parent leads to no first message: these messages form a circle.")
+            raise fault(where, "its parents lead to no first message: these messages form a circle.")
 
 
 def _tree(record: Record) -> tuple[Node, About]:
-    """The first message of a tree, and what is said about the tree."""
+    """The first message of a tree, and notes about the tree."""
     if isinstance(record.value, Node):
         root, more = record.value, {}
     else:
@@ -128,45 +128,45 @@ def _nested(record: Record) -> Node:
 @importer("oasst_messages", Demonstration, recognized_by=_is_flat, gather=gather_trees)
 @importer("oasst", Demonstration, recognized_by=_is_tree)
 def best_path(record: Record) -> Iterator[Demonstration | Dropped]:
-    """The best path through a tree: at each level the reply that people ranked first.
+    """The best path through a tree: at each level the reply that people ranked first, up to the last assistant turn.
 
-    Unranked siblings come after ranked ones, in the order of the file. The path ends with its last assistant turn.
+    Unranked siblings come after ranked ones, in the order of the file.
     """
     root, more = _tree(record)
-    found: list[Message] = []
+    turns: list[Message] = []
     level = [root] if root.is_kept else []
     while level:
         best = min(level, key=lambda node: inf if node.rank is None else node.rank)
-        found.append(best.message)
+        turns.append(best.message)
         level = best.kept
-    while found and found[-1].role != "assistant":
-        found.pop()
-    row = Demonstration(tuple(found), record.origin, about=more)
-    yield row if found else Dropped(record.origin, "no assistant reply that may be followed")
+    while turns and turns[-1].role != "assistant":
+        turns.pop()
+    row = Demonstration(tuple(turns), record.origin, about=more)
+    yield row if turns else Dropped(record.origin, "no assistant reply is kept")
 
 
 @importer("oasst_messages", Comparison)
 @importer("oasst", Comparison)
 def ranked_replies(record: Record) -> Iterator[Comparison | Dropped]:
-    """Each set of two or more ranked assistant replies to one message, as one comparison of them all.
+    """A comparison for each message with two or more ranked assistant replies.
 
-    Replies without a rank are left out of it, and so are ranked prompts: they were judged as questions, not answers.
+    Replies without a rank are left out, and so are ranked prompts: they were judged as questions, not answers.
     """
     root, more = _tree(record)
-    found = 0
+    comparisons = 0
     waiting: list[tuple[Node, tuple[Message, ...]]] = [(root, ())] if root.is_kept else []
     while waiting:
         node, before = waiting.pop()
-        said = (*before, node.message)
+        prompt = (*before, node.message)
         ranked = [(reply, reply.rank) for reply in node.kept if reply.rank is not None]
         ranked = [(reply.message, rank) for reply, rank in ranked if reply.message.role == "assistant"]
         if len(ranked) >= 2:
-            found += 1
+            comparisons += 1
             replies, ranks = zip(*ranked, strict=True)
             parent = {"parent_id": text(node.record, "message_id")} if has(("message_id",), node.record.value) else {}
-            yield compared(node.record, said, replies, places(ranks), about={**more, **parent})
-        waiting += [(reply, said) for reply in reversed(node.kept)]
-    if not found:
+            yield compared(node.record, prompt, replies, ranks_by(ranks), about={**more, **parent})
+        waiting += [(reply, prompt) for reply in reversed(node.kept)]
+    if not comparisons:
         yield Dropped(record.origin, "no two ranked assistant replies to the same message")
 
 

@@ -1,4 +1,4 @@
-"""Parts that formats share: roles, turns, and what a record says beside its texts."""
+"""Parts shared by formats: roles, turns, and notes beside the texts of a record."""
 
 from __future__ import annotations
 
@@ -30,62 +30,62 @@ CHAT_ROLES: dict[str, Role] = {
 SHAREGPT_ROLES: dict[str, Role] = {
     **CHAT_ROLES,
     **{"human": "user", "gpt": "assistant", "observation": "tool"},
-    "function_call": "assistant",  # a call is what the assistant writes
+    "function_call": "assistant",  # the assistant writes calls
 }
 MAY_BE_BLANK: tuple[Role, ...] = ("system", "tool")  # no instructions; a function that returns nothing
 
 PLAIN = {"role", "content"}
 SHORT = 200  # characters: a longer text is content, not a note about the record
-WEIGHTS = ("loss_weight", "weight", "train")  # what files call it that a turn is left out of the loss
-# What a turn can say beside its content. It has no place in a row, and must not be lost unseen.
+WEIGHTS = ("loss_weight", "weight", "train")  # names of the field that leaves a turn out of the loss
+# Fields of a turn with content beside its text. A row cannot hold them, and they must not be lost silently.
 CONTENT = ("reasoning_content", "reasoning", "thinking", "thought", "refusal", "tools", "functions")
 MEDIA = ("image", "images", "audio", "audios", "video", "videos")
 
 
 def chat_turns(record: Record) -> list[Message]:
     """The messages of a record with the field `messages`, after its system turn."""
-    found = system_turn(record)
+    turns = system_turn(record)
     for turn in children(record, "messages"):
-        if is_object(turn.value) and turn.value.keys() == PLAIN:  # by far the most, and nothing else to look at
+        if is_object(turn.value) and turn.value.keys() == PLAIN:  # by far the most common, with nothing else to check
             role = role_of(turn, "role", CHAT_ROLES)
-            found.append(Message(role, content_of(turn, blank=role in MAY_BE_BLANK)))
+            turns.append(Message(role, content_of(turn, blank=role in MAY_BE_BLANK)))
             continue
         role = role_of(turn, "role", CHAT_ROLES)
         calls = calls_of(turn)
         if calls and role != "assistant":
-            raise fault(turn, f"calls a function in a turn of the {role}; only the assistant can.")
+            raise fault(turn, f"calls a function in a turn of the {role}; only the assistant can call functions.")
         refuse_what_would_be_lost(turn, "role", "content", "tool_calls", "function_call", *WEIGHTS)
         blank = bool(calls) or role in MAY_BE_BLANK
-        found.append(Message(role, content_of(turn, blank=blank), _is_trained(turn, role), calls))
-    return found
+        turns.append(Message(role, content_of(turn, blank=blank), _is_trained(turn, role), calls))
+    return turns
 
 
 def system_turn(record: Record) -> list[Message]:
-    """The system turn, from the field `system`, and from `tools` where these are described in words."""
+    """The system turn, from the field `system`, and from `tools` if they are described in words."""
     refuse_what_would_be_lost(record, names=MEDIA)
     parts = [part for part in (optional_text(record, "system"), tools_text(record)) if part]
     return [Message("system", "\n\n".join(parts))] if parts else []
 
 
-def conversation(record: Record, name: str, found: list[Message]) -> Demonstration:
-    """A demonstration of the turns in the field `name`; `found` may begin with a system turn from elsewhere.
+def conversation(record: Record, name: str, messages: list[Message]) -> Demonstration:
+    """A demonstration of `messages`, the turns in the field `name`, maybe after a system turn from elsewhere.
 
-    It may start with the assistant, who greets, and a user may speak twice. Two turns of the assistant in a row may not
-    stand: after the first one's end a server never lets the model speak again.
+    The assistant may speak first, and a user twice. Two turns of the assistant in a row are an error: after the first, a
+    server never lets the model speak again.
     """
-    if all(message.role != "assistant" for message in found):
+    if all(message.role != "assistant" for message in messages):
         raise fault(child(record, name), "no assistant turn, so there is nothing to imitate.")
     turns = children(record, name)
-    for at, (earlier, later) in enumerate(pairwise(found), start=1 - len(found)):
+    for at, (earlier, later) in enumerate(pairwise(messages), start=1 - len(messages)):
         if earlier.role == later.role == "assistant":
             raise fault(
-                turns[at], "a second turn of the assistant in a row. Join the two, or put in what stood between."
+                turns[at], "a second turn of the assistant in a row. Join the two, or add the turn between them."
             )
-    return Demonstration(tuple(found), record.origin, tools_of(record), about(record, name, "system", "tools"))
+    return Demonstration(tuple(messages), record.origin, tools_of(record), about(record, name, "system", "tools"))
 
 
 def content_of(turn: Record, *, blank: bool = False) -> str:
-    """The text of a message, whole or in parts. Where `blank` is allowed it may be absent."""
+    """The text of a message, whole or in parts. It may be absent only if `blank` is set."""
     value = fields(turn).get("content")
     if value is None and blank:
         return ""
@@ -100,13 +100,13 @@ def _text_part(part: Record) -> str:
 
 
 def refuse_what_would_be_lost(record: Record, *used: str, names: tuple[str, ...] = CONTENT + MEDIA) -> None:
-    """An error for a field that holds content without a place in a row. Notes (a name, an id, a date) pass."""
+    """Raises for a field whose content a row cannot hold. Notes (a name, an id, a date) pass."""
     for name, value in fields(record).items():
         too_long = names is not MEDIA and isinstance(value, str) and len(value) > SHORT
         if name not in used and (name in names or too_long) and value:
             raise fault(
                 Record(value, record.origin, f"{record.field}.{name}" if record.field else name),
-                "holds content that has no place in a row and would be lost. Write it into the text, or take it out.",
+                "holds content that a row cannot hold, so it would be lost. Write it into the text, or remove it.",
             )
 
 
@@ -120,26 +120,28 @@ def _is_trained(turn: Record, role: Role) -> bool:
 
 
 def role_of(turn: Record, name: str, roles: dict[str, Role]) -> Role:
-    said = text(turn, name)
-    if said not in roles:
-        raise fault(child(turn, name), f"unknown role {said!r}; expected one of {', '.join(roles)}.")
-    return roles[said]
+    role = text(turn, name)
+    if role not in roles:
+        raise fault(child(turn, name), f"unknown role {role!r}; expected one of {', '.join(roles)}.")
+    return roles[role]
 
 
 def about(record: Record, *used: str) -> About:
-    """What a record says beside the fields that were used: its short texts, numbers and truth values."""
-    given = _given(fields(record).get("about"))
-    rest = {name: value for name, value in fields(record).items() if name not in (*used, *(["about"] if given else []))}
+    """Notes from the fields that were not `used`: short texts, numbers and truth values."""
+    stated = _stated(fields(record).get("about"))
+    rest = {
+        name: value for name, value in fields(record).items() if name not in (*used, *(["about"] if stated else []))
+    }
     short = {
         name: value
         for name, value in rest.items()
         if isinstance(value, int | float) or (isinstance(value, str) and 0 < len(value) <= SHORT)
     }
-    return {**short, **given}
+    return {**short, **stated}
 
 
-def _given(value: object) -> dict[str, Any]:
-    """What a converted file says in `about`: an object, or its JSON text in a columnar file."""
+def _stated(value: object) -> dict[str, Any]:
+    """The `about` of a converted file: an object, or its JSON text in a columnar file."""
     if isinstance(value, str) and value.startswith("{"):
         try:
             value = json.loads(value)
