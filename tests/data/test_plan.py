@@ -70,6 +70,7 @@ def test_w2_shares_of_examples_are_met_in_each_stage() -> None:
     assert [stage.counts for stage in plan.mixture.stages] == [(1800, 0), (110, 90)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [(0.5, 0.5), (0.9, 0.1), (0.97, 0.03)])
 @pytest.mark.parametrize("seed", range(3))
 def test_w2_shares_of_tokens_are_met_though_rows_differ_a_hundredfold(asked: tuple[float, float], seed: int) -> None:

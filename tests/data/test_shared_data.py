@@ -163,6 +163,7 @@ def shared(pattern: str) -> list[Path]:
     return sorted(SHARED.glob(pattern))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "format", "kind", "rows", "dropped"), TABLE + ALSO, ids=lambda value: KINDS.get(value) or str(value)
 )

@@ -14,6 +14,8 @@ import torch
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "dpo.md").read_text(encoding="utf-8")
 
+pytestmark = pytest.mark.slow  # it computes the example for the whole file
+
 
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
@@ -78,7 +80,6 @@ def test_dpo_and_the_tilted_reference_meet_at_the_best_policy(example: ModuleTyp
     assert policies[0].tolist() == pytest.approx([0.5, 0.3, 0.2])
 
 
-@pytest.mark.slow
 def test_the_figure_is_drawn_from_what_the_example_computes(example: ModuleType, tmp_path: Path) -> None:
     example.main(["--json", str(tmp_path / "path.json")])
     now, then = (

@@ -147,6 +147,7 @@ def test_micro_batches_do_not_change_losses_or_gradient_norms(
 
 # PPO's completions come from transformers' generate where a model cannot be packed, with other noise; its objective is
 # held against rows one by one in tests/methods/test_ppo.py.
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["sft", "pretrain", "reward", "dpo"])
 @pytest.mark.usefixtures("nothing_below_float64")
 def test_rows_one_by_one_give_the_numbers_of_packed_rows(

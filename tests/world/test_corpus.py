@@ -36,6 +36,7 @@ def test_a_sentence_names_its_entity_first_and_ends_in_the_value():
         assert form.endswith("{value}.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
 def test_each_fact_is_stated_exactly_as_often_as_its_frequency_and_nothing_else_is(switch: dict[str, Any]):
     facts = ci_world(**switch).facts
