@@ -139,6 +139,7 @@ def test_p3_sampled_ppo_ends_near_the_tilted_reference(tmp_path: Path) -> None:
     assert reached < 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("advantage", ["rloo", "grpo"])
 def test_the_other_estimators_go_the_same_way(advantage: str, tmp_path: Path) -> None:
     model = bandit(tmp_path / "bandit")

@@ -112,6 +112,7 @@ def test_stages_are_done_once_and_a_change_redoes_what_depends_on_it(recipe: Pip
     assert (out / "reward").resolve() == first.paths["reward"].resolve()
 
 
+@pytest.mark.slow
 def test_a_changed_file_redoes_what_reads_it_and_a_touched_one_nothing(
     recipe: PipelineConfig, demonstrations: Path
 ) -> None:
@@ -165,7 +166,7 @@ def test_reasons_compare_with_what_the_recipe_was_last(recipe: PipelineConfig) -
 def test_another_planish_does_all_anew(recipe: PipelineConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = without(recipe, "reward", "best", "dpo")
     run_pipeline(recipe)
-    for module in ("pipeline_stages", "pipeline_history"):
+    for module in ("pipeline.stages", "pipeline.history"):
         monkeypatch.setattr(f"planish.{module}.__version__", "99")
     assert reasons(recipe) == {"sft": f"planish changed from {__version__} to 99"}
 

@@ -127,6 +127,7 @@ def test_p6_a_policy_that_is_not_the_one_that_was_asked_before_the_first_update_
     assert capsys.readouterr().err.count("1.0e-02 from 1") == 1
 
 
+@pytest.mark.slow
 def test_pain_20_a_reward_that_can_be_hacked_is_found_out(
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
