@@ -25,12 +25,8 @@ from support.models import write_model
 from support.recipes import RECIPES, ROOT, method_of
 
 README = ROOT / "README.md"
-NOT_YET = {
-    ROOT / "docs" / f"{name}.md"
-    for name in ("compare", "data", "dpo", "knowledge", "pipeline", "ppo", "reward", "rollout", "runs", "wind-tunnel")
-}
 PAGES = sorted(  # the quick start and the lessons follow the README, the other pages come by name
-    {README, *(ROOT / "docs").rglob("*.md")} - NOT_YET,
+    [README, *(ROOT / "docs").rglob("*.md")],
     key=lambda page: (page != README, page.stem != "quickstart", page.parent.name != "lessons", page),
 )
 
