@@ -3,6 +3,7 @@ end are learnt. The templates are worded as the public models' own are, without 
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -329,9 +330,10 @@ def test_many_conversations_at_once_are_encoded_as_one_by_one() -> None:
 # A tokenizer without a template
 
 
-def test_a_named_template_comes_before_the_tokenizers_own() -> None:
+def test_a_named_template_comes_before_the_tokenizers_own(tmp_path: Path) -> None:
+    (tmp_path / "headings.jinja").write_text(HEADINGS, encoding="utf-8")
     tokenizer = tiny_tokenizer(*IM, template=SMOLLM2, eos="<|im_end|>")
-    ensure_template(tokenizer, HEADINGS)
+    ensure_template(tokenizer, str(tmp_path / "headings.jinja"))
     assert tokenizer.chat_template == HEADINGS
 
 

@@ -9,8 +9,9 @@ The way of a row, from recipes/data/alpaca.json to a gradient:
                makes a `rows.Demonstration` of it (elsewhere a `Text`, `Comparison`, `Prompt`, …), or a `Dropped` with a reason.
 4. kept row    `sources.prepare_sources` reads all rows once for their digests: `cleaning/run.py` says which are left out, the
                seed which are held out. Then it reads them again for good.
-5. example     `chat/templates.ChatTemplate` renders the row and finds what is learnt in it: `Encoded`, tokens and loss mask;
-               `examples.encode_into` appends that to `Examples`, a file mapped into memory. Item i is a `base.types.Example`.
+5. example     `chat/templates.ChatTemplate` renders the row and finds the spans that are learnt, `chat/masks.py` the loss mask of
+               its tokens: `Encoded`. `examples.encode_into` appends that to `Examples`, a file mapped into memory, whose items
+               are `base.types.Example`s.
 6. order       `mixture/plan.plan_mixture` counts the rows of every source in every stage; `mixture/order.Mixture` names the
                row at any position of that order, and `train/feed.MixtureFeed` cuts the order into steps.
 7. packed row  `mixture/packing.deal` shares a step out over ranks and micro-batches; `base.types.pack` lays the examples of

@@ -1,4 +1,4 @@
-"""Tokenizers: loaded with a model, or trained on the rows of a run as byte-level BPE, which can write any text."""
+"""Tokenizers: loaded with a model, or trained on the rows of a run as byte-level BPE, which can encode any text."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def load_tokenizer(path: str | Path, trust_remote_code: bool = False) -> PreTrai
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: has no tokenizer that can be loaded: {first_line(error)}") from None
+        raise ModelError(f"{path}: no tokenizer can be loaded from it: {first_line(error)}") from None
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:
-    """Byte-level BPE with ChatML's tokens, so that the base model it serves can be fine-tuned to chat later."""
+    """Byte-level BPE with ChatML's tokens, so that its base model can be fine-tuned to chat later."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()

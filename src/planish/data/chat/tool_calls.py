@@ -1,4 +1,4 @@
-"""Function calls on their way into a chat template: as transformers' own messages, or in words for one that knows none.
+"""Messages and function calls for a chat template: as transformers' dicts, or in words for a template without calls.
 
 The words are those of Hermes and Qwen, which vLLM's `hermes` parser reads back: `<tool_call>`, JSON, `</tool_call>`.
 """
@@ -15,7 +15,7 @@ Tools = Sequence[Mapping[str, Any]]
 
 
 def as_dicts(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """The messages in the form of `apply_chat_template`. Ids tie each reply to its call, as some templates demand."""
+    """The messages in the form of `apply_chat_template`. Ids link replies to calls, as some templates demand."""
     turns: list[dict[str, Any]] = []
     waiting: list[dict[str, Any]] = []  # calls without a reply yet; replies come in their order
     count = 0
@@ -26,7 +26,7 @@ def as_dicts(messages: Sequence[Message]) -> list[dict[str, Any]]:
             ids = [f"call{count + at:05}" for at in range(len(functions))]  # nine letters and digits, for Mistral
             count += len(ids)
             waiting = [
-                {"type": "function", "id": name, "function": each} for name, each in zip(ids, functions, strict=True)
+                {"type": "function", "id": name, "function": call} for name, call in zip(ids, functions, strict=True)
             ]
             turn["tool_calls"] = list(waiting)
         elif message.role == "tool" and waiting:
@@ -37,25 +37,25 @@ def as_dicts(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def as_schemas(tools: Tools) -> list[Any] | None:
-    """The tools in the form that servers pass on: a bare function is wrapped."""
+    """The tools in the form that servers pass on, with bare functions wrapped."""
     return [
         dict(tool) if "function" in tool else {"type": "function", "function": dict(tool)} for tool in tools
     ] or None
 
 
 def in_words(messages: Sequence[Message], tools: Tools, *, replies_too: bool) -> list[Message]:
-    """The same conversation without calls: they stand in the content, and the tools in the system turn.
+    """The conversation with its calls written into the content, and the tools into the system turn.
 
-    With `replies_too`, what a tool replied becomes a turn of the user, for a template without a place for tools.
+    With `replies_too`, replies of tools become turns of the user, for templates without a role for tools.
     """
-    said = [Message(m.role, _with_calls(m), m.trained) if m.tool_calls else m for m in messages]
+    turns = [Message(m.role, _with_calls(m), m.trained) if m.tool_calls else m for m in messages]
     if replies_too:
-        said = list(_replies_by_the_user(said))
+        turns = list(_replies_by_the_user(turns))
     if tools:
-        system = [message.content for message in said[:1] if message.role == "system" and message.content]
-        said = said[1:] if said and said[0].role == "system" else said
-        said.insert(0, Message("system", "\n\n".join([*system, _listed(tools)])))
-    return said
+        system = [message.content for message in turns[:1] if message.role == "system" and message.content]
+        turns = turns[1:] if turns and turns[0].role == "system" else turns
+        turns.insert(0, Message("system", "\n\n".join([*system, _listed(tools)])))
+    return turns
 
 
 def _with_calls(message: Message) -> str:
@@ -65,7 +65,7 @@ def _with_calls(message: Message) -> str:
 
 
 def _replies_by_the_user(messages: Sequence[Message]) -> Iterator[Message]:
-    """All that was replied to one turn's calls is one turn, since many templates want user and assistant to alternate."""
+    """The replies to one turn's calls become one turn, since many templates want user and assistant to alternate."""
     replies: list[str] = []
     for message in messages:
         if message.role == "tool":
@@ -88,7 +88,7 @@ def _listed(tools: Tools) -> str:
 
 
 def missing(calls: Sequence[ToolCall], text: str) -> list[str]:
-    """The names and argument values of calls that a rendered turn does not hold."""
+    """The names and argument values of calls that a rendered turn lacks."""
     names = [call.name for call in calls]
     absent = [name for name in dict.fromkeys(names) if text.count(name) < names.count(name)]
     leaves = [leaf for call in calls for leaf in _leaves(call.arguments)]
@@ -108,7 +108,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 
 def _spellings(leaf: Any) -> list[str]:
-    """As JSON, with and without escapes, as it is, and as Python writes it."""
+    """The value as JSON, with and without escapes, unchanged, and as Python writes it."""
     if isinstance(leaf, str):
         return [leaf, json.dumps(leaf, ensure_ascii=False)[1:-1], json.dumps(leaf)[1:-1], leaf.strip()]
     return [json.dumps(leaf), repr(leaf)]
