@@ -17,7 +17,8 @@ from planish.cli.main import main
 from planish.data.cleaning.run import CleaningConfig
 from planish.data.formats import import_rows
 from planish.data.inspect import convert as module
-from planish.data.inspect.convert import KIND_NAMES, KindName, convert, line
+from planish.data.inspect.convert import KIND_NAMES, ConvertConfig, Converted, KindName, line
+from planish.data.inspect.convert import convert as convert_of
 from planish.data.rows import (
     Comparison,
     Demonstration,
@@ -95,6 +96,10 @@ ROWS: dict[KindName, st.SearchStrategy[Any]] = {
 }
 
 
+def convert(files: list[str], out: Path, **more: Any) -> Converted:
+    return convert_of(ConvertConfig(files=tuple(files), out=str(out), **more))
+
+
 def written(rows: list[Row], out: Path, kind: KindName) -> Path:
     """The rows as `convert` writes them, without a file that they came from."""
 
@@ -103,7 +108,7 @@ def written(rows: list[Row], out: Path, kind: KindName) -> Path:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "stream_rows", given)
-        convert(["here.jsonl"], out, kind)
+        convert(["here.jsonl"], out, kind=kind)
     return out
 
 
@@ -251,11 +256,11 @@ def test_what_hygiene_removes_is_left_out_and_listed(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text('{"prompt": "Add 2."}\n')
     files = [str(tmp_path / f"{name}.json") for name in ("a", "b")]
     rules = CleaningConfig(exact_copies=True)
-    done = convert(files, tmp_path / "out.jsonl", rules=rules)
+    done = convert(files, tmp_path / "out.jsonl", cleaning=rules)
     assert (done.rows, done.dropped) == (5, 1)
     assert done.first_dropped == [Dropped(Origin(files[1], 1), f"copy of {files[0]} row 1")]
     with pytest.raises(ConfigError, match="prompts cannot be cleaned; demonstrations, documents, comparisons can"):
-        convert([str(tmp_path / "test.jsonl")], tmp_path / "out.jsonl", rules=rules)
+        convert([str(tmp_path / "test.jsonl")], tmp_path / "out.jsonl", cleaning=rules)
 
 
 def test_a_row_of_another_kind_is_listed_not_lost(tmp_path: Path) -> None:

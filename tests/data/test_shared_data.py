@@ -14,7 +14,7 @@ import pytest
 from planish.base.errors import DataError
 from planish.data.formats import import_rows
 from planish.data.formats.registry import KINDS, open_files
-from planish.data.inspect.convert import KIND_NAMES, KindName, convert
+from planish.data.inspect.convert import KIND_NAMES, ConvertConfig, KindName, convert
 from planish.data.rows import LEARNT, Comparison, Demonstration, Judged, Origin, Prompt, Question, Row, Text
 
 NOWHERE = Origin("", 1)
@@ -176,7 +176,8 @@ def test_a_file_gives_all_its_rows_and_they_make_a_round_trip(
     assert sum(len(each.rows) for each in imported) == rows
     assert sum(len(each.dropped) for each in imported) == dropped
     name = next(name for name, each in KIND_NAMES.items() if each is kind)
-    convert([str(file) for file in found], tmp_path / "common.jsonl", cast("KindName", name))
+    files = tuple(str(file) for file in found)
+    convert(ConvertConfig(files=files, out=str(tmp_path / "common.jsonl"), kind=cast("KindName", name)))
     again = import_rows(tmp_path / "common.jsonl", (kind,))
     assert [replace(row, origin=NOWHERE) for row in again.rows] == [
         replace(row, origin=NOWHERE) for each in imported for row in each.rows

@@ -17,7 +17,7 @@ import torch
 
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, DataError, RunError
-from planish.cli.compare import names_of
+from planish.cli.arguments import names_of_models
 from planish.cli.main import main
 from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.rows import Message, Origin, Prompt
@@ -325,10 +325,10 @@ def test_settings_that_cannot_be_are_refused_before_a_model_loads(
 
 
 def test_models_are_named_by_what_keeps_them_apart() -> None:
-    assert names_of(["runs/sft", "runs/dpo/model"]) == ["sft", "dpo"]
-    assert names_of(["runs/a/sft", "runs/b/sft"]) == ["a-sft", "b-sft"]
+    assert names_of_models(["runs/sft", "runs/dpo/model"]) == ["sft", "dpo"]
+    assert names_of_models(["runs/a/sft", "runs/b/sft"]) == ["a-sft", "b-sft"]
     with pytest.raises(ConfigError, match="named twice"):
-        names_of(["runs/sft", "runs/sft"])
+        names_of_models(["runs/sft", "runs/sft"])
 
 
 def test_command_writes_the_comparison_and_prints_a_table(

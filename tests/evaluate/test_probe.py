@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from planish.base.config import load_config
 from planish.base.errors import ConfigError, DataError
 from planish.base.random import numpy_generator
 from planish.base.types import pack
-from planish.cli.know import add_know_command
+from planish.cli.main import main
 from planish.data.formats import import_rows
 from planish.data.rows import Message, Origin, Question
 from planish.evaluate.probe.answering import Chance, ProbeQuestion, chances
@@ -533,11 +532,8 @@ def test_a_limit_asks_some_and_shows_any(asking: dict[str, Any]) -> None:
 
 
 def test_the_command_takes_flags_and_settings(asking: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    parser = argparse.ArgumentParser()
-    add_know_command(parser.add_subparsers())
     where = ["know", asking["model.path"], asking["questions"], "probe.shots=2", "limit=3", "--by", "relation"]
-    options = parser.parse_args([*where, "--exemplars", asking["questions"], "--out", asking["out"]])
-    options.run(options)
+    main([*where, "--exemplars", asking["questions"], "--out", asking["out"]])
     assert capsys.readouterr().out.endswith(f"3 questions in {asking['out']}\n")
 
 

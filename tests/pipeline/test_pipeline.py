@@ -18,7 +18,8 @@ from planish import __version__
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.cli.main import main
-from planish.pipeline.config import COMMANDS, PipelineConfig
+from planish.commands import STAGES
+from planish.pipeline.config import PipelineConfig
 from planish.pipeline.run import Pipeline, plan_pipeline, run_pipeline
 from planish.train.checkpoint import Checkpoints
 from planish.train.record import read_lines
@@ -302,9 +303,9 @@ def test_while_a_pipeline_runs_a_second_start_is_refused(
 
 
 def test_every_command_says_where_its_output_lies() -> None:
-    for command in COMMANDS.values():
+    for command in STAGES.values():
         with pytest.raises(ConfigError, match="'no_such_setting'") as told:
-            command.read({"out": "x", "no_such_setting": 1})
+            load_config(command.load_config_class(), values={"out": "x", "no_such_setting": 1})
         assert "'out'" not in str(told.value)
 
 

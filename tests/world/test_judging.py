@@ -319,7 +319,7 @@ def test_judge_of_a_file_without_rows_says_so(ci_folder: Path, tmp_path: Path):
 
 WORLD_, NOTHING = "{world}", "{nothing}"
 REFUSED: dict[str, tuple[list[str], list[str]]] = {
-    "an unknown size": (["make", "size=huge", "--out", NOTHING], ["size=huge", "ci, base, large"]),
+    "an unknown size": (["make", "size=huge", "--out", NOTHING], ["'size' is 'huge'", "'ci', 'base' or 'large'"]),
     "a misspelt setting": (["make", "size=ci", "sead=3", "--out", NOTHING], ["'sead'", "did you mean 'seed'"]),
     "too few persons": (["make", "persons=3", "--out", NOTHING], ["'persons' is 3", "greater than or equal to 10"]),
     "a number for a list": (["make", "frequencies=4", "--out", NOTHING], ["'frequencies' is 4"]),
@@ -336,11 +336,11 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
         ["ask", QUESTION, TRUE, "--world", NOTHING],
         ["nothing: there is no such file", "`planish world make --out"],
     ),
-    "two worlds": (["ask", QUESTION, TRUE, "seed=0", "--world", WORLD_], ["--world says what", "leave out seed=0"]),
+    "two worlds": (["ask", QUESTION, TRUE, "seed=0", "--world", WORLD_], ["settings of its own", "leave out seed"]),
     "a setting without a value": (["ask", QUESTION, TRUE, "seed="], ["'seed' is None", "valid integer"]),
-    "a third text": (["ask", QUESTION, TRUE, "seed"], ["a prompt and perhaps an answer", "found 3 texts"]),
-    "no prompt": (["ask", "size=ci"], ["a prompt and perhaps an answer", "found 0 texts"]),
-    "a setting that is none": (["make", "seed", "--out", NOTHING], ["'seed' is not a setting", "key=value"]),
+    "a third text": (["ask", QUESTION, TRUE, "seed"], ["seed: ", "takes PROMPT and ANSWER"]),
+    "no prompt": (["ask", "size=ci"], ["'prompt' is needed"]),
+    "a setting that is none": (["make", "seed", "--out", NOTHING], ["a setting is written seed=…"]),
     "a file that is not there": (["judge", NOTHING, "--world", WORLD_], ["nothing", "No such file"]),
     "a folder that is no run": (["judge", WORLD_, "--world", WORLD_], ["samples.jsonl", "No such file"]),
 }

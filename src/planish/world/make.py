@@ -20,13 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from planish.base.config import Field
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import new_folder, write_json
 from planish.world.annotators.compare import comparisons, items
 from planish.world.gold.utility import World
 from planish.world.language.facts import Fact
 from planish.world.language.vocabulary import make_tokenizer, save_tokenizer
-from planish.world.settings import WorldConfig
+from planish.world.settings import SizedWorld, WorldConfig
 from planish.world.texts.corpus import corpus
 from planish.world.texts.prompts import all_prompts
 from planish.world.texts.questions import question, shots, skill_questions
@@ -43,6 +44,14 @@ class Made:
     path: Path
     rows: dict[str, int]
     digest: str
+
+
+class MakeConfig(SizedWorld):
+    out: str = Field(description="the folder to write")
+
+
+def make(config: MakeConfig) -> Made:
+    return make_world(config.world_config(), Path(config.out))
 
 
 def make_world(config: WorldConfig, out: Path) -> Made:

