@@ -276,7 +276,7 @@ def test_the_command_reads_the_data_and_the_model_of_a_recipe(
 
 
 def test_a_setting_that_is_none_of_data_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"'dta\.max_tokens=4' is no setting of data"):
+    with pytest.raises(SystemExit, match=r"'dta\.max_tokens=4' is no setting here"):
         main(["data", "inspect", write(tmp_path, asked("a", "b")), "dta.max_tokens=4"])
 
 

@@ -66,6 +66,8 @@ def load_config(
             raise ConfigError(
                 f"'{override}': the right side is read as YAML; put it into quotes: {key}='\"…\"'"
             ) from None
+        if kind.model_config.get("extra") == "ignore" and key.split(".")[0] not in kind.model_fields:
+            raise ConfigError(f"'{override}' is no setting here; there are {', '.join(kind.model_fields)}")
         _assign(tree, key.split("."), value, override)
     try:
         return kind.model_validate(tree)
