@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class PlanishError(Exception):
-    """What was found, what was expected and where to change it, in one message."""
+    """An error that a person can act on: its message says what was found, what was expected and where to change it."""
 
 
 class ConfigError(PlanishError):
@@ -12,7 +12,7 @@ class ConfigError(PlanishError):
 
 
 class DataError(PlanishError):
-    """A file or a row of it cannot be used as it stands."""
+    """A file or a row of it cannot be used as it is."""
 
 
 class ModelError(PlanishError):
@@ -20,7 +20,7 @@ class ModelError(PlanishError):
 
 
 class RunError(PlanishError):
-    """A run folder or checkpoint is not what this run needs, or the run cannot go on."""
+    """A run folder or checkpoint is not what this run needs, or the run cannot continue."""
 
 
 def first_line(error: BaseException) -> str:

@@ -14,7 +14,7 @@ def model_folder(path: str | Path) -> str:
 
 
 def check_model_folder(path: str) -> bool:
-    """Whether it is a folder; if not, it may be a name on the hub."""
+    """True for a folder, False for what may be a name on the hub; a path that leads nowhere is an error."""
     there = Path(path).exists()
     if not there and (path.count("/") > 1 or path.startswith((".", "/"))):
         raise ModelError(f"{path}: there is no such folder")

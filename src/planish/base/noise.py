@@ -1,4 +1,4 @@
-"""The same as rng.py for torch: noise that is a function of where we are."""
+"""random.py for torch: noise as a function of a key."""
 
 from __future__ import annotations
 

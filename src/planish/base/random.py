@@ -44,7 +44,7 @@ class Permutation:
         self._keys = numbers.integers(0, 2**64, self.ROUNDS, np.uint64)
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
-        """What stands at each of these positions; int64."""
+        """The numbers at these positions; int64."""
         if self._table is not None:
             return self._table[positions]
         found = self._encipher(positions.astype(np.uint64))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Several completions of one prompt, laid behind it one after the other: the prompt's tokens stand there once.
+    """Several completions of one prompt, laid behind it one after the other: the prompt's tokens occur once.
 
     Two completions of 2 and 1 tokens behind a prompt of 3: `prompt_length` 3, `ends` (5, 6).
     """
@@ -31,7 +31,7 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Experience:
-    """What is known of each learnt token of an example since it was sampled; float64, one entry a learnt token, in order."""
+    """The record of each learnt token of an example since it was sampled; float64, one entry a learnt token, in order."""
 
     old_logprobs: np.ndarray  # under the policy that sampled it
     reference_logprobs: np.ndarray
@@ -72,7 +72,7 @@ class Packed:
         tokens_T     a b c d | e
         positions_T  0 1 2 3 | 2
         bounds       (0, 4, 5)
-        prefixes     ((0, 0), (0, 2))   from where to where stands the prompt that each sequence goes on from
+        prefixes     ((0, 0), (0, 2))   start and end of the prompt that each sequence continues
         targets_L    [2, 3, 4]
         predictors_L [1, 2, 1]
     """
@@ -150,7 +150,7 @@ def pack(examples: Sequence[Example]) -> Packed:
 
 
 def unshared(packed: Packed) -> Packed:
-    """The same sequences, each with its prompt before it: longer, and for models that cannot go on from a prefix. The
+    """A row with each prompt repeated before every completion: longer, for models that cannot continue a prefix. The
     targets keep their order."""
     examples: list[Example] = []
     for example in packed.examples:
@@ -162,7 +162,7 @@ def unshared(packed: Packed) -> Packed:
 
 
 def _sequences(example: Example, start: int) -> list[tuple[int, int, tuple[int, int]]]:
-    """From where to where each sequence of an example stands in the row, and its prefix. The first completion goes on
+    """Start and end of each sequence of an example in the row, and its prefix. The first completion continues
     from the prompt as any text does, so prompt and completion are one sequence."""
     if example.choices is None:
         return [(start, start + len(example), (0, 0))]

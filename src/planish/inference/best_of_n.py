@@ -1,6 +1,6 @@
 """Best of n: of several completions of each prompt, the one that a reward model likes best, written as a demonstration.
 
-The simplest improvement of a policy, and what others are held against: nothing is trained. Its distance to the policy is at
+The simplest improvement of a policy, and the baseline of the others: nothing is trained. Its distance to the policy is at
 most KL = log n - (n - 1) / n (Stiennon et al. 2020; Beirami et al. 2024), and fine-tuning on the result (rejection sampling,
 Touvron et al. 2023) makes a policy of it.
 """
@@ -25,7 +25,7 @@ from planish.inference.score import RewardModel
 from planish.models.load import ModelConfig
 from planish.models.loaded import load_chat_model
 
-PROMPTS = 64  # sampled and scored at once
+PROMPTS = 64  # sampled and scored together
 
 
 class BestConfig(Config):
@@ -35,14 +35,15 @@ class BestConfig(Config):
     out: str = Field(description="the jsonl file of demonstrations to write")
     n: int = Field(default=16, ge=2, description="completions of each prompt")
     sampling: SamplingConfig = Field(
-        default=SamplingConfig(temperature=1.0), description="how they are sampled; the KL holds at temperature 1"
+        default=SamplingConfig(temperature=1.0),
+        description="sampling of the completions; the bound of the KL holds at temperature 1",
     )
     device: str = Field(default="auto", description="cpu, cuda, or auto")
 
 
 @dataclass(frozen=True, slots=True)
 class BestOfNResult:
-    """What choosing gained, over all prompts."""
+    """Mean scores with and without choosing, over all prompts."""
 
     prompts: int
     mean_score: float  # of all completions

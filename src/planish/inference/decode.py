@@ -46,7 +46,7 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class TokenSampling:
-    """How the next token is chosen from logits. Temperature 0 takes the likeliest."""
+    """Settings of choosing the next token from logits. Temperature 0 takes the likeliest."""
 
     temperature: float
     top_p: float

@@ -39,7 +39,7 @@ class Reading:
         return attend_packed(self.plan, query, key, value, scoring)
 
     def of(self, start: int, stop: int) -> dict[int, Layer]:
-        """What is kept of one prompt, which stands from `start` to `stop` in the row."""
+        """Keys and values of one prompt, at positions `start` to `stop` of the row."""
         return {i: (key[:, :, start:stop], value[:, :, start:stop]) for i, (key, value) in self.layers.items()}
 
 
@@ -95,7 +95,7 @@ class Cache:
         rows, most = len(self._lengths), max(self._lengths)
         row_R = torch.arange(rows, device=key.device)
         keys[row_R, :, self._ends_R], values[row_R, :, self._ends_R] = key[:, :, 0], value[:, :, 0]
-        # The heads that share keys stand in as several queries of one head: their keys are then read once, 1.6 times as fast.
+        # Heads that share keys are treated as several queries of one head: their keys are then read once, 1.6 times as fast.
         grouped = query.reshape(rows, keys.shape[1], -1, query.shape[3])
         mask = self._mask(scoring.window, query.dtype)  # the window is in it, which attend then leaves alone
         attended = attend(grouped, keys[:rows, :, :most], values[:rows, :, :most], mask, scoring)

@@ -72,7 +72,7 @@ def _digest_tokens(sets: Mapping[str, Examples]) -> str:
 
 
 def _read(path: Path, key: Mapping[str, str]) -> dict[str, np.ndarray] | None:
-    """What the file holds, if it is of these weights and tokens. A damaged one is computed anew like a stale one."""
+    """The values in the file, if they are of these weights and tokens. A damaged file is computed anew like a stale one."""
     if not path.exists():
         return None
     try:

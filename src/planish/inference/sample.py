@@ -28,7 +28,7 @@ class SamplingConfig(Config):
         default=1.0, gt=0, le=1, description="sample from the likeliest tokens that hold this much probability"
     )
     top_k: int = Field(default=0, ge=0, description="sample from so many of the likeliest tokens; 0 is all")
-    seed: int = Field(default=0, description="of the noise")
+    seed: int = Field(default=0, description="seed of sampling")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def _slowly(
     num_samples: int,
     first: int,
 ) -> list[list[Completion]]:
-    """The same with transformers' generate. Greedy prompts share batches of similar length; sampled ones do not."""
+    """Completions from transformers' generate. Greedy prompts share batches of similar length; sampled ones do not."""
     found: dict[int, list[Completion]] = {i: [] for i in range(len(prompts))}
     batch = 16 if config.temperature == 0 else 1
     with generating(policy.model):
@@ -112,7 +112,7 @@ def stream(
 
 @contextmanager
 def generating(model: PreTrainedModel) -> Generator[None]:
-    """Our attention function knows no padding and no cache: while generating, transformers' own stands in. A model's folder may
+    """Our attention function knows no padding and no cache: while generating, transformers' own is used. A model's folder may
     ask for a repetition penalty and the like, which would be another model's completions: it is not listened to."""
     own, defaults = attention_in_use(model), model.generation_config
     model.generation_config = GenerationConfig()

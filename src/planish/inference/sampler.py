@@ -1,4 +1,4 @@
-"""Who draws the completions of rollouts: this process, from the very weights being trained, or a server (server.py)."""
+"""Samplers of rollouts: this process, with the very weights being trained, or a vLLM server (vllm.py)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Sampler(Protocol):
         ...
 
     def update(self, policy: CausalLM) -> None:
-        """From now on completions come from these weights."""
+        """Makes these weights those that completions are sampled from."""
         ...
 
 

@@ -31,7 +31,7 @@ from planish.models.load import ModelConfig, context_length
 from planish.models.loaded import load_reward_model
 from planish.models.micro_batch import default_micro_tokens
 
-ROWS = 256  # read, tokenised and scored at once
+ROWS = 256  # read, tokenized and scored together
 Scorable = Demonstration | Comparison
 
 

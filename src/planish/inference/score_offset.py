@@ -18,7 +18,7 @@ COARSE = (torch.bfloat16, torch.float16)
 
 
 def tolerance(*types: torch.dtype | None) -> float:
-    """By how much a score may differ on another machine, given the types of weights and products."""
+    """The difference that a score may show on another machine, given the types of weights and products."""
     return 0.1 if any(each in COARSE for each in types) else 1e-3
 
 

@@ -35,7 +35,7 @@ def token_values(
     micro_tokens: int,
     device: torch.device,
 ) -> np.ndarray:
-    """The same for learnt tokens: `values_of` gives [L, columns]. Returns float64 [tokens of all examples, columns]."""
+    """Numbers for each learnt token: `values_of` gives [L, columns]. Returns float64 [tokens of all examples, columns]."""
     numbered = [replace(each, source=i) for i, each in enumerate(examples)]
     counts = [int(each.loss_mask.sum()) for each in numbered]
     return _values(values_of, numbered, counts, columns, micro_tokens, device)
@@ -50,7 +50,7 @@ def _values(
     micro_tokens: int,
     device: torch.device,
 ) -> np.ndarray:
-    """Of each example, whose number stands in place of its source, as many rows of values as its count says."""
+    """Splits the rows of values by example, as many for each as `counts` says."""
     starts = np.cumsum([0, *counts])
     found = np.zeros((int(starts[-1]), columns))
     for packed in deal(numbered, micro_tokens, rank(), world_size()):

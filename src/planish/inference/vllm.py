@@ -3,7 +3,7 @@
     VLLM_SERVER_DEV_MODE=1 vllm serve runs/sft/model --host 127.0.0.1 --served-model-name policy \
         --logprobs-mode processed_logprobs
 
-Each completion is one request with a seed of its own, made from its place. vLLM groups requests as they come, so rounding, and
+Each completion is one request with a seed of its own, made from its key. vLLM groups requests as they come, so rounding, and
 with it now and then a token, may differ from one draw to the next. Weights go over as safetensors in a folder that both sides
 see. Tried with vLLM 0.32.
 """
@@ -50,7 +50,7 @@ class VllmConfig(Config):
     weights_folder: str = Field(description="new weights are written here; the server sees it under the same path")
     api_key_env: str | None = Field(default=None, description="the environment variable that holds the server's key")
     timeout: float = Field(default=600.0, gt=0, description="seconds for one completion, or for taking new weights")
-    concurrency: int = Field(default=64, ge=1, description="completions asked for at once")
+    concurrency: int = Field(default=64, ge=1, description="requests at a time")
     allow_remote: bool = Field(default=False, description="the server may be on another machine")
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What a model makes of an answer that it is shown: the tokens of the answer, and the ways of ending it there.
+"""Log-probabilities of an answer that the model is shown: of its tokens, and of the ways to end it there.
 
 Letters: C places of one chunk, V vocabulary, M tokens that may end an answer.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Ahead(NamedTuple):
-    """What may follow at each place."""
+    """Log-probabilities of what may follow at each position."""
 
     likeliest_C: Tensor  # int64: the token that greedy decoding takes
     next_C: Tensor  # log-probability of the token that does follow

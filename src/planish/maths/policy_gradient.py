@@ -25,7 +25,7 @@ def gae(
         A_t = delta_t + gamma lambda A_(t+1)
         return_t = A_t + V_t
 
-    `values_t[t]` is the value of what stands before token t. Behind the last token nothing follows, so its value, `after`,
+    `values_t[t]` is the value of the state before token t. Behind the last token nothing follows, so its value, `after`,
     is 0. Where the score comes one place behind the last token, as in TRL, `rewards_t` and `values_t` have one entry more.
 
     >>> advantages, returns = gae(np.array([-0.01, 0.02, 0.97]), np.array([0.5, 0.6, 0.8]), 1.0, 0.95)

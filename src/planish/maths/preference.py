@@ -19,7 +19,7 @@ from torch.nn.functional import logsigmoid
 
 @dataclass(frozen=True, slots=True)
 class PairLogprobs:
-    """What the policy and the reference say of both completions of each pair.
+    """Log-probabilities of both completions of each pair under the policy and the reference.
 
     Log-probabilities are sums over the completion's tokens, EOS included; `tokens` counts these. SimPO and ORPO have no
     reference: it may be None, and then whatever asks for it raises ValueError.
@@ -160,7 +160,7 @@ def orpo(pairs: PairLogprobs, weight: float) -> Tensor:
     """NLL(w) - weight * log sigmoid(log odds(w) - log odds(l)) (Hong et al. 2024, eq. 6 and 7).
 
     Both terms are means over the tokens of the completion: odds(y) = p / (1 - p) for p = exp(log pi(y) / |y|). The authors'
-    code takes the NLL over all tokens of a batch at once, with or without those of the prompt.
+    code takes the NLL over all tokens of a batch together, with or without those of the prompt.
     """
     chosen_P, rejected_P = _means(pairs)
     return -chosen_P - weight * logsigmoid(log_odds(chosen_P) - log_odds(rejected_P))

@@ -64,7 +64,7 @@ class CommonConfig(Config):
 
     @property
     def best_counts(self) -> bool:
-        """Whether the model with the lowest held-out loss is saved, and not the last."""
+        """True if the model with the lowest held-out loss is saved, and not the last."""
         return False
 
 
@@ -141,7 +141,7 @@ class Method(Generic[C]):
         return mixture_feed(run).fingerprint()
 
     def loss_terms(self, run: RunContext[C], trainer: Trainer, record: RunRecord) -> Sequence[LossTerm]:
-        """What a step learns from."""
+        """The terms of the loss."""
         raise NotImplementedError
 
     def callbacks(self, run: RunContext[C], trainer: Trainer, record: RunRecord) -> Sequence[tuple[int, Callback]]:

@@ -1,10 +1,10 @@
-"""Direct preference optimisation: the policy is fitted to comparisons as a reward model would be (Rafailov et al. 2023).
+"""Direct preference optimization: the policy is fitted to comparisons as a reward model would be (Rafailov et al. 2023).
 
     r(x, y) = beta log pi(y | x) / pi_ref(y | x)
     L = -1/N sum_n 1/C_n sum_(w, l) log sigmoid(r(x_n, y_w) - r(x_n, y_l))        (eq. 7, over all pairs of a prompt)
 
 docs/dpo.md derives it by hand. The reference is the policy as it starts, also with LoRA; its log-probabilities are computed
-once and kept beside the run. The relatives of maths/preference.py stand under `loss`.
+once and kept beside the run. `loss` selects a relative (preference_losses.py).
 """
 
 from __future__ import annotations
@@ -49,9 +49,7 @@ class DpoConfig(ComparisonConfig, SamplingRunConfig):
     optim: OptimConfig = Field(default=OptimConfig(lr=1e-6), description="optimizer")
     model: ModelConfig = Field(description="the policy, usually the fine-tuned model")
     loss: PreferenceLoss = Field(default=Dpo(), description="dpo or one of its relatives, by name")
-    reference: str | None = Field(
-        default=None, description="another model to stay close to; absent is the policy as it starts"
-    )
+    reference: str | None = Field(default=None, description="reference model; absent: the policy as it starts")
     kl_prompts: int = Field(
         default=0, ge=0, description="held-out prompts answered at temperature 1 to estimate the KL to the reference"
     )
@@ -64,7 +62,7 @@ def dpo(config: DpoConfig) -> Path:
 
 
 class DpoObjective:
-    """The objective: each prompt weighs 1, each of its pairs one over their number."""
+    """Each prompt has weight 1, each of its pairs one over their number."""
 
     def __init__(self, policy: CausalLM, loss: PreferenceLoss, device: torch.device) -> None:
         self.policy, self.function, self.device = policy, loss, device
@@ -98,7 +96,7 @@ class DpoObjective:
 
 
 def reference_of(packed: Packed) -> Tensor:
-    """What the reference gives each completion, [S]."""
+    """The reference's log-probability of each completion, [S]."""
     values = [value for example in packed.examples if example.choices for value in example.choices.reference]
     values = values or [0.0] * packed.num_sequences  # the empty row of a rank without work
     return torch.tensor(values, dtype=torch.float64, device=packed.tokens_T.device)

@@ -18,7 +18,7 @@ from planish.maths.preference import PairLogprobs
 
 
 class _WithReference(Config):
-    beta: float = Field(default=0.1, gt=0, description="how strongly the policy is held to the reference")
+    beta: float = Field(default=0.1, gt=0, description="strength of the KL constraint to the reference")
 
     def reward(self, logprobs_S: Tensor, reference_S: Tensor, tokens_S: Tensor) -> Tensor:
         return self.beta * (logprobs_S - reference_S)
@@ -64,7 +64,9 @@ class RobustDpo(_WithReference):
 
 class LengthNormalisedDpo(Config):
     name: Literal["length_normalized"] = "length_normalized"
-    beta: float = Field(default=5.0, gt=0, description="of log-ratios per token, hence larger than DPO's")
+    beta: float = Field(
+        default=5.0, gt=0, description="strength of the constraint, on log-ratios per token, hence larger than DPO's"
+    )
 
     def losses(self, pairs: PairLogprobs) -> Tensor:
         return preference.length_normalized_dpo(pairs, self.beta)
@@ -75,7 +77,9 @@ class LengthNormalisedDpo(Config):
 
 class RDpo(_WithReference):
     name: Literal["r_dpo"] = "r_dpo"
-    alpha: float = Field(default=0.01, ge=0, description="what a token more is taken to be worth to the annotator")
+    alpha: float = Field(
+        default=0.01, ge=0, description="reward that the annotator is assumed to give for each further token"
+    )
 
     def losses(self, pairs: PairLogprobs) -> Tensor:
         return preference.r_dpo(pairs, self.beta, self.alpha)
@@ -86,7 +90,7 @@ class RDpo(_WithReference):
 
 class SimPo(Config):
     name: Literal["simpo"] = "simpo"
-    beta: float = Field(default=2.0, gt=0, description="of log-probabilities per token")
+    beta: float = Field(default=2.0, gt=0, description="scale of log-probabilities per token")
     gamma: float = Field(default=1.0, ge=0, description="the gap that a pair is to have at least")
 
     def losses(self, pairs: PairLogprobs) -> Tensor:
@@ -98,7 +102,9 @@ class SimPo(Config):
 
 class Orpo(Config):
     name: Literal["orpo"] = "orpo"
-    weight: float = Field(default=0.1, gt=0, description="of the odds ratio, beside the chosen completion's likelihood")
+    weight: float = Field(
+        default=0.1, gt=0, description="weight of the odds ratio, beside the chosen completion's likelihood"
+    )
 
     def losses(self, pairs: PairLogprobs) -> Tensor:
         return preference.orpo(pairs, self.weight)

@@ -1,4 +1,4 @@
-"""Pretraining: next-token prediction over documents, from fresh weights or from a model that goes on learning.
+"""Pretraining: next-token prediction over documents, from fresh weights or from a trained model.
 
 Documents are packed without crossing each other. With the WSD schedule (Hu et al. 2024) and a second stage of the
 mixture, instruction data is blended into the decay:
@@ -43,7 +43,7 @@ class NewModel(Config):
 
 
 class PretrainConfig(SamplingRunConfig):
-    model: ModelConfig | NewModel = Field(description="path: a model that goes on learning; architecture: a new one")
+    model: ModelConfig | NewModel = Field(description="path: a model to train further; architecture: a new one")
 
 
 @distributed

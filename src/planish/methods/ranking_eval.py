@@ -54,7 +54,7 @@ C = TypeVar("C", bound=ComparisonConfig)
 
 
 class ComparisonMethod(Method[C]):
-    """What a reward model and DPO share: comparisons to learn from, and further ones to measure on."""
+    """The part that a reward model and DPO share: comparisons to learn from, and further ones to measure on."""
 
     kinds: tuple[type[Encodable], ...] = (Comparison,)
 

@@ -51,16 +51,18 @@ class RewardConfig(ComparisonConfig):
     optim: OptimConfig = Field(default=OptimConfig(lr=9e-6), description="optimizer")
     model: ModelConfig = Field(description="the model that becomes a reward model, usually the fine-tuned one")
     margin: float = Field(
-        default=0.0, ge=0, description="pairs must differ by this times the difference of the annotator's own scores"
+        default=0.0,
+        ge=0,
+        description="margin of each pair, as a multiple of the difference of the annotator's own scores",
     )
     centering: float = Field(
-        default=0.0, ge=0, description="weight of (r_w + r_l)^2, which holds scores around 0; TRL's is 0.01"
+        default=0.0, ge=0, description="weight of (r_w + r_l)^2, which keeps scores around 0; TRL's is 0.01"
     )
     demonstrations: str | None = Field(
         default=None,
-        description="a file of demonstrations whose mean score becomes 0; absent takes the best completions that were learnt",
+        description="a file of demonstrations whose mean score becomes 0; absent: the best completions of the training rows",
     )
-    num_demonstrations: int = Field(default=1000, ge=1, description="at most so many of them, drawn by the seed")
+    num_demonstrations: int = Field(default=1000, ge=1, description="the most demonstrations to use, drawn by the seed")
 
 
 @distributed
@@ -70,7 +72,7 @@ def reward_model(config: RewardConfig) -> Path:
 
 
 class BradleyTerryObjective:
-    """The objective: minus the log-likelihood of the annotators' choices, each prompt weighing 1."""
+    """The negative log-likelihood of the annotators' choices, each prompt with weight 1."""
 
     def __init__(self, scorer: Scorer, config: RewardConfig, device: torch.device) -> None:
         self.scorer, self.config, self.device = scorer, config, device
@@ -159,7 +161,7 @@ def refuse_contradictions(examples: Examples) -> None:
 
 
 def demonstrations(run: RunContext[RewardConfig]) -> list[Example]:
-    """What has mean score 0: the demonstrations that the settings name, or the best completions of the training rows."""
+    """The texts that get mean score 0: the demonstrations that the settings name, or the best completions of the training rows."""
     config = run.config
     if config.demonstrations is None:
         sources = [source.training for source in run.sources]

@@ -71,7 +71,7 @@ def _prepared(
 
 
 def fit(run: RunContext[C], method: Method[C], trainer: Trainer) -> None:
-    """From the newest checkpoint, or the start, to the saved model."""
+    """Trains from the newest checkpoint, or the start, to the saved model."""
     config, folder = run.config, run.folder
     checkpoints = Checkpoints(
         folder.checkpoints,

@@ -1,4 +1,4 @@
-"""What pretraining and supervised fine-tuning share: text to learn from, and a likelihood to raise."""
+"""The next-token loss of pretraining and supervised fine-tuning, and their evaluation."""
 
 from __future__ import annotations
 

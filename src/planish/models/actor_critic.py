@@ -1,4 +1,4 @@
-"""What PPO trains: a policy, and what its states are worth: a model of its own, a head on the policy's backbone, or nothing."""
+"""The models that PPO trains: a policy, and a value model, which is separate, a head on the policy's backbone, or absent."""
 
 from __future__ import annotations
 

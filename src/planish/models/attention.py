@@ -1,7 +1,7 @@
 """Attention over a packed row, registered with transformers under the name "planish".
 
 A packed row holds several sequences end to end. The plan says where each begins; attention runs once per sequence, so no
-mask of the row is built and nothing is padded. A sequence that goes on from another's beginning, as the second answer to a prompt
+mask of the row is built and nothing is padded. A sequence that continues another's beginning, as the second answer to a prompt
 does, attends to that beginning and itself, so the prompt is computed once. No mask function is registered under our
 name, so transformers builds none; the model's own code stays as it is.
 """
@@ -26,8 +26,8 @@ _ABSENT = object()
 
 @dataclass(frozen=True, slots=True)
 class PackedLayout:
-    """Where the sequences of a packed row stand: `bounds` (0, 3, 5) is one of 3 tokens and one of 2. With `prefixes`
-    ((0, 0), (0, 2)) the second goes on from the first two tokens of the row. A prefix is the beginning of a sequence
+    """Bounds of the sequences in a packed row: `bounds` (0, 3, 5) is one of 3 tokens and one of 2. With `prefixes`
+    ((0, 0), (0, 2)) the second continues the first two tokens of the row. A prefix is the beginning of a sequence
     before. None at all: no sequence has one. What the last layer finds is read from these places on, one for each sequence;
     none at all: everywhere."""
 
@@ -37,14 +37,14 @@ class PackedLayout:
 
     @property
     def sequences(self) -> Iterator[tuple[int, int, tuple[int, int]]]:
-        """From where to where each stands, and its prefix."""
+        """Start and end of each sequence, and its prefix."""
         prefixes = self.prefixes or ((0, 0),) * (len(self.bounds) - 1)
         return ((start, stop, prefix) for (start, stop), prefix in zip(pairwise(self.bounds), prefixes, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """What a layer does to its scores: their scale (None is one over the root of the width), a sliding window, a soft cap."""
+    """A layer's changes to its scores: their scale (None is one over the root of the width), a sliding window, a soft cap."""
 
     scaling: float | None
     window: int | None

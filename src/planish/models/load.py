@@ -48,21 +48,21 @@ class LoraConfig(Config):
 
 class ModelConfig(Config):
     path: str = Field(description="a Hugging Face folder, a run of planish, or a hub name")
-    dtype: DtypeName = Field(default="float32", description="type of the weights and of the optimiser's moments")
+    dtype: DtypeName = Field(default="float32", description="type of the weights and of the optimizer's moments")
     compute: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
         description="type of the matrix products; auto is bfloat16 on a GPU that has it, else the weights' own",
     )
-    lora: LoraConfig | None = Field(default=None, description="train low-rank updates in place of the weights")
+    lora: LoraConfig | None = Field(default=None, description="LoRA: train low-rank updates in place of the weights")
     save_dtype: SavedDtypeName | None = Field(default=None, description="type of the saved weights; absent is dtype")
     gradient_checkpointing: bool = Field(
-        default=False, description="keep no activations inside layers, compute them again: slower, less memory"
+        default=False, description="recompute activations in the backward pass: slower, less memory"
     )
     trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
 
 
 def compute_dtype(config: ModelConfig, device: torch.device) -> torch.dtype | None:
-    """What to autocast to, or None to compute in the weights' own type."""
+    """The type to autocast to, or None to compute in the weights' own type."""
     if config.compute == "bfloat16":
         return torch.bfloat16
     bf16_gpu = config.compute == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -83,7 +83,7 @@ def load_model(config: ModelConfig, device: torch.device) -> PreTrainedModel:
 def load_pretrained(
     config: ModelConfig, device: torch.device, loader: Any, may_be_missing: Sequence[str] = (), **settings: Any
 ) -> PreTrainedModel:
-    """The same by the auto class `loader`, where some weights may be missing, and are then to be filled."""
+    """A model loaded by the auto class `loader`; weights named in `may_be_missing` may be absent, for the caller to fill."""
     path = model_folder(config.path)
     _check_config(path)
     _check_weights(path)
@@ -160,7 +160,7 @@ def load_settings(path: str | Path, trust_remote_code: bool = False) -> PreTrain
 
 
 def gives_scores(settings: PreTrainedConfig) -> bool:
-    """Whether a config.json is of a model that gives numbers for a text, and has no words for what comes next."""
+    """True for the config of a model that scores a text and cannot continue one."""
     return any("SequenceClassification" in name for name in settings.architectures or [])
 
 
@@ -266,7 +266,7 @@ def _recompute_layers(model: PreTrainedModel) -> None:
 
 
 def _forgetful(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, whose activations are computed again in the backward pass, under the same attention plan."""
+    """A function whose activations are computed again in the backward pass, under the same attention layout."""
 
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         run = copy_context().run  # the plan may be known by context alone (models/attention.py)

@@ -49,7 +49,7 @@ def merge(adapted: PeftModel) -> PreTrainedModel:
 
 
 def plain_weights(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """All weights under the names of the plain model: updates of LoRA are added to what they stand beside."""
+    """All weights under the names of the plain model: LoRA's updates are merged into the weights that they belong to."""
     weights = dict(weights)
     for name, module in model.named_modules():
         if not isinstance(module, LoraLayer):

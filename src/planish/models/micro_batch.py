@@ -1,4 +1,4 @@
-"""How many tokens go through a model together, where nobody says."""
+"""The default number of tokens in one forward pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CPU_ROOM, GPU_SHARE = 1.1e9, 1 / 8  # for what a forward pass keeps for the back
 
 def default_micro_tokens(model: PreTrainedModel, device: torch.device, compute_dtype: torch.dtype | None = None) -> int:
     """Tokens of one forward pass with gradient. It depends on the shape of the model and on the device alone, so that a run that
-    is taken up again rounds as before.
+    resumes rounds as before.
 
     A layer keeps about ten numbers a token for its width and four for that of its MLP: 1.4 MB for SmolLM2-135M in float32.
     """

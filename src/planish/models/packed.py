@@ -36,12 +36,12 @@ class PackedModel(nn.Module):
 
     @staticmethod
     def run_unpacked(model: PreTrainedModel, packed: Packed) -> Tensor:
-        """What is wanted of the row, each sequence a forward pass of its own."""
+        """The row's numbers, from a forward pass for each sequence."""
         raise NotImplementedError
 
     @staticmethod
     def run_packed(model: PreTrainedModel, packed: Packed) -> Tensor:
-        """The same from one forward pass over the row."""
+        """The row's numbers, from one forward pass over it."""
         raise NotImplementedError
 
     @property
@@ -49,7 +49,7 @@ class PackedModel(nn.Module):
         return self.model.config
 
     def precision(self) -> AbstractContextManager[Any]:
-        """What the products are computed in."""
+        """The context in which matrix products are computed: autocast, or none."""
         return torch.autocast(self.model.device.type, self.compute_dtype) if self.compute_dtype else nullcontext()
 
     def fitted(self, packed: Packed) -> Packed:
@@ -126,7 +126,7 @@ def backbone(model: PreTrainedModel, packed: Packed, places_N: Tensor) -> Tensor
 
 
 def _read_from(bounds: Sequence[int], places: Sequence[int]) -> tuple[int, ...]:
-    """The first of these places in each sequence, or its end where there is none. Without any place at all every weight shall
+    """The first of these positions in each sequence, or its end where there is none. Without any position every weight must
     still have a gradient, of zeros, so nothing is left out."""
     if not places:
         return ()

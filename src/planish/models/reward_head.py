@@ -46,7 +46,7 @@ class Scorer(PackedModel):
         return self.number(hidden_SD)
 
     def number(self, hidden_ND: Tensor) -> Tensor:
-        """What the head makes of hidden states, less the offset; [N], in at least float32."""
+        """The head's output for hidden states, less the offset; [N], in at least float32."""
         head: Any = self.model.score
         numbers_N = head(hidden_ND.to(next(head.parameters()).dtype)).squeeze(1)
         return numbers_N.to(torch.promote_types(numbers_N.dtype, torch.float32)) - self.offset
@@ -107,7 +107,7 @@ def load_scorer(config: ModelConfig, device: torch.device, seed: int = 0) -> Pre
 
 def set_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stop_token_id: int) -> None:
     """transformers reads a score at the last token that is not padding. The end of a turn must therefore not be padding, as
-    it is in many tokenizers: then another special token stands in. Where there is none, as in GPT-2's, one is added, with an
+    it is in many tokenizers: then another special token is used. Where there is none, as in GPT-2's, one is added, with an
     embedding of zeros: transformers looks that up, and its attention mask keeps it from every other token."""
     named = [tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id, *tokenizer.all_special_ids]
     added: dict[int, Any] = tokenizer.added_tokens_decoder  # a beginning of turns need not have a name

@@ -4,7 +4,7 @@
         shard-00001-….safetensors   each rank's part of the weights and optimiser moments
         checkpoint.json             step, fingerprint of the data, ranks, threads; size and SHA-256 of every shard
 
-A checkpoint is written to one side, read back and compared with what is in memory, and renamed. No pickle is involved,
+A checkpoint is written to a temporary folder, read back, compared with memory, and renamed. No pickle is involved,
 so nothing in the folder can run code. A checkpoint of two ranks continues on one, and the other way round.
 """
 
@@ -41,14 +41,14 @@ MANIFEST = "checkpoint.json"
 class CheckpointConfig(Config):
     every: int = Field(default=200, ge=0, description="steps between two checkpoints; 0 writes only the last")
     keep: int = Field(
-        default=2, ge=1, description="the newest this many are kept, and the best if save_best asks for it"
+        default=2, ge=1, description="number of newest checkpoints that are kept, beside the best if save_best is set"
     )
 
 
 @dataclass(slots=True)
 class Checkpoints:
-    """The checkpoints of one run. `best` names a step to keep besides the newest, if there is one. Where a run can only be taken
-    up at every `unit`-th step, as PPO between two rounds of sampling, the settings count these."""
+    """The checkpoints of one run. `best` names a step to keep besides the newest, if there is one. Where a run can only
+    resume at every `unit`-th step, as PPO between two rounds of sampling, the settings count these."""
 
     folder: Path
     trainer: Trainer
@@ -147,7 +147,7 @@ def _write(state: dict[str, Tensor], folder: Path) -> None:
 
 
 def _difference(state: dict[str, Tensor], folder: Path) -> str | None:
-    """What this rank's shard on disk does not hold as it is in memory, or None."""
+    """The first difference between this rank's shard on disk and its weights in memory, or None."""
     for file in folder.glob(f"shard-{rank() + 1:05d}-*.safetensors"):
         with safe_open(str(file), "pt") as shard:
             for name in shard.keys():  # noqa: SIM118  (safe_open is no mapping)

@@ -22,11 +22,13 @@ from planish.data.sources import Source
 
 class BatchConfig(Config):
     examples: int = Field(default=32, ge=1, description="examples of one step")
-    tokens: int | None = Field(default=None, ge=1, description="instead of examples: about this many tokens a step")
+    tokens: int | None = Field(
+        default=None, ge=1, description="about this many tokens a step, instead of a number of examples"
+    )
     micro_tokens: int | None = Field(
         default=None,
         ge=1,
-        description="tokens of one forward pass; never changes the numbers. Absent: as suits model and device",
+        description="tokens of one forward pass; never changes the numbers. Absent: chosen for model and device",
     )
 
 
@@ -83,7 +85,7 @@ def plan_feed(
         elif count and length:
             ends = equal_parts(plan.mixture, start, examples, sum(plan.tokens[number]), min(count, length))
             bounds += (start + ends).tolist()
-    # A run has said by now how many tokens; who only wants the plan does not care.
+    # A run has resolved micro_tokens by now; callers that only want the plan can ignore it.
     return MixtureFeed(examples, plan.mixture, np.array(bounds, np.int64), batch.micro_tokens or 1), plan
 
 
@@ -103,7 +105,7 @@ def _lengths(
 
 
 def equal_parts(mixture: Mixture, start: int, examples: Sequence[Examples], total: int, count: int) -> np.ndarray:
-    """Where each of `count` parts of a stage ends, so that all have about as many tokens, and none is empty."""
+    """Ends of `count` parts of a stage, so that all have about as many tokens, and none is empty."""
     stop = int(mixture.starts[np.searchsorted(mixture.starts, start, side="right")])
     tokens = [each.num_tokens for each in examples]
     wanted = total * np.arange(1, count + 1) / count
@@ -121,7 +123,7 @@ def equal_parts(mixture: Mixture, start: int, examples: Sequence[Examples], tota
 
 
 def spread(ends: np.ndarray, length: int) -> np.ndarray:
-    """The same ends, moved as little as makes each part hold one at least and the last end at `length`."""
+    """Moves the ends as little as possible so that each part holds at least one example and the last ends at `length`."""
     numbers = np.arange(len(ends))
     apart = np.maximum.accumulate(np.maximum(ends, 1) - numbers) + numbers
     return np.minimum(apart, length - numbers[::-1])

@@ -20,7 +20,7 @@ from planish.train.record import RunRecord
 
 
 class Objective(Protocol):
-    """What a micro-batch weighs, and what it costs: a sum over its examples, never a mean."""
+    """Weight and loss of a micro-batch: sums over its examples, never means."""
 
     def weight(self, packed: Packed) -> float: ...
 
@@ -54,10 +54,10 @@ class Periodic:
 
 @dataclass(frozen=True, slots=True)
 class LossTerm:
-    """What a step learns from: sum(loss) / sum(weight) over its examples, times `coefficient`.
+    """A term of the loss: sum(loss) / sum(weight) over the examples of a step, times `coefficient`.
 
-    Most methods have one part. PPO-ptx has two, rollouts and pretraining documents, each with a weight of its own; the
-    metrics of a part with a name begin with it.
+    Most methods have one term. PPO-ptx has two, rollouts and pretraining documents, each with a weight of its own; the
+    metrics of a term with a name begin with it.
     """
 
     objective: Objective

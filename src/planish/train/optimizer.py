@@ -16,18 +16,22 @@ from planish.maths.schedule import DecayName, ScheduleName, learning_rate_factor
 
 class OptimConfig(Config):
     lr: float = Field(default=2e-5, gt=0, description="peak learning rate")
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="AdamW's decay rates of the two moments")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="decay rates of AdamW's two moments")
     eps: float = Field(default=1e-8, gt=0, description="AdamW's epsilon")
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay of matrices; vectors have none")
-    clip_grad_norm: float = Field(default=1.0, gt=0, description="the gradient is scaled down to this norm")
+    clip_grad_norm: float = Field(
+        default=1.0, gt=0, description="maximum norm of the gradient; a larger one is scaled down"
+    )
     schedule: ScheduleName = Field(default="cosine", description="constant, linear, cosine or wsd")
     warmup_ratio: float = Field(
-        default=0.03, ge=0, lt=1, description="share of the steps in which the rate rises linearly"
+        default=0.03, ge=0, lt=1, description="share of the steps in which the learning rate rises linearly"
     )
-    min_lr_ratio: float = Field(default=0.0, ge=0, le=1, description="where the schedule ends, as a share of lr")
+    min_lr_ratio: float = Field(default=0.0, ge=0, le=1, description="final learning rate, as a share of lr")
     decay: DecayName = Field(default="exponential", description="wsd: half_life, exponential or linear")
-    decay_ratio: float = Field(default=0.1, gt=0, le=1, description="wsd: share of the steps that are the decay")
-    half_life: float = Field(default=5000, gt=0, description="wsd with decay=half_life: steps in which the rate halves")
+    decay_ratio: float = Field(default=0.1, gt=0, le=1, description="wsd: share of the steps that decay")
+    half_life: float = Field(
+        default=5000, gt=0, description="wsd with decay=half_life: steps in which the learning rate halves"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> OptimConfig:
@@ -86,7 +90,7 @@ class Trainer:
 
     @property
     def stopped(self) -> bool:
-        """Whether the run ends here, before its last step; a checkpoint remembers it."""
+        """True if the run ends here, before its last step; a checkpoint remembers it."""
         return bool(self.kept.get("stopped", False))
 
     def set_aside(self, name: str) -> None:
@@ -139,7 +143,7 @@ class Trainer:
 
 
 def _norm(parameters: Sequence[nn.Parameter]) -> float:
-    """Of the gradients, over all ranks."""
+    """Norm of the gradients over all ranks."""
     grads = [p.grad for p in parameters if p.grad is not None]
     return _number(nn.utils.get_total_norm(grads, foreach=True))
 

@@ -1,4 +1,4 @@
-"""What a run writes down: a line of metrics a step, evaluations, samples, and the progress a person watches.
+"""The record of a run: a line of metrics for each step, evaluations, samples, and the progress bar.
 
 The files hold nothing beyond the last checkpoint when a run resumes: lines of later steps are cut off and written again.
 """
@@ -25,7 +25,7 @@ class RunRecord:
     def __init__(
         self, run: RunFolder, steps: int, start: int = 0, tracker: Tracker | None = None, first: int = 0
     ) -> None:
-        """`start` is the step that a run is taken up at, `first` that of another run's checkpoint which it begins at."""
+        """`start` is the step at which the run resumes, `first` that of another run's checkpoint from which it begins."""
         self._run, self._tracker = run, tracker
         self._progress = Progress("training", steps, max(start, first)) if is_main() else None
         self._since = time.perf_counter()

@@ -39,7 +39,7 @@ class ScoredCompletions:
         return self.score_N - self.beta * np.add.reduceat(self.kl_M, self.ends_N - self.lengths_N)
 
     def by_prompt(self, numbers_N: np.ndarray) -> np.ndarray:
-        """The same numbers as [P, K]."""
+        """Numbers of completions as [P, K]."""
         return numbers_N.reshape(-1, self.num_samples)
 
     def on_every_token(self, numbers_PK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

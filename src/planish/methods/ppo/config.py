@@ -23,12 +23,19 @@ from planish.train.optimizer import OptimConfig
 class PolicySampling(Config):
     max_completion_tokens: int = Field(default=128, ge=1, description="a completion is cut after this many tokens")
     temperature: float = Field(
-        default=1.0, gt=0, description="all log-probabilities of training are taken at this temperature, too"
+        default=1.0, gt=0, description="temperature of sampling, and of all log-probabilities in training"
     )
     top_p: float = Field(
-        default=1.0, gt=0, le=1, description="below 1 the samples are not the policy's own, and gradients lean"
+        default=1.0,
+        gt=0,
+        le=1,
+        description="nucleus sampling; below 1 the samples are not the policy's own, and gradients are biased",
     )
-    top_k: int = Field(default=0, ge=0, description="above 0 likewise")
+    top_k: int = Field(
+        default=0,
+        ge=0,
+        description="number of likeliest tokens to sample from; 0 is all. Above 0 gradients are biased, too",
+    )
 
 
 class RolloutBatch(Config):
@@ -36,12 +43,12 @@ class RolloutBatch(Config):
     completions: int = Field(default=1, ge=1, description="completions sampled for each prompt")
     epochs: int = Field(default=1, ge=1, description="passes over the completions of an iteration")
     minibatches: int = Field(
-        default=1, ge=1, description="optimiser steps of each pass; a prompt's completions stay together"
+        default=1, ge=1, description="optimizer steps of each pass; a prompt's completions stay together"
     )
     micro_tokens: int | None = Field(
         default=None,
         ge=1,
-        description="tokens of one forward pass; never changes the numbers. Absent: as suits model and device",
+        description="tokens of one forward pass; never changes the numbers. Absent: chosen for model and device",
     )
 
     @model_validator(mode="after")
@@ -52,7 +59,9 @@ class RolloutBatch(Config):
 
 
 class KlConfig(Config):
-    beta: float = Field(default=0.02, ge=0, description="what a nat of KL to the starting policy costs")
+    beta: float = Field(
+        default=0.02, ge=0, description="KL coefficient: reward lost per nat of KL to the starting policy"
+    )
     target: float | None = Field(
         default=None,
         gt=0,
@@ -60,80 +69,86 @@ class KlConfig(Config):
     )
     horizon: float = Field(default=10_000, gt=0, description="completions over which beta adapts")
     stop: float | None = Field(
-        default=None, gt=0, description="the run ends after an iteration whose completions have this mean KL"
+        default=None, gt=0, description="mean KL of a completion, in nats, after which the run ends"
     )
 
 
 class ValueConfig(Config):
     path: str | None = Field(
         default=None,
-        description="what the value model begins as; absent is the first reward model with a weight, else the policy",
+        description="initial value model; absent: the first reward model with a weight, else the policy",
     )
     shared: bool = Field(
-        default=False, description="instead: a head on the policy's own backbone, which begins at zero"
+        default=False, description="value head on the policy's own backbone, starting at zero, instead of a model"
     )
-    lora: LoraConfig | None = Field(default=None, description="train low-rank updates of it in place of its weights")
-    lr: float = Field(default=9e-6, gt=0, description="its peak learning rate; everything else is as in optim")
-    coefficient: float = Field(default=0.1, ge=0, description="what its loss is multiplied by")
-    clip_range: float = Field(default=0.2, gt=0, description="how far a value may move from the one at sampling")
+    lora: LoraConfig | None = Field(default=None, description="LoRA for the value model")
+    lr: float = Field(
+        default=9e-6, gt=0, description="peak learning rate of the value model; everything else is as in optim"
+    )
+    coefficient: float = Field(default=0.1, ge=0, description="coefficient of the value loss")
+    clip_range: float = Field(
+        default=0.2, gt=0, description="clip range: a value is clipped to the one at sampling ± this"
+    )
 
 
 class PtxConfig(Config):
     gamma: float = Field(
         default=27.8,
         ge=0,
-        description="what the pretraining loss is multiplied by; 0 only measures it. Not portable: watch the ratio",
+        description="coefficient of the pretraining loss; 0 only measures it. Not portable: watch ptx/grad_ratio",
     )
-    examples: int = Field(default=32, ge=1, description="pretraining documents of one optimiser step")
+    examples: int = Field(default=32, ge=1, description="pretraining documents of one optimizer step")
 
 
 class PpoConfig(CommonConfig):
-    optim: OptimConfig = Field(default=OptimConfig(lr=3e-6), description="how the weights move")
+    optim: OptimConfig = Field(default=OptimConfig(lr=3e-6), description="optimizer")
     model: ModelConfig = Field(
         description="the policy, usually the fine-tuned model; as it starts, it is the reference"
     )
-    rewards: dict[str, RewardSource] = Field(description="what scores completions: a name for each")
+    rewards: dict[str, RewardSource] = Field(description="reward sources that score completions, by name")
     prompts: dict[str, str] = Field(description="files of prompts, or of rows that have some: a name for each")
     held_out: HeldOut = Field(default=32, ge=0, description=f"prompts to measure on: {SHARE_OR_NUMBER}")
-    held_out_prompts: dict[str, str] = Field(default={}, description="instead: files of prompts to watch")
+    held_out_prompts: dict[str, str] = Field(
+        default={}, description="files of prompts to measure on, instead of held_out"
+    )
     too_long: Literal["error", "drop"] = Field(
         default="error", description="prompts without room for a completion: error stops the run, drop leaves them out"
     )
     iterations: int = Field(default=100, ge=1, description="rounds of sampling and learning")
-    batch: RolloutBatch = Field(default=RolloutBatch(), description="how much makes an iteration, and its steps")
-    sampling: PolicySampling = Field(default=PolicySampling(), description="how completions are sampled")
+    batch: RolloutBatch = Field(default=RolloutBatch(), description="prompts, samples and minibatches per iteration")
+    sampling: PolicySampling = Field(default=PolicySampling(), description="sampling of completions")
     server: VllmConfig | None = Field(
         default=None, description="a vLLM server that samples in place of this process (docs/rollout.md)"
     )
     missing_eos: float | None = Field(
-        default=-1.0, description="the score of a completion that did not end, in place of its own; null keeps its own"
+        default=-1.0, description="score of a completion that did not end, in place of its own; null keeps its own"
     )
-    kl: KlConfig = Field(default=KlConfig(), description="how close the policy is held to where it started")
+    kl: KlConfig = Field(default=KlConfig(), description="KL penalty to the starting policy")
     advantage: Advantage = Field(default=Gae(), description="gae (PPO), rloo or grpo, by name")
     clip_range: float = Field(
-        default=0.2, gt=0, lt=1, description="how far a token's probability ratio is worth moving"
+        default=0.2, gt=0, lt=1, description="clip range: the policy ratio is clipped to 1 ± this"
     )
     reduction: Reduction | None = Field(
         default=None,
         description="token_mean, seq_mean or seq_sum; absent is token_mean for gae, seq_sum for rloo, seq_mean for grpo",
     )
     value: ValueConfig = Field(default=ValueConfig(), description="the value model, for gae")
-    pretraining: DataConfig | None = Field(default=None, description="documents not to be forgotten (PPO-ptx)")
-    ptx: PtxConfig = Field(default=PtxConfig(), description="how they are mixed in")
+    pretraining: DataConfig | None = Field(default=None, description="pretraining documents to mix in (PPO-ptx)")
+    ptx: PtxConfig = Field(default=PtxConfig(), description="mixing in of the pretraining documents")
     ema: float | None = Field(
         default=None,
         gt=0,
         lt=1,
-        description="the saved policy is a moving average of the weights with this decay a step",
+        description="decay per step of a moving average of the weights, which is then the saved policy",
     )
     checkpoint: CheckpointConfig = Field(
-        default=CheckpointConfig(every=10), description="how often the run is saved; `every` counts iterations"
+        default=CheckpointConfig(every=10), description="when the run is saved; `every` counts iterations"
     )
     evaluate_every: int = Field(
-        default=10, ge=0, description="iterations between two looks at held-out prompts; 0 is first and last"
+        default=10, ge=0, description="iterations between two evaluations on held-out prompts; 0 is first and last"
     )
     num_samples: int = Field(default=10, ge=0, description="held-out prompts whose completions are recorded")
-    alarms: AlarmConfig = Field(default=AlarmConfig(), description="when to say that something looks wrong")
+    alarms: AlarmConfig = Field(default=AlarmConfig(), description="thresholds of the alarms")
 
     @model_validator(mode="after")
     def _check(self) -> PpoConfig:

@@ -1,4 +1,4 @@
-"""What PPO works with: the models that answer, value and score, and what the policy is held to."""
+"""The models of PPO: policy, value model, reference and rewards, and sampling with them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from planish.models.sharding import gathered, shard
 
 @dataclass(slots=True)
 class PpoModels:
-    """What an iteration needs: who answers, who values, who scores, and what they are held to."""
+    """Everything that an iteration calls: actor, reference, sampler, rewards and prompts."""
 
     actor: ActorCritic
     reference: CausalLM | None  # None where it is the policy without LoRA's updates
@@ -49,50 +49,55 @@ class PpoModels:
     kl: float = 0.0  # of the last iteration's completions
 
     def sample(
-        self, asked: Sequence[EncodedPrompt], count: int, config: PpoConfig, place: tuple[str | int, ...]
+        self, prompts: Sequence[EncodedPrompt], count: int, config: PpoConfig, key: tuple[str | int, ...]
     ) -> list[Rollouts]:
-        """`count` completions of each prompt. The noise of a prompt's k-th is that of (seed, place, prompt, k), whoever is beside
-        it; a prompt that is asked twice counts on."""
-        how, template, counts = config.sampling, self.loaded.template, defaultdict[int, Iterator[int]](itertools.count)
+        """`count` completions of each prompt. The noise of a prompt's k-th completion has the key (seed, key, prompt, k), whoever is
+        beside it; a prompt that occurs twice counts on."""
+        template, counts = self.loaded.template, defaultdict[int, Iterator[int]](itertools.count)
         requests = [
-            SampleRequest(i, (config.seed, *place, each.number, next(counts[each.number])))
-            for i, each in enumerate(asked)
+            SampleRequest(i, (config.seed, *key, prompt.number, next(counts[prompt.number])))
+            for i, prompt in enumerate(prompts)
             for _ in range(count)
         ]
-        choosing = TokenSampling(how.temperature, how.top_p, how.top_k)
+        sampling = config.sampling
+        choosing = TokenSampling(sampling.temperature, sampling.top_p, sampling.top_k)
+        tokens, stops = [prompt.tokens for prompt in prompts], (template.stop_token_id,)
         self.sampler.update(self.actor.policy)
-        prompts, stops = [each.tokens for each in asked], (template.stop_token_id,)
         with gathered(self.actor.policy):
-            # Each rank draws for prompts of its own, the main one for all where a server does.
-            owners = [0 if config.server else each.prompt % world_size() for each in requests]
+            # Each rank samples for some of the prompts, the main one for all where a server samples.
+            owners = [0 if config.server else request.prompt % world_size() for request in requests]
             mine = [i for i, owner in enumerate(owners) if owner == rank()]
             own = [requests[i] for i in mine]
-            found = self.sampler.sample(prompts, own, choosing, how.max_completion_tokens, stops) if own else []
-        drawn = all_gather_completions(dict(zip(mine, found, strict=True)), len(requests))
+            found = self.sampler.sample(tokens, own, choosing, sampling.max_completion_tokens, stops) if own else []
+        sampled = all_gather_completions(dict(zip(mine, found, strict=True)), len(requests))
         completions = iter(
-            [completion_of(template.tokenizer, d.tokens, template.stop_token_id, d.logprobs) for d in drawn]
+            [completion_of(template.tokenizer, one.tokens, template.stop_token_id, one.logprobs) for one in sampled]
         )
-        return [Rollouts(each.prompt, each.tokens, tuple(itertools.islice(completions, count))) for each in asked]
+        return [
+            Rollouts(prompt.prompt, prompt.tokens, tuple(itertools.islice(completions, count))) for prompt in prompts
+        ]
 
     def score_tokens(
         self, examples: Sequence[Example], config: PpoConfig, run: RunContext[PpoConfig]
     ) -> tuple[np.ndarray, ...]:
         """Log-probabilities under policy and reference, and values, of every sampled token, [M] each, from the forward pass of
         training."""
+        temperature = config.sampling.temperature
 
-        def ours(packed: Packed) -> Tensor:
-            logprobs_L, values_L = self.actor(packed, config.sampling.temperature)
-            return torch.stack(
-                [logprobs_L.double(), torch.zeros_like(logprobs_L).double() if values_L is None else values_L.double()],
-                1,
-            )
+        def policy_and_values(packed: Packed) -> Tensor:
+            logprobs_L, values_L = self.actor(packed, temperature)
+            values_L = torch.zeros_like(logprobs_L) if values_L is None else values_L
+            return torch.stack([logprobs_L.double(), values_L.double()], 1)
 
-        def theirs(packed: Packed) -> Tensor:
-            return reference(packed, temperature=config.sampling.temperature)[:, None]
-
-        old_M, values_M = token_values(ours, 2, examples, run.micro_tokens, run.device).T
+        old_M, values_M = token_values(policy_and_values, 2, examples, run.micro_tokens, run.device).T
         with self.starting_policy() as reference:
-            (reference_M,) = token_values(theirs, 1, examples, run.micro_tokens, run.device).T
+            (reference_M,) = token_values(
+                lambda packed: reference(packed, temperature=temperature)[:, None],
+                1,
+                examples,
+                run.micro_tokens,
+                run.device,
+            ).T
         return old_M, reference_M, values_M
 
     @contextmanager
@@ -106,12 +111,13 @@ class PpoModels:
 
 
 def all_gather_completions(mine: dict[int, Sampled], count: int) -> list[Sampled]:
-    """What the ranks drew, each completion on one of them, by the numbers of the requests: all learn from the same."""
+    """The completions of all ranks, each sampled on one of them, in the order of the requests: all learn from the same."""
     lengths = all_sum_list([float(len(mine[i].tokens)) if i in mine else 0.0 for i in range(count)])
-    known = [mine.get(i) or Sampled((0,) * int(length), (0.0,) * int(length)) for i, length in enumerate(lengths)]
-    tokens = all_sum_list([float(token) for each in known for token in each.tokens])
-    logprobs = all_sum_list([logprob for each in known for logprob in each.logprobs])
-    ends = np.cumsum([len(each.tokens) for each in known]).tolist()
+    blank = [Sampled((0,) * int(length), (0.0,) * int(length)) for length in lengths]
+    padded = [mine.get(i) or blank[i] for i in range(count)]
+    tokens = all_sum_list([float(token) for completion in padded for token in completion.tokens])
+    logprobs = all_sum_list([logprob for completion in padded for logprob in completion.logprobs])
+    ends = np.cumsum([len(completion.tokens) for completion in padded]).tolist()
     return [
         Sampled(tuple(map(int, tokens[start:end])), tuple(logprobs[start:end])) for start, end in pairwise([0, *ends])
     ]

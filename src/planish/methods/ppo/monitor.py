@@ -1,4 +1,4 @@
-"""What is looked at while a policy is trained on its own completions: held-out prompts, held-out documents, and alarms."""
+"""Monitoring of PPO: scores of held-out prompts, losses of held-out documents, and alarms."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PpoMonitor:
         self.run, self.models, self.record = run, models, record
 
     def held_out(self, step: int) -> None:
-        """Completions of held-out prompts, sampled as in training, with noise that stays the same from look to look; and the loss
+        """Completions of held-out prompts, sampled as in training, with the same noise each time; and the loss
         on held-out pretraining documents."""
         run, models, config = self.run, self.models, self.run.config
         values: dict[str, float] = {}

@@ -1,5 +1,5 @@
-"""What scores a sampled completion: a reward model, the wind tunnel's gold utility, a Python function of yours, or a
-model that is asked.
+"""Rewards of sampled completions: a reward model, the wind tunnel's gold utility, a Python function of yours, or an LLM
+that grades.
 
 Several are added up, each with its weight. One of weight 0 moves nothing and is only watched: a reward model that was kept
 out of training, or the gold utility, is how reward hacking shows.
@@ -64,14 +64,14 @@ Reward = Callable[[Sequence[Rollouts]], np.ndarray]  # float64 [N], the completi
 class ModelSource(Config):
     name: Literal["model"] = "model"
     path: str = Field(description="a run of `planish reward`, or its model folder")
-    weight: float = Field(default=1.0, description="what its scores are multiplied by; 0 only watches")
+    weight: float = Field(default=1.0, description="weight of its scores in the sum; 0 only measures")
     dtype: DtypeName = Field(default="float32", description="type of its weights")
 
 
 class GoldSource(Config):
     name: Literal["gold"] = "gold"
     world: str = Field(description="a folder that `planish world make` wrote; its prompts must be asked")
-    weight: float = Field(default=0.0, description="what its utility is multiplied by; 0 only watches")
+    weight: float = Field(default=0.0, description="weight of its utility in the sum; 0 only measures")
 
 
 class FunctionSource(Config):
@@ -80,12 +80,12 @@ class FunctionSource(Config):
         description="module:function of yours. It is given a list of prompts, each a list of {role, content}, and a list of "
         "completions, and returns one number for each"
     )
-    weight: float = Field(default=1.0, description="what its numbers are multiplied by; 0 only watches")
+    weight: float = Field(default=1.0, description="weight of its numbers in the sum; 0 only measures")
 
 
 class LlmSource(LlmConfig):
     name: Literal["llm"] = "llm"
-    weight: float = Field(default=1.0, description="what its grades are multiplied by; 0 only watches")
+    weight: float = Field(default=1.0, description="weight of its grades in the sum; 0 only measures")
     unread: float | None = Field(
         default=None, ge=1, le=10, description="the grade where a reply has none; absent stops the run at the first"
     )
@@ -198,8 +198,7 @@ class FunctionReward:
 
 
 class LlmReward:
-    """Grades from 1 to 10 of a model that is asked, as -1 to 1. Replies are kept in the run's folder: one that is taken up again
-    hears the same."""
+    """Grades of an LLM from 1 to 10, as -1 to 1. Replies are kept in the run's folder, so a run that resumes gets the same."""
 
     def __init__(self, name: str, source: LlmSource, memory: Path) -> None:
         self.name, self.unread, self.server = name, source.unread, ChatServer(source, memory)
@@ -245,7 +244,7 @@ def read_grade(reply: str) -> float | None:
 
 
 def to_example(rollouts: Rollouts) -> Example:
-    """The completions behind their prompt, which stands there once; each is learnt whole, the end-of-turn token included."""
+    """The completions behind their prompt, which occurs once; each is learnt whole, the end-of-turn token included."""
     prompt_length, lengths = len(rollouts.tokens), [each.num_tokens for each in rollouts.completions]
     tokens = np.array([*rollouts.tokens, *(token for each in rollouts.completions for token in each.tokens)], np.int32)
     ends = tuple((prompt_length + np.cumsum(lengths)).tolist())
