@@ -7,5 +7,5 @@ import torch
 from planish.base.random import fold_in
 
 
-def generator(seed: int, *place: str | int) -> torch.Generator:
-    return torch.Generator().manual_seed(fold_in(seed, *place))
+def generator(seed: int, *key: str | int) -> torch.Generator:
+    return torch.Generator().manual_seed(fold_in(seed, *key))

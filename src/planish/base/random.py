@@ -1,6 +1,6 @@
-"""Chance as a function of where we are.
+"""Chance as a function of a key.
 
-Every random number comes from the seed and a place: `numpy_generator(seed, "sample", iteration, prompt, k)`. Nothing random is
+Every random number comes from the seed and a key: `numpy_generator(seed, "sample", iteration, prompt, k)`. Nothing random is
 carried from step to step, so a resumed run needs no saved generator.
 """
 
@@ -11,14 +11,14 @@ import hashlib
 import numpy as np
 
 
-def fold_in(seed: int, *place: str | int) -> int:
-    """A 63-bit seed for one place, the same on every machine. Strings and numbers do not collide ("1" is not 1)."""
-    digest = hashlib.blake2b(repr((seed, *place)).encode(), digest_size=8).digest()
+def fold_in(seed: int, *key: str | int) -> int:
+    """A 63-bit seed for a key, the same on every machine. Strings and numbers do not collide ("1" is not 1)."""
+    digest = hashlib.blake2b(repr((seed, *key)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
-def numpy_generator(seed: int, *place: str | int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(fold_in(seed, *place)))
+def numpy_generator(seed: int, *key: str | int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(fold_in(seed, *key)))
 
 
 class Permutation:
@@ -35,9 +35,9 @@ class Permutation:
     SMALL = 1 << 16
     ROUNDS = 6
 
-    def __init__(self, size: int, seed: int, *place: str | int) -> None:
+    def __init__(self, size: int, seed: int, *key: str | int) -> None:
         self.size = size
-        numbers = numpy_generator(seed, *place)
+        numbers = numpy_generator(seed, *key)
         self._table = numbers.permutation(size) if size <= self.SMALL else None
         self._half = np.uint64((max(size - 1, 1).bit_length() + 1) // 2)
         self._mask = np.uint64((1 << int(self._half)) - 1)

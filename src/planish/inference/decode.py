@@ -30,10 +30,10 @@ PLACES, FEWEST_ROWS = 65536, 8  # tokens of all rows: 3 GB for SmolLM2-135M in f
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:
-    """One completion to sample: of which prompt, by its number, and the how-manieth of it. `place` keys its noise."""
+    """One completion to sample: the prompt's index, and the key of its noise."""
 
     prompt: int
-    place: tuple[int, *tuple[int | str, ...]]  # the seed, and from where on
+    key: tuple[int, *tuple[int | str, ...]]  # the seed first
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def decode(
             kept, first_V = prompted.take(number)
             cache.add(kept)
             logits.append(first_V[None])
-            growing.append(_Row(number, numpy_generator(*requests[number].place).random(most_tokens), [], []))
+            growing.append(_Row(number, numpy_generator(*requests[number].key).random(most_tokens), [], []))
         uniforms = [row.noise[len(row.tokens)] for row in growing]
         uniform_R = torch.tensor(uniforms, dtype=torch.float64, device=policy.model.device)
         tokens_R, logprobs_R = choosing(torch.cat(logits), uniform_R)

@@ -161,7 +161,7 @@ def refuse_contradictions(examples: Examples) -> None:
 
 
 def demonstrations(run: RunContext[RewardConfig]) -> list[Example]:
-    """The texts that get mean score 0: the demonstrations that the settings name, or the best completions of the training rows."""
+    """The texts that get mean score 0: those that the settings name, or the best completions of the training rows."""
     config = run.config
     if config.demonstrations is None:
         sources = [source.training for source in run.sources]

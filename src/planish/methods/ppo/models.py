@@ -51,8 +51,8 @@ class PpoModels:
     def sample(
         self, prompts: Sequence[EncodedPrompt], count: int, config: PpoConfig, key: tuple[str | int, ...]
     ) -> list[Rollouts]:
-        """`count` completions of each prompt. The noise of a prompt's k-th completion has the key (seed, key, prompt, k), whoever is
-        beside it; a prompt that occurs twice counts on."""
+        """`count` completions of each prompt. The noise of a prompt's k-th completion has the key (seed, key, prompt, k),
+        whoever is beside it; a prompt that occurs twice counts on."""
         template, counts = self.loaded.template, defaultdict[int, Iterator[int]](itertools.count)
         requests = [
             SampleRequest(i, (config.seed, *key, prompt.number, next(counts[prompt.number])))
