@@ -80,7 +80,7 @@ def _generated(
     ids = torch.tensor([list(prompt)], device=policy.model.device)
     generator: Any = policy.model
     with torch.random.fork_rng(), policy.precision():
-        torch.manual_seed(fold_in(*request.place))
+        torch.manual_seed(fold_in(*request.key))
         output = generator.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),

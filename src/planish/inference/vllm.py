@@ -114,7 +114,7 @@ class VllmSampler:
             )
 
         def one(request: SampleRequest) -> Sampled:
-            body = self._body(prompts[request.prompt], choosing.temperature, most_tokens, fold_in(*request.place))
+            body = self._body(prompts[request.prompt], choosing.temperature, most_tokens, fold_in(*request.key))
             return self._complete({**body, "stop_token_ids": list(stop_token_ids)})
 
         with ThreadPoolExecutor(self.config.concurrency) as pool:
