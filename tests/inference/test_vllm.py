@@ -198,7 +198,7 @@ def test_each_completion_has_a_seed_of_its_own_and_nothing_else_shapes_it(tmp_pa
         drawn = sampler_at(url, tmp_path).sample(PROMPTS, requests(3), TokenSampling(0.7, 1.0, 0), 4, (STOP, 2))
     assert [each.tokens for each in drawn] == [(PROMPTS[prompt][-1],) * 4 for prompt in (0, 0, 0, 1, 1, 1, 2, 2, 2)]
     bodies = [body for _, body, _ in stand_in.asked if body and body["max_tokens"] == 4]
-    assert {body["seed"] for body in bodies} == {fold_in(*request.place) for request in requests(3)}
+    assert {body["seed"] for body in bodies} == {fold_in(*request.key) for request in requests(3)}
     without = {
         "temperature": 0.7,
         "top_p": 1.0,
