@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from planish.data.cleaning.fingerprints import word_hashes
 from planish.data.cleaning.near_duplicates import (
     Bitmaps,
-    Found,
     NearCopies,
+    NearMatch,
     SimilarPrompts,
     banding,
     common_subsequence,
@@ -78,7 +78,7 @@ def test_a_similar_prompt_names_the_earliest_and_the_score() -> None:
     similar = SimilarPrompts(0.7)
     similar.keep(4, word_hashes("write a poem about the sea"))
     similar.keep(9, word_hashes("write a poem about the sky"))
-    assert similar.find(word_hashes("write a poem about the moon")) == Found(4, 2 * 5 / 12)
+    assert similar.find(word_hashes("write a poem about the moon")) == NearMatch(4, 2 * 5 / 12)
 
 
 def test_a_score_exactly_at_the_threshold_is_not_above_it() -> None:
@@ -151,8 +151,8 @@ def test_what_is_found_is_a_kept_set_with_its_exact_index(sets: list[set[int]]) 
     copies.ready()
     for at, elements in enumerate(arrays):
         if found := copies.find(at, [elements]):
-            exact = len(sets[at] & sets[found.place]) / len(sets[at] | sets[found.place])
-            assert found.place in kept
+            exact = len(sets[at] & sets[found.origin_id]) / len(sets[at] | sets[found.origin_id])
+            assert found.origin_id in kept
             assert found.similarity == exact >= 0.6
         else:
             assert sets[at] not in [sets[k] for k in kept]

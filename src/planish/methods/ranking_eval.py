@@ -12,7 +12,7 @@ from planish.base.config import Field
 from planish.base.distributed import is_main
 from planish.base.errors import ConfigError
 from planish.base.types import Packed
-from planish.data.cleaning.fingerprints import normalised, said
+from planish.data.cleaning.fingerprints import normalized, turn_text
 from planish.data.examples import Encodable, Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
 from planish.data.rows import Comparison, Dropped
@@ -152,13 +152,13 @@ class RankingCallback:
             yield Scored(
                 source=name,
                 name=str(row.origin),
-                prompt="\n".join(f"{turn.role} {normalised(said(turn))}" for turn in row.prompt),
+                prompt="\n".join(f"{turn.role} {normalized(turn_text(turn))}" for turn in row.prompt),
                 group=row.group,
                 annotator=row.annotator,
                 ranks=row.ranks,
                 scores=tuple(values[first : first + count]),
                 num_tokens=tuple(starts[k + 1] - starts[k] for k in range(count)),
                 given=row.scores,
-                completions=tuple(normalised(said(each)) for each in row.completions),
+                completions=tuple(normalized(turn_text(each)) for each in row.completions),
             )
             first += count

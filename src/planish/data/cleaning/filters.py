@@ -1,4 +1,4 @@
-"""The rules a row is put to, each with the words in which it says why the row goes."""
+"""Cleaning filters: each gives the reason why it removes a row, or None."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ from planish.data.rows import Origin
 
 
 class Filter:
-    """What all rules can be asked; most need only `reason`.
+    """The interface of a filter; most need only `reason`.
 
-    A rule that `looks_ahead` is first shown every row, in order, then told it is `ready`. Then each row is put to
-    `reason` with its number over all sources. If no rule objects, `keep` follows for the same row, with the number of its
-    place.
+    A filter that `looks_ahead` first sees every row, in order, then `ready` is called. Then `reason` is called for each
+    row, with its number over all sources, and if no filter removes the row, `keep`, with the number of its origin.
     """
 
     name: str
@@ -39,7 +38,7 @@ class Filter:
 
     def reason(self, number: int, row: Cleanable) -> str | None: ...
 
-    def keep(self, number: int, place: int) -> None: ...
+    def keep(self, number: int, origin_id: int) -> None: ...
 
 
 class LeakFilter(Filter):
@@ -52,7 +51,7 @@ class LeakFilter(Filter):
 
 
 class LengthFilter(Filter):
-    """Of a comparison no completion may be too short or too long."""
+    """Removes rows with too few or too many learnt characters, in a comparison in any completion."""
 
     name = "length"
 
@@ -80,13 +79,13 @@ class LanguageFilter(Filter):
 
 
 class ExactCopyFilter(Filter):
-    """Keeps 8 bytes a row, and an entry of a table for each row that has copies."""
+    """Removes later copies. It keeps 8 bytes a row, and a table entry for each row with copies."""
 
     name = "exact copy"
     looks_ahead = True
 
-    def __init__(self, places: Origins) -> None:
-        self._places = places
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
         self._digests = array("Q")
         self._groups = np.zeros(0, np.int32)
         self._first: dict[int, int] = {}
@@ -99,20 +98,20 @@ class ExactCopyFilter(Filter):
         del self._digests
 
     def reason(self, number: int, row: Cleanable) -> str | None:
-        place = self._first.get(int(self._groups[number]))
-        return None if place is None else f"copy of {self._places[place]}"
+        origin_id = self._first.get(int(self._groups[number]))
+        return None if origin_id is None else f"copy of {self._origins[origin_id]}"
 
-    def keep(self, number: int, place: int) -> None:
+    def keep(self, number: int, origin_id: int) -> None:
         if (group := int(self._groups[number])) >= 0:
-            self._first[group] = place
+            self._first[group] = origin_id
 
 
 class NearCopyFilter(Filter):
     name = "near copy"
     looks_ahead = True
 
-    def __init__(self, places: Origins, threshold: float) -> None:
-        self._places = places
+    def __init__(self, origins: Origins, threshold: float) -> None:
+        self._origins = origins
         self._copies = NearCopies(threshold)
         self._shingles: list[np.ndarray] = []
 
@@ -126,31 +125,33 @@ class NearCopyFilter(Filter):
         if not self._copies.groups(number):
             return None
         self._shingles = shingles(row)
-        found = self._copies.find(number, self._shingles)
-        return f"near copy ({found.similarity:.2f}) of {self._places[found.place]}" if found else None
+        match = self._copies.find(number, self._shingles)
+        return f"near copy ({match.similarity:.2f}) of {self._origins[match.origin_id]}" if match else None
 
-    def keep(self, number: int, place: int) -> None:
-        self._copies.keep(number, place, self._shingles)
+    def keep(self, number: int, origin_id: int) -> None:
+        self._copies.keep(number, origin_id, self._shingles)
 
 
 class SimilarPromptFilter(Filter):
-    """A document has no prompt, so it is neither removed nor compared with. Evaluation prompts count as earlier ones."""
+    """Removes rows with a prompt like an earlier one, including evaluation prompts. Documents have no prompt."""
 
     name = "similar prompt"
 
-    def __init__(self, places: Origins, threshold: float, evaluation: Sequence[tuple[Origin, str]]) -> None:
-        self._places = places
+    def __init__(self, origins: Origins, threshold: float, evaluation: Sequence[tuple[Origin, str]]) -> None:
+        self._origins = origins
         self._prompts = SimilarPrompts(threshold)
         self._words = np.zeros(0, np.uint64)
         for origin, text in evaluation:
             self._words = word_hashes(text)
-            self.keep(-1, places.add(origin))
+            self.keep(-1, origins.add(origin))
 
     def reason(self, number: int, row: Cleanable) -> str | None:
         self._words = word_hashes(prompt(row))
-        found = self._prompts.find(self._words) if len(self._words) else None
-        return f"prompt like that of {self._places[found.place]} (ROUGE-L {found.similarity:.2f})" if found else None
+        match = self._prompts.find(self._words) if len(self._words) else None
+        return (
+            f"prompt like that of {self._origins[match.origin_id]} (ROUGE-L {match.similarity:.2f})" if match else None
+        )
 
-    def keep(self, number: int, place: int) -> None:
+    def keep(self, number: int, origin_id: int) -> None:
         if len(self._words):
-            self._prompts.keep(place, self._words)
+            self._prompts.keep(origin_id, self._words)

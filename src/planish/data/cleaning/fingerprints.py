@@ -1,4 +1,4 @@
-"""What a row says, and when two rows say the same. All hashes are the same on every machine and in every process."""
+"""Fingerprints: hashes of the content of rows, equal for rows that say the same, on every machine and in every process."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ PUNCTUATION = "".join(
     for code in range(0x10000)
     if unicodedata.category(chr(code)).startswith("P") and chr(code) not in OPERATORS
 )
-FOLDED = re.compile(rf"(?<!\d)[{PUNCTUATION}]|[{PUNCTUATION}](?!\d)")  # between digits it stays: 3.5 is not 3 5
-# Thai, Lao, Burmese, Khmer, Kana and Han put no space between words: there, each character counts as a word.
+FOLDED = re.compile(rf"(?<!\d)[{PUNCTUATION}]|[{PUNCTUATION}](?!\d)")  # kept between digits: 3.5 is not 3 5
+# Thai, Lao, Burmese, Khmer, Kana and Han have no space between words: each of their characters counts as a word.
 SPACELESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 WORD = re.compile(rf"[{SPACELESS}]|[^\s{SPACELESS}]+")
-FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio, odd: spreads what it multiplies over all bits
+FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio, odd: multiplication by it spreads over all bits
 
 
-def normalised(text: str) -> str:
-    """The text in one case, one form of each character (NFKC), single spaces, and without sentence punctuation.
+def normalized(text: str) -> str:
+    """The text in one case, one form of each character (NFKC), with single spaces and without sentence punctuation.
 
-    What is nothing but punctuation keeps it.
+    A text of punctuation only keeps it.
     """
     plain = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(FOLDED.sub(" ", plain).split()) or " ".join(plain.split())
 
 
 def words(text: str) -> list[str]:
-    """The words of the normalised text."""
-    return WORD.findall(normalised(text))
+    """The words of the normalized text."""
+    return WORD.findall(normalized(text))
 
 
 def hash64(text: str) -> int:
@@ -51,13 +51,13 @@ _word_hash = lru_cache(maxsize=2**17)(hash64)
 
 
 def word_hashes(text: str) -> np.ndarray:
-    """64 bits for each word, in order."""
-    found = words(text)
-    return np.fromiter(map(_word_hash, found), np.uint64, len(found))
+    """A 64-bit hash of each word, in order."""
+    listed = words(text)
+    return np.fromiter(map(_word_hash, listed), np.uint64, len(listed))
 
 
 def windows(hashes: np.ndarray, length: int) -> np.ndarray:
-    """A hash for each run of so many words; for all of them together where there are fewer."""
+    """A hash of each run of `length` words; of all words if there are fewer."""
     length = min(length, len(hashes))
     count = len(hashes) - length + 1 if length else 0
     runs = np.zeros(count, np.uint64)
@@ -67,89 +67,89 @@ def windows(hashes: np.ndarray, length: int) -> np.ndarray:
 
 
 def digest(row: Cleanable) -> int:
-    """64 bits of what the row says, after normalising. Of a comparison: its texts, whoever judged them and however."""
+    """64 bits of the normalized content of a row; for a comparison of its texts, without the judgement."""
     if isinstance(row, Comparison):
-        return _digest(_turns(row.prompt), sorted(normalised(said(message)) for message in row.completions))
-    return _digest([normalised(row.text)]) if isinstance(row, Text) else _digest(_turns(row.messages))
+        return _digest(_turns(row.prompt), sorted(normalized(turn_text(message)) for message in row.completions))
+    return _digest([normalized(row.text)]) if isinstance(row, Text) else _digest(_turns(row.messages))
 
 
 def copy_digest(row: Cleanable) -> int:
-    """As `digest`, but another judgement, or the same by another annotator, is no copy."""
+    """As `digest`, but another judgement, or the same by another annotator, is not a copy."""
     if not isinstance(row, Comparison):
         return digest(row)
     ranked = zip(row.ranks, row.completions, strict=True)
-    judged = sorted(f"{rank} {normalised(said(message))}" for rank, message in ranked)
+    judged = sorted(f"{rank} {normalized(turn_text(message))}" for rank, message in ranked)
     return _digest(_turns(row.prompt), [row.annotator], judged)
 
 
 def apart_digest(row: Cleanable) -> int:
-    """Rows with the same one are held out together. Comparisons of one prompt are: what is measured there would be learnt."""
+    """Rows with the same one are held out together. For a comparison, it is the digest of its prompt."""
     return _digest(_turns(row.prompt)) if isinstance(row, Comparison) else digest(row)
 
 
 def _turns(messages: Sequence[Message]) -> list[str]:
-    return [f"{message.role} {normalised(said(message))}" for message in messages]
+    return [f"{message.role} {normalized(turn_text(message))}" for message in messages]
 
 
 def _digest(*parts: Sequence[str]) -> int:
-    # The separators count as white space, so no normalised text holds them.
+    # The separators count as white space, so no normalized text contains them.
     return hash64("\x1d".join("\x1e".join(part) for part in parts))
 
 
-def said(message: Message) -> str:
-    """A turn's content, with the function calls it makes."""
+def turn_text(message: Message) -> str:
+    """The content of a turn with its function calls."""
     calls = [f"{call.name} {json.dumps(dict(call.arguments), sort_keys=True)}" for call in message.tool_calls]
     return "\n".join([message.content, *calls]) if calls else message.content
 
 
-def spoken(messages: Iterable[Message]) -> list[str]:
-    """All turns but the system's, which whole sources share."""
-    return [said(message) for message in messages if message.role != "system"]
+def turn_texts(messages: Iterable[Message]) -> list[str]:
+    """The texts of all turns except the system's, which whole sources share."""
+    return [turn_text(message) for message in messages if message.role != "system"]
 
 
 def texts(row: Cleanable) -> list[str]:
-    """Every text of a row but the system's."""
+    """All texts of a row except the system's."""
     if isinstance(row, Text):
         return [row.text]
-    return spoken((*row.prompt, *row.completions) if isinstance(row, Comparison) else row.messages)
+    return turn_texts((*row.prompt, *row.completions) if isinstance(row, Comparison) else row.messages)
 
 
-def asked(messages: Iterable[Message]) -> str:
-    """What the user says, in all turns."""
+def user_text(messages: Iterable[Message]) -> str:
+    """The content of all turns of the user."""
     return "\n".join(message.content for message in messages if message.role == "user")
 
 
 def prompt(row: Cleanable) -> str:
-    """What the user of a row says; a document has none."""
+    """The user's turns of a row; empty for a document."""
     if isinstance(row, Text):
         return ""
-    return asked(row.prompt if isinstance(row, Comparison) else row.messages)
+    return user_text(row.prompt if isinstance(row, Comparison) else row.messages)
 
 
 def learnt_lengths(row: Cleanable) -> list[int]:
-    """Characters of what is learnt: the document, the trained turns together, or each completion of a comparison."""
+    """Numbers of learnt characters: of the document, of all trained turns, or of each completion of a comparison."""
     if isinstance(row, Text):
         return [len(row.text)]
     if isinstance(row, Demonstration):
-        return [sum(len(said(turn)) for turn in row.messages if turn.role == "assistant" and turn.trained)]
-    return [len(said(completion)) for completion in row.completions]
+        return [sum(len(turn_text(turn)) for turn in row.messages if turn.role == "assistant" and turn.trained)]
+    return [len(turn_text(completion)) for completion in row.completions]
 
 
 def shingles(row: Cleanable, length: int = 5) -> list[np.ndarray]:
-    """The runs of five words in each part of a row, as sets of 64-bit hashes, sorted: what the user and the tools say and
-    what the assistant says; the document; or the prompt and each completion of a comparison, the best first.
+    """The runs of five words in each part of a row, as sorted sets of 64-bit hashes. The parts are the turns of user and
+    tools and those of the assistant; the document; or the prompt and each completion of a comparison, best first.
 
-    The hashes are marked with the part, and of a comparison with annotator and rank, so no two parts share any.
+    The hashes depend on the part, and in a comparison on annotator and rank, so no two parts share any.
     """
     parts: list[tuple[str, str]]
     if isinstance(row, Text):
         parts = [("document", row.text)]
     elif isinstance(row, Demonstration):
-        asked = [said(turn) for turn in row.messages if turn.role in ("user", "tool")]
-        answered = [said(turn) for turn in row.messages if turn.role == "assistant"]
-        parts = [("asked", "\n".join(asked)), ("answered", "\n".join(answered))]
+        request = [turn_text(turn) for turn in row.messages if turn.role in ("user", "tool")]
+        answer = [turn_text(turn) for turn in row.messages if turn.role == "assistant"]
+        parts = [("asked", "\n".join(request)), ("answered", "\n".join(answer))]
     else:
-        ranked = zip(row.ranks, (normalised(said(message)) for message in row.completions), strict=True)
+        ranked = zip(row.ranks, (normalized(turn_text(message)) for message in row.completions), strict=True)
         marked = [(f"{at} {rank} {row.annotator}", text) for at, (rank, text) in enumerate(sorted(ranked))]
-        parts = [(row.annotator, "\n".join(spoken(row.prompt))), *marked]
+        parts = [(row.annotator, "\n".join(turn_texts(row.prompt))), *marked]
     return [np.unique(windows(word_hashes(text), length) ^ np.uint64(hash64(mark))) for mark, text in parts]

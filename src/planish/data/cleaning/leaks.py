@@ -1,8 +1,7 @@
-"""Evaluation sets, and which training rows repeat them.
+"""Leaks: training rows that repeat an evaluation set, on which the model would then score too well.
 
-A model that has seen the questions it is measured on measures too well. An exact leak is a user turn, or a whole
-document, that equals an evaluation prompt after normalising. An n-gram leak shares so many words in a row with the
-prompt or an answer (13 in Brown et al. 2020, appendix C).
+An exact leak is a user turn, or a whole document, that equals an evaluation prompt after normalizing. An n-gram leak
+shares a run of words with the prompt or an answer (13 words in Brown et al. 2020, appendix C).
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ import numpy as np
 from planish.base.errors import DataError
 from planish.data.cleaning.fingerprints import (
     Cleanable,
-    asked,
     hash64,
-    normalised,
-    said,
+    normalized,
     texts,
+    turn_text,
+    user_text,
     windows,
     word_hashes,
     words,
@@ -28,7 +27,7 @@ from planish.data.prompts import stream_prompts
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Origin, Prompt, Question, Row, Text
 
 KINDS = (Question, Demonstration, Prompt, Comparison, Judged, Text)
-STANDS_ALONE = 4  # words; a shorter prompt ("hi") is anybody's
+STANDS_ALONE = 4  # words; a shorter prompt ("hi") is too common
 
 
 def evaluation_rows(paths: Sequence[str]) -> Iterator[Row]:
@@ -37,17 +36,16 @@ def evaluation_rows(paths: Sequence[str]) -> Iterator[Row]:
         rows: list[Row | Dropped]
         try:
             rows = list(stream_rows(path, KINDS))
-        except DataError:  # without an answer a conversation is no demonstration; what else is wrong is said again
+        except DataError:  # a conversation without an answer is no demonstration; other faults are raised again
             rows = list(stream_prompts(path))
         yield from (row for row in rows if not isinstance(row, Dropped))
 
 
 class EvaluationPrompts:
-    """The rows of some evaluation sets. Of each, 8 bytes and a number are kept for the prompt, and, where `leak_words` is
-    given, for each run of so many words.
+    """An index of evaluation sets: 8 bytes and a number for each prompt, and for each run of `leak_words` words, if set.
 
-    Only the turn that opens a conversation counts as its prompt: what follows ("Can you explain that?") says little
-    alone. A prompt of fewer than four words is leaked only together with one of its answers.
+    Only the first turn of a conversation counts as its prompt: later ones ("Can you explain that?") say little alone. A
+    prompt of fewer than four words is leaked only together with one of its answers.
     """
 
     def __init__(self, rows: Iterable[Row], leak_words: int | None) -> None:
@@ -57,12 +55,12 @@ class EvaluationPrompts:
         runs = [(np.zeros(0, np.uint64), np.zeros(0, np.int64))]
         for row in rows:
             runs += self._add(row)
-        found, first = np.unique(np.concatenate([hashes for hashes, _ in runs]), return_index=True)
-        self._runs, self._owners = found, np.concatenate([owners for _, owners in runs])[first]
+        self._runs, first = np.unique(np.concatenate([hashes for hashes, _ in runs]), return_index=True)
+        self._owners = np.concatenate([owners for _, owners in runs])[first]
 
     def _add(self, row: Row) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        turns, answers = _asked_and_answered(row)
-        self.prompts.append((row.origin, asked(turns)))
+        turns, answers = _prompt_and_answers(row)
+        self.prompts.append((row.origin, user_text(turns)))
         for prompt in [message.content for message in turns if message.role == "user"][:1]:
             keys = [_key(prompt)] if stands_alone(prompt) else [_key(prompt, answer) for answer in answers]
             for key in keys:
@@ -78,7 +76,7 @@ class EvaluationPrompts:
         return windows(hashes, self._leak_words)
 
     def exact(self, row: Cleanable) -> str | None:
-        """Why the row is an exact leak, if it is one."""
+        """The reason if the row is an exact leak, else None."""
         for text, answers in _exchanges(row):
             keys = [_key(text)] if stands_alone(text) else [_key(text, answer) for answer in answers]
             for key in keys:
@@ -88,7 +86,7 @@ class EvaluationPrompts:
         return None
 
     def shared_words(self, row: Cleanable) -> str | None:
-        """Why the row is an n-gram leak, if it is one: the first words it shares, and with which evaluation row."""
+        """The reason if the row is an n-gram leak, with the first shared words and the evaluation row; else None."""
         for text in texts(row) if self._leak_words and len(self._runs) else ():
             runs = self._runs_of(text)
             at = np.minimum(np.searchsorted(self._runs, runs), len(self._runs) - 1)
@@ -104,26 +102,26 @@ def stands_alone(text: str) -> bool:
 
 
 def _key(prompt: str, answer: str = "") -> int:
-    return hash64(f"{normalised(prompt)}\x1e{normalised(answer)}")
+    return hash64(f"{normalized(prompt)}\x1e{normalized(answer)}")
 
 
-def _asked_and_answered(row: Row) -> tuple[Sequence[Message], list[str]]:
-    """The turns of an evaluation row up to the answers, and the answers that count as right or were written."""
+def _prompt_and_answers(row: Row) -> tuple[Sequence[Message], list[str]]:
+    """The turns of an evaluation row before its answers, and the answers: right ones or sampled ones."""
     match row:
         case Text():
             return [Message("user", row.text)], []
         case Question():
             return row.messages, list(row.answers)
         case Demonstration() | Prompt():
-            return row.messages, [said(message) for message in row.messages if message.role == "assistant"]
+            return row.messages, [turn_text(message) for message in row.messages if message.role == "assistant"]
         case Comparison():
-            return row.prompt, [said(message) for message in row.completions]
+            return row.prompt, [turn_text(message) for message in row.completions]
         case Judged():
-            return row.prompt, [said(row.completion)]
+            return row.prompt, [turn_text(row.completion)]
 
 
 def _exchanges(row: Cleanable) -> Iterator[tuple[str, list[str]]]:
-    """Each user turn of a training row with what answers it; or the document."""
+    """Each user turn of a training row with its answers; or the document."""
     if isinstance(row, Text):
         yield row.text, []
         return
@@ -133,4 +131,4 @@ def _exchanges(row: Cleanable) -> Iterator[tuple[str, list[str]]]:
             answers = messages[at + 1 : at + 2]
             if not answers and isinstance(row, Comparison):
                 answers = row.completions
-            yield message.content, [said(answer) for answer in answers]
+            yield message.content, [turn_text(answer) for answer in answers]

@@ -1,8 +1,8 @@
-"""Which rows to leave out before training: copies, near copies, evaluation leaks, other languages, odd lengths.
+"""Cleaning: removes copies, near copies, evaluation leaks, other languages and odd lengths before training.
 
-Sources are read in order, and each row is held against the rows kept before it, so the first of several copies stays. A
-removal names the rule, and the earlier row where there is one. Rows are read as a stream, twice where copies are looked for:
-the first time only to learn which hashes stand more than once. What is kept of a row in between is a few numbers.
+Sources are read in order, and each row is compared with the rows kept before it, so the first of several copies stays. A
+removal names the filter and the earlier row. Rows are streamed, twice to find copies: the first time only to learn which
+hashes occur more than once. Only a few numbers of each row are kept in memory.
 """
 
 from __future__ import annotations
@@ -34,40 +34,41 @@ from planish.data.rows import Origin
 class CleaningConfig(Config):
     exact_copies: bool = Field(
         default=False,
-        description="remove rows that say the same as an earlier row of any source, but for case and commas",
+        description="remove rows that equal an earlier row of any source, ignoring case and punctuation",
     )
     near_copies: float | None = Field(
         default=None,
         ge=0.5,
         le=1,
-        description="remove rows whose runs of 5 words have this Jaccard index with an earlier row's",
+        description="least Jaccard index with an earlier row, in runs of 5 words, at which a row is removed",
     )
     similar_prompts: float | None = Field(
-        default=None, gt=0, lt=1, description="remove rows whose prompt has a ROUGE-L above this with an earlier prompt"
+        default=None, gt=0, lt=1, description="ROUGE-L with an earlier prompt above which a row is removed"
     )
     evaluation: tuple[str, ...] = Field(
         default=(),
-        description="files or folders of evaluation sets; a row that repeats a prompt of theirs is warned about",
+        description="files or folders of evaluation sets; rows that repeat a prompt of theirs are warned about",
     )
     remove_leaks: bool = Field(
-        default=False, description="remove rows that repeat an evaluation prompt or share leak_words in a row with one"
+        default=False,
+        description="remove rows that repeat an evaluation prompt, or share a run of leak_words words with its row",
     )
-    leak_words: int = Field(default=13, ge=5, description="so many words in a row, as in an evaluation set, are a leak")
-    languages: tuple[str, ...] = Field(default=(), description="keep rows in these languages alone (ISO 639-1)")
-    min_characters: int | None = Field(default=None, ge=1, description="remove rows of which less is learnt")
-    max_characters: int | None = Field(default=None, ge=1, description="remove rows of which more is learnt")
+    leak_words: int = Field(default=13, ge=5, description="number of words in a shared run that counts as a leak")
+    languages: tuple[str, ...] = Field(default=(), description="languages to keep (ISO 639-1); empty is all")
+    min_characters: int | None = Field(default=None, ge=1, description="least number of learnt characters of a row")
+    max_characters: int | None = Field(default=None, ge=1, description="greatest number of learnt characters of a row")
 
     @model_validator(mode="after")
     def _check(self) -> CleaningConfig:
         if self.remove_leaks and not self.evaluation:
-            raise ValueError("remove_leaks needs `evaluation`: the sets that must not be learnt")
+            raise ValueError("remove_leaks needs `evaluation`: the sets whose prompts must not be learnt")
         if (self.min_characters or 0) > (self.max_characters or math.inf):
             raise ValueError(f"min_characters={self.min_characters} is above max_characters={self.max_characters}")
         return self
 
 
 class RowSource(Protocol):
-    """Gives the same typed rows each time it is read."""
+    """Rows that are the same each time they are read."""
 
     name: str
 
@@ -76,87 +77,87 @@ class RowSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """`ordinal` is the row's number in its stream, from 0. `reason` reads on from "removed:"."""
+    """A row to remove. `ordinal` is its number in its stream, from 0; `reason` continues "removed:"."""
 
     ordinal: int
     origin: Origin
-    rule: str
+    filter: str
     reason: str
 
 
 @dataclass(slots=True)
 class Cleaning:
-    """For each source its removed rows by ordinal, and its evaluation leaks, whether or not they were removed."""
+    """For each source its removed rows by ordinal, and its evaluation leaks, removed or not."""
 
     removed: list[dict[int, Removal]] = field(default_factory=list[dict[int, Removal]])
     leaks: list[list[Removal]] = field(default_factory=list[list[Removal]])
 
 
 def clean(sources: Sequence[RowSource], config: CleaningConfig) -> Cleaning:
-    """Judges every row and takes none out itself. Without any rule, no source is read."""
+    """Finds the rows to remove; the caller leaves them out. Without any filter, no source is read."""
     evaluation = EvaluationPrompts(
         evaluation_rows(config.evaluation), config.leak_words if config.remove_leaks else None
     )
-    places = Origins()
-    leak_rules, rules = _leak_rules(evaluation, config), _rules(evaluation, places, config)
-    _look_ahead(sources, rules)
+    origins = Origins()
+    leak_filters, filters = _leak_filters(evaluation, config), _filters(evaluation, origins, config)
+    _look_ahead(sources, filters)
     cleaning, number = Cleaning(), 0
     for source in sources:
         removed: dict[int, Removal] = {}
         leaks: list[Removal] = []
-        for ordinal, row in enumerate(source if leak_rules or rules else ()):
-            leak = _judge(leak_rules, number, ordinal, row)
-            removal = leak if leak and config.remove_leaks else _judge(rules, number, ordinal, row)
+        for ordinal, row in enumerate(source if leak_filters or filters else ()):
+            leak = _judge(leak_filters, number, ordinal, row)
+            removal = leak if leak and config.remove_leaks else _judge(filters, number, ordinal, row)
             if leak:
                 leaks.append(leak)
             if removal:
                 removed[ordinal] = removal
             else:
-                _keep(rules, number, places.add(row.origin))
+                _keep(filters, number, origins.add(row.origin))
             number += 1
         cleaning.removed.append(removed)
         cleaning.leaks.append(leaks)
     return cleaning
 
 
-def _leak_rules(evaluation: EvaluationPrompts, config: CleaningConfig) -> list[LeakFilter]:
+def _leak_filters(evaluation: EvaluationPrompts, config: CleaningConfig) -> list[LeakFilter]:
     exact, shared = LeakFilter("exact leak", evaluation.exact), LeakFilter("n-gram leak", evaluation.shared_words)
     return [exact, shared][: 0 if not config.evaluation else 2 if config.remove_leaks else 1]
 
 
-def _rules(evaluation: EvaluationPrompts, places: Origins, config: CleaningConfig) -> list[Filter]:
-    """In the order in which a row is put to them: what is quick to tell comes first."""
-    rules: list[Filter] = []
+def _filters(evaluation: EvaluationPrompts, origins: Origins, config: CleaningConfig) -> list[Filter]:
+    """The filters in the order in which they see a row: quick ones first."""
+    filters: list[Filter] = []
     if config.min_characters is not None or config.max_characters is not None:
-        rules.append(LengthFilter(config.min_characters, config.max_characters))
+        filters.append(LengthFilter(config.min_characters, config.max_characters))
     if config.languages:
-        rules.append(LanguageFilter(Languages(config.languages)))
+        filters.append(LanguageFilter(Languages(config.languages)))
     if config.exact_copies:
-        rules.append(ExactCopyFilter(places))
+        filters.append(ExactCopyFilter(origins))
     if config.near_copies is not None:
-        rules.append(NearCopyFilter(places, config.near_copies))
+        filters.append(NearCopyFilter(origins, config.near_copies))
     if config.similar_prompts is not None:
-        rules.append(SimilarPromptFilter(places, config.similar_prompts, evaluation.prompts))
-    return rules
+        filters.append(SimilarPromptFilter(origins, config.similar_prompts, evaluation.prompts))
+    return filters
 
 
-def _look_ahead(sources: Sequence[RowSource], rules: Sequence[Filter]) -> None:
-    looking = [rule for rule in rules if rule.looks_ahead]
+def _look_ahead(sources: Sequence[RowSource], filters: Sequence[Filter]) -> None:
+    looking = [filter for filter in filters if filter.looks_ahead]
     for row in (row for source in sources for row in source) if looking else ():
-        for rule in looking:
-            rule.look_ahead(row)
-    for rule in looking:
-        rule.ready()
+        for filter in looking:
+            filter.look_ahead(row)
+    for filter in looking:
+        filter.ready()
 
 
-def _judge(rules: Sequence[Filter], number: int, ordinal: int, row: Cleanable) -> Removal | None:
-    """By the first rule that has something to say."""
-    for rule in rules:
-        if reason := rule.reason(number, row):
-            return Removal(ordinal, row.origin, rule.name, reason)
+def _judge(filters: Sequence[Filter], number: int, ordinal: int, row: Cleanable) -> Removal | None:
+    """The removal by the first filter with a reason, if any."""
+    for filter in filters:
+        if reason := filter.reason(number, row):
+            return Removal(ordinal, row.origin, filter.name, reason)
     return None
 
 
-def _keep(rules: Sequence[Filter], number: int, place: int) -> None:
-    for rule in rules:
-        rule.keep(number, place)
+def _keep(filters: Sequence[Filter], number: int, origin_id: int) -> None:
+    for filter in filters:
+        filter.keep(number, origin_id)
