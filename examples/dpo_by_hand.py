@@ -171,17 +171,17 @@ def head(*names: str) -> str:
 
 
 def the_example() -> Iterator[str]:
-    yield "Three answers to one prompt. The reference is how likely the model gives each now, the reward how good each is."
+    yield "Three answers to one prompt: how likely the model gives each of them now, and how good each of them is."
     yield ""
     yield head(*ANSWERS)
-    yield row("reference", *REFERENCE_K)
-    yield row("reward", *REWARD_K)
+    yield row("reference: its probability now", *REFERENCE_K)
+    yield row("reward: how good it is", *REWARD_K)
     yield ""
     yield f"beta = {BETA:g} is the price of moving away from the reference."
 
 
 def step_1() -> Iterator[str]:
-    yield "1. The goal: much reward, without moving far from the reference."
+    yield "1. The goal: a high reward, without moving far from the reference."
     yield ""
     yield "J = mean reward - beta * KL(policy from reference)"
     yield ""
@@ -219,7 +219,7 @@ def step_3(tokens: int = 100, vocabulary: int = 50_000) -> Iterator[str]:
 def step_4() -> Iterator[str]:
     best_K, z = tilt(REFERENCE_K, REWARD_K, BETA)
     implied_K = BETA * (best_K / REFERENCE_K).log()
-    yield "4. Step 2 read backwards: whoever has the best policy has the reward, up to one constant."
+    yield "4. Step 2 read backwards: the best policy determines the reward, up to one constant."
     yield ""
     yield head(*ANSWERS)
     yield row("beta ln(best / reference)", *implied_K)
@@ -229,7 +229,7 @@ def step_4() -> Iterator[str]:
 def step_5() -> Iterator[str]:
     implied_K = BETA * (HALFWAY_K / REFERENCE_K).log()
     again_K, z = tilt(REFERENCE_K, implied_K, BETA)
-    yield "5. So every policy has a reward in it, beta ln(policy / reference): the one that it is best for."
+    yield "5. So every policy implies a reward, beta ln(policy / reference): the one it is optimal for."
     yield ""
     yield head(*ANSWERS)
     yield row("halfway to B", *HALFWAY_K)
@@ -262,7 +262,7 @@ def step_7() -> Iterator[str]:
         note = f"= ln 2 = {log(2):.4f}" if policy_K is REFERENCE_K else ""
         yield row(name, policy_loss(policy_K, REFERENCE_K, shares_P, partial(dpo, beta=BETA)), note=note)
     yield row("a reward model that is right", reward_loss(REWARD_K, shares_P))
-    yield row("the chance in the labels", label_entropy(REWARD_K), note="no loss is lower")
+    yield row("the chance in the labels", label_entropy(REWARD_K), note="the lowest possible")
 
 
 def label_entropy(reward_K: Tensor) -> Tensor:
@@ -275,9 +275,9 @@ def label_entropy(reward_K: Tensor) -> Tensor:
 def step_8() -> Iterator[str]:
     best_K, _ = tilt(REFERENCE_K, REWARD_K, BETA)
     yield "8. What a step does: the winner up and the loser down, by beta * sigmoid(implied loser - implied winner),"
-    yield "   which is large where the policy has them the wrong way round. When A and B are compared:"
+    yield "   which is large where the policy orders them wrongly. When A and B are compared:"
     yield ""
-    yield head("how often", "by", "product")
+    yield head("share", "factor", "product")
     for name, policy_K in (("at the reference", REFERENCE_K), ("at the best policy", best_K)):
         implied_K = BETA * (policy_K / REFERENCE_K).log()
         moved = 0.0
@@ -310,7 +310,7 @@ def training() -> Iterator[str]:
 
 def sampling() -> Iterator[str]:
     best_K, _ = tilt(REFERENCE_K, REWARD_K, BETA)
-    yield f"Comparisons drawn at random, {SEEDS} times. Left and right still agree; chance moves them off the best policy."
+    yield f"Comparisons drawn at random, {SEEDS} times. Left and right still agree; chance moves both away from the best policy."
     yield ""
     yield f"{'':<14}{'probability in the wrong place':^36}{'left - right':>14}"
     yield f"{'comparisons':<14}{'mean':>12}{'least':>12}{'most':>12}{'largest':>14}"

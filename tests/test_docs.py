@@ -20,6 +20,7 @@ from planish.methods.preference_losses import PreferenceLoss
 from planish.methods.pretrain import PretrainConfig
 from planish.methods.reward_model import RewardConfig
 from planish.methods.sft import SftConfig
+from support.anchors import anchors
 from support.doc_commands import COMMAND, SHELLS, blocks, run
 from support.models import write_model
 from support.recipes import RECIPES, ROOT, method_of
@@ -65,9 +66,14 @@ def test_every_recipe_is_valid(recipe: Path) -> None:
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
-            assert link.startswith("http") or (page.parent / link).exists(), f"{page.name}: {link}"
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        text = re.sub(r"^```.*?^```|`[^`\n]*`|\$[^$\n]*\$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+        for link, place in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", text):
+            if link.startswith("http"):
+                continue
+            target = page.parent / link if link else page
+            assert target.exists(), f"{page.name}: {link}"
+            assert not place or place in anchors(target), f"{page.name}: {link}#{place}"
 
 
 def test_help_imports_nothing_heavy() -> None:
