@@ -1,11 +1,12 @@
-"""Progress a person can read: a bar with rate and time left on a terminal, a line now and then in a log."""
+"""Progress: a bar with rate and time left on a terminal or in a notebook, a line now and then in a log."""
 
 from __future__ import annotations
 
+import html
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -13,6 +14,7 @@ from rich.progress import Progress as Bar
 
 T = TypeVar("T")
 EVERY = 15.0  # seconds between two lines where there is no terminal
+EVERY_IN_A_NOTEBOOK = 0.3
 
 
 class Progress:
@@ -22,8 +24,8 @@ class Progress:
         self._what, self._total, self._start = what, total, done
         self._began = self._last = time.monotonic()
         console = Console(file=sys.stderr)
-        self._bar = None
-        if console.is_terminal:
+        self._bar, self._cell = None, _notebook_cell()
+        if console.is_terminal and self._cell is None:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -39,9 +41,13 @@ class Progress:
             self._bar.update(self._task, completed=done, note=note)
             return
         now = time.monotonic()
-        if now - self._last >= EVERY or done == self._total:
+        if now - self._last >= (EVERY if self._cell is None else EVERY_IN_A_NOTEBOOK) or done == self._total:
             self._last = now
-            print(f"{self._what} {done}{self._of()}  {note}{self._left(done, now)}", file=sys.stderr, flush=True)
+            line = f"{self._what} {done}{self._of()}  {note}{self._left(done, now)}"
+            if self._cell is None:
+                print(line, file=sys.stderr, flush=True)
+            else:
+                self._cell.update({"text/html": self._html(done, line), "text/plain": line}, raw=True)
 
     def leave_out(self, seconds: float) -> None:
         """Time that says nothing of how fast the work goes."""
@@ -51,6 +57,10 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+    def _html(self, done: int, line: str) -> str:
+        bar = f'<progress value="{done}" max="{self._total}"></progress> ' if self._total else ""
+        return f"<div>{bar}{html.escape(line)}</div>"
 
     def _of(self) -> str:
         return f"/{self._total}" if self._total is not None else ""
@@ -71,3 +81,12 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
             progress.advance(done)
     finally:
         progress.close()
+
+
+def _notebook_cell() -> Any:
+    """A place below the running cell of a notebook, or None outside of one."""
+    ipython: Any = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is None or not hasattr(shell, "kernel"):
+        return None
+    return ipython.display.display({"text/plain": ""}, raw=True, display_id=True)

@@ -91,12 +91,16 @@ def fit(run: RunContext[C], method: Method[C], trainer: Trainer) -> None:
             checkpoints.save(step)
             record.pause()
 
+    def stop_if_asked(step: int) -> None:
+        if record.listeners and all_sum(float(record.stop_wanted)):
+            trainer.stop()
+
     with closing(record):
         if start == 0:
             for _, callback in callbacks:
                 callback(trainer.step)
         periodic = [Periodic(steps, trainer, callback) for steps, callback in callbacks]
-        train(method.loss_terms(run, trainer, record), trainer, record, [*periodic, keep])
+        train(method.loss_terms(run, trainer, record), trainer, record, [stop_if_asked, *periodic, keep])
         if not (folder.model / "config.json").exists():
             if config.best_counts and (best := best_step(folder.metrics)) is not None:
                 checkpoints.load(best)

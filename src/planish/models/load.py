@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import (
@@ -195,6 +195,17 @@ def save_model(
         if dtype is not None:
             _set_json(folder / "config.json", "dtype", dtype)
         model.set_attn_implementation(own_attention)
+
+
+def weights_differ(model: PreTrainedModel, folder: Path) -> bool:
+    """Whether the safetensors in a folder hold other weights than the model."""
+    state = model.state_dict()
+    for file in folder.glob("*.safetensors"):
+        with safe_open(str(file), "pt") as shard:
+            for name in shard.keys():  # noqa: SIM118  (safe_open is no mapping)
+                if name not in state or not torch.equal(shard.get_tensor(name), state[name].detach().cpu()):
+                    return True
+    return False
 
 
 def _add_stops(model: PreTrainedModel, ids: Sequence[int]) -> None:

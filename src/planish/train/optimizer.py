@@ -60,7 +60,7 @@ class Trainer:
         self._parts: dict[str, list[nn.Parameter]] = {name: [] for name in self._configs}
         for name, p in self.parameters.items():
             self._parts[next((part for part in others or {} if name.startswith(f"{part}.")), "")].append(p)
-        self.kept: dict[str, Tensor] = {}
+        self.kept: dict[str, Tensor] = {"stopped": torch.zeros(())}
         self._aside: dict[str, tuple[float, list[Tensor | None]]] = {}
         groups = [
             {"params": chosen, "weight_decay": each.weight_decay if wide else 0.0, "lr": each.lr, "betas": each.betas,
@@ -91,7 +91,11 @@ class Trainer:
     @property
     def stopped(self) -> bool:
         """True if the run ends here, before its last step; a checkpoint remembers it."""
-        return bool(self.kept.get("stopped", False))
+        return bool(self.kept["stopped"])
+
+    def stop(self) -> None:
+        """Ends the run after the step that was just taken."""
+        self.kept["stopped"].fill_(1)
 
     def set_aside(self, name: str) -> None:
         """Puts the gradients away under a name, so that those of the next part are its own. `clip` adds them up again."""

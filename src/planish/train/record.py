@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,20 @@ from planish.base.files import read_lines, write_text
 from planish.base.progress import Progress
 from planish.train.run_folder import RunFolder
 from planish.train.trackers import Tracker
+
+RecordCallback = Callable[[Mapping[str, float]], object]  # sees a line of metrics; returns False to stop the run
+
+_listeners: ContextVar[tuple[RecordCallback, ...]] = ContextVar("listeners", default=())
+
+
+@contextmanager
+def listening(callbacks: Sequence[RecordCallback]) -> Generator[None]:
+    """Within it, runs show every line of metrics.jsonl to these callbacks, on the main rank."""
+    token = _listeners.set((*_listeners.get(), *callbacks))
+    try:
+        yield
+    finally:
+        _listeners.reset(token)
 
 
 class RunRecord:
@@ -30,6 +46,7 @@ class RunRecord:
         self._progress = Progress("training", steps, max(start, first)) if is_main() else None
         self._since = time.perf_counter()
         self.headline = ""  # what the bar says besides the loss
+        self.listeners, self.stop_wanted = _listeners.get(), False
         if is_main():
             for path in (run.metrics, run.samples):
                 _cut_after(path, start if start else -1)  # before the first checkpoint nothing is kept
@@ -49,6 +66,8 @@ class RunRecord:
             _append(self._run.metrics, [{"step": step, **values}])
             if self._tracker:
                 self._tracker.log(step, values)
+            for listener in self.listeners:
+                self.stop_wanted |= listener({"step": step, **values}) is False
 
     def samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         if is_main():

@@ -53,7 +53,8 @@ class RunFolder:
 
 
 # A run that has nothing else yet, because its settings or data were wrong, may be given others.
-BEFORE_THE_FIRST_STEP = (".lock", "config.yaml", "data.json")
+INPUTS = "inputs"  # data and models that were given in memory, as files
+BEFORE_THE_FIRST_STEP = (".lock", "config.yaml", "data.json", INPUTS)
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def _claim(run: RunFolder, config: Config, free: tuple[str, ...]) -> tuple[str |
         if run.path.exists() and not run.path.is_dir():
             return f"{run.path}: is a file; out= names a folder", None
         run.path.mkdir(parents=True, exist_ok=True)
-        if not settings.exists() and any(entry.name != ".lock" for entry in run.path.iterdir()):
+        if not settings.exists() and any(entry.name not in (".lock", INPUTS) for entry in run.path.iterdir()):
             return f"{run.path}: holds files, and no config.yaml of a run. Choose an empty folder with out=", None
         handle = os.open(run.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:

@@ -63,12 +63,12 @@ class PpoMethod(Method[PpoConfig]):
         return kind(loaded.model, loaded.compute_dtype)
 
     def trainer(self, run: RunContext[PpoConfig]) -> Trainer:
-        """Updates policy and value model. A checkpoint also keeps beta, whether the run has stopped, and the moving average."""
+        """Updates policy and value model. A checkpoint also keeps beta and the moving average."""
         config = run.config
         self.models = models = build_models(run, _prompts(run))
         value = {"value": config.optim.model_copy(update={"lr": config.value.lr})} if models.actor.value else None
         trainer = Trainer(models.actor, config.optim, config.num_steps, value)
-        trainer.kept |= {"beta": models.beta, "stopped": torch.zeros(())}
+        trainer.kept["beta"] = models.beta
         if config.ema is not None:
             policy = [(name, p) for name, p in trainer.parameters.items() if name.startswith("policy.")]
             trainer.kept |= {f"{AVERAGE}{name}": p.detach().clone() for name, p in policy}
@@ -103,7 +103,7 @@ class PpoMethod(Method[PpoConfig]):
             """Ends the run where the policy has gone as far as it may."""
             limit = run.config.kl.stop
             if step and limit is not None and self.models.kl > limit:
-                trainer.kept["stopped"].fill_(1)
+                trainer.stop()
                 if is_main():
                     print(f"the run ends: a KL of {self.models.kl:.2f}, more than kl.stop={limit:g}", file=sys.stderr)
 

@@ -1,0 +1,1 @@
+"""The commands as Python functions; `import planish` offers them by name."""

@@ -1,0 +1,123 @@
+"""Data and models given in memory, written beside the run as ordinary files, so that the same call resumes exactly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from planish.base.errors import ConfigError, RunError
+from planish.base.files import write_text
+from planish.base.model_folder import model_folder
+from planish.train.run_folder import INPUTS
+
+SOURCE_SETTINGS = {"path", "format", "take", "weight", "tokens", "repeats", "limit"}
+
+
+def sources_of(data: Any, out: Path, kind: str = "data") -> dict[str, Any]:
+    """The settings of named sources: of one file, of rows in memory, or of several of these by name."""
+    if isinstance(data, Mapping):
+        named = cast(Mapping[str, Any], data)
+        if "path" in named and named.keys() <= SOURCE_SETTINGS:
+            return {kind: dict(named)}
+        return {name: _source(source, out / INPUTS / f"{name}.jsonl", name) for name, source in named.items()}
+    return {_name_of(data, kind): _source(data, out / INPUTS / f"{kind}.jsonl", kind)}
+
+
+def file_of(rows: Any, file: Path, what: str, field: str = "prompt") -> str:
+    """The path of a file of rows; rows in memory are written to `file`. Plain texts become rows with this field."""
+    if isinstance(rows, str | Path):
+        return str(rows)
+    if isinstance(rows, Sequence) and all(isinstance(row, str) for row in cast(Sequence[Any], rows)):
+        rows = [{field: row} for row in cast(Sequence[str], rows)]
+    lines = [json.dumps(row, ensure_ascii=False, default=_refuse(what)) + "\n" for row in _rows(rows, what)]
+    if not lines:
+        raise ConfigError(f"{what}: has no rows")
+    _write_once(file, "".join(lines))
+    return str(file)
+
+
+def model_of(model: Any, out: Path, what: str = "model") -> dict[str, Any]:
+    """The settings of a model: a path, hub name or run, settings as a mapping, or a loaded model with its tokenizer."""
+    if isinstance(model, Mapping):
+        return dict(cast(Mapping[str, Any], model))
+    if isinstance(model, tuple) and len(cast(tuple[Any, ...], model)) == 2:
+        return {"path": _saved(*cast(tuple[Any, Any], model), out / INPUTS / what, what)}
+    if hasattr(model, "tokenizer") and hasattr(model, "model"):  # a LoadedModel, or a pipeline of transformers
+        return {"path": _saved(model.model, model.tokenizer, out / INPUTS / what, what)}
+    if hasattr(model, "path") or isinstance(model, str | Path):
+        return {"path": str(getattr(model, "path", model))}
+    raise ConfigError(
+        f"{what}: found a {type(model).__name__}; expected a path, a run, settings such as {{'path': …}}, or a pair of a loaded "
+        "model and its tokenizer"
+    )
+
+
+def function_of(function: Callable[..., Any]) -> str:
+    """module:name of a function, by which a run finds it again."""
+    name = function.__qualname__
+    if "<" in name:
+        raise ConfigError(
+            f"{name}: a reward must be a function with a name at the top of its module, to be found again"
+        )
+    return f"{function.__module__}:{name}"
+
+
+def _source(source: Any, file: Path, name: str) -> dict[str, Any]:
+    if isinstance(source, Mapping):
+        return dict(cast(Mapping[str, Any], source))
+    return {"path": file_of(source, file, name)}
+
+
+def _name_of(data: Any, default: str) -> str:
+    name = Path(data).name.split(".")[0] if isinstance(data, str | Path) else default
+    return name if name and name != "all" else default
+
+
+def _rows(rows: Any, what: str) -> Iterable[Mapping[str, Any]]:
+    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # a pandas DataFrame
+        return cast(list[dict[str, Any]], json.loads(rows.to_json(orient="records", lines=False)))
+    if isinstance(rows, str | bytes) or not isinstance(rows, Iterable):
+        raise ConfigError(
+            f"{what}: found a {type(rows).__name__}; expected a path, a list of dicts, a Dataset or a DataFrame"
+        )
+    listed = list(cast(Iterable[Any], rows))
+    for number, row in enumerate(listed, 1):
+        if not isinstance(row, Mapping):
+            raise ConfigError(f"{what}: row {number} is a {type(row).__name__}, expected a dict of fields")
+    return listed
+
+
+def _refuse(what: str) -> Callable[[Any], Any]:
+    def refuse(value: Any) -> Any:
+        if hasattr(value, "item"):  # a number of numpy's
+            return value.item()
+        raise ConfigError(f"{what}: holds a {type(value).__name__}, which is neither text, number, list nor dict")
+
+    return refuse
+
+
+def _write_once(file: Path, text: str) -> None:
+    """Rows of a run that has begun must stay as they are."""
+    if file.exists():
+        if file.read_text(encoding="utf-8") == text:
+            return
+        if (file.parent.parent / "metrics.jsonl").exists():
+            raise RunError(f"{file}: this run began with other rows. Choose another out=, or give the same rows")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, text)
+
+
+def _saved(model: Any, tokenizer: Any, folder: Path, what: str) -> str:
+    from planish.models.load import save_model, weights_differ
+
+    if folder.exists():
+        if weights_differ(model, folder):
+            raise RunError(
+                f"{folder}: this run began with a model of other weights than the {what} that is given now. Choose another out="
+            )
+    else:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        save_model(model, tokenizer, folder)
+    return model_folder(folder)
