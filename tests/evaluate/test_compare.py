@@ -17,7 +17,7 @@ import torch
 
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, DataError, RunError
-from planish.cli.arguments import names_of_models
+from planish.base.model_folder import names_of_models
 from planish.cli.main import main
 from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.rows import Message, Origin, Prompt

@@ -14,6 +14,7 @@ from planish.api.inputs import file_of, function_of, model_of, sources_of
 from planish.api.result import Run, paths_of
 from planish.base.config import load_config
 from planish.base.errors import ConfigError
+from planish.base.model_folder import names_of_models
 from planish.commands import COMMANDS
 
 Callbacks = Sequence[Callable[[Mapping[str, float]], object]]
@@ -114,12 +115,10 @@ def compare(
     `models` are runs or paths, by name or in order; `judge` is {"name": "reward", "path": …}, {"name": "gold", "world": …} or
     {"name": "llm", …}.
     """
-    from planish.cli.arguments import names_of
-
     folder = Path(out)
     if not isinstance(models, Mapping):
         paths = paths_of(models)
-        models = dict(zip(names_of(paths), paths, strict=True))
+        models = dict(zip(names_of_models(paths), paths, strict=True))
     values = {
         "models": {name: model_of(model, folder, name) for name, model in models.items()},
         "prompts": file_of(prompts, folder / "inputs" / "prompts.jsonl", "prompts"),
@@ -169,8 +168,6 @@ def _rows(
     command: str, out: str | Path | None, inputs: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Runs a command that writes a jsonl file, and reads it back."""
-    from planish.base.files import read_lines
-
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         file = Path(out) if out is not None else folder / "out.jsonl"
@@ -179,7 +176,7 @@ def _rows(
             models = name in ("model", "reward")
             values[name] = model_of(given, folder, name) if models else file_of(given, folder / f"{name}.jsonl", name)
         _call(command, {**values, "out": str(file)})
-        return read_lines(file)
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
 
 
 def _call(command: str, values: Mapping[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from planish.base.errors import ConfigError, RunError
 from planish.base.files import write_text
 from planish.base.model_folder import model_folder
+from planish.base.text import source_names
 from planish.train.run_folder import INPUTS
 
 SOURCE_SETTINGS = {"path", "format", "take", "weight", "tokens", "repeats", "limit"}
@@ -22,7 +23,8 @@ def sources_of(data: Any, out: Path, kind: str = "data") -> dict[str, Any]:
         if "path" in named and named.keys() <= SOURCE_SETTINGS:
             return {kind: dict(named)}
         return {name: _source(source, out / INPUTS / f"{name}.jsonl", name) for name, source in named.items()}
-    return {_name_of(data, kind): _source(data, out / INPUTS / f"{kind}.jsonl", kind)}
+    name = source_names([str(data)])[0] if isinstance(data, str | Path) else kind
+    return {name: _source(data, out / INPUTS / f"{kind}.jsonl", kind)}
 
 
 def file_of(rows: Any, file: Path, what: str, field: str = "prompt") -> str:
@@ -45,7 +47,8 @@ def model_of(model: Any, out: Path, what: str = "model") -> dict[str, Any]:
     if isinstance(model, tuple) and len(cast(tuple[Any, ...], model)) == 2:
         return {"path": _saved(*cast(tuple[Any, Any], model), out / INPUTS / what, what)}
     if hasattr(model, "tokenizer") and hasattr(model, "model"):  # a LoadedModel, or a pipeline of transformers
-        return {"path": _saved(model.model, model.tokenizer, out / INPUTS / what, what)}
+        loaded = cast(Any, model)
+        return {"path": _saved(loaded.model, loaded.tokenizer, out / INPUTS / what, what)}
     if hasattr(model, "path") or isinstance(model, str | Path):
         return {"path": str(getattr(model, "path", model))}
     raise ConfigError(
@@ -68,11 +71,6 @@ def _source(source: Any, file: Path, name: str) -> dict[str, Any]:
     if isinstance(source, Mapping):
         return dict(cast(Mapping[str, Any], source))
     return {"path": file_of(source, file, name)}
-
-
-def _name_of(data: Any, default: str) -> str:
-    name = Path(data).name.split(".")[0] if isinstance(data, str | Path) else default
-    return name if name and name != "all" else default
 
 
 def _rows(rows: Any, what: str) -> Iterable[Mapping[str, Any]]:

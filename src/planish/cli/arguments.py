@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from planish import __version__
 from planish.base.errors import ConfigError
-from planish.base.text import short_names, source_names
+from planish.base.model_folder import names_of_models
+from planish.base.text import source_names
 from planish.commands import COMMANDS, GROUPS, Argument, Command
 
 SETTING = re.compile(r"[^\W\d][\w.+-]*=.*", re.DOTALL)  # "3 + 4 = 7" is an answer, "runs/lr=1" a folder
@@ -156,18 +157,3 @@ def _values_of(argument: Argument, texts: Sequence[Any], whole: bool = False) ->
     names = names_of_models(texts) if above == "models" else source_names(texts)
     named = dict(zip(names, values, strict=True))
     return {above: named} if whole else {f"{above}.{name}": value for name, value in named.items()}
-
-
-def names_of_models(paths: Sequence[str]) -> list[str]:
-    """The folders' names, with as much of the path as keeps them apart; a result in RUN/model goes by the run's name."""
-    names = short_names([_parts(path) for path in paths])
-    if names is None:
-        again = next((path for i, path in enumerate(paths) if path in paths[:i]), ", ".join(paths))
-        raise ConfigError(f"{again}: named twice; a model is compared to another")
-    return [re.sub(r"[^\w.+-]|^[.+-]+", "_", name) for name in names]
-
-
-def _parts(path: str) -> tuple[str, ...]:
-    whole = Path(path).resolve() if path.startswith((".", "/")) else Path(path)
-    whole = whole.parent if whole.name == "model" and whole.parent.name else whole
-    return tuple(part for part in whole.parts if part != "/")

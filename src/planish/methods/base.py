@@ -38,6 +38,8 @@ class MixtureConfig:
 
 
 class CommonConfig(Config):
+    """Settings of every method."""
+
     out: str = Field(description="the run's folder; the same command resumes from what is in it")
     optim: OptimConfig = Field(default=OptimConfig(), description="optimizer")
     checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="when the run is saved")
@@ -69,6 +71,8 @@ class CommonConfig(Config):
 
 
 class RunConfig(CommonConfig):
+    """Settings of every method that learns from a mixture of sources."""
+
     data: DataConfig = Field(description="training data")
     batch: BatchConfig = Field(default=BatchConfig(), description="examples of one step")
     epochs: float = Field(default=1.0, gt=0, description="passes over the training rows")

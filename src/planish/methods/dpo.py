@@ -46,6 +46,8 @@ from planish.train.run_folder import RunFolder
 
 
 class DpoConfig(ComparisonConfig, SamplingRunConfig):
+    """Settings of `planish dpo`."""
+
     optim: OptimConfig = Field(default=OptimConfig(lr=1e-6), description="optimizer")
     model: ModelConfig = Field(description="the policy, usually the fine-tuned model")
     loss: PreferenceLoss = Field(default=Dpo(), description="dpo or one of its relatives, by name")

@@ -35,6 +35,8 @@ from planish.train.run_folder import RunFolder
 
 
 class NewModel(Config):
+    """A model with fresh weights."""
+
     architecture: dict[str, Any] = Field(description="settings of a transformers config: model_type, hidden_size, …")
     tokenizer: str | None = Field(default=None, description="folder or hub name of a tokenizer; absent trains one")
     vocab_size: int = Field(default=4096, ge=300, description="tokens of a trained tokenizer")
@@ -43,6 +45,8 @@ class NewModel(Config):
 
 
 class PretrainConfig(SamplingRunConfig):
+    """Settings of `planish pretrain`."""
+
     model: ModelConfig | NewModel = Field(description="path: a model to train further; architecture: a new one")
 
 

@@ -48,6 +48,8 @@ from planish.train.run_folder import RunFolder
 
 
 class RewardConfig(ComparisonConfig):
+    """Settings of `planish reward`."""
+
     optim: OptimConfig = Field(default=OptimConfig(lr=9e-6), description="optimizer")
     model: ModelConfig = Field(description="the model that becomes a reward model, usually the fine-tuned one")
     margin: float = Field(

@@ -24,6 +24,8 @@ from planish.train.run_folder import RunFolder
 
 
 class SftConfig(SamplingRunConfig):
+    """Settings of `planish sft`."""
+
     model: ModelConfig = Field(description="the model to fine-tune")
     reduction: Reduction = Field(default="token_mean", description="token_mean, seq_mean or seq_sum")
 

@@ -27,6 +27,8 @@ class BestOf(Config):
 
 
 class CompareConfig(Config):
+    """Settings of `planish compare`."""
+
     models: dict[str, ModelConfig] = Field(min_length=1, description="the models, by name; letters, digits and . + - _")
     baseline: str | None = Field(
         default=None, description="the model that others are held against; absent is the first"

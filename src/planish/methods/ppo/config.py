@@ -101,6 +101,8 @@ class PtxConfig(Config):
 
 
 class PpoConfig(CommonConfig):
+    """Settings of `planish ppo`."""
+
     optim: OptimConfig = Field(default=OptimConfig(lr=3e-6), description="optimizer")
     model: ModelConfig = Field(
         description="the policy, usually the fine-tuned model; as it starts, it is the reference"
