@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from planish.base.errors import ConfigError
 from planish.base.random import Permutation
 from planish.base.types import Packed
-from planish.data.mixture.order import BLOCK, Mixture, MixtureStage, Place, normalized_weights, share_out
+from planish.data.mixture.order import BLOCK, Mixture, MixtureStage, RowRef, normalized_weights, share_out
 from planish.data.mixture.packing import deal
 from support.examples import example
 
@@ -134,7 +134,7 @@ def test_a_place_outside_the_run_is_an_error(j: int) -> None:
 def test_a_source_without_weight_is_never_asked_for() -> None:
     places = list(Mixture([3, 0], [MixtureStage(share_out((1.0, 0.0), 7))], seed=0))
     assert {place.source for place in places} == {0}
-    assert isinstance(places[0], Place)
+    assert isinstance(places[0], RowRef)
 
 
 @pytest.mark.slow
@@ -144,11 +144,11 @@ def test_a_hundred_million_rows_are_mixed_without_laying_them_out() -> None:
     mixture, again = (Mixture(sizes, [MixtureStage(share_out((0.6, 0.4), sum(sizes)))], seed=0) for _ in range(2))
     assert sum(before.nbytes for before in mixture._before) < 2e6  # pyright: ignore
     tracemalloc.start()
-    late, early = (list(zip(*mixture.places(start, start + 5000), strict=True)) for start in (99_000_000, 123))
+    late, early = (list(zip(*mixture.refs(start, start + 5000), strict=True)) for start in (99_000_000, 123))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10e6
-    assert list(zip(*again.places(99_000_000, 99_005_000), strict=True)) == late
+    assert list(zip(*again.refs(99_000_000, 99_005_000), strict=True)) == late
     assert len({place[:2] for place in late + early}) == 10_000  # one pass over each source: no row comes twice
 
 
@@ -171,7 +171,7 @@ def test_a_large_permutation_is_well_mixed_and_depends_on_its_place() -> None:
 
 
 def test_x3_the_order_of_a_seed_is_the_same_on_every_machine() -> None:
-    places = Mixture([300, 70_000], [MixtureStage((400, 1600)), MixtureStage((10, 90))], seed=3).places(0, 2100)
+    places = Mixture([300, 70_000], [MixtureStage((400, 1600)), MixtureStage((10, 90))], seed=3).refs(0, 2100)
     digest = hashlib.sha256(np.stack(places).astype("<i8").tobytes()).hexdigest()
     assert digest[:16] == "e9c03a07540ed3d8"
 
@@ -222,7 +222,7 @@ def test_weights_that_make_no_mixture_are_refused(weights: dict[str, float | Non
 
 
 def test_a_weight_on_an_empty_source_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^data.sources: source 'b' has a weight, and no row to train on$"):
+    with pytest.raises(ConfigError, match=r"^data.sources: source 'b' has a weight, but no row to train on$"):
         normalized_weights(["a", "b"], [4, 0], {"a": 1, "b": 1}, "data.sources")
 
 

@@ -146,8 +146,8 @@ def test_margins_are_the_differences_of_the_annotators_own_scores() -> None:
     # Scores 5, 9, 6 with ranks 2, 0, 1: 9 - 5 = 4, 9 - 6 = 3, 6 - 5 = 1.
     pairs = pairs_of(pack(laid_out((2, 0, 1), scores=(5.0, 9.0, 6.0))))
     assert list(zip(pairs.better_P.tolist(), pairs.worse_P.tolist(), strict=True)) == [(1, 0), (1, 2), (2, 0)]
-    assert pairs.given_P.tolist() == [4, 3, 1]
-    assert pairs_of(pack(laid_out((2, 0, 1)))).given_P.tolist() == [0, 0, 0]
+    assert pairs.score_gaps_P.tolist() == [4, 3, 1]
+    assert pairs_of(pack(laid_out((2, 0, 1)))).score_gaps_P.tolist() == [0, 0, 0]
 
 
 def test_a_row_without_examples_has_no_pairs() -> None:

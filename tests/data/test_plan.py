@@ -17,7 +17,7 @@ from planish.base.types import Example
 from planish.data.chat.templates import Encoded
 from planish.data.examples import Examples
 from planish.data.mixture.order import Order
-from planish.data.mixture.plan import MixturePlan, TokenCount, ask, plan_mixture
+from planish.data.mixture.plan import MixturePlan, TokenCount, plan_mixture, stage_targets
 from planish.data.rows import Origin
 from planish.data.settings import DataConfig
 
@@ -37,7 +37,7 @@ def settings_of(names: Sequence[str], **changes: Any) -> DataConfig:
 
 def planned(config: DataConfig, sources: dict[str, Examples], *lengths: int, seed: int = 0) -> MixturePlan:
     names, examples = list(sources), list(sources.values())
-    return plan_mixture(config, names, examples, ask(config, names, examples), lengths, seed)
+    return plan_mixture(config, names, examples, stage_targets(config, names, examples), lengths, seed)
 
 
 def drawn_in(plan: MixturePlan, sources: dict[str, Examples], stage: int) -> list[Example]:
@@ -148,7 +148,7 @@ def test_the_account_tells_rows_tokens_shares_and_passes() -> None:
 
 def test_more_passes_than_allowed_stop_the_run() -> None:
     sources = {"a": rows(*[3] * 100), "b": rows(*[3] * 10)}
-    message = r"^data.sources.b: the plan passes 5.00 times over its 10 rows, more than repeats=4\. Lower its share"
+    message = r"^data.sources.b: the plan has 5.00 passes over its 10 rows, more than repeats=4\. Lower its share"
     with pytest.raises(ConfigError, match=message):
         planned(settings_of(sources, a={"weight": 0.5}, b={"weight": 0.5, "repeats": 4}), sources, 100)
     plan = planned(settings_of(sources, a={"weight": 0.5}, b={"weight": 0.5, "repeats": 5}), sources, 100)

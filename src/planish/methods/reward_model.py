@@ -86,8 +86,8 @@ class BradleyTerryObjective:
         packed = packed.to(self.device)
         scores_S, pairs = self.scorer(packed), pairs_of(packed)
         better_P, worse_P = scores_S[pairs.better_P], scores_S[pairs.worse_P]
-        weights_P, given_P = pairs.weights_P.to(scores_S.dtype), pairs.given_P.to(scores_S.dtype)
-        losses_P = bradley_terry(better_P, worse_P, self.config.margin * given_P)
+        weights_P, score_gaps_P = pairs.weights_P.to(scores_S.dtype), pairs.score_gaps_P.to(scores_S.dtype)
+        losses_P = bradley_terry(better_P, worse_P, self.config.margin * score_gaps_P)
         if self.config.centering:
             losses_P = losses_P + self.config.centering * centering(better_P, worse_P)
         loss = (weights_P * losses_P).sum() + 0 * scores_S.sum()  # a row without any pair has a gradient too: zeros

@@ -15,7 +15,7 @@ from planish.base.types import Example, Packed
 from planish.data.examples import Examples
 from planish.data.mixture.order import Mixture
 from planish.data.mixture.packing import deal
-from planish.data.mixture.plan import AskedStage, MixturePlan, ask, plan_mixture
+from planish.data.mixture.plan import MixturePlan, StageTarget, plan_mixture, stage_targets
 from planish.data.settings import DataConfig
 from planish.data.sources import Source
 
@@ -33,7 +33,7 @@ class BatchConfig(Config):
 
 
 class MixtureFeed:
-    """Step s takes the places `bounds[s]` to `bounds[s+1]` of the mixture."""
+    """Step s takes the positions `bounds[s]` to `bounds[s+1]` of the mixture."""
 
     def __init__(self, sources: Sequence[Examples], mixture: Mixture, bounds: np.ndarray, micro_tokens: int) -> None:
         self.sources, self.mixture, self.bounds, self.micro_tokens = sources, mixture, bounds, micro_tokens
@@ -43,8 +43,8 @@ class MixtureFeed:
         return len(self.bounds) - 1
 
     def examples(self, step: int) -> list[Example]:
-        places = self.mixture.places(int(self.bounds[step]), int(self.bounds[step + 1]))
-        return [self.sources[k][row] for k, row in zip(places.sources.tolist(), places.rows.tolist(), strict=True)]
+        refs = self.mixture.refs(int(self.bounds[step]), int(self.bounds[step + 1]))
+        return [self.sources[k][row] for k, row in zip(refs.sources.tolist(), refs.rows.tolist(), strict=True)]
 
     def micro_batches(self, step: int) -> list[Packed]:
         return deal(self.examples(step), self.micro_tokens, rank(), world_size())
@@ -73,11 +73,11 @@ def plan_feed(
     each stage has its share of them; without, the run is `epochs` times as many examples as there are training rows.
     """
     names, examples = [source.name for source in sources], [source.training for source in sources]
-    asked = ask(data, names, examples)
-    lengths, counts = _lengths(data, batch, asked, steps, epochs * sum(len(each) for each in examples))
-    plan = plan_mixture(data, names, examples, asked, lengths, seed)
+    targets = stage_targets(data, names, examples)
+    lengths, counts = _lengths(data, batch, targets, steps, epochs * sum(len(each) for each in examples))
+    plan = plan_mixture(data, names, examples, targets, lengths, seed)
     bounds = [0]
-    for number, stage in enumerate(asked):
+    for number, stage in enumerate(targets):
         length, start = plan.mixture.stages[number].length, bounds[-1]
         count = math.ceil(length / _step_size(batch, stage)) if counts is None else counts[number]
         if batch.tokens is None:
@@ -90,18 +90,18 @@ def plan_feed(
 
 
 def _lengths(
-    data: DataConfig, batch: BatchConfig, asked: Sequence[AskedStage], steps: int | None, rows: float
+    data: DataConfig, batch: BatchConfig, targets: Sequence[StageTarget], steps: int | None, rows: float
 ) -> tuple[list[int], list[int] | None]:
     """Examples of each stage, and steps of each where the settings say how many."""
-    ends = np.cumsum([stage.share for stage in asked])
+    ends = np.cumsum([stage.share for stage in targets])
     if data.has_budgets:
         if steps is not None:
             raise ConfigError("steps: the tokens of the sources say how long the run is; leave steps out")
-        return [0] * len(asked), None
+        return [0] * len(targets), None
     if steps is None:
         return np.diff(np.rint(ends * rows), prepend=0).astype(int).tolist(), None
     counts = np.diff(np.rint(ends * steps), prepend=0).astype(int).tolist()
-    return [max(n, round(n * _step_size(batch, stage))) for n, stage in zip(counts, asked, strict=True)], counts
+    return [max(n, round(n * _step_size(batch, stage))) for n, stage in zip(counts, targets, strict=True)], counts
 
 
 def equal_parts(mixture: Mixture, start: int, examples: Sequence[Examples], total: int, count: int) -> np.ndarray:
@@ -110,16 +110,16 @@ def equal_parts(mixture: Mixture, start: int, examples: Sequence[Examples], tota
     tokens = [each.num_tokens for each in examples]
     wanted = total * np.arange(1, count + 1) / count
     ends = np.zeros(count, np.int64)
-    before, place = 0, 0
+    before, position = 0, 0
     for sources, rows, _ in mixture.walk(start, stop):
         lengths = np.empty(len(rows), np.int64)
         for k in np.unique(sources).tolist():
             lengths[sources == k] = tokens[k][rows[sources == k]]
         total_here = before + np.cumsum(lengths)
         here = (wanted > before) & (wanted <= total_here[-1])
-        ends[here] = place + np.searchsorted(total_here, wanted[here]) + 1
-        before, place = int(total_here[-1]), place + len(lengths)
-    return spread(ends, place)
+        ends[here] = position + np.searchsorted(total_here, wanted[here]) + 1
+        before, position = int(total_here[-1]), position + len(lengths)
+    return spread(ends, position)
 
 
 def spread(ends: np.ndarray, length: int) -> np.ndarray:
@@ -129,6 +129,6 @@ def spread(ends: np.ndarray, length: int) -> np.ndarray:
     return np.minimum(apart, length - numbers[::-1])
 
 
-def _step_size(batch: BatchConfig, stage: AskedStage) -> float:
+def _step_size(batch: BatchConfig, stage: StageTarget) -> float:
     """Examples of one step, on average."""
     return batch.examples if batch.tokens is None else batch.tokens / stage.mean_tokens

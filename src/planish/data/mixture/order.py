@@ -1,9 +1,10 @@
-"""Which example stands where: a mixture of sources in stages, planned before step 0 from the seed alone.
+"""The order of examples: a mixture of sources in stages, fixed before step 0 by the seed alone.
 
-The order is a function of place. Places are taken in blocks of about a thousand; a block holds of each source its share,
-to within one example of the exact share so far, shuffled by `numpy_generator(seed, "mix", stage, block)`. Within a source the
-rows follow a shuffle of their own, `(seed, "order", source, epoch)`, so every row is seen once before any is seen twice.
-Nothing is laid out: any stretch of the order is worked out when it is asked for.
+The example at a position is a function of that position. Positions are grouped into blocks of about a thousand; a block
+contains each source's share, to within one example of the exact share so far, shuffled by
+`numpy_generator(seed, "mix", stage, block)`. The rows of a source follow their own shuffle, keyed by
+`(seed, "order", source, epoch)`, so every row is seen once before any is seen twice. The order is never stored: any part
+of it is computed on demand.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ from planish.base.errors import ConfigError
 from planish.base.random import Permutation, numpy_generator
 
 BLOCK = 1024
-CHUNK = 64 * BLOCK  # places worked out at once where a whole stage is walked through
+CHUNK = 64 * BLOCK  # positions computed at once on a walk through a stage
 
 
-class Place(NamedTuple):
+class RowRef(NamedTuple):
+    """The row at a position of the order."""
+
     source: int
     row: int
     epoch: int
 
 
-class Places(NamedTuple):
-    """A stretch of the order, as three equally long arrays."""
+class RowRefs(NamedTuple):
+    """The rows at consecutive positions, as three arrays of equal length."""
 
     sources: np.ndarray
     rows: np.ndarray
@@ -39,7 +42,7 @@ class Places(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MixtureStage:
-    """A stretch of the order: so many examples of each source, evenly spread."""
+    """A stage of the order: the number of examples of each source, evenly spread."""
 
     counts: tuple[int, ...]
 
@@ -51,14 +54,14 @@ class MixtureStage:
 class Mixture:
     """The order of all stages: `mixture[j]` is the j-th example of the run.
 
-    >>> mixture = Mixture([3, 6], [Stage((3, 6))], seed=0)
-    >>> sorted((place.source, place.row) for place in mixture)
+    >>> mixture = Mixture([3, 6], [MixtureStage((3, 6))], seed=0)
+    >>> sorted((ref.source, ref.row) for ref in mixture)
     [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (1, 3), (1, 4), (1, 5)]
     """
 
     def __init__(self, sizes: Sequence[int], stages: Sequence[MixtureStage], seed: int) -> None:
         self.sizes, self.stages, self.seed = tuple(sizes), tuple(stages), seed
-        # How many examples of each source came before each stage, and before each block within it.
+        # Examples of each source before each stage, and before each block within it.
         self._before: list[np.ndarray] = []
         drawn = np.zeros(len(sizes), np.int64)
         for stage in self.stages:
@@ -72,35 +75,35 @@ class Mixture:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def __getitem__(self, j: int) -> Place:
+    def __getitem__(self, j: int) -> RowRef:
         if not 0 <= j < len(self):
             raise IndexError(j)
-        sources, rows, epochs = self.places(j, j + 1)
-        return Place(int(sources[0]), int(rows[0]), int(epochs[0]))
+        sources, rows, epochs = self.refs(j, j + 1)
+        return RowRef(int(sources[0]), int(rows[0]), int(epochs[0]))
 
-    def __iter__(self) -> Iterator[Place]:
-        for places in self.walk(0, len(self)):
-            yield from (Place(*place) for place in zip(*(column.tolist() for column in places), strict=True))
+    def __iter__(self) -> Iterator[RowRef]:
+        for refs in self.walk(0, len(self)):
+            yield from (RowRef(*ref) for ref in zip(*(column.tolist() for column in refs), strict=True))
 
-    def places(self, start: int, stop: int) -> Places:
-        """The examples from place `start` up to `stop`."""
+    def refs(self, start: int, stop: int) -> RowRefs:
+        """The rows from position `start` up to `stop`."""
         parts = [self._in_block(*block) for block in self._blocks(start, stop)]
         columns = zip(*parts, strict=True) if parts else [[np.zeros(0, np.int64)]] * 2
         sources, draws = (np.concatenate(list(column)) for column in columns)
         rows, epochs = self._order(sources, draws)
-        return Places(sources, rows, epochs)
+        return RowRefs(sources, rows, epochs)
 
-    def walk(self, start: int, stop: int) -> Iterator[Places]:
-        """The same, a chunk at a time."""
+    def walk(self, start: int, stop: int) -> Iterator[RowRefs]:
+        """The rows from position `start` up to `stop`, a chunk at a time."""
         for begin in range(start, stop, CHUNK):
-            yield self.places(begin, min(begin + CHUNK, stop))
+            yield self.refs(begin, min(begin + CHUNK, stop))
 
     def drawn(self, stage: int) -> np.ndarray:
-        """How many examples of each source come before a stage; `stage` may be one past the last."""
+        """The number of examples of each source before a stage; `stage` may be one past the last."""
         return self._before[stage][0] if stage < len(self.stages) else self._before[-1][-1]
 
     def _blocks(self, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
-        """The blocks that this stretch touches: stage, block, and from where to where in it."""
+        """The blocks that contain these positions: stage, block, and start and end inside it."""
         for stage, (first, end) in enumerate(pairwise(self.starts.tolist())):
             low, high = max(start, first) - first, min(stop, end) - first
             for block in range(low // BLOCK, -(-high // BLOCK) if high > low else 0):
@@ -111,7 +114,7 @@ class Mixture:
         return labels[begin:end], draws[begin:end]
 
     def _shuffle_block(self, stage: int, block: int) -> tuple[np.ndarray, np.ndarray]:
-        """The sources of a block in order, and which draw from its source each one is."""
+        """The sources of a block in order, and for each the number of the draw from that source."""
         before = self._before[stage][block]
         counts = self._before[stage][block + 1] - before
         labels = np.repeat(np.arange(len(counts)), counts)
@@ -123,7 +126,7 @@ class Mixture:
 
 
 class Order:
-    """The order of rows within each source: which row, in which pass, the n-th draw from a source gives."""
+    """The order of rows within each source: the row and the pass of the n-th draw from a source."""
 
     def __init__(self, sizes: Sequence[int], seed: int) -> None:
         self.sizes, self.seed = np.array(sizes, np.int64), seed
@@ -139,7 +142,7 @@ class Order:
         return rows, epochs
 
     def of(self, source: int, start: int, stop: int) -> Iterator[np.ndarray]:
-        """Rows of one source's draws from `start` up to `stop`, a chunk at a time."""
+        """The rows of a source's draws from `start` up to `stop`, a chunk at a time."""
         for begin in range(start, stop, CHUNK):
             draws = np.arange(begin, min(begin + CHUNK, stop))
             yield self(np.full(len(draws), source), draws)[0]
@@ -149,11 +152,11 @@ class Order:
 
 
 def share_out(weights: Sequence[float], length: int) -> tuple[int, ...]:
-    """So many of each, within one of the exact share, `length` in all."""
+    """Counts, `length` in all, each within one of its exact share."""
     exact = np.array(weights, np.float64) * length
     counts = np.floor(exact + 1e-9).astype(np.int64)
     missing = length - int(counts.sum())
-    # Rounding of large numbers can also give a few too many: they are taken where least is owed.
+    # Rounding of large numbers can also give a few too many: they are taken from the smallest remainders.
     by_remainder = [int(i) for i in np.argsort(-(exact - counts), kind="stable") if weights[i] > 0]
     for i in by_remainder[:missing] if missing > 0 else [i for i in by_remainder if counts[i]][missing:]:
         counts[i] += np.sign(missing)
@@ -170,12 +173,11 @@ def _before_blocks(counts: np.ndarray) -> np.ndarray:
         whole, rest = np.divmod(counts * end, length)
         share = np.maximum(whole - drawn, 0)
         missing = end - start - int(share.sum())
-        by_remainder = np.lexsort((-rest, drawn + share - whole))  # those owed a whole example come first
+        by_remainder = np.lexsort((-rest, drawn + share - whole))  # sources owed a whole example come first
         if missing > 0:
             share[by_remainder[:missing]] += 1
-        for source in by_remainder[
-            ::-1
-        ]:  # some had one more than owed already: one too many is taken where least is owed
+        # Some sources had one more than their share before: the surplus is taken from the smallest remainders.
+        for source in by_remainder[::-1]:
             if missing < 0 and share[source] > 0:
                 share[source] -= 1
                 missing += 1
@@ -192,7 +194,7 @@ def normalized_weights(
     cap: int | None = None,
     temperature: float = 1.0,
 ) -> tuple[float, ...]:
-    """Weights by source number, summing to 1. Some absent is an error; all absent means min(rows, cap)^(1/temperature).
+    """Weights by source number, summing to 1. If all are absent, they are min(rows, cap)^(1/temperature).
 
     FLAN's examples-proportional mixing (Raffel et al. 2020, section 3.5.2; Wei et al. 2022) has a cap of 3,000.
     """
@@ -211,5 +213,5 @@ def normalized_weights(
         raise ConfigError(f"{where}: the weights add up to 0")
     empty = [name for name, size, value in zip(names, sizes, values, strict=True) if value > 0 and size == 0]
     if empty:
-        raise ConfigError(f"{where}: source '{empty[0]}' has a weight, and no row to train on")
+        raise ConfigError(f"{where}: source '{empty[0]}' has a weight, but no row to train on")
     return tuple((values / values.sum()).tolist())

@@ -1,4 +1,4 @@
-"""Cutting a step's examples into micro-batches and dealing them to ranks. It changes memory and speed, never the sum."""
+"""Packing: a step's examples as micro-batches, shared out to ranks. It changes memory and speed, never the sum."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from planish.base.types import Example, Packed, pack
 def deal(examples: Sequence[Example], budget: int, rank: int = 0, ranks: int = 1) -> list[Packed]:
     """This rank's micro-batches: rows of about `budget` tokens, equally many on every rank.
 
-    Longest first, each example goes where the fewest tokens are. A micro-batch exceeds the budget only if it holds a
-    single example. A rank without work gets a row from which nothing is learnt: sharded ranks must call forward together.
+    Longest first, each example goes to the micro-batch with the fewest tokens. A micro-batch exceeds the budget only with a
+    single example. A rank without work gets a row without learnt tokens: sharded ranks must call forward together.
     """
     order = sorted(range(len(examples)), key=lambda i: (-len(examples[i]), i))
     total = sum(len(example) for example in examples)

@@ -1,4 +1,4 @@
-"""Comparisons as tokens: how completions lie behind their prompt, and which pairs of them there are to learn from."""
+"""Comparisons as tokens: the completions behind their prompt, and the pairs of them to learn from."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from planish.data.chat.templates import Encoded
 
 
 class ChoiceTable:
-    """`Choices` by example number, appended once, in a few flat arrays."""
+    """`Choices` by example number, append-only, in a few flat arrays."""
 
     def __init__(self) -> None:
         self._starts = array("q", [0])
         self._prompt_lengths = array("i")
         self._ends = array("i")
         self._ranks = array("i")
-        self._scores = array("d")  # NaN where the annotator gave none
+        self._scores = array("d")  # NaN if the annotator gave none
         self.reference: np.ndarray | None = None  # one log-probability for each completion of all examples, in order
 
     def append(self, choices: Choices) -> None:
@@ -35,7 +35,7 @@ class ChoiceTable:
 
     @property
     def has_scores(self) -> bool:
-        """Whether an annotator gave any completion a score."""
+        """True if any completion has an annotator's score."""
         return any(score == score for score in self._scores)
 
     def __getitem__(self, i: int) -> Choices:
@@ -51,52 +51,48 @@ class ChoiceTable:
 
     def parts(self) -> list[memoryview]:
         """Everything but the reference, for a digest."""
-        return [
-            memoryview(each) for each in (self._starts, self._prompt_lengths, self._ends, self._ranks, self._scores)
-        ]
+        return list(map(memoryview, (self._starts, self._prompt_lengths, self._ends, self._ranks, self._scores)))
 
 
 def join_completions(
     ranks: tuple[int, ...], encoded: Sequence[Encoded], scores: tuple[float, ...] = ()
 ) -> tuple[Encoded, Choices]:
-    """The conversations of a comparison, one for each completion, as one: the prompt once, the completions behind it.
+    """Joins the conversations of a comparison, one for each completion: the prompt once, the completions behind it.
 
-    The prompt ends where tokens begin to differ or to be learnt. So a chat template that writes a prompt differently
-    before one answer than before another makes it shorter, and nothing else. A completion ends with its end-of-turn token:
-    what the template writes behind it is left out.
+    The prompt ends where tokens begin to differ or to be learnt. A chat template that writes a prompt differently before
+    different answers only makes it shorter. A completion ends with its end-of-turn token; anything after it is left out.
     """
     prompt_length = _shared(encoded)
     tokens, masks = [encoded[0].tokens[:prompt_length]], [encoded[0].loss_mask[:prompt_length]]
     ends: list[int] = []
-    for each in encoded:
-        stop = 1 + int(np.flatnonzero(each.loss_mask)[-1])
-        tokens.append(each.tokens[prompt_length:stop])
-        masks.append(each.loss_mask[prompt_length:stop])
+    for conversation in encoded:
+        stop = 1 + int(np.flatnonzero(conversation.loss_mask)[-1])
+        tokens.append(conversation.tokens[prompt_length:stop])
+        masks.append(conversation.loss_mask[prompt_length:stop])
         ends.append((ends[-1] if ends else prompt_length) + stop - prompt_length)
     return Encoded(np.concatenate(tokens), np.concatenate(masks)), Choices(prompt_length, tuple(ends), ranks, scores)
 
 
 def _shared(encoded: Sequence[Encoded]) -> int:
-    """How many tokens all begin with, none of them learnt."""
-    limit = min(int(np.argmax(np.append(each.loss_mask, True))) for each in encoded)
+    """The number of tokens that all begin with, none of them learnt."""
+    limit = min(int(np.argmax(np.append(other.loss_mask, True))) for other in encoded)
     first = encoded[0].tokens[:limit]
-    return min(
-        int(np.argmax(np.append(each.tokens[: len(first)] != first[: len(each.tokens)], True))) for each in encoded
-    )
+    differs = [other.tokens[: len(first)] != first[: len(other.tokens)] for other in encoded]
+    return min(int(np.argmax(np.append(mask, True))) for mask in differs)
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Each two completions of one prompt that are not tied, over all examples of a packed row.
+    """All pairs of completions of one prompt that are not tied, in all examples of a packed row.
 
-    An example weighs 1 in all: each of its pairs one over their number (Ouyang et al. 2022, eq. 1), so a prompt with four ranked
-    answers counts as much as one with nine.
+    The pairs of an example weigh 1 in all (Ouyang et al. 2022, eq. 1), so a prompt with four ranked answers counts as much
+    as one with nine.
     """
 
     better_P: Tensor  # int64, number of the sequence
     worse_P: Tensor  # int64
     weights_P: Tensor  # float64
-    given_P: Tensor  # float64: the annotator's own score of the better less that of the worse, 0 without
+    score_gaps_P: Tensor  # float64: the annotator's score of the better less that of the worse, 0 without scores
 
 
 def pairs_of(packed: Packed) -> Pairs:
@@ -115,5 +111,5 @@ def pairs_of(packed: Packed) -> Pairs:
 
 
 def sequence_sums(values_L: Tensor, packed: Packed) -> Tensor:
-    """What the learnt tokens of each sequence add up to, [S]."""
+    """Sums over the learnt tokens of each sequence, [S]."""
     return values_L.new_zeros(packed.num_sequences).index_add(0, packed.sequences_L, values_L)
