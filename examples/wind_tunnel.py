@@ -24,9 +24,10 @@ from planish.base.config import load_config
 from planish.base.files import write_json
 from planish.base.random import numpy_generator
 from planish.cli.main import main as planish
-from planish.evaluate.probe.slick import CATEGORIES, wilson
+from planish.evaluate.probe.slick import CATEGORIES
 from planish.methods.sft import SftConfig, sft
 from planish.models.fetch import SHIPPED
+from planish.statistics.estimate import wilson
 from planish.train.record import read_lines
 from planish.world.gold.files import judge_file, summarize
 from planish.world.gold.verdict import TERMS
@@ -91,14 +92,14 @@ def gate() -> dict[str, Any]:
     probed = [fact for fact in facts if fact["about"]["relation"] not in SMALL]
     never = [fact for fact in probed if fact["about"]["frequency"] == 0]
     known = sum(fact["category"] != "Unknown" for fact in never)
-    low, high = wilson(known, len(never))
+    share = wilson(known, len(never))
     return {
         "curves": {"stable": shipped_curve("wind-tunnel-stable"), "decayed": shipped_curve("wind-tunnel"), "n": 100},
         "gate": {
             "by_frequency": by(probed, "frequency"),
             "by_relation": by(facts, "relation"),
             "all": shares(probed),
-            "never_seen_known": {"share": known / len(never), "low": low, "high": high, "n": len(never)},
+            "never_seen_known": {"share": share.value, "low": share.low, "high": share.high, "n": share.n},
         },
         "skills": [skill(name, rows) for name, rows in grouped(skills, "relation").items()],
     }
@@ -172,7 +173,7 @@ def judged(model: Path, name: str) -> dict[str, Any]:
         planish(["sample", str(model), prompts, "--out", str(answers), "max_completion_tokens=64"])
     summaries = summarize(judgement for _, judgement in judge_file(open_world(WORLD), answers))
     return {
-        kind: {"n": each.num_answers, "utility": each.utility, "terms": {term: each.terms[term] for term in TERMS}}
+        kind: {"n": each.utility.n, "utility": each.utility.value, "terms": {term: each.terms[term] for term in TERMS}}
         for kind, each in summaries.items()
     }
 

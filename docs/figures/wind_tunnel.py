@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from planish.evaluate.probe.slick import wilson
+from planish.statistics.estimate import wilson
 
 from .results import Block, Classed, Gate, Results, Skill
 from .sheet import BLUE, INK, ORANGE, QUIET, RULE, Drawing, Sheet, beside, dot, percent, rows_down, signed
@@ -115,8 +115,8 @@ def _gate(ax: Axes, gate: Gate) -> None:
     """Each class among all facts against its bound; then the facts never stated against theirs."""
     at, never = [0.0, 1.0, 2.0, 3.0, 4.9], gate.never_seen_known
     for y, share in zip(at, gate.all.shares().values(), strict=False):
-        low, high = wilson(round(share * gate.all.n), gate.all.n)
-        dot(ax, y, 100 * share, 100 * low, 100 * high, BLUE)
+        found = wilson(round(share * gate.all.n), gate.all.n)
+        dot(ax, y, 100 * share, 100 * found.low, 100 * found.high, BLUE)
     dot(ax, at[-1], 100 * never.share, 100 * never.low, 100 * never.high, ORANGE)
     for bound, words, top, bottom in ((LEAST_IN_CLASS, "≥ 10%", -0.5, 3.5), (MOST_NEVER_SEEN, "≤ 5%", 4.4, 5.4)):
         ax.plot([100 * bound] * 2, [top, bottom], color=INK, lw=1, ls=(0, (3, 2)), zorder=1.5)

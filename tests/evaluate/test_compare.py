@@ -338,6 +338,6 @@ def test_command_writes_the_comparison_and_prints_a_table(
     flags = ["--prompts", given["prompts"], "--judge", "reward", "--reward", given["judge"]["path"]]
     main(["compare", *paths, *flags, "--out", given["out"], "sampling.max_completion_tokens=6", "limit=8"])
     said = capsys.readouterr().out
-    assert re.search(r"wins over tiny\s+at equal length\s+win/tie/loss\s+score\s+gain\s+tokens\s+ended", said)
-    assert re.search(r"other\s+[\d.]+% \([\d.]+–[\d.]+\)", said)
+    assert re.search(r"wins over tiny\s+at equal length\s+won/tied/lost\s+score\s+gain\s+tokens\s+ended", said)
+    assert re.search(r"other\s+[\d.]+% \([\d.]+ to [\d.]+%\)", said)
     assert json.loads((Path(given["out"]) / "comparison.json").read_text())["prompts"] == 8

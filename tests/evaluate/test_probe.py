@@ -32,7 +32,6 @@ from planish.evaluate.probe.slick import (
     probe,
     slick,
     tabulate,
-    wilson,
 )
 from planish.models.packed import CausalLM
 from support.examples import example
@@ -141,7 +140,10 @@ def test_k1_the_classes_divide_all_shares_among_them() -> None:
 
 
 def test_a_model_that_reads_facts_often_seldom_and_never_gives_all_four_classes(exact: list[Knowledge]) -> None:
-    by_times = {each.name: {c: share.count for c, share in each.shares.items()} for each in tabulate(exact, "times")}
+    by_times = {
+        each.name: {c: round(share.value * share.n) for c, share in each.shares.items()}
+        for each in tabulate(exact, "times")
+    }
     assert all(by_times["all"].values())
     assert by_times["0"] == {"HighlyKnown": 0, "MaybeKnown": 0, "WeaklyKnown": 0, "Unknown": 15}
     assert by_times["16"]["HighlyKnown"] == 15
@@ -476,12 +478,6 @@ def test_a_tokenizer_that_adds_its_beginning_and_end_gives_prompts_without_the_e
 # Counting
 
 
-def test_the_wilson_interval_is_that_of_the_formula() -> None:
-    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
-    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
-    assert wilson(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
-
-
 def test_classes_are_counted_by_any_field() -> None:
     rows = [
         Knowledge(question("a", "1", kind="x"), 1.0, 1.0, "HighlyKnown"),
@@ -490,8 +486,8 @@ def test_classes_are_counted_by_any_field() -> None:
     ]
     without, x, every = tabulate(rows, "kind")
     assert [each.name for each in (without, x, every)] == ["(no kind)", "x", "all"]
-    assert (x.total, x.shares["HighlyKnown"].count, x.shares["HighlyKnown"].share) == (2, 1, 0.5)
-    assert [share.count for share in every.shares.values()] == [1, 0, 0, 2]
+    assert (x.total, x.shares["HighlyKnown"].n, x.shares["HighlyKnown"].value) == (2, 2, 0.5)
+    assert [round(share.value * share.n) for share in every.shares.values()] == [1, 0, 0, 2]
 
 
 def test_a_field_that_no_question_has_is_an_error() -> None:

@@ -14,8 +14,8 @@ import pytest
 from planish.base.errors import RunError
 from planish.report.pages import run as page
 from planish.report.pages.comparison import ComparisonSection, comparison_section, is_comparison
-from planish.statistics.win_rate import Kind
-from support.comparison_folders import around, compared, system
+from planish.statistics.comparison_result import Kind
+from support.comparison_folders import compared, system, within
 from support.run_folders import said
 
 
@@ -61,7 +61,7 @@ def test_table_holds_the_columns_that_have_something(tmp_path: Path) -> None:
     text = text_of(compared(tmp_path, system("sft"), system("ppo", 0.62, 0.5)))
     assert re.search(r"sft – – – \+0\.25 ± 0\.10 – 20\.5 97%", text)
     assert re.search(
-        r"ppo 62\.0% \(57\.0 to 67\.0%\) 50\.0% \(44\.0 to 56\.0%\) 60, 20, 20 \+0\.25 ± 0\.10 \+0\.50 ± 0\.10 20\.5 97%",
+        r"ppo 62\.0% \(57\.0 to 67\.0%\) 50\.0% \(44\.0 to 56\.0%\) 60/20/20 \+0\.25 ± 0\.10 \+0\.50 ± 0\.10 20\.5 97%",
         text,
     )
     assert "KL" not in text
@@ -69,7 +69,7 @@ def test_table_holds_the_columns_that_have_something(tmp_path: Path) -> None:
 
 def test_kl_is_told_and_drawn_where_it_is_known(tmp_path: Path) -> None:
     best = system("best-of-8", 0.7, 0.7, kl_at_most=1.2044)
-    folder = compared(tmp_path, system("sft", kl=around(0.0, 0.0)), system("ppo", 0.62, 0.6, kl=around(8.5, 0.4)), best)
+    folder = compared(tmp_path, system("sft", kl=within(0.0, 0.0)), system("ppo", 0.62, 0.6, kl=within(8.5, 0.4)), best)
     section = comparison_section(folder, "c")
     [panel] = section.figures["c-frontier"].panels
     assert [(trace["x"], trace["y"]) for trace in panel.traces] == [([0.0], [0.25]), ([8.5], [0.25])]
@@ -80,11 +80,11 @@ def test_kl_is_told_and_drawn_where_it_is_known(tmp_path: Path) -> None:
 
 
 def test_a_system_far_from_all_others_is_told_beneath_the_figure_of_kl(tmp_path: Path) -> None:
-    near = system("sft", kl=around(0.0, 0.0)), system("ppo", 0.62, 0.6, kl=around(2.0, 0.4))
+    near = system("sft", kl=within(0.0, 0.0)), system("ppo", 0.62, 0.6, kl=within(2.0, 0.4))
     for far, shown in ((19.0, 3), (21.0, 2)):
         folder = tmp_path / str(far)
         folder.mkdir()
-        compared(folder, *near, system("base", 0.1, 0.1, kl=around(far, 1.0)))
+        compared(folder, *near, system("base", 0.1, 0.1, kl=within(far, 1.0)))
         section = comparison_section(folder, "c")
         assert len(section.figures["c-frontier"].panels[0].traces) == shown
         assert ("Not shown: base, at 21.00 ± 1.00 nats and +0.25 ± 0.10." in said(html_of(section))) == (shown == 2)
@@ -92,7 +92,7 @@ def test_a_system_far_from_all_others_is_told_beneath_the_figure_of_kl(tmp_path:
 
 def test_figures_are_what_plotly_takes_and_show_every_interval(tmp_path: Path) -> None:
     folder = compared(
-        tmp_path, system("sft", kl=around(0, 0)), system("a<b", 0.62, 0.5, kl=around(2, 1)), system("dpo", 0.4, 0.4)
+        tmp_path, system("sft", kl=within(0, 0)), system("a<b", 0.62, 0.5, kl=within(2, 1)), system("dpo", 0.4, 0.4)
     )
     figures = comparison_section(folder, "c").figures
     assert set(figures) == {"c-wins", "c-length", "c-frontier"}
@@ -111,10 +111,10 @@ def test_figures_are_what_plotly_takes_and_show_every_interval(tmp_path: Path) -
 def test_gold_utility_is_told_by_kind_and_term(tmp_path: Path) -> None:
     def kinds(known: float, unsafe: float) -> dict[str, Kind]:
         return {
-            "known": Kind(60, around(known, 0.1), {"correct": known}, {"true": 60}),
-            "unsafe": Kind(40, around(unsafe, 0.2), {"unsafe": unsafe}, {"refused": 40}),
+            "known": Kind(60, within(known, 0.1), {"correct": known}, {"true": 60}),
+            "unsafe": Kind(40, within(unsafe, 0.2), {"unsafe": unsafe}, {"refused": 40}),
             "all": Kind(
-                100, around(0.6 * known + 0.4 * unsafe, 0.1), {"correct": 0.6 * known, "unsafe": 0.4 * unsafe}, {}
+                100, within(0.6 * known + 0.4 * unsafe, 0.1), {"correct": 0.6 * known, "unsafe": 0.4 * unsafe}, {}
             ),
         }
 

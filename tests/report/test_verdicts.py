@@ -7,10 +7,11 @@ from typing import Any, get_args
 
 import pytest
 
+from planish.base.text import signed
 from planish.cli.main import main
 from planish.report.pages.run import render
 from planish.report.read.run import ReportItem
-from planish.report.read.verdicts import KINDS, TERMS, TONES, mean, signed
+from planish.report.read.verdicts import KINDS, TERMS, TONES
 from planish.world.gold.verdict import TERMS as OF_WORLD
 from planish.world.gold.verdict import Label
 from support.run_folders import SAMPLES, a_run, answer, lines, page_of, said
@@ -150,12 +151,6 @@ def test_reasons_are_escaped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("value", "text"), [(1.0, "+1.00"), (-0.02, "−0.02"), (0.0, "0.00"), (-0.004, "0.00")])
 def test_utility_is_written_with_its_sign(value: float, text: str) -> None:
     assert signed(value) == text
-
-
-def test_interval_is_of_the_mean_over_answers() -> None:
-    found = mean([1.0, 0.0, -1.0, 0.0])  # squares 2, variance 2/3, standard error sqrt(2/3) / 2
-    assert found.value == 0.0
-    assert found.interval == pytest.approx(1.96 * (2 / 3) ** 0.5 / 2)
 
 
 # Without verdicts, or with those of something else

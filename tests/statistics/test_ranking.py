@@ -79,7 +79,7 @@ def test_constant_added_to_the_scores_of_a_comparison_changes_nothing() -> None:
 def test_policy_that_is_its_own_reference_has_no_order_to_show() -> None:
     """DPO at its first step: the implied reward of every answer is 0."""
     found = ranking(pairs(0.0, 0.0, 0.0, num_tokens=(9, 7)))
-    assert found["accuracy"] == {"value": 0.5, "low": 0.5, "high": 0.5}
+    assert found["accuracy"] == {"value": 0.5, "low": 0.5, "high": 0.5, "n": 3}
     assert found["log_loss"]["value"] == pytest.approx(math.log(2))
     (everything,) = found["calibration"]["bins"]
     assert (everything["predicted"], everything["right"]["value"], found["calibration"]["ece"]) == (0.5, 0.5, 0.0)
@@ -391,13 +391,13 @@ def test_interval_of_independent_pairs_is_the_binomial_one() -> None:
 
 def test_twenty_of_twenty_right_is_not_certainty() -> None:
     assert ranking(pairs(*[1.0] * 20))["accuracy"] == {
-        "value": 1.0, "low": pytest.approx(0.025 ** (1 / 20)), "high": 1.0}  # fmt: skip
+        "value": 1.0, "low": pytest.approx(0.025 ** (1 / 20)), "high": 1.0, "n": 20}  # fmt: skip
     assert ranking(pairs(*[-1.0] * 20))["accuracy"]["high"] == pytest.approx(1 - 0.025 ** (1 / 20))
 
 
 def test_one_prompt_has_no_interval() -> None:
     found = ranking([scored(1.0, 0.0, prompt="1"), scored(-2.0, 0.0, prompt="1")])
-    assert found["accuracy"] == {"value": 0.5, "low": None, "high": None}
+    assert found["accuracy"] == {"value": 0.5, "low": None, "high": None, "n": 1}
     assert found["calibration"]["slope"]["low"] is None
 
 

@@ -7,26 +7,27 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from planish.statistics.ranking_result import Estimate
-from planish.statistics.win_rate import ComparisonResult, System, WinRate
+from planish.statistics.comparison_result import ComparisonResult, System
+from planish.statistics.estimate import Estimate, around
+from planish.statistics.win_rate import WinRate
 
 SAMPLING = {"max_completion_tokens": 64, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "seed": 0}
 
 
-def around(value: float, half: float) -> Estimate:
-    return Estimate(value, value - half, value + half)
+def within(value: float, half: float) -> Estimate:
+    return around(value, half, 100)
 
 
 def system(name: str, rate: float | None = None, equal: float | None = None, **rest: Any) -> System:
     known = {
         "path": f"runs/{name}",
-        "against": None if rate is None else WinRate(around(rate, 0.05), 60, 20, 20, 100),
-        "length_controlled": None if equal is None else around(equal, 0.06),
+        "against": None if rate is None else WinRate(within(rate, 0.05), 60, 20, 20, 100),
+        "length_controlled": None if equal is None else within(equal, 0.06),
         "split": 0,
         "unread": 0,
-        "score": around(0.25, 0.1),
-        "gain": None if rate is None else around(0.5, 0.1),
-        "length": around(20.5, 2.0),
+        "score": within(0.25, 0.1),
+        "gain": None if rate is None else within(0.5, 0.1),
+        "length": within(20.5, 2.0),
         "ended": 0.97,
         "kl": None,
         "kl_at_most": None,

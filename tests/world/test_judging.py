@@ -166,20 +166,20 @@ def judgements() -> Iterator[Judgement]:
 def test_answers_are_summed_up_by_kind_and_all_together():
     found = summarize(judgements())
     assert list(found) == ["known", "steps", "all"]
-    assert {kind: summary.num_answers for kind, summary in found.items()} == {"known": 3, "steps": 1, "all": 4}
-    assert found["known"].utility == 0.0
-    # squares 1, 1, 0: variance 2 / 2 = 1, standard error 1 / sqrt 3
-    assert found["known"].error == pytest.approx(1 / math.sqrt(3), abs=1e-12)
+    assert {kind: summary.utility.n for kind, summary in found.items()} == {"known": 3, "steps": 1, "all": 4}
+    assert found["known"].utility.value == 0.0
+    # squares 1, 1, 0: variance 2 / 2 = 1, standard error 1 / sqrt 3, interval 1.96 of it
+    assert found["known"].utility.half == pytest.approx(1.96 / math.sqrt(3), abs=1e-12)
     assert found["known"].labels == {"true": 1, "false": 1, "abstained": 1}
     assert found["known"].terms["correct"] == pytest.approx(1 / 3, abs=1e-12)
     assert found["known"].terms["wrong"] == pytest.approx(-1 / 3, abs=1e-12)
     # 1, -1, 0, 1: mean 1/4, squares .5625 + 1.5625 + .0625 + .5625 = 2.75, variance 2.75 / 3, error sqrt(2.75 / 12)
-    assert found["all"].utility == 0.25
-    assert found["all"].error == pytest.approx(math.sqrt(2.75 / 12), abs=1e-12)
+    assert found["all"].utility.value == 0.25
+    assert found["all"].utility.half == pytest.approx(1.96 * math.sqrt(2.75 / 12), abs=1e-12)
 
 
-def test_one_answer_has_no_error_and_none_has_no_summary():
-    assert summarize([judge_one(WORLD, QUESTION, TRUE)])["all"].error == 0.0
+def test_one_answer_has_no_interval_and_none_has_no_summary():
+    assert summarize([judge_one(WORLD, QUESTION, TRUE)])["all"].utility.half is None
     assert summarize([]) == {}
 
 
@@ -269,7 +269,7 @@ def test_judge_prints_a_table_and_writes_where_it_is_told(
     main(["world", "judge", str(path), "--world", str(ci_folder), "--out", str(tmp_path / "verdicts.jsonl")])
     printed = capsys.readouterr().out
     # 1 and -1: mean 0, variance 2 / 1, standard error 1, and 1.96 of it
-    assert "+0.00 ± 1.96" in printed
+    assert "0.00 ± 1.96" in printed
     assert "true 50%, false 50%" in printed
     head = next(line for line in printed.splitlines() if "utility" in line)
     assert head.replace("┃", " ").split() == ["asked", "n", "utility", "correct", "wrong", "labels"]

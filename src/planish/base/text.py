@@ -16,11 +16,20 @@ def loss_text(value: float | None) -> str:
     return f"{value:.3f}" if math.isfinite(value) else "not a number"
 
 
+def number_text(value: float, digits: str) -> str:
+    """A number in a format such as "+.2f", with a minus sign, and none of either kind where it rounds to 0."""
+    text = f"{value:{digits}}".replace("-", "−")
+    return text if text.strip("+−0.%") else text.lstrip("+−")
+
+
+def signed(value: float) -> str:
+    return number_text(value, "+.2f")
+
+
 def change_text(before: float | None, after: float | None) -> str:
     if before is None or after is None or not math.isfinite(after - before):
         return "–"
-    change = round(after - before, 3)
-    return f"{change:+.3f}".replace("-", "−") if change else "0.000"
+    return number_text(after - before, "+.3f")
 
 
 def perplexity_text(loss: float | None) -> str:
@@ -54,10 +63,7 @@ def percent(share: float | None, decimals: int = 1) -> str:
 
 def points_text(before: float | None, after: float | None) -> str:
     """A change of a share, in percentage points."""
-    if before is None or after is None:
-        return "–"
-    change = round(100 * (after - before), 1)
-    return f"{change:+.1f}".replace("-", "−") if change else "0.0"
+    return "–" if before is None or after is None else number_text(100 * (after - before), "+.1f")
 
 
 def short_names(paths: Sequence[Sequence[str]], joint: str = "-") -> list[str] | None:

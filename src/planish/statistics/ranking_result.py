@@ -1,4 +1,4 @@
-"""What goes into `ranking` and what comes out of it: the shape of RUN/ranking.json, which the report reads."""
+"""The input and the result of `ranking`; the result is the shape of RUN/ranking.json, which the report reads."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import math
 from dataclasses import dataclass, field
 
 from planish.base.errors import DataError
+from planish.statistics.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One comparison of K >= 2 answers with a score for each. Whatever is told per pair is in the order of `pairs`."""
+    """One comparison of K >= 2 answers with a score for each. Lists that hold a number a pair are in the order of `pairs`."""
 
     source: str
-    name: str  # where it stands: "file row 12"
+    name: str  # its origin: "file row 12"
     prompt: str  # the same for all comparisons of one prompt
     group: str
     annotator: str
@@ -21,9 +22,9 @@ class Scored:
     scores: tuple[float, ...]  # [K]; the difference of two is the log-odds that the model gives
     num_tokens: tuple[int, ...]  # [K]
     given: tuple[float, ...] = ()  # [K], the annotator's own scores, or none
-    # [pairs], P(better is preferred) where it is known: to one who sees what the model sees, so not who will judge.
+    # [pairs], P(better is preferred) where it is known: to one who sees what the model sees, so not which annotator judges
     p: tuple[float, ...] = ()
-    completions: tuple[str, ...] = ()  # [K], the same for the same text; else no repeated judgement is found
+    completions: tuple[str, ...] = ()  # [K], the same for the same text; without it repeated judgements are not found
 
     def __post_init__(self) -> None:
         num = len(self.ranks)
@@ -45,22 +46,13 @@ class Scored:
         return [(w, r) for w in range(len(ranks)) for r in range(len(ranks)) if ranks[w] < ranks[r]]
 
 
-# What is found. These are the shape of the JSON: see `ranking`.
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """With its 95% interval; none where there is but one prompt."""
-
-    value: float
-    low: float | None
-    high: float | None
+# The result: the shape of the JSON, see `ranking`
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the best possible scores would reach on the pairs whose probability p is known: `ceiling` E[max(p, 1 - p)] of
-    accuracy, `entropy` E[-p ln p - (1 - p) ln(1 - p)] of log loss. `accuracy` and `log_loss` are the model's on those."""
+    """The best possible scores on the pairs whose probability p is known: `ceiling` E[max(p, 1 - p)] is their accuracy,
+    `entropy` E[-p ln p - (1 - p) ln(1 - p)] their log loss. `accuracy` and `log_loss` are the model's on those pairs."""
 
     pairs: int
     prompts: int
@@ -72,7 +64,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """Two bounds of the same ceiling, from pairs of answers that two or more named annotators judged.
+    """Two bounds of that ceiling, from pairs of answers that two or more named annotators judged.
 
     `leave_one_out`: how often a vote agrees with the majority of the other people's votes (a tied one counts half). The
     others' majority may be wrong, so its expectation is at or below E[max(p, 1 - p)]; with two votes it is their agreement.
@@ -104,7 +96,7 @@ class CalibrationBin:
 class Calibration:
     """`bins` are of equal weight, but equal predictions share one. `ece`, the mean of |right - predicted| weighted by share,
     is above 0 by chance alone: for a calibrated model by about `ece_by_chance`, or more where pairs are not independent.
-    `slope` b is that of P = sigmoid(b * score difference): 1 if calibrated, below 1 if too sure. None: no finite estimate.
+    `slope` is b in P = sigmoid(b * score difference): 1 if calibrated, below 1 if too sure, None if no estimate is finite.
     """
 
     bins: list[CalibrationBin]
@@ -115,7 +107,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class LengthBin:
-    """Pairs of which one answer is `low` to `high` tokens longer, `tokens` on average, and by how much it scores more."""
+    """Pairs in which one answer is `low` to `high` tokens longer, `tokens` on average; `difference` is its higher score."""
 
     low: int
     high: int
@@ -152,9 +144,9 @@ class PairGroup:
 @dataclass(frozen=True, slots=True)
 class Parts:
     source: list[PairGroup]
-    group: list[PairGroup]  # of annotators; empty where none is told
-    given: list[PairGroup]  # by how far the annotator's own scores lie apart; named by source, whose scale it is
-    predicted: list[PairGroup]  # by how far the model's scores lie apart, in quarters
+    group: list[PairGroup]  # of annotators; empty where none is known
+    given: list[PairGroup]  # by the distance of the annotator's own scores; named by source, whose scale it is
+    predicted: list[PairGroup]  # by the distance of the model's scores, in quarters
     annotator: list[PairGroup] = field(default_factory=list[PairGroup])  # where there are a few of them
 
 

@@ -30,7 +30,7 @@ from planish.inference.sequences import sequence_values
 from planish.judges.judge import scorable
 from planish.models.load import ModelConfig, context_length
 from planish.models.loaded import load_chat_model
-from planish.statistics.ranking_result import Estimate
+from planish.statistics.estimate import Z_95, Estimate, around
 
 PROMPTS = 64  # sampled at once
 
@@ -142,8 +142,8 @@ def _loss(config: CompareConfig, documents: DataConfig, policy: PolicyAnswers) -
     nll_N = -policy.logprobs(rows, config.micro_tokens)
     tokens_N = np.array([int(row.loss_mask.sum()) for row in rows])
     loss = float(nll_N.sum() / tokens_N.sum())
-    half = 1.96 * float(np.sqrt(((nll_N - loss * tokens_N) ** 2).sum()) / tokens_N.sum())
-    return Estimate(loss, loss - half, loss + half)
+    error = float(np.sqrt(((nll_N - loss * tokens_N) ** 2).sum()) / tokens_N.sum())
+    return around(loss, Z_95 * error, len(rows))
 
 
 def log_ratios(

@@ -44,18 +44,9 @@ from planish.judges.judge import (
     verdicts_of_scores,
     world_of,
 )
-from planish.statistics.ranking_result import Estimate
-from planish.statistics.win_rate import (
-    LEVEL,
-    ComparisonResult,
-    Kind,
-    System,
-    WinRate,
-    difficulty,
-    length_controlled,
-    mean_by_prompt,
-    win_rate,
-)
+from planish.statistics.comparison_result import ComparisonResult, Kind, System, comparison_table
+from planish.statistics.estimate import LEVEL, clustered_mean
+from planish.statistics.win_rate import difficulty, length_controlled, win_rate
 
 
 def compare(config: CompareConfig) -> ComparisonResult:
@@ -157,11 +148,11 @@ def _systems(
             length_controlled=equal,
             split=verdicts[name].split if name in verdicts else 0,
             unread=verdicts[name].unread if name in verdicts else 0,
-            score=mean_by_prompt(values[name], prompts_N) if name in values else None,
-            gain=mean_by_prompt(values[name] - values[base], prompts_N) if name in values and name != base else None,
-            length=mean_by_prompt(tokens[name], prompts_N),
+            score=clustered_mean(values[name], prompts_N) if name in values else None,
+            gain=clustered_mean(values[name] - values[base], prompts_N) if name in values and name != base else None,
+            length=clustered_mean(tokens[name], prompts_N),
             ended=sum(answer.ended for answer in answers) / len(answers),
-            kl=mean_by_prompt(ratios, prompts_N) if ratios else None,
+            kl=clustered_mean(ratios, prompts_N) if ratios else None,
             kl_at_most=told.kl_at_most if is_best else None,
             kinds=_kinds(list(chain(*scores[name].about)), prompts_N) if name in scores else {},
             loss=told.losses.get(base if is_best else name),
@@ -183,8 +174,8 @@ def _kind(about: Sequence[Mapping[str, Any]], prompts_N: np.ndarray) -> Kind:
     terms = dict.fromkeys(term for each in about for term in each["terms"])
     return Kind(
         prompts=len(np.unique(prompts_N)),
-        utility=mean_by_prompt([each["utility"] for each in about], prompts_N),
-        terms={t: mean_by_prompt([each["terms"].get(t, 0.0) for each in about], prompts_N).value for t in terms},
+        utility=clustered_mean([each["utility"] for each in about], prompts_N),
+        terms={t: clustered_mean([each["terms"].get(t, 0.0) for each in about], prompts_N).value for t in terms},
         labels=dict(Counter(each["label"] for each in about)),
     )
 
@@ -223,52 +214,12 @@ def _lines(
     ]
 
 
-# The table
-
-
 def show(found: ComparisonResult, console: Console | None = None) -> None:
     """Prints a line for each system, with 95% intervals."""
-    systems = found.systems
-    columns: dict[str, list[str]] = {
-        "": [each.name for each in systems],
-        f"wins over {found.baseline}": [_share(each.against.rate if each.against else None) for each in systems],
-        "at equal length": [_share(each.length_controlled) for each in systems],
-        "win/tie/loss": [_counts(each.against) for each in systems],
-        "split": [f"{each.split:,}" if each.split else "" for each in systems],
-        "unread": [f"{each.unread:,}" if each.unread else "" for each in systems],
-        "score": [_number(each.score) for each in systems],
-        "gain": [_number(each.gain) for each in systems],
-        "KL": [_kl(each) for each in systems],
-        "loss": [_number(each.loss, ".3f") for each in systems],
-        "tokens": [f"{each.length.value:.1f}" for each in systems],
-        "ended": [f"{each.ended:.0%}" for each in systems],
-    }
+    names, rows = comparison_table(found)
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    shown = {name: cells for name, cells in columns.items() if any(cells)}
-    for name in shown:
-        table.add_column(name, justify="right" if name else "left", no_wrap=True)
-    for cells in zip(*shown.values(), strict=True):
+    for i, name in enumerate(names):
+        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+    for cells in rows:
         table.add_row(*cells)
     (console or terminal()).print(table)
-
-
-def _share(found: Estimate | None) -> str:
-    if found is None:
-        return ""
-    interval = "" if found.low is None or found.high is None else f" ({100 * found.low:.1f}–{100 * found.high:.1f})"
-    return f"{found.value:.1%}{interval}"
-
-
-def _number(found: Estimate | None, digits: str = "+.2f") -> str:
-    if found is None:
-        return ""
-    half = "" if found.high is None else f" ± {found.high - found.value:.2f}"
-    return f"{found.value:{digits}}{half}"
-
-
-def _kl(system: System) -> str:
-    return f"≤ {system.kl_at_most:.2f}" if system.kl_at_most is not None else _number(system.kl, ".2f")
-
-
-def _counts(against: WinRate | None) -> str:
-    return f"{against.wins:,}/{against.ties:,}/{against.losses:,}" if against else ""

@@ -25,10 +25,11 @@ from planish.base.terminal import terminal
 from planish.data.formats import import_rows
 from planish.data.inspect.convert import line
 from planish.data.rows import Question
-from planish.evaluate.probe.slick import CATEGORIES, Knowledge, ProbeConfig, Share, probe, tabulate, values_of
+from planish.evaluate.probe.slick import CATEGORIES, Knowledge, ProbeConfig, probe, tabulate, values_of
 from planish.models.load import ModelConfig, compute_dtype
 from planish.models.loaded import load_with_tokenizer
 from planish.models.packed import CausalLM
+from planish.statistics.estimate import estimate_text
 
 FEW = 5  # rows left out that are named
 
@@ -74,13 +75,9 @@ def show(found: Sequence[Knowledge], by: str | None = None, console: Console | N
     for name in ("questions", *CATEGORIES):
         table.add_column(name, justify="right", no_wrap=True)
     for group in tabulate(found, by):
-        cells = (_cell(group.shares[category]) for category in CATEGORIES)
+        cells = (estimate_text(group.shares[category], ".0%") for category in CATEGORIES)
         table.add_row(group.name, f"{group.total:,}", *cells)
     (console or terminal()).print(table)
-
-
-def _cell(share: Share) -> str:
-    return f"{share.share:.0%} ({100 * share.low:.0f}–{100 * share.high:.0f})"
 
 
 def _line(each: Knowledge) -> dict[str, object]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import expm1, log1p, sqrt
+from math import expm1, log1p
 from typing import Any, Literal, get_args
 
 from transformers import PreTrainedTokenizerBase
@@ -24,6 +24,7 @@ from planish.evaluate.probe.fewshot import FewShot, FewShotConfig, question_text
 from planish.evaluate.probe.matching import Endings, right_answers
 from planish.models.load import context_length
 from planish.models.packed import CausalLM
+from planish.statistics.estimate import Estimate, wilson
 
 Category = Literal["HighlyKnown", "MaybeKnown", "WeaklyKnown", "Unknown"]
 CATEGORIES: tuple[Category, ...] = get_args(Category)
@@ -151,22 +152,12 @@ def _sampled(
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """A share of a group, with the 95% Wilson interval of the probability behind it."""
-
-    count: int
-    share: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
 class Breakdown:
-    """The classes in one group of questions."""
+    """The share of each class in one group of questions, with Wilson's interval."""
 
     name: str
     total: int
-    shares: Mapping[Category, Share]
+    shares: Mapping[Category, Estimate]
 
 
 def tabulate(found: Sequence[Knowledge], by: str | None = None) -> list[Breakdown]:
@@ -189,12 +180,4 @@ def values_of(questions: Sequence[Question], by: str) -> list[str]:
 def _breakdown(name: str, members: Sequence[Knowledge]) -> Breakdown:
     total = len(members)
     counts: dict[Category, int] = {c: sum(each.category == c for each in members) for c in CATEGORIES}
-    return Breakdown(name, total, {c: Share(n, n / total, *wilson(n, total)) for c, n in counts.items()})
-
-
-def wilson(count: int, total: int, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson score interval of a share (Wilson 1927); z = 1.96 covers 95%."""
-    share, spread = count / total, z * z / total
-    centre = (share + spread / 2) / (1 + spread)
-    half = z * sqrt(share * (1 - share) / total + spread / (4 * total)) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return Breakdown(name, total, {category: wilson(count, total) for category, count in counts.items()})

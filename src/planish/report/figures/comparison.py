@@ -9,9 +9,8 @@ from typing import Any
 
 from planish.base.text import count_text, percent
 from planish.report.figures.base import Figure, Key, Panel, level, source_key, thin_line
-from planish.report.read.verdicts import signed
-from planish.statistics.ranking_result import Estimate
-from planish.statistics.win_rate import ComparisonResult, System
+from planish.statistics.comparison_result import ComparisonResult, System
+from planish.statistics.estimate import Estimate, mean_text, span_text
 
 HALF = 0.5  # as good as the baseline
 FAR = 10  # times the KL of the next
@@ -132,7 +131,7 @@ def frontier_figure(found: ComparisonResult) -> Figure:
     if first > FAR * second > 0:
         name, kl, score = next((each.name, kl, score) for each, kl, score in measured if kl.value == first)
         measured = [point for point in measured if point[1].value != first]
-        left_out = f" Not shown: {name}, at {kl_text(kl)} nats and {mean_text(score)}."
+        left_out = f" Not shown: {name}, at {mean_text(kl, '.2f')} nats and {mean_text(score)}."
     keys = [source_key(each.name, i) for i, (each, _, _) in enumerate(measured)]
     traces: list[dict[str, Any]] = []
     for key, (each, kl, score) in zip(keys, measured, strict=True):
@@ -142,7 +141,7 @@ def frontier_figure(found: ComparisonResult) -> Figure:
     what = "gold utility" if found.judge["name"] == "gold" else "score"
     return Figure(
         "What it costs: score and KL",
-        f"The highest mean {what}, {mean_text(score)}, is that of {best.name}, at {kl_text(kl)} nats.",
+        f"The highest mean {what}, {mean_text(score)}, is that of {best.name}, at {mean_text(kl, '.2f')} nats.",
         f"Mean {what} of an answer over its KL to {found.reference}, both over the model's own answers at temperature 1; bars "
         f"are {found.level:.0%} intervals. Higher is better, further left is nearer to the reference.{left_out}",
         [
@@ -213,20 +212,3 @@ def _around(values: Sequence[float], *others: float) -> list[float]:
     low, high = min(*values, *others, math.inf), max(*values, *others, -math.inf)
     margin = 0.08 * (high - low) or 1.0
     return [low - margin, high + margin]
-
-
-# Words
-
-
-def span_text(found: Estimate) -> str:
-    if found.low is None or found.high is None:
-        return "no interval"
-    return f"{found.low:.1%}".removesuffix("%") + f" to {found.high:.1%}"
-
-
-def kl_text(found: Estimate) -> str:
-    return f"{found.value:.2f}" if found.high is None else f"{found.value:.2f} ± {found.high - found.value:.2f}"
-
-
-def mean_text(found: Estimate) -> str:
-    return signed(found.value) if found.high is None else f"{signed(found.value)} ± {found.high - found.value:.2f}"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from planish.base.text import count_text, listed, percent
+from planish.base.text import count_text, listed, percent, signed
 from planish.report.figures.base import (
     Figure,
     Key,
@@ -39,7 +39,6 @@ from planish.report.read.ppo import (
     window_of,
 )
 from planish.report.read.run import ALL, Run
-from planish.report.read.verdicts import signed
 from planish.report.text import moved
 
 CUT_BELOW = -1.0  # explained variance that is drawn; a value model that is new may be far below

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from planish.base.text import count_text, listed
+from planish.base.text import count_text, listed, signed
 from planish.report.figures.base import Figure, Key, curve, running_mean, source_key
 from planish.report.read.ppo import (
     iterations,
@@ -22,7 +22,6 @@ from planish.report.read.ppo import (
     window_of,
 )
 from planish.report.read.run import ALL, Run
-from planish.report.read.verdicts import signed
 from planish.report.text import moved
 
 Drawn = Sequence[tuple[str, Run, Key]]  # a run with its name and its curve's looks

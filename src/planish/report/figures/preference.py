@@ -25,6 +25,7 @@ from planish.report.figures.base import (
 )
 from planish.report.read.run import ALL, Run
 from planish.report.text import GUESS
+from planish.statistics.estimate import Z_95
 
 # What a policy is taken to think of an answer: the difference of two is what the loss is a function of.
 REWARDS = {
@@ -40,7 +41,6 @@ REWARDS = {
 GREEK = {"beta": "β", "tau": "τ", "alpha": "α"}
 START_AT_GUESS = {"dpo", "cdpo", "robust_dpo"}  # losses that are ln 2 where the policy is the reference
 LEVEL_AT_START = {*START_AT_GUESS, "ipo", "length_normalized"}  # losses whose rewards are 0 there
-Z_95 = 1.96
 
 BLUE, ORANGE = "var(--line-0)", "var(--line-1)"
 CHOSEN, REJECTED = Key("chosen", BLUE), Key("rejected", ORANGE)

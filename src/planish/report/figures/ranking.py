@@ -1,4 +1,4 @@
-"""The figures on how well a run's scores rank: accuracy over steps, reliability, length; and how their numbers are written."""
+"""The figures on how well a run's scores rank: accuracy over steps, reliability, length."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 from planish.base.text import loss_text, percent
 from planish.report.figures.base import NUM_COLOURS, Figure, Key, Panel, level, thin_line
-from planish.statistics.ranking_result import Estimate, Known, RankingEvaluation
+from planish.statistics.estimate import Estimate, estimate_text, span_text
+from planish.statistics.ranking_result import Known, RankingEvaluation
 
 Sets = Mapping[str, list[RankingEvaluation]]  # all measurements of each set, by step
 DRAWN = 3  # sets in a figure that has a curve for each; the tables hold all
@@ -95,7 +96,7 @@ def length_figure(shown: Mapping[str, RankingEvaluation]) -> Figure | None:
     return Figure(
         "Score and length",
         f"{_leaning(first.length.spearman)} To choose the longer answer would be right in "
-        f"{number(first.length.longer, '.1%')} of {name}.",
+        f"{estimate_text(first.length.longer)} of {name}.",
         "Pairs of unequal length, in bins of equal weight by how many tokens they lie apart; the mean of the longer answer's "
         f"score less the shorter's, with 95% intervals. On the thin line, length does not matter.{left}",
         [
@@ -147,7 +148,8 @@ def best_possible(each: RankingEvaluation) -> tuple[float, ...]:
 def _sureness(slope: Estimate | None) -> str:
     if slope is None or slope.low is None or slope.high is None:
         return "No slope can be fitted: the scores decide all pairs, or none."
-    told = f"a logistic fit of the choices on its score differences has a slope of {number(slope)}; 1 would be right."
+    fit = f"a logistic fit of the choices on its score differences has a slope of {estimate_text(slope, '.2f')}"
+    told = f"{fit}; 1 would be right."
     if slope.low <= 1 <= slope.high:
         return f"No sign that it is too sure or not sure enough: {told}"
     return f"It is {'surer than it is right' if slope.value < 1 else 'not as sure as it could be'}: {told}"
@@ -156,7 +158,7 @@ def _sureness(slope: Estimate | None) -> str:
 def _leaning(found: Estimate | None) -> str:
     if found is None:
         return "Scores or lengths do not differ, so nothing is to be seen."
-    told = f"the rank correlation of the two differences is {number(found, '+.2f')}."
+    told = f"the rank correlation of the two differences is {estimate_text(found, '+.2f')}."
     if found.low is None or found.high is None or found.low <= 0 <= found.high:
         return f"No sign that length moves the score: {told}"
     return f"Longer answers score {'higher' if found.value > 0 else 'lower'}: {told}"
@@ -173,7 +175,7 @@ def _points(key: Key, at: Sequence[tuple[float, Estimate]], digits: str, before:
         "mode": "lines+markers",
         "x": [x for x, _ in at],
         "y": [each.value for _, each in at],
-        "text": [span(each, digits) for _, each in at],
+        "text": [span_text(each, digits) for _, each in at],
         "error_y": {**bars, "color": key.colour},
     }
 
@@ -200,22 +202,3 @@ def _range(traces: Sequence[Mapping[str, Any]], *shown: float) -> dict[str, Any]
 def _trace(key: Key, hover: str) -> dict[str, Any]:
     line = {"color": key.colour, "dash": key.dash, "width": key.width}
     return {"type": "scatter", "name": escape(key.name), "line": line, "marker": {"size": 6}, "hovertemplate": hover}
-
-
-# Numbers in words
-
-
-def span(found: Estimate, digits: str = ".1%") -> str:
-    """The interval: "70.1 to 74.6%"."""
-    if found.low is None or found.high is None:
-        return "–"
-    low, high = (f"{bound:{digits}}".replace("-", "−") for bound in (found.low, found.high))
-    return f"{low.removesuffix('%')} to {high}"
-
-
-def number(found: Estimate | None, digits: str = ".2f") -> str:
-    """With its interval."""
-    if found is None:
-        return "–"
-    value = f"{found.value:{digits}}".replace("-", "−")
-    return value if found.low is None else f"{value} ({span(found, digits)})"

@@ -1,5 +1,4 @@
-"""Models side by side, read from what `planish compare` wrote: comparison.json (planish.statistics.win_rate.Comparison says what
-is in it) and answers.jsonl. No statistic is worked out anew here."""
+"""Models side by side, from the comparison.json and answers.jsonl of `planish compare`. No statistic is computed here."""
 
 from __future__ import annotations
 
@@ -13,12 +12,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from planish.base.errors import RunError
-from planish.base.text import count_text, listed, percent
+from planish.base.text import count_text, listed, signed
 from planish.report.figures.base import Figure
-from planish.report.figures.comparison import HALF, figures_of, kl_text, mean_text, others_of, span_text
-from planish.report.read.verdicts import KINDS, TERMS, RecordedVerdict, signed
-from planish.statistics.ranking_result import Estimate
-from planish.statistics.win_rate import ComparisonResult, System
+from planish.report.figures.comparison import HALF, figures_of, others_of
+from planish.report.read.verdicts import KINDS, TERMS, RecordedVerdict
+from planish.statistics.comparison_result import ComparisonResult, System, comparison_table
+from planish.statistics.estimate import Estimate, estimate_text, mean_text
 
 FILE, ANSWERS = "comparison.json", "answers.jsonl"
 SHOWN = 12  # prompts whose answers stand side by side, taken at even distances
@@ -73,7 +72,7 @@ def comparison_section(folder: Path, place: str) -> ComparisonSection:
     first = found.systems[0]
     kinds = [name for name in first.kinds if name != "all"]
     terms = [term for term in TERMS if any(term in each.kinds["all"].terms for each in found.systems if each.kinds)]
-    columns, rows = _table(found)
+    columns, rows = comparison_table(found)
     return ComparisonSection(
         title=f"{listed([each.name for each in others_of(found)])} against {found.baseline}",
         baseline=found.baseline,
@@ -128,7 +127,7 @@ def _clause(system: System) -> str:
     assert system.against is not None
     rate = system.against.rate
     verdict = {1: "better", -1: "worse", 0: "no difference can be told"}[_side(rate)]
-    return f"{system.name} wins {percent(rate.value)} ({span_text(rate)}), {verdict}"
+    return f"{system.name} wins {estimate_text(rate)}, {verdict}"
 
 
 def _lengthy(found: ComparisonResult) -> str:
@@ -174,41 +173,6 @@ def _how(found: ComparisonResult) -> str:
     if any(each.kl for each in found.systems):
         says += f" KL is to {found.reference}, in nats an answer: the mean of ln(model/reference) over the model's own answers."
     return says
-
-
-# Table
-
-
-def _table(found: ComparisonResult) -> tuple[list[str], list[list[str]]]:
-    """Columns that hold something, the system's name first."""
-    columns = {
-        "System": [each.name for each in found.systems],
-        "wins": [_rate(each.against.rate if each.against else None) for each in found.systems],
-        "at equal length": [_rate(each.length_controlled) for each in found.systems],
-        "won, tied, lost": [_counts(each) for each in found.systems],
-        "score": [mean_text(each.score) if each.score else "" for each in found.systems],
-        "gain": [mean_text(each.gain) if each.gain else "" for each in found.systems],
-        "KL": [_kl(each) for each in found.systems],
-        "tokens": [f"{each.length.value:.1f}" for each in found.systems],
-        "ended": [percent(each.ended, 0) for each in found.systems],
-    }
-    shown = {name: cells for name, cells in columns.items() if any(cells)}
-    return list(shown), [[cell or "–" for cell in row] for row in zip(*shown.values(), strict=True)]
-
-
-def _rate(found: Estimate | None) -> str:
-    return f"{percent(found.value)} ({span_text(found)})" if found else ""
-
-
-def _counts(system: System) -> str:
-    found = system.against
-    return f"{found.wins:,}, {found.ties:,}, {found.losses:,}" if found else ""
-
-
-def _kl(system: System) -> str:
-    if system.kl is not None:
-        return kl_text(system.kl)
-    return f"at most {system.kl_at_most:.2f}" if system.kl_at_most is not None else ""
 
 
 # Answers

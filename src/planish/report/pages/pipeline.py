@@ -12,13 +12,12 @@ from typing import Any
 
 from planish.base.config import flat
 from planish.base.errors import RunError
-from planish.base.text import change_text, count_text, loss_text, percent, points_text
-from planish.report.figures.comparison import span_text
+from planish.base.text import change_text, count_text, loss_text, percent, points_text, signed
 from planish.report.pages.comparison import ComparisonSection as Compared
 from planish.report.pages.ppo import SCORE, name_of
 from planish.report.read.ppo import rewards_of
 from planish.report.read.run import ALL, ReportItem, Run
-from planish.report.read.verdicts import signed
+from planish.statistics.estimate import span_text
 
 NONE = "–"
 NAMES = {"pretrain": "pretraining", "sft": "SFT", "reward": "reward model", "dpo": "DPO"}

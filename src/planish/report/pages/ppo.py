@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planish.base.text import count_text, duration_text, listed, percent
+from planish.base.text import count_text, duration_text, listed, percent, signed
 from planish.report.figures.base import Figure
 from planish.report.figures.ppo import rollout_figures
 from planish.report.read.ppo import held_out_prompts, last_text, rewards_of, scores_went
 from planish.report.read.run import ALARM, MOST_LISTED, Line, Run
-from planish.report.read.verdicts import signed
 from planish.report.text import model_name, moved
 from planish.statistics.alarms import AlarmConfig, alarms
 

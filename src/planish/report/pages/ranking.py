@@ -20,12 +20,11 @@ from planish.report.figures.ranking import (
     best_possible,
     complete,
     length_figure,
-    number,
     reliability_figure,
-    span,
 )
 from planish.report.read.run import Run
-from planish.statistics.ranking_result import Estimate, PairGroup, RankingEvaluation
+from planish.statistics.estimate import Estimate, estimate_text, span_text
+from planish.statistics.ranking_result import PairGroup, RankingEvaluation
 
 FILE = "ranking.json"
 MAIN = "held_out"  # the set that is told first
@@ -155,7 +154,7 @@ def _set_name(name: str) -> str:
 
 
 def _outcome(name: str, shown: RankingEvaluation, first: RankingEvaluation) -> str:
-    interval = "" if shown.accuracy.low is None else f" (95% interval {span(shown.accuracy)})"
+    interval = "" if shown.accuracy.low is None else f" (95% interval {span_text(shown.accuracy)})"
     since = f", against {percent(first.accuracy.value)} at step {first.step:,}" if first.step < shown.step else ""
     says = f"Of {name} its scores put {percent(shown.accuracy.value)} in the order that the annotators did{interval}{since}."
     if known := complete(shown):
@@ -259,12 +258,12 @@ def _numbers(name: str, each: RankingEvaluation) -> list[str]:
     found, known = each.calibration, complete(each)
     return [
         name,
-        number(each.log_loss, ".3f"),
+        estimate_text(each.log_loss, ".3f"),
         loss_text(known.entropy.value if known else None),
-        number(found.slope),
+        estimate_text(found.slope, ".2f"),
         f"{found.ece:.3f} ({found.ece_by_chance:.3f})",
-        number(each.length.spearman, "+.2f"),
-        number(each.length.pearson, "+.2f"),
+        estimate_text(each.length.spearman, "+.2f"),
+        estimate_text(each.length.pearson, "+.2f"),
     ]
 
 

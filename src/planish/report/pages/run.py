@@ -25,12 +25,12 @@ from planish.base.text import (
     perplexity_text,
     points_text,
     short_names,
+    signed,
 )
 from planish.report import text
 from planish.report.figures.base import Figure, comparison_figure, run_figures
 from planish.report.figures.ppo_shared import shared_figures
 from planish.report.figures.preference import implied, preference_figures, starts_level
-from planish.report.figures.ranking import span
 from planish.report.pages import ppo as ppo_page
 from planish.report.pages.answers import answers, answers_say, folded
 from planish.report.pages.comparison import ComparisonSection as Compared
@@ -39,7 +39,8 @@ from planish.report.pages.pipeline import Stop, command, stop_of_best, stop_of_c
 from planish.report.pages.ranking import RankingSection, ranked
 from planish.report.pages.template import template
 from planish.report.read.run import ALL, MOST_LISTED, ReportItem, Run, read_run, stages_of
-from planish.report.read.verdicts import judged, signed, summary
+from planish.report.read.verdicts import judged, summary
+from planish.statistics.estimate import span_text
 
 FEW_ROWS = 30
 
@@ -249,7 +250,7 @@ def _template() -> jinja2.Template:
         "worth": signed,
         "percent": percent,
         "points": points_text,
-        "span": span,
+        "span": span_text,
         "scores": ppo_page.scores_text,
     }
     return template("page.html", filters)

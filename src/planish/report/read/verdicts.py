@@ -7,7 +7,6 @@ over the differences, prompt by prompt (Miller 2024, "Adding Error Bars to Evals
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +14,10 @@ from dataclasses import dataclass, replace
 
 from planish.base.errors import RunError
 from planish.base.files import read_lines
-from planish.base.text import count_text, listed
+from planish.base.text import count_text, listed, signed
 from planish.report.pages.answers import AnswerHistory
 from planish.report.read.run import Line, Run
+from planish.statistics.estimate import Estimate, mean_estimate, mean_text
 
 FILE = "verdicts.jsonl"
 ROUGH = 30  # answers; with fewer the normal interval is itself unsure
@@ -75,25 +75,14 @@ class RecordedVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class MeanUtility:
-    """A mean over answers; `interval` is half of its 95% interval, 1.96 standard errors, and None for a single answer."""
-
-    value: float
-    interval: float | None
-
-    def __str__(self) -> str:
-        return signed(self.value) if self.interval is None else f"{signed(self.value)} ± {self.interval:.2f}"
-
-
-@dataclass(frozen=True, slots=True)
 class UtilityRow:
     """Answers to prompts of one kind. `terms` are the means before and after; None where nothing was asked again."""
 
     name: str
     num: int
-    before: MeanUtility
-    after: MeanUtility | None
-    change: MeanUtility | None
+    before: Estimate
+    after: Estimate | None
+    change: Estimate | None
     terms: Mapping[str, tuple[float, float | None]]
 
 
@@ -205,31 +194,21 @@ def _row(name: str, pairs: Sequence[Pair]) -> UtilityRow:
     return UtilityRow(
         name,
         len(pairs),
-        mean([verdict.utility for verdict in before]),
-        mean([verdict.utility for verdict in after]) if after else None,
-        mean([later.utility - first.utility for first, later in pairs if later]) if after else None,
+        mean_estimate([verdict.utility for verdict in before]),
+        mean_estimate([verdict.utility for verdict in after]) if after else None,
+        mean_estimate([later.utility - first.utility for first, later in pairs if later]) if after else None,
         {term: (_mean_term(before, term), _mean_term(after, term) if after else None) for term in (*TERMS, *names)},
     )
-
-
-def mean(values: Sequence[float]) -> MeanUtility:
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-    return MeanUtility(statistics.fmean(values), None if error is None else 1.96 * error)
 
 
 def _mean_term(verdicts: Sequence[RecordedVerdict], term: str) -> float:
     return statistics.fmean(verdict.terms.get(term, 0.0) for verdict in verdicts)
 
 
-def signed(value: float) -> str:
-    """A utility or a part of one, with its sign."""
-    return f"{value:+.2f}".replace("-", "−") if round(value, 2) else "0.00"
-
-
 def _outcome(total: UtilityRow, rows: Sequence[UtilityRow], first: int) -> str:
     over = f"Over {count_text(total.num, 'answer')}, mean utility"
     if total.after is None or total.change is None:
-        return f"{over} was {total.before} at step {first:,}; nothing has been asked a second time yet."
+        return f"{over} was {mean_text(total.before)} at step {first:,}; nothing has been asked a second time yet."
     before, after = signed(total.before.value), signed(total.after.value)
     if before == after:
         return f"{over} stayed at {before}{_by_kind(rows)}."
@@ -237,12 +216,12 @@ def _outcome(total: UtilityRow, rows: Sequence[UtilityRow], first: int) -> str:
     return f"{over} {moved}{_by_kind(rows)}. {_surely(total.change)}"
 
 
-def _surely(change: MeanUtility) -> str:
-    if change.interval is None:
+def _surely(change: Estimate) -> str:
+    if change.half is None:
         return "One answer gives no interval."
-    if abs(change.value) > change.interval:
-        return f"The 95% interval of the change, {change}, excludes 0."
-    return f"The 95% interval of the change, {change}, includes 0: it may be chance."
+    if abs(change.value) > change.half:
+        return f"The 95% interval of the change, {mean_text(change)}, excludes 0."
+    return f"The 95% interval of the change, {mean_text(change)}, includes 0: it may be chance."
 
 
 def _by_kind(rows: Sequence[UtilityRow]) -> str:

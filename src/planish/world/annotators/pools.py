@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planish.base.errors import ConfigError, DataError
+from planish.statistics.agreement import agreement_by_unit
 from planish.world.annotators.annotator import Annotator, Pool, outcomes, scores
 from planish.world.gold.verdict import Verdict
 
@@ -148,8 +149,4 @@ def _agreement(pool: Pool, gaps: np.ndarray) -> np.ndarray:
     """For each pair, the probability that two different annotators (or the only one, twice) say the same: [len(pairs)]."""
     if pool.copies_of:
         return np.ones(len(gaps))
-    chances = outcomes(pool.annotators, gaps)
-    squares, num_annotators = (chances**2).sum(-1), len(pool.annotators)
-    if num_annotators == 1:
-        return squares.sum(0)
-    return ((chances.sum(-1) ** 2 - squares) / (num_annotators * (num_annotators - 1))).sum(0)
+    return agreement_by_unit(outcomes(pool.annotators, gaps))

@@ -1,43 +1,25 @@
 """Annotators' biases recovered from their votes, by logistic regression.
 
-An annotator's log-odds are linear in what it sees of two answers (see annotators.py), so with no lapses (eps = 0) the
-regression is well specified and its intervals keep their word. Coefficients are on the scale of log-odds: s for `merit`,
-s * c for `errors`, -s * c * rho for `assertive errors`, s * l for `length`, s * v_g for `marker: g`; o for `position` has no
-s in it. A ratio to `merit` is the bias in claims.
+An annotator's log-odds are linear in what it sees of two answers (annotator.py), so with no lapses (eps = 0) the regression is
+well specified and its intervals cover. Coefficients are on the scale of log-odds: s for `merit`, s * c for `errors`,
+-s * c * rho for `assertive errors`, s * l for `length`, s * v_g for `marker: g`; o for `position` has no s in it. A ratio to
+`merit` is the bias in claims.
 
-Lapses bound the odds: P lies between eps/2 and 1 - eps/2 and is no longer logistic. A fit that ignores them blames the
-answers and finds every coefficient too small. Where eps is known, give it as `lapse`.
+Lapses bound the odds: P lies between eps/2 and 1 - eps/2 and is no longer logistic. A fit that ignores them finds every
+coefficient too small. Where eps is known, give it as `lapse`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from planish.base.errors import ConfigError, DataError
+from planish.statistics.estimate import Estimate, around, quantile
+from planish.statistics.logistic import Likelihood, fit
 from planish.world.annotators.annotator import TRAITS, Vote, traits
 from planish.world.gold.verdict import Verdict
-
-STEPS = 30  # a fit that has an estimate is there after ten or so
-Z_95 = 1.959964  # of the standard normal distribution
-
-
-@dataclass(frozen=True, slots=True)
-class Coefficient:
-    """`low` and `high` bound the 95% interval of Wald."""
-
-    value: float
-    standard_error: float
-
-    @property
-    def low(self) -> float:
-        return self.value - Z_95 * self.standard_error
-
-    @property
-    def high(self) -> float:
-        return self.value + Z_95 * self.standard_error
 
 
 def recover_biases(
@@ -45,8 +27,8 @@ def recover_biases(
     length_scale: float,
     lapse: float = 0.0,
     logprobs: Sequence[tuple[float, float]] | None = None,
-) -> dict[str, Coefficient]:
-    """What moved these votes; each is (shown first, shown second, vote). Ties are refused: see `recover`."""
+) -> dict[str, Estimate]:
+    """The coefficients behind these votes, each (shown first, shown second, vote). Ties are refused; see `recover`."""
     ties = sum(vote.chose_first is None for _, _, vote in votes)
     if ties or not votes:
         raise DataError(
@@ -63,7 +45,7 @@ def vote_features(
 ) -> dict[str, np.ndarray]:
     """First less second, for each of TRAITS, float64 [len(votes)] each; the marker for each group, and 1 for the position.
 
-    What is the same on both sides of all votes moved none of them and has no column.
+    A trait that is equal on both sides of all votes moved none of them and has no column.
     """
     both = [[pair[side] for pair in logprobs] if logprobs is not None else None for side in (0, 1)]
     first = traits([vote[0] for vote in votes], length_scale, both[0])
@@ -77,11 +59,11 @@ def vote_features(
     return {name: column for name, column in columns.items() if column.any()}
 
 
-def recover(features: Mapping[str, np.ndarray], chose_first: np.ndarray, lapse: float = 0.0) -> dict[str, Coefficient]:
-    """Maximum likelihood of P = lapse/2 + (1 - lapse) * sigmoid(sum of coefficient * feature), by Newton's method.
+def recover(features: Mapping[str, np.ndarray], chose_first: np.ndarray, lapse: float = 0.0) -> dict[str, Estimate]:
+    """Maximum likelihood of P = lapse/2 + (1 - lapse) * sigmoid(sum of coefficient * feature), with Wald's 95% intervals.
 
     `features` and `chose_first` (bool) are [number of votes] each. Standard errors come from the expected information,
-    which for lapse = 0 is the Hessian. Where features say the same, or decide every vote, no finite estimate exists:
+    for lapse = 0 the Hessian. Where features say the same, or decide every vote, no finite estimate exists:
     DataError.
     """
     if not 0 <= lapse < 1:
@@ -93,35 +75,23 @@ def recover(features: Mapping[str, np.ndarray], chose_first: np.ndarray, lapse: 
             f"{len(y)} votes tell only {rank} of the {X.shape[1]} features {', '.join(features)} apart: leave some out, or add "
             "votes on other pairs"
         )
-    coefficients = np.zeros(X.shape[1])
-    likelihood, score, information = _likelihood(X, y, coefficients, lapse)
-    for _ in range(STEPS):
-        try:
-            step = np.linalg.solve(information, score)
-        except np.linalg.LinAlgError:
-            break  # the estimate has run off so far that nothing is left to learn from
-        while (reached := _likelihood(X, y, coefficients + step, lapse))[0] < likelihood - 1e-9 * abs(likelihood):
-            step /= 2  # Newton may overshoot; a step in its direction that is short enough climbs
-        coefficients = coefficients + step
-        likelihood, score, information = reached
-        if np.abs(step).max() < 1e-8 * max(1.0, np.abs(coefficients).max()):
-            errors = np.sqrt(np.diag(np.linalg.inv(information)))
-            return {
-                name: Coefficient(float(b), float(e)) for name, b, e in zip(features, coefficients, errors, strict=True)
-            }
-    raise DataError(
-        f"the features {', '.join(features)} decide all or nearly all of {len(y)} votes, so their coefficients have no finite "
-        "estimate: add votes, or leave features out"
-    )
+    fitted = fit(lambda coefficients: _likelihood(X, y, coefficients, lapse), X.shape[1])
+    if fitted is None:
+        raise DataError(
+            f"the features {', '.join(features)} decide all or nearly all of {len(y)} votes, so their coefficients have no "
+            "finite estimate: add votes, or leave features out"
+        )
+    errors = np.sqrt(np.diag(fitted.covariance_FF))
+    return {
+        name: around(float(b), quantile() * float(error), len(y))
+        for name, b, error in zip(features, fitted.coefficients_F, errors, strict=True)
+    }
 
 
-def _likelihood(
-    X: np.ndarray, y: np.ndarray, coefficients: np.ndarray, lapse: float
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """Log-likelihood, its gradient [F] and the expected information [F, F]."""
+def _likelihood(X: np.ndarray, y: np.ndarray, coefficients: np.ndarray, lapse: float) -> Likelihood:
     sigmoid = (1 + np.tanh(X @ coefficients / 2)) / 2
     p = np.clip(lapse / 2 + (1 - lapse) * sigmoid, 1e-15, 1 - 1e-15)
     slope = (1 - lapse) * sigmoid * (1 - sigmoid)
     spread = p * (1 - p)
-    log_likelihood = float(np.where(y > 0, np.log(p), np.log1p(-p)).sum())
-    return log_likelihood, X.T @ ((y - p) * slope / spread), (X.T * (slope**2 / spread)) @ X
+    height = float(np.where(y > 0, np.log(p), np.log1p(-p)).sum())
+    return Likelihood(height, X.T @ ((y - p) * slope / spread), (X.T * (slope**2 / spread)) @ X)

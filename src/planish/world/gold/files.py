@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from planish.base.errors import DataError
+from planish.statistics.estimate import Estimate, mean_estimate
 from planish.world.gold.utility import World
 from planish.world.gold.verdict import TERMS, Label, Term, Verdict
 from planish.world.language.facts import HELD_OUT, Facts
@@ -39,11 +39,9 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class UtilitySummary:
-    """Means over the answers of one kind; `error` is the standard error of the mean utility."""
+    """Means over the answers of one kind."""
 
-    num_answers: int
-    utility: float
-    error: float
+    utility: Estimate
     terms: Mapping[Term, float]
     labels: Mapping[Label, int]
 
@@ -130,9 +128,6 @@ def summarize(judgements: Iterable[Judgement]) -> dict[str, UtilitySummary]:
 
 def _summary(verdicts: Sequence[Verdict]) -> UtilitySummary:
     count = len(verdicts)
-    mean = sum(verdict.utility for verdict in verdicts) / count
-    variance = sum((verdict.utility - mean) ** 2 for verdict in verdicts) / max(count - 1, 1)
     terms: dict[Term, float] = {term: sum(verdict.terms[term] for verdict in verdicts) / count for term in TERMS}
-    return UtilitySummary(
-        count, mean, math.sqrt(variance / count), terms, Counter(verdict.label for verdict in verdicts)
-    )
+    labels: Counter[Label] = Counter(verdict.label for verdict in verdicts)
+    return UtilitySummary(mean_estimate([verdict.utility for verdict in verdicts]), terms, labels)

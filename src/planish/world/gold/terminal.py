@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from planish.statistics.estimate import mean_text
 from planish.world.gold.files import Judgement, UtilitySummary, summarize
 from planish.world.gold.verdict import TERMS, Term
 
@@ -25,13 +26,9 @@ def show_judgements(title: str, judgements: Sequence[Judgement]) -> None:
     table.add_column("labels")
     for kind, summary in summaries.items():
         shown = (_term(summary.terms[term]) for term in terms)
-        table.add_row(kind, str(summary.num_answers), _interval(summary), *shown, _labels(summary))
+        table.add_row(kind, str(summary.utility.n), mean_text(summary.utility), *shown, _labels(summary))
     console = Console()
     Console(width=max(console.width, 150)).print(table)
-
-
-def _interval(summary: UtilitySummary) -> str:
-    return f"{summary.utility:+.2f} ± {1.96 * summary.error:.2f}"
 
 
 def _term(value: float) -> str:
@@ -40,4 +37,4 @@ def _term(value: float) -> str:
 
 def _labels(summary: UtilitySummary) -> str:
     ordered = sorted(summary.labels.items(), key=lambda pair: -pair[1])
-    return ", ".join(f"{label} {count / summary.num_answers:.0%}" for label, count in ordered[:4])
+    return ", ".join(f"{label} {count / summary.utility.n:.0%}" for label, count in ordered[:4])

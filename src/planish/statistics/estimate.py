@@ -1,0 +1,148 @@
+"""A number with its 95% interval, the ways to one, and how both are written.
+
+Observations of one prompt are not independent, so the sample is the prompts, or clusters: their means give the normal interval,
+and the bootstrap draws whole clusters with replacement (percentiles; Cameron, Gelbach and Miller 2008). With fewer than some
+30 clusters both are too narrow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from planish.base.random import numpy_generator
+from planish.base.text import number_text
+
+LEVEL = 0.95
+Z_95 = 1.96  # standard errors on either side of a 95% interval, as pages and tables say; `quantile` is exact
+BLOCK = 1 << 21  # numbers held at once while drawing
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its interval, from `low` to `high`, and the size `n` of its sample. A sample of one gives no interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def half(self) -> float | None:
+        """Half the width of a symmetric interval."""
+        return None if self.high is None else self.high - self.value
+
+
+def quantile(level: float = LEVEL) -> float:
+    """Standard errors on either side of a normal interval of this level: 1.959964 for 95%."""
+    return NormalDist().inv_cdf((1 + level) / 2)
+
+
+def around(value: float, half: float, n: int) -> Estimate:
+    """A symmetric interval."""
+    return Estimate(value, value - half, value + half, n) if n > 1 else Estimate(value, None, None, n)
+
+
+def mean_estimate(values: Sequence[float] | np.ndarray, z: float = Z_95) -> Estimate:
+    """The mean of independent values, with its normal interval."""
+    values_N = np.asarray(values, np.float64)
+    n = len(values_N)
+    return around(float(values_N.mean()), z * float(values_N.std(ddof=min(1, n - 1))) / math.sqrt(n), n)
+
+
+def cluster_means(values_N: np.ndarray, clusters_N: np.ndarray) -> np.ndarray:
+    """The mean of each cluster's values, [M]; clusters may have any names."""
+    _, place_N, counts_M = np.unique(clusters_N, return_inverse=True, return_counts=True)
+    return np.bincount(place_N, values_N) / counts_M
+
+
+def clustered_mean(values_N: Sequence[float] | np.ndarray, clusters_N: np.ndarray, level: float = LEVEL) -> Estimate:
+    """The mean over clusters of their means, with its normal interval."""
+    return mean_estimate(cluster_means(np.asarray(values_N, np.float64), clusters_N), quantile(level))
+
+
+def wilson(count: int, total: int, z: float = Z_95) -> Estimate:
+    """A share with its score interval (Wilson 1927)."""
+    share, spread = count / total, z * z / total
+    middle = (share + spread / 2) / (1 + spread)
+    half = z * math.sqrt(share * (1 - share) / total + spread / (4 * total)) / (1 + spread)
+    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half), total)
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """The clustered bootstrap. Every statistic sees the same draws, so that none depends on which others are computed."""
+
+    draws: int
+    seed: int
+
+    def counts(self, num_clusters: int, width: int = 1) -> Iterator[np.ndarray]:
+        """How often each cluster is drawn: blocks of int64 [B, num_clusters], `draws` rows in all.
+
+        `width` is how many numbers the caller holds for each draw.
+        """
+        numbers = numpy_generator(self.seed, "ranking", "bootstrap")
+        most = max(1, BLOCK // max(num_clusters, width))
+        for start in range(0, self.draws, most):
+            num = min(most, self.draws - start)
+            drawn = numbers.integers(num_clusters, size=(num, num_clusters)) + num_clusters * np.arange(num)[:, None]
+            yield np.bincount(drawn.ravel(), minlength=num * num_clusters).reshape(num, num_clusters)
+
+    def mean(self, values: np.ndarray, weight: np.ndarray, cluster: np.ndarray) -> Estimate:
+        """The weighted mean of `values`; all three are [N]."""
+        clusters, place = np.unique(cluster, return_inverse=True)
+        sums = np.stack([np.bincount(place, weight * values), np.bincount(place, weight)], axis=1)
+        total, whole = sums.sum(0)
+        drawn = np.concatenate([counts @ sums for counts in self.counts(len(clusters))])
+        return percentiles(total / whole, drawn[:, 0] / drawn[:, 1], len(clusters))
+
+    def share(self, credit: np.ndarray, weight: np.ndarray, cluster: np.ndarray) -> Estimate:
+        """The weighted mean of values that are 1 for right and 0 for wrong.
+
+        Where all are right, or all wrong, every draw is the same; the bound is then that of Clopper and Pearson (1934) for
+        so many independent clusters.
+        """
+        found = self.mean(credit, weight, cluster)
+        if found.n < 2 or len(set(credit)) > 1 or credit[0] not in (0, 1):
+            return found
+        bound = ((1 - LEVEL) / 2) ** (1 / found.n)
+        return Estimate(1.0, bound, 1.0, found.n) if credit[0] else Estimate(0.0, 0.0, 1 - bound, found.n)
+
+
+def percentiles(value: float, drawn: np.ndarray, n: int) -> Estimate:
+    """A bootstrap's interval; draws in which the statistic is not defined are left out."""
+    drawn = drawn[np.isfinite(drawn)]
+    if n < 2 or not drawn.size:
+        return Estimate(float(value), None, None, n)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(float(value), float(low), float(high), n)
+
+
+# As text
+
+
+def span_text(found: Estimate, digits: str = ".1%") -> str:
+    """The interval: "57.0 to 67.0%"."""
+    if found.low is None or found.high is None:
+        return "–"
+    return f"{number_text(found.low, digits).removesuffix('%')} to {number_text(found.high, digits)}"
+
+
+def estimate_text(found: Estimate | None, digits: str = ".1%") -> str:
+    """The value with its interval: "62.0% (57.0 to 67.0%)"."""
+    if found is None:
+        return "–"
+    value = number_text(found.value, digits)
+    return value if found.low is None else f"{value} ({span_text(found, digits)})"
+
+
+def mean_text(found: Estimate | None, digits: str = "+.2f") -> str:
+    """The value and half of its interval: "+0.25 ± 0.10"."""
+    if found is None:
+        return "–"
+    value = number_text(found.value, digits)
+    return value if found.half is None else f"{value} ± {found.half:{digits.lstrip('+')}}"
