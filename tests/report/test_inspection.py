@@ -269,6 +269,6 @@ def test_rows_left_out_are_counted_by_reason_and_named_on_request(listed: bool) 
     assert rows[2:] == [
         "web, left out:",
         *([*named, "web.jsonl row 12: 3 tokens more"] if listed else ["2: copy of …", "1: … tokens more"]),
-        "web, also measured on:",
+        "web, also held out:",
         named[0] if listed else "1: copy of …",
     ]

@@ -15,7 +15,7 @@ from planish.base.errors import RunError
 from planish.base.files import write_json
 from planish.pipeline.config import Tree
 from planish.pipeline.stages import Stage, read_json
-from planish.report.read.run import PIPELINE
+from planish.report.read.pipeline import PIPELINE
 
 State = Literal["waiting", "running", "done", "failed", "stopped"]
 

@@ -1,11 +1,10 @@
-"""Pages about runs, for reading in a browser. This floor reads and writes files, and opens without torch.
+"""Pages about runs, to read in a browser. This floor reads and writes files, and opens without torch.
 
-runs.py         a run's folder as it was written, finished or not
-sentences.py    numbers, and what they say, in words
-figures.py      curves, as plain data for Plotly's JavaScript
-preferences.py  the curves of runs that learn from comparisons
-ranking.py      how well their scores rank
-answers.py      completions recorded on the way, by prompt
-verdicts.py     what a world says of them, where it was asked
-page.py         one self-contained HTML file, laid out by page.html
+report.py   what `planish report` calls: folders in, one self-contained HTML file out
+read/       files into plain values: run, answers, verdicts, ranking, comparison, pipeline, mixture; ppo has series of iterations
+series.py   running means, and whether a series moved
+text.py     words for numbers, sentences about a run
+figures/    plain data for Plotly: base (curves, points, axes), training, preference, ranking, comparison, ppo, ppo_shared
+pages/      the sections of a page: run, runs, answers, verdicts, ranking, ppo, comparison, pipeline; inspection is its own page
+templates/  their HTML, CSS and JavaScript
 """

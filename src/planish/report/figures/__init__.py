@@ -1,1 +1,1 @@
-"""Figures: plotly figures from numbers that were read before."""
+"""Figures, as plain data for Plotly."""

@@ -1,28 +1,29 @@
-"""Curves, as plain data for Plotly's JavaScript. Colours are names of CSS variables, filled in where the page is read, so
-the same figure is drawn for a light screen, a dark one and paper."""
+"""The parts of a figure, as plain data for Plotly's JavaScript: keys, panels, curves, points with intervals, axes, lines.
+
+Colors are names of CSS variables that the page resolves, so one figure serves a light screen, a dark one and paper.
+"""
 
 from __future__ import annotations
 
 import math
-import re
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from itertools import accumulate
 from typing import Any
 
-from planish.base.text import change_text, count_text, loss_text
-from planish.report.read.run import ALL, Measurement, Run
-from planish.report.text import GUESS, same_rows
+from planish.report.series import Records, running_mean
+from planish.statistics.estimate import Estimate, span_text
 
-NUM_COLOURS = 6  # --line-0 and on, in page.html
-DASHES = ("solid", "dash", "dot", "dashdot")  # a further round through the colours takes the next
-MOST_POINTS = 3000  # of one curve; longer ones are thinned for the eye, after the mean is taken
-
-FEWEST_TO_MEAN = 5  # steps; a mean of fewer would only repeat the curve
+NUM_COLORS = 6  # --line-0 to --line-5, in style.css
+DASHES = ("solid", "dash", "dot", "dashdot")  # one for each round through the colors
+MOST_POINTS = 3000  # of one curve; a longer one is thinned after its mean is taken
+MARGIN = 0.06  # of an axis, on either side of what it holds
+BLUE, ORANGE = "var(--line-0)", "var(--line-1)"
+FROM_ZERO, ZERO_LINE = {"rangemode": "tozero"}, {"zeroline": True}  # vertical axes
+CLOSEST = "closest"  # hover names the point that is nearest, not all at the same step
 
 Numbers = Sequence[float | None]
+Trace = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,209 +31,143 @@ class Key:
     """An entry of a figure's legend."""
 
     name: str
-    colour: str
+    color: str
     dash: str = "solid"
     width: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One plot. Its horizontal axis is the step unless `over` and `xaxis` say otherwise; `shapes` are lines of its own."""
+    """One plot. Its horizontal axis is the step unless `over` and `xaxis` say otherwise."""
 
     title: str
-    traces: list[dict[str, Any]]
-    axis: dict[str, Any] = field(default_factory=dict[str, Any])
+    traces: list[Trace]
+    yaxis: Mapping[str, Any] = field(default_factory=dict[str, Any])
     over: str = "by step"
-    xaxis: dict[str, Any] = field(default_factory=dict[str, Any])
-    shapes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    xaxis: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    shapes: Sequence[dict[str, Any]] = ()
     hovermode: str = "x unified"
 
     def plain(self) -> dict[str, Any]:
-        """What the page's script draws from."""
-        how = {"xaxis": self.xaxis, "shapes": self.shapes, "hovermode": self.hovermode}
-        return {"traces": self.traces, "axis": self.axis, **how}
+        """The input of figures.js."""
+        layout = {"xaxis": self.xaxis, "yaxis": self.yaxis, "shapes": list(self.shapes), "hovermode": self.hovermode}
+        return {"traces": self.traces, **layout}
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Panels under one legend, whose keys are in the order of every panel's traces; what is to be seen, how it was made."""
+    """Panels under one legend. `says` is the finding and `made` the caption; keys are in the order of each panel's traces."""
 
     title: str
     says: str
     made: str
     panels: list[Panel]
-    keys: list[Key] = field(default_factory=list[Key])
-    half: bool = False  # of the page's width, beside another
+    keys: Sequence[Key] = ()
+    half: bool = False  # half the page's width, so that two fit side by side
 
 
-def run_figures(run: Run) -> list[Figure]:
-    """The figures that this run holds enough points for."""
-    figures = [held_out_figure(run)] if len(run.evaluations) > 1 else []
-    return figures + ([training_figure(run), optimiser_figure(run)] if len(run.steps) > 1 else [])
+def numbered_key(name: str, number: int) -> Key:
+    """The key of one of several curves, told apart by color and then by dash."""
+    return Key(name, f"var(--line-{number % NUM_COLORS})", DASHES[number // NUM_COLORS % len(DASHES)])
 
 
-def held_out_figure(run: Run) -> Figure:
-    names = [name for name in run.sources if name in run.evaluations[0].losses]
-    several = len(names) > 1
-    keys = {name: source_key(name, i) for i, name in enumerate(names)}
-    if several:
-        keys[ALL] = Key("all sources", "var(--ink)", width=3.5)
-    steps = [each.step for each in run.evaluations]
-    losses = {name: [each.losses.get(name) for each in run.evaluations] for name in keys}
-    panels = [Panel("Nats per token", [curve(key, steps, losses[name]) for name, key in keys.items()])]
-    if several:
-        changes = [curve(key, steps, _since_first(losses[name]), "%{y:+.3f}") for name, key in keys.items()]
-        panels.append(Panel("Change since the first measurement", changes, {"zeroline": True}))
-    rows, tokens = run.held_out(ALL)
-    return Figure(
-        "Held-out loss over the run",
-        _lowest(run.evaluations) + (_range(run, names) if several else ""),
-        f"Mean negative log-likelihood of a learnt token, over {count_text(rows, 'row')} ({tokens:,} tokens) that were kept "
-        "out of training; the same at every measurement."
-        + (
-            " The table has the rows of each source; “all sources” is the mean over all their tokens."
-            if several
-            else ""
-        ),
-        panels,
-        list(keys.values()) if several else [],
-    )
+# Traces
 
 
-def training_figure(run: Run) -> Figure:
-    steps = [line["step"] for line in run.steps]
-    losses = [line.get("nll", line["loss"]) for line in run.steps]
-    window = mean_window(len(steps))
-    return Figure(
-        "Training loss",
-        f"Loss on the examples learnt from {_went(losses, window, loss_text)}.",
-        f"Mean negative log-likelihood of a learnt token in one step's examples, {round(run.tokens / len(steps)):,} tokens on "
-        f"average, before the step's update. Steps hold different examples, so single points scatter.{thinned(len(steps))}",
-        [Panel("Nats per token", step_curves(steps, losses, window))],
-        step_keys(window),
-    )
+def trace(key: Key, hover: str) -> Trace:
+    """The look of a trace. Plotly reads names as HTML, so they are escaped."""
+    return {
+        "type": "scatter",
+        "name": escape(key.name),
+        "line": {"color": key.color, "dash": key.dash, "width": key.width},
+        "marker": {"size": 6},
+        "hovertemplate": hover if key.name else f"{hover}<extra></extra>",
+    }
 
 
-def mean_window(count: int) -> int:
-    """Over how many of so many steps a running mean is taken; 1 where they are too few for one."""
-    window = min(50, count // 10)
-    return window if window >= FEWEST_TO_MEAN else 1
+def curve(key: Key, x: Sequence[float], y: Numbers, hover: str = "%{y:.3f}", opacity: float = 1.0) -> Trace:
+    """A line through numbers, with a gap where one is missing or not finite."""
+    return {
+        **trace(key, hover),
+        "mode": "lines+markers" if len(x) <= 40 else "lines",
+        "x": list(x),
+        "y": [value if value is not None and math.isfinite(value) else None for value in y],
+        "opacity": opacity,
+    }
 
 
-def _went(values: Sequence[float], window: int, text: Callable[[float], str]) -> str:
-    """How a number that every step records moved, from the first steps to the last."""
-    if window == 1:
-        return f"was {text(values[0])} at the first step and {text(values[-1])} at the last"
-    return (
-        f"went from {text(_mean(values[:window]))}, the mean of the first {window} steps, to "
-        f"{text(_mean(values[-window:]))}, that of the last {window}"
-    )
-
-
-def step_keys(window: int, one: str = "step") -> list[Key]:
-    """Of `step_curves`; a single curve needs none."""
-    if window == 1:
+def step_keys(records: Records) -> list[Key]:
+    """The keys of `step_curves`; a single curve needs none."""
+    if records.window == 1:
         return []
-    blue = "var(--line-0)"
-    return [Key(f"each {one}", blue, width=1.0), Key(f"mean of the last {window} {one}s", blue, width=3.0)]
+    mean = f"mean of the last {records.window} {records.unit}s"
+    return [Key(f"each {records.unit}", BLUE, width=1.0), Key(mean, BLUE, width=3.0)]
 
 
-def step_curves(
-    steps: Sequence[float], values: Sequence[float], window: int, hover: str = "%{y:.3f}", one: str = "step"
-) -> list[dict[str, Any]]:
-    """A number that every step, or every `one`, records, and its running mean where there is one."""
-    every = thinning(len(steps))
-    if window == 1:
-        return [curve(Key(f"each {one}", "var(--line-0)"), steps[::every], values[::every], hover)]
-    each, mean = step_keys(window, one)
+def step_curves(records: Records, values: Sequence[float], hover: str = "%{y:.3f}") -> list[Trace]:
+    """A number of each line, and its running mean where there are enough lines."""
+    x, every = records.x, slice(None, None, thinning(len(values)))
+    if records.window == 1:
+        return [curve(Key(f"each {records.unit}", BLUE), x[every], values[every], hover)]
+    single, mean = step_keys(records)
     return [
-        curve(each, steps[::every], values[::every], hover, opacity=0.5),
-        curve(mean, steps[::every], running_mean(values, window)[::every], hover),
+        curve(single, x[every], values[every], hover, opacity=0.5),
+        curve(mean, x[every], running_mean(values, records.window)[every], hover),
     ]
-
-
-def thinned(count: int) -> str:
-    """What to say of curves of which not every point is drawn."""
-    return f" One point in {thinning(count)} is drawn." if thinning(count) > 1 else ""
 
 
 def thinning(count: int) -> int:
-    """One point of so many is drawn."""
+    """One in this many points is drawn."""
     return math.ceil(count / MOST_POINTS)
 
 
-def optimiser_figure(run: Run) -> Figure:
-    every = thinning(len(run.steps))
-    steps = [line["step"] for line in run.steps][::every]
-    rates = [line.get("learning_rate", math.nan) for line in run.steps]
-    norms = [line.get("grad_norm", math.nan) for line in run.steps]
-    optim = run.config.get("optim", {})
-    limit = optim.get("clip_grad_norm", math.inf)
-    peak, clipped = max(range(len(rates)), key=lambda i: rates[i]), sum(norm > limit for norm in norms)
-    colour = Key("", "var(--line-0)", width=1.5)
-    return Figure(
-        "Learning rate and gradient norm",
-        f"The learning rate was highest at step {run.steps[peak]['step']:,}, {_short(rates[peak])}, and stood at "
-        f"{_short(rates[-1])} at the last. The gradient's norm was {_short(statistics.median(norms))} in the median step and "
-        f"{_short(max(norms))} at most"
-        + (
-            f"; {clipped:,} of {len(norms):,} steps were above {limit:g} and clipped to it."
-            if clipped
-            else "; no step was clipped."
-        ),
-        f"One point a step. The schedule is {optim.get('schedule', 'unknown')}; the norm is over all trained weights, before "
-        "clipping.",
-        [
-            Panel(
-                "Learning rate",
-                [curve(colour, steps, rates[::every], "%{y:.3g}")],
-                {"rangemode": "tozero", "exponentformat": "e"},
-            ),
-            Panel("Gradient norm", [curve(colour, steps, norms[::every], "%{y:.3g}")], {"rangemode": "tozero"}),
-        ],
-    )
+def thinned(count: int) -> str:
+    """The end of a caption where not every point is drawn."""
+    return f" One point in {thinning(count)} is drawn." if thinning(count) > 1 else ""
 
 
-def comparison_figure(runs: Sequence[Run], names: Sequence[str]) -> Figure | None:
-    """Held-out loss over all sources, a curve for each run that has been measured more than once; all of one unit."""
-    unit = runs[0].unit
-    curves = [
-        (source_key(name, i), run)
-        for i, (name, run) in enumerate(zip(names, runs, strict=True))
-        if len(run.evaluations) > 1
-    ]
-    if not curves:
-        return None
-    lowest = min(curves, key=lambda curve: min(each.all for each in curve[1].evaluations))
-    best = min(lowest[1].evaluations, key=lambda each: each.all)
-    says = f"The lowest was {loss_text(best.all)} nats per {unit}, by {lowest[0].name} at step {best.step:,}."
-    of, guess = "Mean negative log-likelihood of a learnt token", []
-    if unit == "comparison":
-        of, guess = "Thin line: a guess, ln 2. Mean of −ln σ(score difference)", [level(GUESS)]
-    return Figure(
-        "Held-out loss of the runs",
-        same_rows(runs) or says,
-        f"{of}, over the held-out rows of all sources of a run together.",
-        [
-            Panel(
-                f"Nats per {unit}",
-                [
-                    curve(key, [e.step for e in run.evaluations], [e.all for e in run.evaluations])
-                    for key, run in curves
-                ],
-                shapes=guess,
-            )
-        ],
-        [key for key, _ in curves],
-    )
+def points(key: Key, x: Sequence[float], estimates: Sequence[Estimate], hover: str, digits: str = ".1%") -> Trace:
+    """Estimates from bottom to top, with bars for their intervals. The hover text has the interval as %{text}."""
+    return {
+        **trace(key, hover),
+        "mode": "lines+markers",
+        "x": list(x),
+        "y": [estimate.value for estimate in estimates],
+        "text": [span_text(estimate, digits) for estimate in estimates],
+        "error_y": interval_bars(key, estimates),
+    }
 
 
-def running_mean(values: Sequence[float], window: int) -> list[float]:
-    """Of each value and those before it, `window` in all; fewer at the beginning."""
-    if not all(map(math.isfinite, values)):
-        return [_mean(values[max(0, i + 1 - window) : i + 1]) for i in range(len(values))]
-    sums = [0.0, *accumulate(values)]
-    return [(sums[i] - sums[max(0, i - window)]) / min(i, window) for i in range(1, len(sums))]
+def interval_bars(key: Key, estimates: Sequence[Estimate]) -> dict[str, Any]:
+    """Error bars from `low` to `high`; none where there is no interval."""
+    above = [0.0 if estimate.high is None else estimate.high - estimate.value for estimate in estimates]
+    below = [0.0 if estimate.low is None else estimate.value - estimate.low for estimate in estimates]
+    return {**error_bars(key, above), "symmetric": False, "arrayminus": below}
+
+
+def error_bars(key: Key, half: Sequence[float]) -> dict[str, Any]:
+    return {"type": "data", "array": list(half), "thickness": 1.5, "width": 4, "color": key.color}
+
+
+# Axes and lines
+
+
+def axis(title: str, free: bool = False, **more: Any) -> dict[str, Any]:
+    """A horizontal axis that is not the step; `free` puts ticks where they fall, not at whole numbers."""
+    ticks = {"dtick": None, "tickmode": "auto", "nticks": 7, "tickformat": ""} if free else {}
+    return {"title": {"text": title, "standoff": 6}, **ticks, **more}
+
+
+def reach(traces: Sequence[Trace], direction: str, *others: float) -> list[float]:
+    """The range of the x or y axis that holds all values, their bars, and the `others`."""
+    ends = list(others)
+    for drawn in traces:
+        values = drawn[direction]
+        bars = drawn.get(f"error_{direction}", {"array": [0.0] * len(values), "arrayminus": [0.0] * len(values)})
+        for value, above, below in zip(values, bars["array"], bars["arrayminus"], strict=True):
+            ends += [] if value is None else [value - below, value + above]
+    margin = MARGIN * (max(ends) - min(ends)) or 1.0
+    return [min(ends) - margin, max(ends) + margin]
 
 
 def level(y: float) -> dict[str, Any]:
@@ -240,61 +175,10 @@ def level(y: float) -> dict[str, Any]:
     return {**thin_line(x0=0, x1=1, y0=y, y1=y), "xref": "paper"}
 
 
+def upright(x: float) -> dict[str, Any]:
+    """A thin line from the bottom of a panel to its top."""
+    return {**thin_line(x0=x, x1=x, y0=0, y1=1), "yref": "paper"}
+
+
 def thin_line(**ends: float) -> dict[str, Any]:
     return {"type": "line", "layer": "below", "line": {"color": "var(--quiet)", "width": 1.5}, **ends}
-
-
-def curve(
-    key: Key, steps: Sequence[float], values: Numbers, hover: str = "%{y:.3f}", opacity: float = 1.0
-) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "lines+markers" if len(steps) <= 40 else "lines",
-        "name": escape(key.name),  # Plotly reads names as HTML
-        "x": list(steps),
-        "y": [value if value is not None and math.isfinite(value) else None for value in values],
-        "line": {"color": key.colour, "dash": key.dash, "width": key.width},
-        "marker": {"size": 6},
-        "opacity": opacity,
-        "hovertemplate": hover if key.name else f"{hover}<extra></extra>",
-    }
-
-
-def source_key(name: str, number: int) -> Key:
-    return Key(name, f"var(--line-{number % NUM_COLOURS})", DASHES[number // NUM_COLOURS % len(DASHES)])
-
-
-def _since_first(values: Numbers) -> list[float | None]:
-    first = next((value for value in values if value is not None), 0.0)
-    return [None if value is None else value - first for value in values]
-
-
-def _lowest(evaluations: Sequence[Measurement]) -> str:
-    first, last = evaluations[0], evaluations[-1]
-    best = min(evaluations, key=lambda each: (each.all, each.step))
-    if best is last:
-        return f"The lowest loss was the last: {loss_text(best.all)} at step {best.step:,}."
-    if best is first:
-        return f"The loss never fell below the {loss_text(first.all)} it began with."
-    return (
-        f"The loss was lowest at step {best.step:,}, {loss_text(best.all)}, and rose to {loss_text(last.all)} by "
-        f"step {last.step:,}."
-    )
-
-
-def _range(run: Run, names: Sequence[str]) -> str:
-    first, last = run.evaluations[0].losses, run.evaluations[-1].losses
-    order = sorted(names, key=lambda name: last.get(name, math.nan) - first[name])
-    least, most = (f"{change_text(first[name], last.get(name))} ({name})" for name in (order[0], order[-1]))
-    return f" By source, the change from the first measurement to the last runs from {least} to {most}."
-
-
-def _short(number: float) -> str:
-    """Two digits: 0.41, 12, 2e-4."""
-    if number == 0 or number >= 1e-3 or not math.isfinite(number):
-        return f"{number:.2g}"
-    return re.sub(r"\.0(?=e)|(?<=e-)0", "", f"{number:.1e}")
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

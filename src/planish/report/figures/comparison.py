@@ -1,214 +1,152 @@
-"""The figures of a comparison of models, as plain data for the page's script."""
+"""The figures of a comparison of models: win rates, length, and score against KL."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
-from planish.base.text import count_text, percent
-from planish.report.figures.base import Figure, Key, Panel, level, source_key, thin_line
+from planish.base.text import count_text
+from planish.report.figures.base import (
+    BLUE,
+    CLOSEST,
+    ORANGE,
+    Figure,
+    Key,
+    Panel,
+    Trace,
+    axis,
+    interval_bars,
+    level,
+    numbered_key,
+    points,
+    reach,
+    trace,
+    upright,
+)
+from planish.report.read.comparison import others_of
 from planish.statistics.comparison_result import ComparisonResult, System
-from planish.statistics.estimate import Estimate, mean_text, span_text
+from planish.statistics.estimate import Estimate, estimate_text, mean_text, span_text
 
 HALF = 0.5  # as good as the baseline
 FAR = 10  # times the KL of the next
-CHANGEABLE_ON_RESUME: dict[str, Any] = {"dtick": None, "tickmode": "auto", "nticks": 7}  # not a tick for each step
+RAW, EQUAL = Key("win rate", BLUE), Key("at equal length", ORANGE)
+
+Placed = Sequence[tuple[float, str, Estimate]]  # where on the other axis, the system's name, the estimate
 
 
-def others_of(found: ComparisonResult) -> list[System]:
-    return [each for each in found.systems if each.against is not None]
-
-
-def figures_of(found: ComparisonResult) -> dict[str, Figure]:
-    others = others_of(found)
-    figures = {"wins": wins_figure(found, others), "length": length_figure(found, others)}
-    if any(each.kl for each in found.systems) and all(each.score for each in found.systems):
-        figures["frontier"] = frontier_figure(found)
+def comparison_figures(comparison: ComparisonResult) -> dict[str, Figure]:
+    """By name."""
+    figures = {"wins": wins_figure(comparison), "length": length_figure(comparison)}
+    if any(system.kl for system in comparison.systems) and all(system.score for system in comparison.systems):
+        figures["frontier"] = frontier_figure(comparison)
     return figures
 
 
-RAW, EQUAL = Key("as they are", "var(--line-0)"), Key("at equal length", "var(--line-1)")
-
-
-def wins_figure(found: ComparisonResult, others: Sequence[System]) -> Figure:
-    """A line for each system, the first on top, with both rates a little apart."""
-    places = [len(others) - i for i in range(len(others))]
+def wins_figure(comparison: ComparisonResult) -> Figure:
+    """A line for each system, the first on top, with both rates."""
+    others = others_of(comparison)
+    heights = {system.name: len(others) - i for i, system in enumerate(others)}
     traces = [
-        _across(
-            RAW, [(place + 0.12, each.against.rate) for place, each in zip(places, others, strict=True) if each.against]
-        ),
-        _across(
-            EQUAL,
-            [
-                (place - 0.12, each.length_controlled)
-                for place, each in zip(places, others, strict=True)
-                if each.length_controlled
-            ],
-        ),
+        _across(RAW, [(heights[name] + 0.12, name, rate) for name, rate in _rates(others)]),
+        _across(EQUAL, [(heights[name] - 0.12, name, rate) for name, rate in _equal_rates(others)]),
     ]
-    best = max(others, key=lambda each: each.against.rate.value if each.against else 0.0)
-    assert best.against is not None
+    best, rate = max(_rates(others), key=lambda pair: pair[1].value)
+    systems = {
+        "tickvals": list(heights.values()),
+        "ticktext": [escape(name) for name in heights],
+        "range": [0.5, len(others) + 0.5],
+        "showgrid": False,
+    }
+    rates = axis("win rate", free=True, range=reach(traces, "x", HALF), showgrid=True) | {"tickformat": ".0%"}
     return Figure(
-        f"Win rate over {found.baseline}",
-        f"{best.name} wins most often, {percent(best.against.rate.value)} ({span_text(best.against.rate)}).",
-        f"P(win) + P(tie)/2 over {count_text(found.prompts, 'prompt')}. Bars are {found.level:.0%} intervals, clustered by "
-        "prompt. Thin line: as good as the baseline.",
-        [
-            Panel(
-                "Systems",
-                traces,
-                {
-                    "tickvals": places,
-                    "ticktext": [escape(each.name) for each in others],
-                    "range": [0.5, len(others) + 0.5],
-                    "showgrid": False,
-                },
-                "by win rate",
-                {
-                    **CHANGEABLE_ON_RESUME,
-                    "title": {"text": "win rate", "standoff": 6},
-                    "tickformat": ".0%",
-                    "range": _reach(traces, "x"),
-                    "showgrid": True,
-                },
-                [{**thin_line(x0=HALF, x1=HALF, y0=0, y1=1), "yref": "paper"}],
-                "closest",
-            )
-        ],
+        f"Win rate against {comparison.baseline}",
+        f"{best} has the highest, {estimate_text(rate)}.",
+        f"P(win) + P(tie)/2 over {count_text(comparison.prompts, 'prompt')}. Bars: {comparison.level:.0%} intervals, clustered "
+        "by prompt. Thin line: as good as the baseline.",
+        [Panel("Systems", traces, systems, "by win rate", rates, [upright(HALF)], CLOSEST)],
         [RAW, EQUAL],
         half=True,
     )
 
 
-def length_figure(found: ComparisonResult, others: Sequence[System]) -> Figure:
-    """Win rate over how long the answers are."""
-    base = next(each for each in found.systems if each.name == found.baseline)
-    raw = [(each, each.against.rate) for each in others if each.against]
-    equal = [(each, each.length_controlled) for each in others if each.length_controlled]
+def length_figure(comparison: ComparisonResult) -> Figure:
+    """Win rate over the mean length of an answer."""
+    others, baseline = others_of(comparison), comparison.baseline
+    lengths = {system.name: system.length.value for system in comparison.systems}
     traces = [
-        _upward(
-            key, [(each.length.value, rate) for each, rate in rates], [escape(each.name) for each, _ in rates], ".1%"
-        )
-        for key, rates in ((RAW, raw), (EQUAL, equal))
+        _upward(RAW, [(lengths[name], name, rate) for name, rate in _rates(others)], ".1%"),
+        _upward(EQUAL, [(lengths[name], name, rate) for name, rate in _equal_rates(others)], ".1%"),
     ]
-    longest = max(found.systems, key=lambda each: each.length.value)
-    tokens = base.length.value
+    longest = max(lengths, key=lengths.__getitem__)
+    beside = "" if longest == baseline else f"; {baseline} has {lengths[baseline]:.1f}"
+    tokens = axis("tokens per answer", free=True, range=reach([{"x": list(lengths.values())}], "x"))
+    rates = {"tickformat": ".0%", "range": reach(traces, "y", HALF)}
+    lines = [level(HALF), upright(lengths[baseline])]
     return Figure(
         "Length and win rate",
-        f"{longest.name} writes most, {longest.length.value:.1f} tokens an answer"
-        f"{'' if longest is base else f'; {found.baseline} writes {tokens:.1f}'}.",
-        f"Mean length of an answer in tokens of the tokenizer of {found.baseline}, and the win rate with its {found.level:.0%} "
-        "interval. Where the two points of a system lie apart, part of its rate is owed to length. Thin lines: the baseline.",
-        [
-            Panel(
-                f"Win rate over {found.baseline}",
-                traces,
-                {"tickformat": ".0%", "range": _reach(traces, "y")},
-                "by tokens of an answer",
-                {
-                    **CHANGEABLE_ON_RESUME,
-                    "title": {"text": "tokens", "standoff": 6},
-                    "tickformat": "",
-                    "range": _around([each.length.value for each in others], tokens),
-                },
-                [level(HALF), {**thin_line(x0=tokens, x1=tokens, y0=0, y1=1), "yref": "paper"}],
-                "closest",
-            )
-        ],
+        f"{longest} writes the longest answers, {lengths[longest]:.1f} tokens on average{beside}.",
+        f"Mean length of an answer in tokens of {baseline}'s tokenizer, and the win rate with its {comparison.level:.0%} "
+        "interval. Where a system's two points differ, part of its win rate is due to length. Thin lines: the baseline.",
+        [Panel(f"Win rate against {baseline}", traces, rates, "by tokens per answer", tokens, lines, CLOSEST)],
         [RAW, EQUAL],
         half=True,
     )
 
 
-def frontier_figure(found: ComparisonResult) -> Figure:
-    """Score over KL, a point for each system whose KL is known. One that lies FAR behind all others, as a base model does, is
-    told beneath: it would press them into a corner."""
-    measured = [(each, each.kl, each.score) for each in found.systems if each.kl and each.score]
+def frontier_figure(comparison: ComparisonResult) -> Figure:
+    """Score over KL, a point for each system whose KL is known. One that is FAR beyond all others, such as a base model, would
+    press them into a corner: it is named below the figure instead."""
+    measured = [(s.name, s.kl, s.score) for s in comparison.systems if s.kl and s.score]
     left_out = ""
     *_, second, first = [0.0, 0.0, *sorted(kl.value for _, kl, _ in measured)]
     if first > FAR * second > 0:
-        name, kl, score = next((each.name, kl, score) for each, kl, score in measured if kl.value == first)
+        name, kl, score = next(point for point in measured if point[1].value == first)
         measured = [point for point in measured if point[1].value != first]
-        left_out = f" Not shown: {name}, at {mean_text(kl, '.2f')} nats and {mean_text(score)}."
-    keys = [source_key(each.name, i) for i, (each, _, _) in enumerate(measured)]
-    traces: list[dict[str, Any]] = []
-    for key, (each, kl, score) in zip(keys, measured, strict=True):
-        point = _upward(key, [(kl.value, score)], [escape(each.name)], "+.2f")
-        traces.append({**point, "error_x": _bars(key, [kl])})
-    best, kl, score = max(measured, key=lambda each: each[2].value)
-    what = "gold utility" if found.judge["name"] == "gold" else "score"
+        left_out = f" Not shown: {name}, {mean_text(score)} at a KL of {mean_text(kl, '.2f')} nats."
+    keys = [numbered_key(name, i) for i, (name, _, _) in enumerate(measured)]
+    traces = [
+        {**_upward(key, [(kl.value, name, score)], "+.2f"), "error_x": interval_bars(key, [kl])}
+        for key, (name, kl, score) in zip(keys, measured, strict=True)
+    ]
+    best, kl, score = max(measured, key=lambda point: point[2].value)
+    what = "gold utility" if comparison.judge["name"] == "gold" else "score"
+    kls = axis("KL to the reference, nats", free=True, rangemode="tozero")
     return Figure(
-        "What it costs: score and KL",
-        f"The highest mean {what}, {mean_text(score)}, is that of {best.name}, at {mean_text(kl, '.2f')} nats.",
-        f"Mean {what} of an answer over its KL to {found.reference}, both over the model's own answers at temperature 1; bars "
-        f"are {found.level:.0%} intervals. Higher is better, further left is nearer to the reference.{left_out}",
-        [
-            Panel(
-                f"Mean {what}",
-                traces,
-                {"range": _reach(traces, "y")},
-                "by KL",
-                {
-                    **CHANGEABLE_ON_RESUME,
-                    "title": {"text": "KL to the reference, nats", "standoff": 6},
-                    "tickformat": "",
-                    "rangemode": "tozero",
-                },
-                [],
-                "closest",
-            )
-        ],
+        f"{what[0].upper()}{what[1:]} and KL",
+        f"{best} has the highest mean {what}, {mean_text(score)}, at a KL of {mean_text(kl, '.2f')} nats.",
+        f"Mean {what} of an answer over its KL to {comparison.reference}, both over the model's own samples at temperature 1. "
+        f"Bars are {comparison.level:.0%} intervals. Higher is better; further left is closer to the reference.{left_out}",
+        [Panel(f"Mean {what}", traces, {"range": reach(traces, "y")}, "by KL", kls, hovermode=CLOSEST)],
         keys,
     )
 
 
-def _across(key: Key, at: Sequence[tuple[float, Estimate]]) -> dict[str, Any]:
-    """Values from left to right, with their intervals; each at a height of its own."""
+def _rates(systems: Sequence[System]) -> list[tuple[str, Estimate]]:
+    return [(system.name, system.against.rate) for system in systems if system.against]
+
+
+def _equal_rates(systems: Sequence[System]) -> list[tuple[str, Estimate]]:
+    return [(system.name, system.length_controlled) for system in systems if system.length_controlled]
+
+
+def _across(key: Key, placed: Placed) -> Trace:
+    """Estimates from left to right, each at its own height."""
+    estimates = [estimate for _, _, estimate in placed]
     return {
-        **_marks(key),
-        "x": [each.value for _, each in at],
-        "y": [height for height, _ in at],
-        "text": [span_text(each) for _, each in at],
-        "error_x": _bars(key, [each for _, each in at]),
-        "hovertemplate": "%{x:.1%} (%{text})",
+        **_markers(key, "%{x:.1%} (%{text})"),
+        "x": [estimate.value for estimate in estimates],
+        "y": [height for height, _, _ in placed],
+        "text": [span_text(estimate) for estimate in estimates],
+        "error_x": interval_bars(key, estimates),
     }
 
 
-def _upward(key: Key, at: Sequence[tuple[float, Estimate]], names: Sequence[str], digits: str) -> dict[str, Any]:
-    return {
-        **_marks(key),
-        "x": [x for x, _ in at],
-        "y": [each.value for _, each in at],
-        "text": list(names),
-        "error_y": _bars(key, [each for _, each in at]),
-        "hovertemplate": f"%{{text}}: %{{y:{digits}}}",
-    }
+def _upward(key: Key, placed: Placed, digits: str) -> Trace:
+    """Estimates from bottom to top, named by system."""
+    drawn = points(key, [x for x, _, _ in placed], [estimate for _, _, estimate in placed], "")
+    named = {"text": [escape(name) for _, name, _ in placed]}
+    return {**drawn, **_markers(key, f"%{{text}}: %{{y:{digits}}}"), **named}
 
 
-def _marks(key: Key) -> dict[str, Any]:
-    return {"type": "scatter", "mode": "markers", "name": escape(key.name), "marker": {"size": 9, "color": key.colour}}
-
-
-def _bars(key: Key, values: Sequence[Estimate]) -> dict[str, Any]:
-    above = [0.0 if each.high is None else each.high - each.value for each in values]
-    below = [0.0 if each.low is None else each.value - each.low for each in values]
-    how = {"type": "data", "symmetric": False, "thickness": 1.5, "width": 4, "color": key.colour}
-    return {**how, "array": above, "arrayminus": below}
-
-
-def _reach(traces: Sequence[Mapping[str, Any]], axis: str) -> list[float]:
-    """An axis that holds all bars; of rates also the middle."""
-    ends = [HALF] if all(0 <= value <= 1 for trace in traces for value in trace[axis]) else []
-    for trace in traces:
-        bars = trace[f"error_{axis}"]
-        for value, above, below in zip(trace[axis], bars["array"], bars["arrayminus"], strict=True):
-            ends += [value - below, value + above]
-    return _around(ends)
-
-
-def _around(values: Sequence[float], *others: float) -> list[float]:
-    low, high = min(*values, *others, math.inf), max(*values, *others, -math.inf)
-    margin = 0.08 * (high - low) or 1.0
-    return [low - margin, high + margin]
+def _markers(key: Key, hover: str) -> Trace:
+    return {**trace(key, hover), "mode": "markers", "marker": {"size": 9, "color": key.color}}

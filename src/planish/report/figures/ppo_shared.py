@@ -1,136 +1,116 @@
-"""Figures of several policies that sample for themselves, on the same axes: where each got to, at what distance, and what it
-forgot."""
+"""The figures of several PPO runs on the same axes: scores, what they cost in KL, and what was forgotten."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
-from planish.base.text import count_text, listed, signed
-from planish.report.figures.base import Figure, Key, curve, running_mean, source_key
-from planish.report.read.ppo import (
-    iterations,
-    last_text,
-    mean_roots,
-    mean_score,
-    over_roots,
-    over_rounds,
-    path_over_roots,
-    rewards_of,
-    rounds,
-    window_of,
-)
+from planish.base.text import count_text, listed
+from planish.report.figures.base import ZERO_LINE, Figure, Key, Trace, curve, numbered_key
+from planish.report.figures.ppo import highest_text, last_text, over_iterations, over_roots, path_over_roots
+from planish.report.read.ppo import iterations_of, rewards_of
 from planish.report.read.run import ALL, Run
 from planish.report.text import moved
 
-Drawn = Sequence[tuple[str, Run, Key]]  # a run with its name and its curve's looks
+Drawn = Sequence[tuple[Key, Run]]  # the key has the run's name
 
 
 def shared_figures(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Figure]:
-    """Runs on the same axes: where each got to, for what distance, and what it forgot."""
-    drawn = [
-        (name, run, source_key(name, i)) for i, (name, run) in enumerate(zip(names, runs, strict=True)) if run.rounds
-    ]
+    """By name; none unless two runs have iterations."""
+    keyed = enumerate(zip(names, runs, strict=True))
+    drawn = [(numbered_key(name, i), run) for i, (name, run) in keyed if run.iterations]
     if len(drawn) < 2:
         return {}
-    figures = {"courses": _courses(drawn), "frontier": _frontier(drawn)}
-    measured = [each for each in drawn if len(each[1].evaluations) > 1]
+    figures = {"scores": _scores(drawn), "frontier": _frontier(drawn)}
+    measured = [(key, run) for key, run in drawn if len(run.evaluations) > 1]
     if len(measured) > 1:
         figures["forgetting"] = _forgetting(measured)
     return figures
 
 
 def _rewards(drawn: Drawn) -> list[str]:
-    return list(dict.fromkeys(name for _, run, _ in drawn for kind in rewards_of(run) for name in kind))
+    return list(dict.fromkeys(name for _, run in drawn for kind in rewards_of(run) for name in kind))
 
 
 def _common(drawn: Drawn) -> list[str]:
-    """Those that all record, or all of them where there is none such."""
-    common = [name for name in _rewards(drawn) if all(name in run.config["rewards"] for _, run, _ in drawn)]
+    """The rewards that all runs record, or all rewards where there is none such."""
+    common = [name for name in _rewards(drawn) if all(name in run.config["rewards"] for _, run in drawn)]
     return common or _rewards(drawn)
 
 
-def _courses(drawn: Drawn) -> Figure:
+def _scores(drawn: Drawn) -> Figure:
     panels = [
-        over_rounds(f"Score: {reward}", [_course(key, run, f"score/{reward}", "%{y:+.3f}") for _, run, key in drawn])
+        over_iterations(
+            f"Score: {reward}", [_mean_curve(key, run, f"score/{reward}", "%{y:+.3f}") for key, run in drawn], {}
+        )
         for reward in _rewards(drawn)
     ]
-    panels.append(
-        over_rounds("KL, nats a completion", [_course(key, run, "kl") for _, run, key in drawn], {"zeroline": True})
-    )
+    kl = [_mean_curve(key, run, "kl") for key, run in drawn]
+    panels.append(over_iterations("KL, nats per completion", kl, ZERO_LINE))
     reward = _common(drawn)[0]
     ends = [
-        f"{name} at {last_text(run, f'score/{reward}', signed)} for {last_text(run, 'kl')} nats"
-        for name, run, _ in drawn
+        f"{key.name} {last_text(run, f'score/{reward}', '+.2f')} at a KL of {last_text(run, 'kl')} nats"
+        for key, run in drawn
     ]
     return Figure(
-        f"By {reward}, {'; '.join(ends)}",
-        "Where each stood in its last iterations; curves show how it came there.",
-        f"Running means of what each iteration recorded: {_windows(drawn)}. {_seeds(drawn)}",
+        "Scores and KL by run",
+        f"In the last iterations, by {reward}: {'; '.join(ends)}.",
+        f"Running means over {_windows(drawn)}. {_seeds(drawn)}",
         panels,
-        [key for _, _, key in drawn],
+        [key for key, _ in drawn],
     )
 
 
 def _frontier(drawn: Drawn) -> Figure:
+    rewards = _rewards(drawn)
     panels = [
-        over_roots(f"Score: {reward}", [path_over_roots(key, run, reward) for _, run, key in drawn])
-        for reward in _rewards(drawn)
+        over_roots(f"Score: {reward}", [path_over_roots(key, run, reward) for key, run in drawn]) for reward in rewards
     ]
     reward = _common(drawn)[-1]
-    bests = [f"in {name} {_highest(run, reward)}" for name, run, _ in drawn]
+    bests = [f"{key.name} {highest_text(run, reward)}" for key, run in drawn]
     return Figure(
-        f"What a score costs: {reward} was at best, {'; '.join(bests)}",
-        "Higher at the same √KL is the better bargain.",
-        f"Running means over iterations ({_windows(drawn)}) of score and √KL; KL in nats a completion to the policy that each "
-        "run began with. The large point is the last.",
+        "Score by distance from the starting policy, by run",
+        f"Highest {reward}: {'; '.join(bests)}. At the same √KL a higher score is better.",
+        f"Running means over {_windows(drawn)} of score and √KL; KL in nats per completion to the policy that each run started "
+        "from. The large point is the last.",
         panels,
-        [key for _, _, key in drawn],
-    )  # fmt: skip
-
-
-def _forgetting(drawn: Drawn) -> Figure:
-    told = [f"{name} {moved(run.evaluations[0].all, run.evaluations[-1].all, 3)}{_ptx(run)}" for name, run, _ in drawn]
-    curves = [
-        curve(key, [each.step / run.steps_of_iteration for each in run.evaluations], [each.all for each in run.evaluations])
-        for _, run, key in drawn
-    ]  # fmt: skip
-    rows, tokens = drawn[0][1].held_out(ALL)
-    return Figure(
-        f"Held-out pretraining loss: {'; '.join(told)}",
-        "What rises is being forgotten while the scores are learnt.",
-        f"Mean negative log-likelihood of a token of pretraining documents kept out of training, {count_text(rows, 'row')} and "
-        f"{tokens:,} tokens in {drawn[0][0]}. {_seeds(drawn)}",
-        [over_rounds("Nats per token", curves)],
-        [key for _, _, key in drawn],
+        [key for key, _ in drawn],
     )
 
 
-def _ptx(run: Run) -> str:
-    gamma = run.config["ptx"]["gamma"]
-    return f" (γ = {gamma:g})" if gamma else " (γ = 0)"
+def _forgetting(drawn: Drawn) -> Figure:
+    changes = [
+        f"{key.name} {moved(run.evaluations[0].all, run.evaluations[-1].all, 3)} (γ = {_gamma(run)})"
+        for key, run in drawn
+    ]
+    curves = [
+        curve(key, [m.step / run.steps_per_iteration for m in run.evaluations], [m.all for m in run.evaluations])
+        for key, run in drawn
+    ]
+    rows, tokens = drawn[0][1].held_out(ALL)
+    return Figure(
+        "Held-out pretraining loss by run",
+        f"In nats per token: {'; '.join(changes)}. A rising loss means that pretraining text is being forgotten.",
+        f"Mean negative log-likelihood per token of held-out pretraining documents: {count_text(rows, 'row')}, {tokens:,} tokens "
+        f"in {drawn[0][0].name}. {_seeds(drawn)}",
+        [over_iterations("Nats per token", curves, {})],
+        [key for key, _ in drawn],
+    )
 
 
-def _course(key: Key, run: Run, name: str, hover: str = "%{y:.3f}") -> dict[str, Any]:
-    return curve(key, iterations(run), running_mean(rounds(run, name), window_of(run)), hover)
+def _gamma(run: Run) -> str:
+    return f"{run.config['ptx']['gamma'] or 0:g}"
 
 
-def _highest(run: Run, reward: str) -> str:
-    means, roots = mean_score(run, reward), mean_roots(run)
-    known = [i for i, mean in enumerate(means) if math.isfinite(mean)]
-    if not known:
-        return "not recorded"
-    best = max(known, key=means.__getitem__)
-    return f"{signed(means[best])} at √KL {roots[best]:.2f}"
+def _mean_curve(key: Key, run: Run, name: str, hover: str = "%{y:.3f}") -> Trace:
+    return curve(key, iterations_of(run).x, iterations_of(run).means(name), hover)
 
 
 def _windows(drawn: Drawn) -> str:
-    windows = dict.fromkeys(window_of(run) for _, run, _ in drawn)
-    return " or ".join("one iteration" if window == 1 else f"{window} iterations" for window in windows)
+    windows = dict.fromkeys(iterations_of(run).window for _, run in drawn)
+    return " or ".join(count_text(window, "iteration") for window in windows)
 
 
 def _seeds(drawn: Drawn) -> str:
-    seeds = list(dict.fromkeys(str(run.config.get("seed", "–")) for _, run, _ in drawn))
+    seeds = list(dict.fromkeys(str(run.config.get("seed", "–")) for _, run in drawn))
     which = f"{'seed' if len(seeds) == 1 else 'seeds'} {listed(seeds)}"
-    return f"One run each, {which}: differences between runs are not told from chance."
+    return f"One run each ({which}), so differences between runs may be chance."

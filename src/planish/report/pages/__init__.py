@@ -1,1 +1,1 @@
-"""Pages: one HTML page for each kind of run, filled from a template."""
+"""The sections of a page: which numbers, figures and sentences they show."""

@@ -1,5 +1,5 @@
-"""An inspection of data as one self-contained page: tables, histograms, rows with what is learnt marked, and every row
-that would be left out. It opens without a network and can be sent as a file."""
+"""`planish data inspect --page`: one self-contained HTML file with tables, histograms, rows in which the tokens of the loss are
+marked, and every row that would be left out."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from planish.data.inspect.terminal import (
     visible,
     warnings,
 )
+from planish.report.figures.base import BLUE, CLOSEST, ORANGE, Panel, Trace, axis
 from planish.report.pages.template import template
 
-FOLDED = 900  # characters of a part that are shown before the rest is unfolded
-MOST = 40_000  # characters of a part that are on the page at all
+FOLDED = 900  # characters of a part that are shown; the rest is folded
+MOST = 40_000  # characters of a part that the page has at all
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """One panel: how many rows have which length."""
+    """The number of rows by length."""
 
     place: str
-    title: str
     label: str
-    panel: dict[str, Any]
+    panel: Panel
 
 
 def write_inspection_page(inspection: Inspection, out: Path) -> None:
@@ -59,7 +59,7 @@ def render_inspection(inspection: Inspection) -> str:
         unit_says=unit_says(inspection),
         inspection=inspection,
         sources=sources,
-        panels={figure.place: [figure.panel] for figure in figures},
+        panels={figure.place: [figure.panel.plain()] for figure in figures},
         plotly=get_plotlyjs() if figures else "",
         version=__version__,
     )
@@ -108,38 +108,30 @@ def _listing(what: str, listing: Listing) -> dict[str, Any]:
 
 
 def histogram(lengths: Lengths, place: str, what: str, inspection: Inspection) -> Histogram:
-    """Bars of equal width; the last holds all that is far out, and says so."""
+    """Bars of equal width; the last may hold all that is far out, and then says so."""
     bins = list(lengths.bins)
     width = bins[0].stop - bins[0].start if len(bins) > 1 else 1
     wide = bins[-1].stop - bins[-1].start > width
-    ranges = [
-        f"{each.start:,}" if each.stop - each.start == 1 else f"{each.start:,} to {each.stop - 1:,}" for each in bins
-    ]
-    trace: dict[str, Any] = {
+    ranges = [f"{b.start:,}" if b.stop - b.start == 1 else f"{b.start:,} to {b.stop - 1:,}" for b in bins]
+    bars: Trace = {
         "type": "bar",
         "name": "",
-        "x": [each.start + width / 2 for each in bins],
-        "y": [each.count for each in bins],
+        "x": [b.start + width / 2 for b in bins],
+        "y": [b.count for b in bins],
         "width": [width * 0.9] * len(bins),
         "text": [escape(name) for name in ranges],
         "textposition": "none",
-        "marker": {"color": ["var(--line-0)"] * (len(bins) - 1) + ["var(--line-1)" if wide else "var(--line-0)"]},
+        "marker": {"color": [BLUE] * (len(bins) - 1) + [ORANGE if wide else BLUE]},
         "hovertemplate": f"%{{text}} {inspection.unit}: %{{y:,}}<extra></extra>",
     }
-    far = f" The last bar is all from {bins[-1].start:,} to {bins[-1].stop - 1:,}." if wide else ""
+    far = f" The last bar covers {bins[-1].start:,} to {bins[-1].stop - 1:,}." if wide else ""
     limit = inspection.max_tokens if what == MEASURES["row"] else None
     shapes = [_limit(limit)] if limit is not None and bins[0].start <= limit <= bins[-1].start + width else []
     marked = " The line is max_tokens." if shapes else ""
-    layout = {"title": {"text": inspection.unit, "standoff": 6}}
-    panel = {
-        "traces": [trace],
-        "axis": {"rangemode": "tozero"},
-        "xaxis": layout,
-        "shapes": shapes,
-        "hovermode": "closest",
-    }
+    title = f"{what[0].upper()}{what[1:]}, {inspection.unit}.{far}{marked}"
+    panel = Panel(title, [bars], {"rangemode": "tozero"}, xaxis=axis(inspection.unit), shapes=shapes, hovermode=CLOSEST)
     label = f"{what}: {lengths.count:,} from {lengths.least:,} to {lengths.most:,} {inspection.unit}"
-    return Histogram(place, f"{what[0].upper()}{what[1:]}, {inspection.unit}.{far}{marked}", label, panel)
+    return Histogram(place, label, panel)
 
 
 def _limit(limit: int) -> dict[str, Any]:
@@ -148,8 +140,8 @@ def _limit(limit: int) -> dict[str, Any]:
 
 
 def parted(part: ShownPart) -> tuple[list[Piece], list[Piece], int]:
-    """The pieces that are shown at once, those to unfold, and how many characters these have. Of a very long part the
-    middle is left out, and it says so."""
+    """The pieces that are shown, those that are folded, and the number of characters in these. The middle of a very long part
+    is left out, with a note."""
     pieces = list(shortened(part.pieces, MOST))
     size = sum(len(piece.text) for piece in pieces)
     if size <= FOLDED * 1.3:

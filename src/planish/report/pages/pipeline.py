@@ -1,22 +1,20 @@
-"""The whole road on one table: what each run, and each stage of a pipeline, did to its main number, and the commands."""
+"""The overview: one table of what each run, or each stage of a pipeline, did to its main numbers, and the commands."""
 
 from __future__ import annotations
 
 import json
 import shlex
-import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from planish.base.config import flat
-from planish.base.errors import RunError
 from planish.base.text import change_text, count_text, loss_text, percent, points_text, signed
-from planish.report.pages.comparison import ComparisonSection as Compared
-from planish.report.pages.ppo import SCORE, name_of
+from planish.report.pages.comparison import ComparisonSection
+from planish.report.pages.ppo import SCORE, algorithm
+from planish.report.read.pipeline import ReportItem, read_best
 from planish.report.read.ppo import rewards_of
-from planish.report.read.run import ALL, ReportItem, Run
+from planish.report.read.run import ALL, Run
 from planish.statistics.estimate import span_text
 
 NONE = "–"
@@ -25,8 +23,8 @@ PLACED = {"model.path", "reward.path", "prompts", "out", "device"}  # settings o
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
-    """A main number, in the words of the page."""
+class MainNumber:
+    """A main number as text."""
 
     name: str
     before: str
@@ -36,8 +34,8 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """One stage of the road. `place` is where the page has more on it; `seed` and `steps` are empty where there is none."""
+class StageRow:
+    """One run or stage. `place` is the id of its section; `seed` and `steps` are empty where it has none."""
 
     name: str
     what: str
@@ -45,109 +43,80 @@ class Stop:
     command: str
     seed: str
     steps: str
-    numbers: list[Number]
-
-
-@dataclass(frozen=True, slots=True)
-class BestOfNSummary:
-    """The demonstrations that `planish best` wrote: means over prompts, by its reward model."""
-
-    prompts: int
-    n: int
-    mean_score: float  # of all completions
-    mean_best: float
+    numbers: list[MainNumber]
 
 
 def command(run: Run) -> str:
-    """Does the run again, in a new folder."""
+    """The command that repeats the run in a new folder."""
     again = run.path.with_name(f"{run.path.name or 'run'}-again")
     return shlex.join(["planish", run.method, str(run.path / "config.yaml"), f"out={again}"])
 
 
-def stop_of_run(run: Run, name: str, place: str) -> Stop:
-    what = name_of(run) if run.samples_itself else NAMES[run.method]
+def row_of_run(run: Run, name: str, place: str) -> StageRow:
+    what = algorithm(run) if run.is_ppo else NAMES[run.method]
     seed = str(run.config.get("seed", ""))
     steps = f"{len(run.steps):,}" if run.finished else f"{len(run.steps):,}, unfinished"
-    return Stop(
-        name, what, place, command(run), seed, steps, list(_numbers(run)) or [Number("nothing yet", NONE, NONE, NONE)]
-    )
+    numbers = list(_numbers(run)) or [MainNumber("nothing yet", NONE, NONE, NONE)]
+    return StageRow(name, what, place, command(run), seed, steps, numbers)
 
 
-def _numbers(run: Run) -> Iterator[Number]:
-    if run.samples_itself:
+def _numbers(run: Run) -> Iterator[MainNumber]:
+    if run.is_ppo:
         yield from _scores(run)
     before, after = run.before, run.after
     if before is None:
         return
-    if run.compares:
+    if run.is_preference:
         shares = before.accuracies.get(ALL), after.accuracies.get(ALL) if after else None
         change = NONE if shares[1] is None else f"{points_text(*shares)} points"
-        yield Number("held-out accuracy", percent(shares[0]), percent(shares[1]), change)
+        yield MainNumber("held-out accuracy", percent(shares[0]), percent(shares[1]), change)
     else:
         losses = before.all, after.all if after else None
-        what = "held-out pretraining loss" if run.samples_itself else "held-out loss"
-        yield Number(f"{what}, nats a token", loss_text(losses[0]), loss_text(losses[1]), change_text(*losses))
+        what = "held-out pretraining loss" if run.is_ppo else "held-out loss"
+        yield MainNumber(f"{what}, nats per token", loss_text(losses[0]), loss_text(losses[1]), change_text(*losses))
 
 
-def _scores(run: Run) -> Iterator[Number]:
-    if not run.looks:
+def _scores(run: Run) -> Iterator[MainNumber]:
+    if not run.held_out_scores:
         return
-    first, last = run.looks[0], run.looks[-1] if len(run.looks) > 1 else {}
+    first, last = run.held_out_scores[0], run.held_out_scores[-1] if len(run.held_out_scores) > 1 else {}
     trained, watched = rewards_of(run)
     for name in [name for name in (*trained, *watched) if SCORE + name in first]:
-        score, then = first[SCORE + name], last.get(SCORE + name)
-        after, change = (NONE, NONE) if then is None else (signed(then), signed(then - score))
-        yield Number(
-            f"held-out score, {name}{'' if name in trained else ' (only watched)'}", signed(score), after, change
-        )
+        before, then = first[SCORE + name], last.get(SCORE + name)
+        after, change = (NONE, NONE) if then is None else (signed(then), signed(then - before))
+        label = f"held-out score, {name}{'' if name in trained else ' (only watched)'}"
+        yield MainNumber(label, signed(before), after, change)
 
 
-def stop_of_comparison(section: Compared, stage: ReportItem, name: str, place: str) -> Stop:
-    """Its main numbers are the win rates; half is as good as the baseline."""
+def row_of_comparison(section: ComparisonSection, stage: ReportItem, name: str, place: str) -> StageRow:
+    """Its main numbers are the win rates."""
     wins = [
-        Number(f"{each} wins over {section.baseline}", NONE, percent(rate.value), NONE, span_text(rate))
-        for each, rate in section.wins.items()
+        MainNumber(f"win rate of {system} against {section.baseline}", NONE, percent(rate.value), NONE, span_text(rate))
+        for system, rate in section.wins.items()
     ]
-    says = (
+    again = (
         f"planish compare {_words(stage.settings)} out={shlex.quote(f'{stage.path}-again')}" if stage.settings else ""
     )
-    return Stop(name, "comparison", place, says, "" if section.seed is None else str(section.seed), "", wins)
+    return StageRow(name, "comparison", place, again, "" if section.seed is None else str(section.seed), "", wins)
 
 
-def stop_of_best(stage: ReportItem, name: str) -> Stop:
+def row_of_best(stage: ReportItem, name: str) -> StageRow:
     best, settings = read_best(stage.path), flat(stage.settings)
     where = [settings["model.path"], settings["prompts"], "--reward", settings["reward.path"], "--out"]
-    again = stage.path.with_name(f"{stage.path.stem}-again{stage.path.suffix}")
+    out = stage.path.with_name(f"{stage.path.stem}-again{stage.path.suffix}")
     words = _words({key: value for key, value in settings.items() if key not in PLACED})
-    return Stop(
-        name,
-        f"best of {best.n}",
-        "",
-        f"{shlex.join(['planish', 'best', *map(str, where), str(again)])} {words}",
-        str(settings.get("sampling.seed", "")),
-        "",
-        [
-            Number(
-                f"score of the one chosen, over {count_text(best.prompts, 'prompt')}",
-                signed(best.mean_score),
-                signed(best.mean_best),
-                signed(best.mean_best - best.mean_score),
-            )
-        ],
+    again = f"{shlex.join(['planish', 'best', *map(str, where), str(out)])} {words}"
+    score = MainNumber(
+        f"score of the completion chosen, over {count_text(best.prompts, 'prompt')}",
+        signed(best.mean_score),
+        signed(best.mean_best),
+        signed(best.mean_best - best.mean_score),
     )
-
-
-def read_best(path: Path) -> BestOfNSummary:
-    try:
-        lines = [json.loads(line)["about"] for line in path.read_text(encoding="utf-8").splitlines()]
-        means, bests = ([float(line[key]) for line in lines] for key in ("mean_score", "score"))
-        return BestOfNSummary(len(lines), int(lines[0]["n"]), statistics.fmean(means), statistics.fmean(bests))
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise RunError(f"{path}: not what planish best writes ({type(error).__name__}: {error})") from None
+    return StageRow(name, f"best of {best.n}", "", again, str(settings.get("sampling.seed", "")), "", [score])
 
 
 def _words(settings: Mapping[str, Any]) -> str:
-    """As key=value; what is not set needs no word."""
+    """As key=value, without settings that are None."""
     given = {
         key: value for key, value in flat(dict(settings)).items() if value is not None and key not in {"out", "device"}
     }

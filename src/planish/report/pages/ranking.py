@@ -1,41 +1,27 @@
-"""How well a run's scores rank what people compared, step by step and set by set: read from ranking.json, which the run
-writes as it goes (planish.statistics.ranking says what is in it). Nothing is worked out anew here; the figures are those of
-ranking_figures.py."""
+"""The section of how well a run's scores rank comparisons, by step and by set. Every number is read from ranking.json."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-from pydantic import TypeAdapter, ValidationError
 
 from planish.base.errors import RunError
-from planish.base.text import listed, loss_text, percent
+from planish.base.text import listed, loss_text, number_text, percent
 from planish.report.figures.base import Figure
-from planish.report.figures.ranking import (
-    accuracy_figure,
-    best_possible,
-    complete,
-    length_figure,
-    reliability_figure,
-)
+from planish.report.figures.ranking import accuracy_figure, calibration_figure, length_figure
+from planish.report.read.ranking import FILE, best_accuracy, fully_known, read_rankings, shown_of
 from planish.report.read.run import Run
 from planish.statistics.estimate import Estimate, estimate_text, span_text
 from planish.statistics.ranking_result import PairGroup, RankingEvaluation
 
-FILE = "ranking.json"
-MAIN = "held_out"  # the set that is told first
-ROUGH = 30  # prompts; with fewer a bootstrap over them is itself unsure
-
-_SHAPE = TypeAdapter(list[RankingEvaluation])
+MAIN = "held_out"  # the set that comes first
+FEW = 30  # prompts; with fewer a bootstrap over them is unreliable
 
 
 @dataclass(frozen=True, slots=True)
 class AccuracyRow:
-    """Accuracy on some of the pairs. `best` is what no score could exceed on average: a number, or two bounds of it."""
+    """Accuracy on some of the pairs. `best` is the best possible accuracy: a number, or two bounds of it."""
 
     name: str
     comparisons: int | None
@@ -51,7 +37,7 @@ class AccuracyRow:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Of the marks beside the numbers: from `low` to 1."""
+    """The axis of the marks beside the numbers, from `low` to 1."""
 
     low: float
 
@@ -59,7 +45,7 @@ class Axis:
         return f"{(share - self.low) / (1 - self.low):.2%}"
 
 
-Blocks = list[tuple[str, list[AccuracyRow]]]  # rows under their headings
+Blocks = list[tuple[str, list[AccuracyRow]]]  # rows by heading
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +57,7 @@ class RankingSection:
     beside: dict[str, Figure]
     blocks: Blocks
     others: list[tuple[str, Blocks]]  # the parts of further sets, by name
-    numbers: list[list[str]]  # what is not accuracy: a line of the second table for each set
+    numbers: list[list[str]]  # calibration and length: a row for each set
     axis: Axis
     how: str
 
@@ -86,64 +72,40 @@ class RankingSection:
         )
 
 
-def ranked(run: Run, place: str) -> tuple[RankingSection | None, str | None]:
-    """The section, where the run has measured any; and a note, where what it wrote cannot be used."""
+def ranking_section(run: Run, place: str) -> tuple[RankingSection | None, str | None]:
+    """The section, if the run measured any ranking, and a note if the file cannot be used."""
     path = run.path / FILE
     if not path.exists():
         return None, None
     try:
-        found = read_rankings(path)
+        evaluations = read_rankings(path)
     except RunError as error:
-        return None, f"{error}. How well it ranks is left out here."
-    return (_section(run, found, place) if found else None), None
+        return None, f"{error}. The ranking is left out."
+    return (_section(run, evaluations, place) if evaluations else None), None
 
 
-def read_rankings(path: Path) -> list[RankingEvaluation]:
-    """In the order of steps."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        json.loads(text, parse_constant=_refuse)
-        return sorted(_SHAPE.validate_json(text, strict=True), key=lambda each: each.step)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"{path}: not evaluations of a ranking: {where}: {first['msg']}") from None
-    except ValueError as error:
-        raise RunError(f"{path}: not valid JSON: {error}") from None
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is no number")
-
-
-def _section(run: Run, found: Sequence[RankingEvaluation], place: str) -> RankingSection:
-    names = sorted({each.name for each in found}, key=lambda name: (name != MAIN, [e.name for e in found].index(name)))
-    sets = {_set_name(name): [each for each in found if each.name == name] for name in names}
-    shown = {name: _shown(run, measured) for name, measured in sets.items()}
+def _section(run: Run, evaluations: Sequence[RankingEvaluation], place: str) -> RankingSection:
+    names = sorted(dict.fromkeys(evaluation.name for evaluation in evaluations), key=lambda name: name != MAIN)
+    sets = {_set_name(name): [e for e in evaluations if e.name == name] for name in names}
+    shown = {name: shown_of(run, measured) for name, measured in sets.items()}
     (main, first), *rest = shown.items()
-    blocks = [("", [row for name, each in shown.items() for row in _whole(name, each)]), *_parts(first)]
-    others = [(name, _parts(each)) for name, each in rest]
-    every = [row for some in (blocks, *(some for _, some in others)) for _, rows in some for row in rows]
+    blocks = [("", [row for name, evaluation in shown.items() for row in _whole(name, evaluation)]), *_parts(first)]
+    others = [(name, _parts(evaluation)) for name, evaluation in rest]
+    rows = [row for some in (blocks, *(some for _, some in others)) for _, part in some for row in part]
     over_steps = accuracy_figure(sets) if any(len(measured) > 1 for measured in sets.values()) else None
-    beside = {"reliability": reliability_figure(shown), "length": length_figure(shown)}
+    beside = {"calibration": calibration_figure(shown), "length": length_figure(shown)}
     return RankingSection(
         _outcome(main, first, sets[main][0]),
-        _when(shown),
-        _parts_say(first),
+        _steps_text(shown),
+        _parts_text(first),
         {f"{place}-accuracy": over_steps} if over_steps else {},
         {f"{place}-{name}": figure for name, figure in beside.items() if figure},
         blocks,
         others,
-        [_numbers(name, each) for name, each in shown.items()],
-        Axis(math.floor(min(0.5, *(_low(row.accuracy) for row in every)) * 10) / 10),
-        _how(first, every),
+        [_numbers(name, evaluation) for name, evaluation in shown.items()],
+        Axis(math.floor(min(0.5, *(_low(row.accuracy) for row in rows)) * 10) / 10),
+        _how(first, rows),
     )
-
-
-def _shown(run: Run, measured: Sequence[RankingEvaluation]) -> RankingEvaluation:
-    """The last, or that of the saved model where the run selects the best."""
-    saved = run.after.step if run.selects_best and run.after else None
-    return next((each for each in measured if each.step == saved), measured[-1])
 
 
 def _set_name(name: str) -> str:
@@ -155,89 +117,93 @@ def _set_name(name: str) -> str:
 
 def _outcome(name: str, shown: RankingEvaluation, first: RankingEvaluation) -> str:
     interval = "" if shown.accuracy.low is None else f" (95% interval {span_text(shown.accuracy)})"
-    since = f", against {percent(first.accuracy.value)} at step {first.step:,}" if first.step < shown.step else ""
-    says = f"Of {name} its scores put {percent(shown.accuracy.value)} in the order that the annotators did{interval}{since}."
-    if known := complete(shown):
+    before = f"; at step {first.step:,} it was {percent(first.accuracy.value)}" if first.step < shown.step else ""
+    says = f"Accuracy on {name} is {percent(shown.accuracy.value)}{interval}{before}. Guessing gives 50%"
+    if known := fully_known(shown):
         return (
-            f"{says} A guess would be right in 50%; the best possible scores in {percent(known.ceiling.value)}, for the "
-            "annotators' choices are partly chance."
+            f"{says}; the best possible scores reach {percent(known.ceiling.value)}, because the annotators' choices are "
+            "partly random."
         )
-    says += " A guess would be right in 50%."
+    says += "."
     if known := shown.known:
         says += (
-            f" On the {known.pairs:,} pairs whose probability is known it is right in {percent(known.accuracy.value)}, and the "
-            f"best possible scores would be in {percent(known.ceiling.value)}."
+            f" On the {known.pairs:,} pairs with a known probability it is {percent(known.accuracy.value)}, and the best "
+            f"possible scores reach {percent(known.ceiling.value)}."
         )
     if votes := shown.repeated:
         says += (
-            f" It agrees with {percent(votes.accuracy.value)} of the {votes.votes:,} votes on pairs that several people "
-            f"judged, where the best possible lies between about {percent(votes.leave_one_out.value)} (how often one person "
-            f"agrees with the majority of the others) and {percent(votes.plug_in.value)} (with that of all)."
+            f" The scores agree with {percent(votes.accuracy.value)} of the {votes.votes:,} votes on pairs that several people "
+            f"judged. The best possible agreement lies between about {percent(votes.leave_one_out.value)} (one person with the "
+            f"majority of the others) and {percent(votes.plug_in.value)} (one person with the majority of all)."
         )
     return says
 
 
-def _when(shown: Mapping[str, RankingEvaluation]) -> str:
-    steps = {each.step for each in shown.values()}
+def _steps_text(shown: Mapping[str, RankingEvaluation]) -> str:
+    steps = {evaluation.step for evaluation in shown.values()}
     if len(steps) == 1:
         return f"Measured at step {min(steps):,}."
-    return f"Measured {listed([f'at step {each.step:,} on {name}' for name, each in shown.items()])}."
+    return f"Measured {listed([f'at step {evaluation.step:,} on {name}' for name, evaluation in shown.items()])}."
 
 
-def _parts_say(shown: RankingEvaluation) -> str:
-    """What is to be seen in the table: one clause for each way of parting the pairs, from parts of prompts enough."""
+def _parts_text(shown: RankingEvaluation) -> str:
+    """The extremes of each block of the table, over parts with enough prompts."""
     by = shown.by
     clauses: list[str] = []
     for what, parts in (("source", by.source), ("group", by.group), ("annotator", by.annotator)):
-        order = sorted((part for part in parts if part.prompts >= ROUGH), key=lambda part: part.accuracy.value)
+        order = sorted((part for part in parts if part.prompts >= FEW), key=lambda part: part.accuracy.value)
         ends = [f"{percent(part.accuracy.value)} ({part.name or f'no {what}'})" for part in order]
         if order and order[0].accuracy.value < order[-1].accuracy.value:
-            clauses.append(f"by {what} it runs from {ends[0]} to {ends[-1]}")
-    for where, parts in (("where the annotators' scores lie", by.given), ("where its own lie", by.predicted)):
+            clauses.append(f"by {what} it ranges from {ends[0]} to {ends[-1]}")
+    for whose, parts in (("the annotators' scores", by.given), ("its own scores", by.predicted)):
         one_scale = len({part.name for part in parts}) == 1 < len(parts)
-        if one_scale and min(parts[0].prompts, parts[-1].prompts) >= ROUGH:
+        if one_scale and min(parts[0].prompts, parts[-1].prompts) >= FEW:
             near, far = percent(parts[0].accuracy.value), percent(parts[-1].accuracy.value)
-            clauses.append(f"{where} closest it is {near}, where farthest apart {far}")
-    return f"Accuracy: {'; '.join(clauses)}." if clauses else ""
+            clauses.append(f"where {whose} differ least it is {near}, where they differ most {far}")
+    return f"Accuracy by part: {'; '.join(clauses)}." if clauses else ""
 
 
 def _how(shown: RankingEvaluation, rows: Sequence[AccuracyRow]) -> str:
-    drawn, tied = shown.interval, shown.tied
+    interval, tied = shown.interval, shown.tied
     says = (
-        f"A comparison weighs 1 in all, each of its pairs as much as the others; equal scores count half. Intervals of "
-        f"{drawn.level:.0%} are percentiles of {drawn.draws:,} bootstrap draws of whole prompts (seed {drawn.seed}); that of "
-        "the slope is Wald's, clustered by prompt."
+        f"A comparison has weight 1, shared equally by its pairs; equal scores count half. Intervals are {interval.level:.0%} "
+        f"percentiles of {interval.draws:,} bootstrap draws of whole prompts (seed {interval.seed}); for the slope, "
+        "Wald's, clustered by prompt."
     )
-    if any(row.prompts < ROUGH for row in rows):
-        says += f" Those of fewer than {ROUGH} prompts are rough."
+    if any(row.prompts < FEW for row in rows):
+        says += f" Intervals over fewer than {FEW} prompts are approximate."
     return says + (f" Left out: {tied:,} comparisons in which no answer is preferred." if tied else "")
 
 
 # Tables
 
 
-def _whole(name: str, each: RankingEvaluation) -> Iterator[AccuracyRow]:
-    yield AccuracyRow(name, each.comparisons, each.pairs, each.prompts, each.accuracy, best_possible(each))
-    if (known := each.known) and not complete(each):
-        yield AccuracyRow(
-            f"{name}, probability known", None, known.pairs, known.prompts, known.accuracy, (known.ceiling.value,)
-        )
-    if (votes := each.repeated) and votes.votes < each.pairs:
+def _whole(name: str, evaluation: RankingEvaluation) -> Iterator[AccuracyRow]:
+    yield AccuracyRow(
+        name,
+        evaluation.comparisons,
+        evaluation.pairs,
+        evaluation.prompts,
+        evaluation.accuracy,
+        best_accuracy(evaluation),
+    )
+    if (known := evaluation.known) and not fully_known(evaluation):
+        best = (known.ceiling.value,)
+        yield AccuracyRow(f"{name}, known probability", None, known.pairs, known.prompts, known.accuracy, best)
+    if (votes := evaluation.repeated) and votes.votes < evaluation.pairs:
         bounds = votes.leave_one_out.value, votes.plug_in.value
-        yield AccuracyRow(
-            f"{name}, votes where several judged", None, votes.votes, votes.prompts, votes.accuracy, bounds
-        )
+        yield AccuracyRow(f"{name}, judged by several", None, votes.votes, votes.prompts, votes.accuracy, bounds)
 
 
-def _parts(each: RankingEvaluation) -> Blocks:
-    by, several = each.by, len({part.name for part in each.by.given}) > 1
+def _parts(evaluation: RankingEvaluation) -> Blocks:
+    by, several = evaluation.by, len({part.name for part in evaluation.by.given}) > 1
     given = [_row(part, f"{part.name}: {_size(part)}" if several else _size(part)) for part in by.given]
     blocks = [
         ("By source", [_row(part, part.name) for part in by.source]),
         ("By group of annotators", [_row(part, part.name or "(no group)") for part in by.group]),
         ("By annotator", [_row(part, part.name or "(not named)") for part in by.annotator]),
-        ("By how far the annotator's scores lie apart", given),
-        ("By how far its own scores lie apart", [_row(part, _size(part)) for part in by.predicted]),
+        ("By difference of the annotator's scores", given),
+        ("By difference of its own scores", [_row(part, _size(part)) for part in by.predicted]),
     ]
     return [block for block in blocks if len(block[1]) > 1]
 
@@ -250,22 +216,22 @@ def _row(part: PairGroup, name: str) -> AccuracyRow:
 def _size(part: PairGroup) -> str:
     bounds = (part.low or 0.0, part.high or 0.0)
     small = max(map(abs, bounds)) < 0.1
-    low, high = (f"{bound:.2g}" if small else f"{round(bound, 2):g}" for bound in bounds)
-    return (low if low == high else f"{low} to {high}").replace("-", "−")
+    low, high = (number_text(bound, ".2g") if small else number_text(round(bound, 2), "g") for bound in bounds)
+    return low if low == high else f"{low} to {high}"
 
 
-def _numbers(name: str, each: RankingEvaluation) -> list[str]:
-    found, known = each.calibration, complete(each)
+def _numbers(name: str, evaluation: RankingEvaluation) -> list[str]:
+    calibration, known = evaluation.calibration, fully_known(evaluation)
     return [
         name,
-        estimate_text(each.log_loss, ".3f"),
+        estimate_text(evaluation.log_loss, ".3f"),
         loss_text(known.entropy.value if known else None),
-        estimate_text(found.slope, ".2f"),
-        f"{found.ece:.3f} ({found.ece_by_chance:.3f})",
-        estimate_text(each.length.spearman, "+.2f"),
-        estimate_text(each.length.pearson, "+.2f"),
+        estimate_text(calibration.slope, ".2f"),
+        f"{calibration.ece:.3f} ({calibration.ece_by_chance:.3f})",
+        estimate_text(evaluation.length.spearman, "+.2f"),
+        estimate_text(evaluation.length.pearson, "+.2f"),
     ]
 
 
-def _low(found: Estimate) -> float:
-    return found.value if found.low is None else found.low
+def _low(estimate: Estimate) -> float:
+    return estimate.value if estimate.low is None else estimate.low

@@ -1,4 +1,4 @@
-"""The HTML files of this folder as templates: whatever is filled in is escaped, and a name that is not given is an error."""
+"""The templates. Whatever is filled in is escaped, and an undefined name is an error."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Readers: the files of a run, comparison or pipeline as typed values, ready for a page."""
+"""Files of runs, comparisons and pipelines, as plain values."""

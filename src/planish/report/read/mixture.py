@@ -1,4 +1,4 @@
-"""What a run's data come to, as data.json tells it: rows used and left out of each source, and what each stage holds."""
+"""data.json as tables for the terminal: rows used and left out of each source, and the mixture of each stage."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from planish.base.terminal import terminal
 from planish.base.text import count_text
 from planish.data.inspect.terminal import visible
 
-MIXTURE_COLUMNS = ("asked", "examples", "share", "tokens", "share of tokens", "passes", "passes so far")
-LEFT_OUT = {"dropped": "left out", "truncated": "cut at the end", "leaks": "also measured on"}
+MIXTURE_COLUMNS = ("wanted", "examples", "share", "tokens", "share of tokens", "passes", "passes so far")
+LEFT_OUT = {"dropped": "left out", "truncated": "truncated", "leaks": "also held out"}
 ANOTHER_ROW = re.compile(r" (of|with) \S.* row \d.*")
 NUMBER = re.compile(r"\d[\d,.]*")
 
 
 def show_sources(sources: Mapping[str, Any], listed: bool = False, console: Console | None = None) -> None:
-    """A table of all sources, and why rows were left out, cut or told as leaks: by kind, or `listed` one by one."""
+    """A table of all sources, and the reasons why rows were left out, truncated or leaked: counted, or `listed` row by row."""
     console = console or terminal()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("source")
-    for name in ("rows to learn", "tokens", "learnt tokens", "held out", "over limit", *LEFT_OUT.values()):
+    for name in ("training rows", "tokens", "in the loss", "held out", "over limit", *LEFT_OUT.values()):
         table.add_column(name, justify="right")
     for name, found in sources.items():
         parts = [found["training"][key] for key in ("examples", "tokens", "learnt_tokens")]
@@ -54,7 +54,7 @@ def _show_rows(title: str, rows: Sequence[Mapping[str, Any]], listed: bool, cons
 
 @dataclass(frozen=True, slots=True)
 class SourceShare:
-    """What one stage holds of one source. `passes` are over the source's rows, in this stage and up to its end."""
+    """One source in one stage. `passes` over the source's rows are in this stage, and up to its end."""
 
     name: str
     asked: float
@@ -68,7 +68,7 @@ class SourceShare:
 
 @dataclass(frozen=True, slots=True)
 class StageView:
-    """A stage of a run's data, as planned: `steps` is None where it is not known yet."""
+    """A planned stage of a run's data; `steps` is None while unknown."""
 
     number: int
     share: float
@@ -77,7 +77,7 @@ class StageView:
 
 
 def stage_views(stages: Sequence[Mapping[str, Any]]) -> list[StageView]:
-    """From the stages of data.json."""
+    """Stages from data.json."""
     total = sum(stage["examples"] for stage in stages)
     return [
         StageView(
@@ -91,7 +91,7 @@ def stage_views(stages: Sequence[Mapping[str, Any]]) -> list[StageView]:
 
 
 def show_mixture(plan: Sequence[StageView], console: Console | None = None) -> None:
-    """A table of every stage, and one of all together where there are several."""
+    """A table of every stage, and one over all if there are several."""
     console = console or terminal()
     for stage in plan:
         steps = f", {count_text(stage.steps, 'step')}" if stage.steps is not None else ""

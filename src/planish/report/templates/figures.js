@@ -1,6 +1,6 @@
 const ROOT = document.documentElement;
 
-// "var(--name)" anywhere in a figure becomes the colour that the page has now.
+// Replaces "var(--name)" anywhere in a figure by the color that the page has now.
 function painted(value) {
   if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map(painted);
   if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, painted(v)]));
@@ -19,7 +19,7 @@ function layout(panel) {
     margin: { l: 10, r: 12, t: 8, b: 36 },
     xaxis: { ...axis, showgrid: false, showline: true, ticks: "outside", tickcolor: "var(--rule)", title: { text: "step", standoff: 6 }, tickformat: ",d", ...(span < 8 && { dtick: 1 }), ...panel.xaxis },
     shapes: panel.shapes ?? [],
-    yaxis: { ...axis, nticks: 6, exponentformat: "none", ...panel.axis },
+    yaxis: { ...axis, nticks: 6, exponentformat: "none", ...panel.yaxis },
   };
 }
 
@@ -38,7 +38,7 @@ for (const place of Object.keys(FIGURES)) {
     key.addEventListener("click", () => {
       const shown = key.getAttribute("aria-pressed") !== "true";
       key.setAttribute("aria-pressed", shown);
-      for (const panel of FIGURES[place]) panel.traces[i].visible = shown;  // curves come in the order of their keys
+      for (const panel of FIGURES[place]) panel.traces[i].visible = shown;  // traces are in the order of the keys
       draw(place);
     });
   });
