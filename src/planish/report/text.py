@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from planish.base.text import count_text, duration_text, listed, loss_text, number_text, percent, points_text
-from planish.report.read.run import ALL, Run
+from planish.report.read.run import ALL, RecordedRun
 from planish.report.series import trend
 
 LOSSES = {
@@ -63,7 +63,7 @@ def _direction(before: float, after: float) -> str:
 # A run
 
 
-def title(run: Run) -> str:
+def title(run: RecordedRun) -> str:
     """The method, the model and the data."""
     data = listed(run.sources) if len(run.sources) <= 4 else count_text(len(run.sources), "source")
     if run.method == "pretrain":
@@ -73,12 +73,12 @@ def title(run: Run) -> str:
     return f"{method or loss_name(run) + ' of'} {model_name(run)} on {data}"
 
 
-def loss_name(run: Run) -> str:
+def loss_name(run: RecordedRun) -> str:
     """The preference loss of a run that trains a policy on comparisons."""
     return LOSSES.get(run.config["loss"]["name"], "Preference optimization")
 
 
-def model_name(run: Run) -> str:
+def model_name(run: RecordedRun) -> str:
     model = run.config.get("model", {})
     if "architecture" in model:
         return f"a new {model['architecture'].get('model_type', '')} model".replace("  ", " ")
@@ -89,12 +89,12 @@ def model_name(run: Run) -> str:
     return str(path) if is_hub_name else path.name
 
 
-def trained_weights(run: Run) -> str:
+def trained_weights(run: RecordedRun) -> str:
     lora = run.config.get("model", {}).get("lora")
     return f"LoRA of rank {lora['rank']}" if lora else "All weights"
 
 
-def trained(run: Run) -> str:
+def trained(run: RecordedRun) -> str:
     """The trained weights, the steps, the time and the tokens."""
     which = trained_weights(run)
     if not run.steps:
@@ -105,7 +105,7 @@ def trained(run: Run) -> str:
     return f"{which} trained for {steps} in {duration_text(run.seconds)} on {run.tokens:,} tokens{passes}."
 
 
-def state(run: Run) -> str | None:
+def state(run: RecordedRun) -> str | None:
     """A note on a run that has not finished."""
     if run.finished:
         return None
@@ -114,7 +114,7 @@ def state(run: Run) -> str | None:
     return f"This run is unfinished: it is at {so_far} and has saved no model. All numbers are those so far."
 
 
-def outcome(run: Run) -> str:
+def outcome(run: RecordedRun) -> str:
     """The held-out result; for comparisons loss and accuracy."""
     before, after = run.before, run.after
     if before is None:
@@ -141,7 +141,7 @@ def _moved_share(before: float, after: float) -> str:
     return f"{_direction(before, after)} from {percent(before)} to {percent(after)}"
 
 
-def _changes(run: Run, before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+def _changes(run: RecordedRun, before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     names = [name for name in run.sources if name in before and name in after]
     return {name: round(after[name] - before[name], 3) for name in names}
 
@@ -160,7 +160,7 @@ def _by_source(changes: Mapping[str, float], better: str, worse: str) -> str:
     return f"{sentence} and {worse} in {where}" if worsened else sentence
 
 
-def selection(run: Run) -> str | None:
+def selection(run: RecordedRun) -> str | None:
     """A note where the saved model is not the last."""
     after = run.after
     if not run.saves_best or after is None or after.step == run.evaluations[-1].step:
@@ -171,7 +171,7 @@ def selection(run: Run) -> str | None:
     )
 
 
-def leaks(run: Run) -> str | None:
+def leaks(run: RecordedRun) -> str | None:
     """A warning where training rows are also held out."""
     counts = {name: len(account.get("leaks", [])) for name, account in run.data.items()}
     if not any(counts.values()):
@@ -180,7 +180,7 @@ def leaks(run: Run) -> str | None:
     return f"Trained on rows that are also held out: {rows}. Held-out results on them say little about other text."
 
 
-def same_rows(runs: Sequence[Run]) -> str | None:
+def same_rows(runs: Sequence[RecordedRun]) -> str | None:
     """A warning where the losses of several runs were measured on different rows or tokens."""
     rows = [{name: account["held_out"].get("rows") for name, account in run.data.items()} for run in runs]
     if any(other != rows[0] for other in rows):

@@ -34,7 +34,7 @@ from planish.report.read.ppo import (
     rewards_of,
     score_path,
 )
-from planish.report.read.run import Run
+from planish.report.read.run import RecordedRun
 from planish.report.series import finite_mean
 from planish.report.text import moved, trend_text
 
@@ -42,7 +42,7 @@ LOWEST = -1.0  # explained variance that is drawn; that of a new value model may
 HELD_OUT = Key("held-out prompts", ORANGE)
 
 
-def ppo_figures(run: Run) -> dict[str, Figure]:
+def ppo_figures(run: RecordedRun) -> dict[str, Figure]:
     """The figures that the run has enough points for, by name."""
     figures: dict[str, Figure] = {}
     if len(run.iterations) > 1:
@@ -56,7 +56,7 @@ def ppo_figures(run: Run) -> dict[str, Figure]:
     return figures
 
 
-def scores_figure(run: Run) -> Figure:
+def scores_figure(run: RecordedRun) -> Figure:
     """A panel for each reward: training completions, and those to held-out prompts."""
     trained, watched = rewards_of(run)
     records, looks = iterations_of(run), run.held_out_scores
@@ -80,14 +80,14 @@ def scores_figure(run: Run) -> Figure:
     return Figure("Scores", says, made, panels, keys)
 
 
-def score_changes(run: Run) -> dict[str, str]:
+def score_changes(run: RecordedRun) -> dict[str, str]:
     """How each score moved; those that are trained on come first."""
     trained, watched = rewards_of(run)
     names = {**{name: name for name in trained}, **{name: f"{name} (only watched)" for name in watched}}
     return {label: trend_text(iterations_of(run).column(f"score/{name}")) for name, label in names.items()}
 
 
-def overoptimization_figure(run: Run) -> Figure:
+def overoptimization_figure(run: RecordedRun) -> Figure:
     """Every score over √KL (Gao et al. 2023, figure 1): a proxy that keeps rising while gold falls is being exploited."""
     trained, watched = rewards_of(run)
     keys = {name: numbered_key(name, i) for i, name in enumerate((*trained, *watched))}
@@ -106,7 +106,7 @@ def overoptimization_figure(run: Run) -> Figure:
     )
 
 
-def distance_figure(run: Run) -> Figure:
+def distance_figure(run: RecordedRun) -> Figure:
     records, target = iterations_of(run), run.config["kl"].get("target")
     kl, entropy, betas = (records.column(name) for name in ("kl", "entropy", "beta"))
     panels = [
@@ -131,7 +131,7 @@ def distance_figure(run: Run) -> Figure:
     )
 
 
-def completions_figure(run: Run) -> Figure:
+def completions_figure(run: RecordedRun) -> Figure:
     records, limit = iterations_of(run), run.config["sampling"]["max_completion_tokens"]
     tokens, unended = records.column("completion_tokens"), records.column("unended")
     shares = {"tickformat": ".1%", **FROM_ZERO}
@@ -148,7 +148,7 @@ def completions_figure(run: Run) -> Figure:
     )
 
 
-def updates_figure(run: Run) -> Figure:
+def updates_figure(run: RecordedRun) -> Figure:
     """Clipping, the value model's fit and, for PPO-ptx, the ratio of the two gradients."""
     records, clipped = iterations_of(run), by_iteration(run, lambda line: line.get("clip_fraction"))
     says = [f"{percent(finite_mean(clipped))} of tokens were clipped"]
@@ -178,7 +178,7 @@ def updates_figure(run: Run) -> Figure:
     return Figure("Updates", f"{'; '.join(says)}.", " ".join(made), panels, step_keys(records))
 
 
-def pretraining_figure(run: Run) -> Figure:
+def pretraining_figure(run: RecordedRun) -> Figure:
     """Forgetting: the loss on held-out pretraining documents."""
     figure, change = held_out_figure(run), moved(run.evaluations[0].all, run.evaluations[-1].all, 3)
     says = f"Held-out pretraining loss {change} nats per token. {figure.says}"
@@ -189,7 +189,7 @@ def pretraining_figure(run: Run) -> Figure:
 
 
 def iteration_panel(
-    run: Run, title: str, values: Sequence[float], yaxis: Mapping[str, Any], hover: str = "%{y:.3f}"
+    run: RecordedRun, title: str, values: Sequence[float], yaxis: Mapping[str, Any], hover: str = "%{y:.3f}"
 ) -> Panel:
     """Light points, and a dark mean where there are enough of them."""
     curves = step_curves(iterations_of(run), values, hover)
@@ -208,7 +208,7 @@ def over_roots(title: str, traces: list[Trace]) -> Panel:
     return Panel(title, traces, over="by √KL", xaxis=across, hovermode=CLOSEST)
 
 
-def path_over_roots(key: Key, run: Run, reward: str) -> Trace:
+def path_over_roots(key: Key, run: RecordedRun, reward: str) -> Trace:
     """A score over √KL, both as running means; the last point is large."""
     roots, means = score_path(run, reward)
     marker = {"size": [3] * (len(roots) - 1) + [10], "opacity": 1, "line": {"width": 0}}
@@ -218,14 +218,14 @@ def path_over_roots(key: Key, run: Run, reward: str) -> Trace:
 # Words
 
 
-def last_text(run: Run, name: str, digits: str = ".2f") -> str:
+def last_text(run: RecordedRun, name: str, digits: str = ".2f") -> str:
     """The mean over the last iterations, as text."""
     records = iterations_of(run)
     value = finite_mean(records.column(name)[-records.window :])
     return number_text(value, digits) if math.isfinite(value) else "–"
 
 
-def highest_text(run: Run, reward: str) -> str:
+def highest_text(run: RecordedRun, reward: str) -> str:
     """ "+0.40 at √KL 0.52", the highest running mean of a score."""
     roots, means = score_path(run, reward)
     known = [i for i, value in enumerate(means) if math.isfinite(value)]
@@ -233,7 +233,7 @@ def highest_text(run: Run, reward: str) -> str:
     return "not recorded" if best is None else f"{signed(means[best])} at √KL {roots[best]:.2f}"
 
 
-def _best(run: Run, reward: str) -> str:
+def _best(run: RecordedRun, reward: str) -> str:
     """Where a score was highest, and where it ended."""
     roots, means = score_path(run, reward)
     known = [i for i, value in enumerate(means) if math.isfinite(value)]
@@ -242,13 +242,13 @@ def _best(run: Run, reward: str) -> str:
     return f"{reward} {highest}, at the end" if highest == last else f"{reward} {highest}, ending at {last}"
 
 
-def _batch(run: Run) -> str:
+def _batch(run: RecordedRun) -> str:
     prompts, completions = run.config["batch"]["prompts"], run.config["batch"]["completions"]
     each = f", {completions} to each of {prompts:,} prompts" if completions > 1 else ", one per prompt"
     return f"{prompts * completions:,} completions{each}"
 
 
-def _left(run: Run) -> str:
+def _left(run: RecordedRun) -> str:
     """The share of the first entropy that is left."""
     records = iterations_of(run)
     entropy, window = records.column("entropy"), records.window

@@ -8,13 +8,13 @@ from planish.base.text import count_text, listed
 from planish.report.figures.base import ZERO_LINE, Figure, Key, Trace, curve, numbered_key
 from planish.report.figures.ppo import highest_text, last_text, over_iterations, over_roots, path_over_roots
 from planish.report.read.ppo import iterations_of, rewards_of
-from planish.report.read.run import ALL, Run
+from planish.report.read.run import ALL, RecordedRun
 from planish.report.text import moved
 
-Drawn = Sequence[tuple[Key, Run]]  # the key has the run's name
+Drawn = Sequence[tuple[Key, RecordedRun]]  # the key has the run's name
 
 
-def shared_figures(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Figure]:
+def shared_figures(runs: Sequence[RecordedRun], names: Sequence[str]) -> dict[str, Figure]:
     """By name; none unless two runs have iterations."""
     keyed = enumerate(zip(names, runs, strict=True))
     drawn = [(numbered_key(name, i), run) for i, (name, run) in keyed if run.iterations]
@@ -97,11 +97,11 @@ def _forgetting(drawn: Drawn) -> Figure:
     )
 
 
-def _gamma(run: Run) -> str:
+def _gamma(run: RecordedRun) -> str:
     return f"{run.config['ptx']['gamma'] or 0:g}"
 
 
-def _mean_curve(key: Key, run: Run, name: str, hover: str = "%{y:.3f}") -> Trace:
+def _mean_curve(key: Key, run: RecordedRun, name: str, hover: str = "%{y:.3f}") -> Trace:
     return curve(key, iterations_of(run).x, iterations_of(run).means(name), hover)
 
 

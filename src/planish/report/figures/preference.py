@@ -24,7 +24,7 @@ from planish.report.figures.base import (
     thinning,
 )
 from planish.report.figures.training import optimizer_figure
-from planish.report.read.run import ALL, Run
+from planish.report.read.run import ALL, RecordedRun
 from planish.report.series import SOME, Records, mean
 from planish.report.text import CHANCE
 from planish.statistics.estimate import Z_95
@@ -47,7 +47,7 @@ ZERO_AT_START = {*CHANCE_AT_START, "ipo", "length_normalized"}  # losses whose i
 CHOSEN, REJECTED = Key("chosen", BLUE), Key("rejected", ORANGE)
 
 
-def preference_figures(run: Run) -> list[Figure]:
+def preference_figures(run: RecordedRun) -> list[Figure]:
     """The figures that the run has enough points for."""
     figures = [sources_figure(run)] if len(run.evaluations) > 1 and len(run.sources) > 1 else []
     if len(run.steps) > 1:
@@ -59,7 +59,7 @@ def preference_figures(run: Run) -> list[Figure]:
     return figures + ([optimizer_figure(run)] if len(run.steps) > 1 else [])
 
 
-def sources_figure(run: Run) -> Figure:
+def sources_figure(run: RecordedRun) -> Figure:
     keys = {name: numbered_key(name, i) for i, name in enumerate(run.sources)}
     keys[ALL] = Key("all sources", "var(--ink)", width=3.5)
     steps = [measured.step for measured in run.evaluations]
@@ -81,7 +81,7 @@ def sources_figure(run: Run) -> Figure:
     )
 
 
-def margin_figure(run: Run) -> Figure:
+def margin_figure(run: RecordedRun) -> Figure:
     """DPO: loss and margin of the training comparisons."""
     records, chance = _records(run), " Thin line: guessing, ln 2." if _is_log_loss(run) else ""
     loss, margin = records.column("loss"), records.column("margin")
@@ -98,7 +98,7 @@ def margin_figure(run: Run) -> Figure:
     )
 
 
-def reward_figure(run: Run) -> Figure:
+def reward_figure(run: RecordedRun) -> Figure:
     """Reward model: loss, accuracy, margin and mean score of the training comparisons."""
     records, chance = _records(run), f" Thin lines: guessing, 50%{' and ln 2' if _is_log_loss(run) else ''}."
     loss, accuracy, margin = (records.column(name) for name in ("loss", "accuracy", "margin"))
@@ -122,7 +122,7 @@ def reward_figure(run: Run) -> Figure:
     )
 
 
-def implicit_reward(run: Run) -> str:
+def implicit_reward(run: RecordedRun) -> str:
     """ "β ln(policy/reference), β = 0.1"."""
     loss: Mapping[str, float | str] = run.config["loss"]
     coefficients = [f"{letter} = {loss[name]:g}" for name, letter in GREEK.items() if name in loss]
@@ -130,7 +130,7 @@ def implicit_reward(run: Run) -> str:
     return ", ".join([f"{reward} per token" if loss.get("logratio") == "mean" else reward, *coefficients])
 
 
-def accuracy_figure(run: Run) -> Figure:
+def accuracy_figure(run: RecordedRun) -> Figure:
     names = {
         Key("implicit reward: ln(policy/reference)", BLUE): "accuracy",
         Key("log-probability: ln(policy)", ORANGE): "accuracy_logprobs",
@@ -149,7 +149,7 @@ def accuracy_figure(run: Run) -> Figure:
     )
 
 
-def likelihood_figure(run: Run) -> Figure:
+def likelihood_figure(run: RecordedRun) -> Figure:
     levels = {CHOSEN: "chosen", REJECTED: "rejected"}
     changes = {CHOSEN: "chosen_change", REJECTED: "rejected_change"}
     chosen, rejected = (_records(run).last(name) for name in changes.values())
@@ -180,7 +180,7 @@ def likelihood_text(chosen: float, rejected: float, when: str) -> str:
     return f"{when} {both}. This is possible because {why}."
 
 
-def length_figure(run: Run) -> Figure:
+def length_figure(run: RecordedRun) -> Figure:
     names = {CHOSEN: "chosen_tokens", REJECTED: "rejected_tokens"}
     chosen, rejected = (mean(_records(run).column(name)) for name in names.values())
     return Figure(
@@ -193,7 +193,7 @@ def length_figure(run: Run) -> Figure:
     )
 
 
-def kl_figure(run: Run) -> Figure:
+def kl_figure(run: RecordedRun) -> Figure:
     """The KL to the reference. It is 0 at step 0 where the policy starts as the reference."""
     at_start = [] if run.config.get("reference") else [(0, 0.0, 0.0)]
     estimates = [*at_start, *((line["step"], line["kl"], line["kl_standard_error"]) for line in run.kl_estimates)]
@@ -213,12 +213,12 @@ def kl_figure(run: Run) -> Figure:
     )
 
 
-def starts_at_zero(run: Run) -> bool:
+def starts_at_zero(run: RecordedRun) -> bool:
     """True if all implicit rewards are 0 before the first step."""
     return run.method == "dpo" and run.config["loss"]["name"] in ZERO_AT_START and not run.config.get("reference")
 
 
-def _is_log_loss(run: Run) -> bool:
+def _is_log_loss(run: RecordedRun) -> bool:
     """True if the training loss is a log loss of choices, so that guessing gives ln 2."""
     if run.method == "reward":
         return not run.config["centering"] and not run.config.get("margin")
@@ -228,12 +228,12 @@ def _is_log_loss(run: Run) -> bool:
 # Parts
 
 
-def _records(run: Run) -> Records:
+def _records(run: RecordedRun) -> Records:
     """A step has few comparisons, so that short runs are averaged too."""
     return Records(run.steps, averaged_from=SOME)
 
 
-def _loss_panel(run: Run) -> Panel:
+def _loss_panel(run: RecordedRun) -> Panel:
     curves = step_curves(_records(run), _records(run).column("loss"))
     return (
         Panel("Loss, nats per comparison", curves, shapes=[level(CHANCE)])
@@ -243,7 +243,7 @@ def _loss_panel(run: Run) -> Panel:
 
 
 def _panel(
-    run: Run, title: str, names: Mapping[Key, str], hover: str, yaxis: Mapping[str, Any], *lines: float
+    run: RecordedRun, title: str, names: Mapping[Key, str], hover: str, yaxis: Mapping[str, Any], *lines: float
 ) -> Panel:
     """Curves of numbers that every step records, as running means where there are enough steps, and thin lines."""
     records, every = _records(run), slice(None, None, thinning(len(run.steps)))
@@ -251,17 +251,17 @@ def _panel(
     return Panel(title, curves, yaxis, shapes=[level(line) for line in lines])
 
 
-def _single_steps(run: Run) -> str:
+def _single_steps(run: RecordedRun) -> str:
     scatter = "Steps see different comparisons, so single points scatter."
     return f"One step's comparisons, before the update. {scatter}{thinned(len(run.steps))}"
 
 
-def _means(run: Run) -> str:
+def _means(run: RecordedRun) -> str:
     how = _records(run).means_are
     return f"{how[0].upper()}{how[1:]}, over the training comparisons.{thinned(len(run.steps))}"
 
 
-def _when(run: Run) -> str:
+def _when(run: RecordedRun) -> str:
     window = _records(run).window
     return f"In the last {window} steps" if window > 1 else "At the last step"
 

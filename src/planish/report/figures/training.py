@@ -23,18 +23,18 @@ from planish.report.figures.base import (
     thinned,
     thinning,
 )
-from planish.report.read.run import ALL, Measurement, Run
+from planish.report.read.run import ALL, Measurement, RecordedRun
 from planish.report.series import Records
 from planish.report.text import CHANCE, same_rows, two_digits
 
 
-def run_figures(run: Run) -> list[Figure]:
+def run_figures(run: RecordedRun) -> list[Figure]:
     """The figures that the run has enough points for."""
     figures = [held_out_figure(run)] if len(run.evaluations) > 1 else []
     return figures + ([training_figure(run), optimizer_figure(run)] if len(run.steps) > 1 else [])
 
 
-def held_out_figure(run: Run) -> Figure:
+def held_out_figure(run: RecordedRun) -> Figure:
     names = [name for name in run.sources if name in run.evaluations[0].losses]
     several = len(names) > 1
     keys = {name: numbered_key(name, i) for i, name in enumerate(names)}
@@ -57,7 +57,7 @@ def held_out_figure(run: Run) -> Figure:
     )
 
 
-def training_figure(run: Run) -> Figure:
+def training_figure(run: RecordedRun) -> Figure:
     records, losses = Records(run.steps), [line.get("nll", line["loss"]) for line in run.steps]
     return Figure(
         "Training loss",
@@ -70,7 +70,7 @@ def training_figure(run: Run) -> Figure:
     )
 
 
-def optimizer_figure(run: Run) -> Figure:
+def optimizer_figure(run: RecordedRun) -> Figure:
     records, every = Records(run.steps), slice(None, None, thinning(len(run.steps)))
     steps, rates, norms = records.x, records.column("learning_rate"), records.column("grad_norm")
     optim = run.config.get("optim", {})
@@ -95,7 +95,7 @@ def optimizer_figure(run: Run) -> Figure:
     )
 
 
-def losses_figure(runs: Sequence[Run], names: Sequence[str]) -> Figure | None:
+def losses_figure(runs: Sequence[RecordedRun], names: Sequence[str]) -> Figure | None:
     """Held-out loss over all sources of runs with the same unit; None unless one has been measured twice."""
     drawn = [
         (numbered_key(name, i), run)
@@ -139,7 +139,7 @@ def _lowest(evaluations: Sequence[Measurement]) -> str:
     )
 
 
-def _range(run: Run, names: Sequence[str]) -> str:
+def _range(run: RecordedRun, names: Sequence[str]) -> str:
     first, last = run.evaluations[0].losses, run.evaluations[-1].losses
     order = sorted(names, key=lambda name: last.get(name, math.nan) - first[name])
     least, most = (f"{change_text(first[name], last.get(name))} ({name})" for name in (order[0], order[-1]))

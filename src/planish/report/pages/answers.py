@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from planish.base.text import count_text
 from planish.report.read.answers import AnswerHistory
-from planish.report.read.run import Run
+from planish.report.read.run import RecordedRun
 
 SHOWN = (350, 700)  # least and most characters of a reference that are shown
 
 
-def answers_text(run: Run, histories: Sequence[AnswerHistory]) -> str:
+def answers_text(run: RecordedRun, histories: Sequence[AnswerHistory]) -> str:
     """How the prompts were answered, how many answers ended by themselves, how many changed."""
     if not histories:
         return "This run has recorded no completions" + _why_none(run)
@@ -33,7 +33,7 @@ def answers_text(run: Run, histories: Sequence[AnswerHistory]) -> str:
     )
 
 
-def _why_none(run: Run) -> str:
+def _why_none(run: RecordedRun) -> str:
     if run.config.get("num_samples") == 0:
         return ": num_samples is 0."
     if run.method == "pretrain":

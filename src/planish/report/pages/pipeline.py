@@ -14,7 +14,7 @@ from planish.report.pages.comparison import ComparisonSection
 from planish.report.pages.ppo import SCORE, algorithm
 from planish.report.read.pipeline import ReportItem, read_best
 from planish.report.read.ppo import rewards_of
-from planish.report.read.run import ALL, Run
+from planish.report.read.run import ALL, RecordedRun
 from planish.statistics.estimate import span_text
 
 NONE = "–"
@@ -46,13 +46,13 @@ class StageRow:
     numbers: list[MainNumber]
 
 
-def command(run: Run) -> str:
+def command(run: RecordedRun) -> str:
     """The command that repeats the run in a new folder."""
     again = run.path.with_name(f"{run.path.name or 'run'}-again")
     return shlex.join(["planish", run.method, str(run.path / "config.yaml"), f"out={again}"])
 
 
-def row_of_run(run: Run, name: str, place: str) -> StageRow:
+def row_of_run(run: RecordedRun, name: str, place: str) -> StageRow:
     what = algorithm(run) if run.is_ppo else NAMES[run.method]
     seed = str(run.config.get("seed", ""))
     steps = f"{len(run.steps):,}" if run.finished else f"{len(run.steps):,}, unfinished"
@@ -60,7 +60,7 @@ def row_of_run(run: Run, name: str, place: str) -> StageRow:
     return StageRow(name, what, place, command(run), seed, steps, numbers)
 
 
-def _numbers(run: Run) -> Iterator[MainNumber]:
+def _numbers(run: RecordedRun) -> Iterator[MainNumber]:
     if run.is_ppo:
         yield from _scores(run)
     before, after = run.before, run.after
@@ -76,7 +76,7 @@ def _numbers(run: Run) -> Iterator[MainNumber]:
         yield MainNumber(f"{what}, nats per token", loss_text(losses[0]), loss_text(losses[1]), change_text(*losses))
 
 
-def _scores(run: Run) -> Iterator[MainNumber]:
+def _scores(run: RecordedRun) -> Iterator[MainNumber]:
     if not run.held_out_scores:
         return
     first, last = run.held_out_scores[0], run.held_out_scores[-1] if len(run.held_out_scores) > 1 else {}

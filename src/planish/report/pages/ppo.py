@@ -10,7 +10,7 @@ from planish.base.text import count_text, duration_text, listed, number_text, pe
 from planish.report.figures.base import Figure
 from planish.report.figures.ppo import last_text, ppo_figures, score_changes
 from planish.report.read.ppo import Time, num_held_out_prompts, rewards_of, times_of
-from planish.report.read.run import ALARM, MOST_LISTED, Line, Run
+from planish.report.read.run import ALARM, MOST_LISTED, Line, RecordedRun
 from planish.report.text import model_name, moved, trained_weights
 from planish.statistics.alarms import AlarmConfig, alarms
 
@@ -48,7 +48,7 @@ class PpoSection:
     left_out: list[tuple[str, int, list[dict[str, Any]]]]  # why, how many, and those that are listed
 
 
-def ppo_section(run: Run, place: str) -> PpoSection:
+def ppo_section(run: RecordedRun, place: str) -> PpoSection:
     """`place` begins the ids of its figures."""
     sources: Mapping[str, Any] = run.prompts.get("sources", {})
     left_out = [("dropped", run.prompts.get("dropped", [])), ("also held out", run.prompts.get("leaks", []))]
@@ -66,20 +66,20 @@ def ppo_section(run: Run, place: str) -> PpoSection:
 # Sentences
 
 
-def algorithm(run: Run) -> str:
+def algorithm(run: RecordedRun) -> str:
     """ "PPO", "PPO-ptx", "RLOO" and so on."""
     name = NAMES[run.config["advantage"]["name"]]
     return f"{name}-ptx" if run.config.get("pretraining") and run.config["ptx"]["gamma"] else name
 
 
-def title(run: Run) -> str:
+def title(run: RecordedRun) -> str:
     trained, _ = rewards_of(run)
     return (
         f"{algorithm(run)} of {model_name(run)} on the {'score' if len(trained) == 1 else 'scores'} {listed(trained)}"
     )
 
 
-def outcome(run: Run) -> str:
+def outcome(run: RecordedRun) -> str:
     """The scores in training and on held-out prompts."""
     if not run.iterations:
         return "No iteration has been recorded yet."
@@ -88,7 +88,7 @@ def outcome(run: Run) -> str:
     return f"Scores over {iterations}: {changes}. KL at the end: {kl} nats per completion.{_held_out_outcome(run)}"
 
 
-def _held_out_outcome(run: Run) -> str:
+def _held_out_outcome(run: RecordedRun) -> str:
     if len(run.held_out_scores) < 2:
         return ""
     first, last = run.held_out_scores[0], run.held_out_scores[-1]
@@ -97,7 +97,7 @@ def _held_out_outcome(run: Run) -> str:
     return f" On held-out prompts {listed(changes)}." if changes else ""
 
 
-def trained(run: Run) -> str:
+def trained(run: RecordedRun) -> str:
     """The trained weights, the steps, the time and the completions."""
     which = trained_weights(run)
     if not run.steps:
@@ -112,7 +112,7 @@ def trained(run: Run) -> str:
     )
 
 
-def alarms_of(run: Run) -> list[Alarm]:
+def alarms_of(run: RecordedRun) -> list[Alarm]:
     """Each alarm that was raised, with its reason at the first time: computed again from the iterations up to then."""
     config = AlarmConfig(**run.config.get("alarms", {}))
     proxies, watched = rewards_of(run)
@@ -133,7 +133,7 @@ def alarms_of(run: Run) -> list[Alarm]:
 # Held-out prompts
 
 
-def _held_out(run: Run) -> list[Change]:
+def _held_out(run: RecordedRun) -> list[Change]:
     if not run.held_out_scores:
         return []
     first, last = run.held_out_scores[0], run.held_out_scores[-1] if len(run.held_out_scores) > 1 else None
@@ -156,7 +156,7 @@ def _change(name: str, key: str, first: Line, last: Line | None, digits: str) ->
     return Change(name, before, number_text(last[key], digits), number_text(last[key] - first[key], f"+{digits}"))
 
 
-def _held_out_says(run: Run) -> str:
+def _held_out_says(run: RecordedRun) -> str:
     if not run.held_out_scores:
         return ""
     first, last = run.held_out_scores[0]["step"], run.held_out_scores[-1]["step"]

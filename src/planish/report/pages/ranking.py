@@ -11,7 +11,7 @@ from planish.base.text import listed, loss_text, number_text, percent
 from planish.report.figures.base import Figure
 from planish.report.figures.ranking import accuracy_figure, calibration_figure, length_figure
 from planish.report.read.ranking import FILE, best_accuracy, fully_known, read_rankings, shown_of
-from planish.report.read.run import Run
+from planish.report.read.run import RecordedRun
 from planish.statistics.estimate import Estimate, estimate_text, span_text
 from planish.statistics.ranking_result import PairGroup, RankingEvaluation
 
@@ -72,7 +72,7 @@ class RankingSection:
         )
 
 
-def ranking_section(run: Run, place: str) -> tuple[RankingSection | None, str | None]:
+def ranking_section(run: RecordedRun, place: str) -> tuple[RankingSection | None, str | None]:
     """The section, if the run measured any ranking, and a note if the file cannot be used."""
     path = run.path / FILE
     if not path.exists():
@@ -84,7 +84,7 @@ def ranking_section(run: Run, place: str) -> tuple[RankingSection | None, str | 
     return (_section(run, evaluations, place) if evaluations else None), None
 
 
-def _section(run: Run, evaluations: Sequence[RankingEvaluation], place: str) -> RankingSection:
+def _section(run: RecordedRun, evaluations: Sequence[RankingEvaluation], place: str) -> RankingSection:
     names = sorted(dict.fromkeys(evaluation.name for evaluation in evaluations), key=lambda name: name != MAIN)
     sets = {_set_name(name): [e for e in evaluations if e.name == name] for name in names}
     shown = {name: shown_of(run, measured) for name, measured in sets.items()}

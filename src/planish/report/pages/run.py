@@ -17,7 +17,7 @@ from planish.report.pages.ppo import PpoSection, ppo_section
 from planish.report.pages.ranking import RankingSection, ranking_section
 from planish.report.pages.verdicts import VerdictSection, verdict_section
 from planish.report.read.answers import AnswerHistory, answers
-from planish.report.read.run import ALL, MOST_LISTED, Run
+from planish.report.read.run import ALL, MOST_LISTED, RecordedRun
 from planish.report.read.verdicts import judged
 
 FEW_ROWS = 30
@@ -52,7 +52,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class RunSection:
-    run: Run
+    run: RecordedRun
     place: str
     name: str
     title: str
@@ -80,7 +80,7 @@ class RunSection:
         return {**self.figures, **ranking, **of_ppo}
 
 
-def run_section(run: Run, place: str, name: str) -> RunSection:
+def run_section(run: RecordedRun, place: str, name: str) -> RunSection:
     """`place` begins the ids of its figures."""
     with_verdicts, misfit = judged(run)
     ranking, unread = ranking_section(run, place)
@@ -113,7 +113,7 @@ def run_section(run: Run, place: str, name: str) -> RunSection:
     )
 
 
-def held_out_row(run: Run, source: str) -> HeldOutRow:
+def held_out_row(run: RecordedRun, source: str) -> HeldOutRow:
     before, after = run.before, run.after
     rows, tokens = run.held_out(source)
     return HeldOutRow(
@@ -128,7 +128,7 @@ def held_out_row(run: Run, source: str) -> HeldOutRow:
     )
 
 
-def _eval_set_row(run: Run, name: str, ranking: RankingSection | None) -> HeldOutRow:
+def _eval_set_row(run: RecordedRun, name: str, ranking: RankingSection | None) -> HeldOutRow:
     """A further set, which is measured before the first step and after the last, whichever model is saved."""
     measured = [(m.step, m.eval_sets[name]) for m in run.evaluations if name in m.eval_sets]
     counts = {row.name: row.comparisons for _, rows in ranking.blocks[:1] for row in rows} if ranking else {}

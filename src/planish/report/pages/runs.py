@@ -11,10 +11,10 @@ from planish.report.figures.base import Figure
 from planish.report.figures.ppo_shared import shared_figures
 from planish.report.figures.training import losses_figure
 from planish.report.pages.run import HeldOutRow, held_out_row
-from planish.report.read.run import ALL, Run
+from planish.report.read.run import ALL, RecordedRun
 from planish.report.text import same_rows
 
-Named = Sequence[tuple[Run, str]]
+Named = Sequence[tuple[RecordedRun, str]]
 
 
 @dataclass(frozen=True, slots=True)

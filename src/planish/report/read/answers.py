@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planish.report.read.run import Line, Run
+from planish.report.read.run import Line, RecordedRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class AnswerHistory:
         return self.completions[-1] if len(self.completions) > 1 else None
 
 
-def answers(run: Run) -> list[AnswerHistory]:
+def answers(run: RecordedRun) -> list[AnswerHistory]:
     """In the order of the first step. A prompt has the same place at every step; a step being written has fewer."""
     by_step: dict[int, list[Line]] = {}
     for line in run.samples:

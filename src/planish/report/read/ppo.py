@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from planish.report.read.run import Line, Run
+from planish.report.read.run import Line, RecordedRun
 from planish.report.series import SOME, Records, finite_mean, running_mean
 
 SECONDS, LEARNING = "seconds/", "learning"
@@ -21,22 +21,22 @@ class Time:
     share: float
 
 
-def iterations_of(run: Run) -> Records:
+def iterations_of(run: RecordedRun) -> Records:
     return Records(run.iterations, "iteration", SOME)
 
 
-def rewards_of(run: Run) -> tuple[list[str], list[str]]:
+def rewards_of(run: RecordedRun) -> tuple[list[str], list[str]]:
     """The rewards that are trained on, and those that are only watched."""
     weights = {name: source["weight"] for name, source in run.config["rewards"].items()}
     trained = [name for name, weight in weights.items() if weight]
     return trained, [name for name in weights if name not in trained]
 
 
-def num_held_out_prompts(run: Run) -> int:
+def num_held_out_prompts(run: RecordedRun) -> int:
     return sum(len(account["held_out"]) for account in run.prompts.get("sources", {}).values())
 
 
-def by_iteration(run: Run, value: Callable[[Line], float | None]) -> list[float]:
+def by_iteration(run: RecordedRun, value: Callable[[Line], float | None]) -> list[float]:
     """The mean over each iteration's steps of a number that steps record."""
     values: dict[int, list[float]] = {}
     for line in run.steps:
@@ -52,13 +52,13 @@ def gradient_ratio(line: Line) -> float | None:
     return pretraining / own if own and pretraining is not None else None
 
 
-def score_path(run: Run, reward: str) -> tuple[list[float], list[float]]:
+def score_path(run: RecordedRun, reward: str) -> tuple[list[float], list[float]]:
     """Running means of √KL and of a score. An estimate of the KL below 0 counts as 0."""
     roots = [math.sqrt(max(line["kl"], 0.0)) for line in run.iterations]
     return running_mean(roots, iterations_of(run).window), iterations_of(run).means(f"score/{reward}")
 
 
-def times_of(run: Run) -> list[Time]:
+def times_of(run: RecordedRun) -> list[Time]:
     """Time by part of the iterations. Learning is whatever steps took beyond the recorded parts."""
     parts: dict[str, float] = {}
     for line in run.iterations:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from planish.report.read.files import read_typed
-from planish.report.read.run import Run
+from planish.report.read.run import RecordedRun
 from planish.statistics.ranking_result import Known, RankingEvaluation
 
 FILE = "ranking.json"
@@ -21,7 +21,7 @@ def read_rankings(path: Path) -> list[RankingEvaluation]:
     return sorted(read_typed(path, _SHAPE, "the evaluation of a ranking"), key=lambda evaluation: evaluation.step)
 
 
-def shown_of(run: Run, evaluations: Sequence[RankingEvaluation]) -> RankingEvaluation:
+def shown_of(run: RecordedRun, evaluations: Sequence[RankingEvaluation]) -> RankingEvaluation:
     """The last evaluation of a set, or that of the saved model where the best is saved."""
     saved = run.after.step if run.saves_best and run.after else None
     return next((evaluation for evaluation in evaluations if evaluation.step == saved), evaluations[-1])

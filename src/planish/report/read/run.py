@@ -42,7 +42,7 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RecordedRun:
     """A run's folder. The lines of metrics.jsonl are sorted by kind into `steps`, `evaluations` and so on."""
 
     path: Path
@@ -145,7 +145,7 @@ class Run:
         return sum(part["examples"] for part in accounts), sum(part["learnt_tokens"] for part in accounts)
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path) -> RecordedRun:
     if not path.is_dir():
         found = "is a file" if path.exists() else "there is no such folder"
         raise RunError(f"{path}: {found}; expected a run's folder, the one named by out=")
@@ -154,7 +154,7 @@ def read_run(path: Path) -> Run:
         raise RunError(f"{path}: is not a run's folder: config.yaml is missing. Name the folder given as out=")
     text, account = read_text(settings), read_object(path / "data.json")
     lines, saved = read_lines(path / "metrics.jsonl"), path / "model" / "config.json"
-    return Run(
+    return RecordedRun(
         path=path,
         settings=text,
         config=_config(settings, text),

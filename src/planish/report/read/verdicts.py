@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from planish.base.errors import RunError
 from planish.base.files import read_lines
 from planish.base.text import count_text
-from planish.report.read.run import Line, Run
+from planish.report.read.run import Line, RecordedRun
 
 FILE = "verdicts.jsonl"
 
@@ -25,7 +25,7 @@ class RecordedVerdict:
     reasons: Sequence[str]
 
 
-def judged(run: Run) -> tuple[Run, str | None]:
+def judged(run: RecordedRun) -> tuple[RecordedRun, str | None]:
     """The run with a RecordedVerdict as "verdict" of each sample, if it has any, and a note if they cannot be used."""
     path = run.path / FILE
     if not path.exists():
