@@ -1,104 +1,84 @@
-"""Writes docs/settings.md from the settings themselves: `python docs/make_settings.py`. A test keeps the two together."""
+"""Writes docs/settings.md and src/planish/settings.json from the configs: `python docs/make_settings.py`; a test compares."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
 
-from pydantic.fields import FieldInfo
+from planish.base.settings import Setting, settings_of
+from planish.commands import COMMANDS
 
-from planish.base.config import Config
-from planish.data.settings import DataConfig
-from planish.evaluate.compare.run import CompareConfig
-from planish.evaluate.probe.run import KnowConfig
-from planish.methods.base import RunConfig
-from planish.methods.dpo import DpoConfig
-from planish.methods.ppo.config import PpoConfig
-from planish.methods.pretrain import NewModel, PretrainConfig
-from planish.methods.reward_model import RewardConfig
-from planish.methods.sft import SftConfig
-from planish.world.settings import WorldConfig
+ROOT = Path(__file__).parents[1]
+PAGE, DATA = ROOT / "docs" / "settings.md", ROOT / "src" / "planish" / "settings.json"
 
 HEAD = """# Settings
 
-Every setting of every method. A recipe is a YAML file with these names; `key=value` on the command line changes one
-(`optim.lr=1e-4`). An unknown name stops the run before anything is loaded. Made by `python docs/make_settings.py`.
+Every setting of every command. A recipe is a YAML file with these names; `key=value` on the command line changes one
+(`optim.lr=1e-4`). `planish settings COMMAND WORD` searches them in the terminal. A component that may be absent, such as
+`model.lora`, is set to `true` to get its defaults. A key with `*` takes a name of your choice. An unknown name stops the run
+before anything is loaded. Made by `python docs/make_settings.py`.
 """
 
-WORLD = "These are of `size=base`; `size=ci` and `size=large` change them (src/planish/world/settings.py)."
+LIKE_SFT = ("pretrain", "reward", "dpo")  # told by how they differ
+NEW = "A new model has an architecture in place of `model.path`."
+WORLD = "These are the values of `size=base`; `size=ci` and `size=large` change them (src/planish/world/settings.py)."
+# Components with the settings of one that a section before them lists: theirs are not repeated.
+LIKE_MODEL = dict.fromkeys(("model", "reward", "models.*"), "model")
+LIKE_DATA = dict.fromkeys(("data", "pretraining", "documents"), "data")
 
 
-def rows(config: type[Config], prefix: str = "", defaults: Config | None = None) -> list[str]:
-    lines: list[str] = []
-    for name, field in config.model_fields.items():
-        inner = [kind for kind in configs_in(field.annotation) if kind is not NewModel]
-        repeated = "dict" in str(field.annotation) or "tuple" in str(field.annotation)
-        key = f"{prefix}{name}" + (".*" if repeated and inner else "")
-        if inner == [DataConfig] and name != "data":
-            lines.append(f"| `{key}.…` | absent | {field.description}; its settings are those of `data` |")
-            continue
-        if len(inner) > 1:
-            lines += choices(key, field, inner)
-            continue
-        if inner and not field.is_required() and "None" in str(field.annotation):
-            lines.append(f"| `{key}` | absent | {field.description} |")
-        if inner:
-            given = field.default if isinstance(field.default, Config) else None
-            lines += [line for kind in inner for line in rows(kind, f"{key}.", given)]
-        else:
-            value = getattr(defaults, name) if defaults else field.default
-            default = "needed" if field.is_required() and not defaults else shown(value)
-            lines.append(f"| `{key}` | {default} | {field.description} |")
-    return lines
+def settings_by_command() -> dict[str, list[Setting]]:
+    return {name: settings_of(command.load_config_class()) for name, command in COMMANDS.items() if command.config}
 
 
-def choices(key: str, field: FieldInfo, kinds: list[type[Config]]) -> list[str]:
-    """A setting that is one of several by name: the names, and each one's own settings."""
-    by_name = {kind.model_fields["name"].default: kind for kind in kinds}
-    default = "needed" if field.is_required() else shown(field.default.name)
-    lines = [f"| `{key}.name` | {default} | {field.description}: {', '.join(by_name)} |"]
-    for name, kind in by_name.items():
-        own = [line for line in rows(kind, f"{key}.") if not line.startswith(f"| `{key}.name`")]
-        lines += [line.replace("` |", f"` of `{name}` |", 1) for line in own]
-    return lines
+def data() -> str:
+    """The JSON file: a row a line, so that two changes to it can be merged."""
 
+    def row(setting: Setting) -> str:
+        return json.dumps([setting.key, setting.default, setting.meaning, setting.of], ensure_ascii=False)
 
-def configs_in(annotation: Any) -> list[type[Config]]:
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        return [annotation]
-    return [config for argument in get_args(annotation) for config in configs_in(argument)]
-
-
-def shown(value: Any) -> str:
-    return "absent" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
-
-
-def table(lines: list[str]) -> str:
-    return "\n".join(["| setting | default | meaning |", "|---|---|---|", *lines])
+    every = settings_by_command()
+    commands = [f'"{name}": [\n' + ",\n".join(map(row, settings)) + "\n]" for name, settings in every.items()]
+    return "{\n" + ",\n".join(commands) + "\n}\n"
 
 
 def page() -> str:
-    both = rows(SftConfig)
-    own = [line for line in rows(PretrainConfig) if line not in both]
-    new = rows(NewModel, "model.")
-    sections = ["## `planish sft`", table(both), "## `planish pretrain`"]
-    sections += [
-        "All of the above but `reduction`. In place of `model.path`, a new model is described by:",
-        table(new + own),
-    ]
-    sections += against("reward", RewardConfig) + against("dpo", DpoConfig)
-    sections += ["## `planish ppo`", table(rows(PpoConfig)), "## `planish compare`", table(rows(CompareConfig))]
-    sections += ["## `planish know`", table(rows(KnowConfig)), "## `planish world`", WORLD, table(rows(WorldConfig))]
+    every = settings_by_command()
+    known = lines(every["sft"])
+    sections = ["## `planish sft`", table(known)]
+    for name, settings in every.items():
+        if name == "sft":
+            continue
+        rows = lines(settings, {} if name in LIKE_SFT else LIKE_DATA if name == "ppo" else LIKE_MODEL | LIKE_DATA)
+        notes = {"pretrain": NEW, "world make": WORLD}.get(name, "")
+        if name in LIKE_SFT:
+            own = {setting.key.split(".")[0] for setting in settings}
+            lacking = [key for key in dict.fromkeys(s.key.split(".")[0] for s in every["sft"]) if key not in own]
+            notes = f"All of `planish sft` but {', '.join(f'`{key}`' for key in lacking)}, and these. {notes}".strip()
+            rows = [row for row in rows if row not in known]
+        sections += [f"## `planish {name}`", *([notes] if notes else []), table(rows)]
     return HEAD + "\n" + "\n\n".join(sections) + "\n"
 
 
-def against(command: str, config: type[RunConfig]) -> list[str]:
-    """The section of a command whose settings are mostly those of fine-tuning."""
-    lacking = [f"`{name}`" for name in SftConfig.model_fields if name not in config.model_fields]
-    less = f"All of `planish sft` but {', '.join(lacking)}, and these:"
-    known = rows(SftConfig)
-    return [f"## `planish {command}`", less, table([line for line in rows(config) if line not in known])]
+def table(rows: list[str]) -> str:
+    return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows])
+
+
+def lines(settings: Iterable[Setting], like: Mapping[str, str] | None = None) -> list[str]:
+    """A row of the table for each setting; of components that are `like` another, the path alone."""
+    found: dict[str, None] = {}
+    for setting in settings:
+        above = next((name for name in like or () if setting.key.startswith(f"{name}.")), None)
+        if above is not None and not setting.key.endswith("path"):
+            found[f"| `{above}.…` | | as `{(like or {})[above]}` of `planish sft` |"] = None
+            continue
+        key = f"`{setting.key}`" + (f" of `{setting.of}`" if setting.of else "")
+        default = setting.default if setting.default in ("needed", "absent") else f"`{setting.default}`"
+        found[f"| {key} | {default} | {setting.meaning} |"] = None
+    return list(found)
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name("settings.md").write_text(page(), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")
+    DATA.write_text(data(), encoding="utf-8")

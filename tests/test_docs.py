@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
@@ -32,17 +31,6 @@ PAGES = sorted(  # the quick start and the lessons follow the README, the other 
 )
 
 KINDS = {"pretrain": PretrainConfig, "sft": SftConfig, "reward": RewardConfig, "dpo": DpoConfig}
-
-
-def test_every_setting_is_documented_as_it_is() -> None:
-    spec = importlib.util.spec_from_file_location("make_settings", ROOT / "docs" / "make_settings.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == module.page(), (
-        "run python docs/make_settings.py"
-    )
 
 
 def test_settings_of_every_loss_are_documented() -> None:

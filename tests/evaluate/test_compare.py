@@ -311,7 +311,7 @@ def test_reply_is_read_by_its_last_word_of_the_three(reply: str, choice: str) ->
         ({"num_samples": 2}, "at temperature 0 all would be the same"),
         ({"reference": "x"}, "set sampling.temperature=1"),
         ({"baseline": "third"}, "there are first, second"),
-        ({"judge": {"name": "gold", "wrld": "x"}}, "unknown setting 'judge.wrld'; did you mean 'world'?"),
+        ({"judge": {"name": "gold", "wrld": "x"}}, "unknown setting 'judge.wrld'; did you mean 'judge.world'?"),
         ({"models": {"a/b": {"path": "x"}}}, "names files"),
         ({"models": {"alone": {"path": "x"}}}, "alone has nothing to be compared to"),
         ({"models": {"best-of-4": {"path": "x"}}, "best_of": {"reward": "y", "n": 4}}, "the system that best_of adds"),

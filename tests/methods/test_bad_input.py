@@ -51,7 +51,7 @@ def place(tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path) -> Place:
 
 
 SETTINGS = {
-    "a misspelt setting": (["optim.lrr=1e-4"], ["unknown setting 'optim.lrr'", "did you mean 'lr'"]),
+    "a misspelt setting": (["optim.lrr=1e-4"], ["unknown setting 'optim.lrr'", "did you mean 'optim.lr'"]),
     "a misspelt section": (["optimm.lr=1e-4"], ["unknown setting 'optimm'", "did you mean 'optim'"]),
     "a word for a number": (["optim.lr=fast"], ["'optim.lr' is 'fast'", "number"]),
     "a rate below zero": (["optim.lr=-1"], ["'optim.lr' is -1", "greater than 0"]),
@@ -339,5 +339,4 @@ def test_a_recipe_that_is_missing_broken_or_no_mapping_is_named(place: Place) ->
 
 def test_what_must_be_given_is_asked_for(place: Place) -> None:
     message = refused(lambda: main(["sft", f"model.path={place.model}"]))
-    assert "'out' is needed" in message
-    assert "'data' is needed" in message
+    assert "'out' and 'data' are needed and absent" in message

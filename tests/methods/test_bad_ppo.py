@@ -65,7 +65,7 @@ def place(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
 # What is changed, and parts of the message. {folder} is the place, {model} the policy.
 CASES: dict[str, tuple[list[str], list[str]]] = {
     # Settings
-    "a misspelt setting": (["kl.betta=0.1"], ["unknown setting 'kl.betta'", "did you mean 'beta'"]),
+    "a misspelt setting": (["kl.betta=0.1"], ["unknown setting 'kl.betta'", "did you mean 'kl.beta'"]),
     "a misspelt section": (["samplings.top_p=1"], ["unknown setting 'samplings'", "'sampling'"]),
     "an unknown advantage": (["advantage.name=vpg"], ["'advantage'", "'vpg'", "'gae', 'rloo', 'grpo'"]),
     "a setting of another advantage": (

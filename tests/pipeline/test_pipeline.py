@@ -312,7 +312,7 @@ def test_every_command_says_where_its_output_lies() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["stages.dpo.optim.lrr=1"], r"stages\.dpo: unknown setting 'optim\.lrr'; did you mean 'lr'\?"),
+        (["stages.dpo.optim.lrr=1"], r"stages\.dpo: unknown setting 'optim\.lrr'; did you mean 'optim\.lr'\?"),
         (["stages.dpo.loss.beta=-1"], r"stages\.dpo: 'loss\.beta' is -1: .*greater than 0"),
         (["stages.dpo.out=runs/x"], r"stages\.dpo\.out: the pipeline says where"),
         (["stages.dpo.run=dpoo"], r"stages\.dpo\.run is 'dpoo'; it names a command: pretrain, sft"),

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from planish.base.errors import ConfigError
 from planish.base.files import recipes_hint
+from planish.base.settings import components_in, explain
 
 __all__ = ["Config", "Field", "dump_config", "load_config"]
 
@@ -32,10 +32,12 @@ class Config(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, given: Any) -> Any:
-        """What is not given of a component is as in the default that this one declares for it, not as in its own class."""
+        """Settings of a component that are not given are those of the default that this config declares for it, not those of
+        the component's own class. `true` for a component that may be absent is the component with its defaults."""
         if not isinstance(given, dict):
             return given
-        return _laid_over({name: field.default for name, field in cls.model_fields.items()}, cls, cast(Tree, given))
+        values = {name: _switched(cls, name, value) for name, value in cast(Tree, given).items()}
+        return _laid_over({name: field.default for name, field in cls.model_fields.items()}, cls, values)
 
 
 C = TypeVar("C", bound=Config)
@@ -72,7 +74,14 @@ def load_config(
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_explain(kind, error, str(file) if file is not None else "the settings")) from None
+        raise ConfigError(explain(kind, error, str(file) if file is not None else "the settings")) from None
+
+
+def _switched(kind: type[Config], name: str, value: Any) -> Any:
+    field = kind.model_fields.get(name)
+    if isinstance(value, bool) and field and field.default is None and bool not in get_args(field.annotation):
+        return ({} if value else None) if components_in(field.annotation) else value
+    return value
 
 
 def _laid_over(defaults: Tree, kind: type[Config], given: Tree) -> Tree:
@@ -118,59 +127,6 @@ def _assign(tree: Tree, keys: list[str], value: Any, shown: str) -> None:
             raise ConfigError(f"'{shown}': {key} is a single value, it holds no further settings")
         tree = cast(Tree, below)
     tree[keys[-1]] = value
-
-
-def _explain(kind: type[Config], error: ValidationError, source: str) -> str:
-    lines: list[str] = []
-    for problem in error.errors():
-        parts, level = _place(kind, [str(part) for part in problem["loc"]])
-        key = ".".join(parts)
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"{source}: unknown setting '{key}'{_nearest(level, parts[-1])}")
-        elif problem["type"] == "missing":
-            lines.append(f"{source}: the setting '{key}' is needed and absent")
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            at = f"'{key}' is {problem['input']!r}: " if key else ""
-            lines.append(f"{source}: {at}{message}")
-    return "\n".join(lines)
-
-
-def _place(kind: type[Config], location: Sequence[str]) -> tuple[list[str], type[Config] | None]:
-    """A setting's own name, and the config it stands in. pydantic also puts the tag of a union into the name, which is taken
-    out; a mapping's key adds no level."""
-    parts: list[str] = []
-    choices: list[type[Config]] = [kind]
-    level: type[Config] | None = kind
-    for i, part in enumerate(location):
-        tagged = [each for each in choices if part == _tag(each)]
-        field = level.model_fields.get(part) if level is not None else None
-        if field is None and len(choices) > 1 and tagged:
-            choices, level = tagged, tagged[0]
-            continue
-        parts.append(part)
-        if field is not None and i + 1 < len(location):
-            choices = _configs_in(field.annotation)
-            level = next(iter(choices), None)
-    return parts, level
-
-
-def _tag(config: type[Config]) -> Any:
-    """What tells a config from the others of its union."""
-    field = config.model_fields.get("name")
-    return field.default if field is not None else None
-
-
-def _nearest(level: type[Config] | None, key: str) -> str:
-    names = list(level.model_fields) if level is not None else []
-    near = difflib.get_close_matches(key, names, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; there are: {', '.join(names)}" if names else ""
-
-
-def _configs_in(annotation: Any) -> list[type[Config]]:
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        return [annotation]
-    return [config for argument in get_args(annotation) for config in _configs_in(argument)]
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
+from planish.base.errors import ConfigError
+
 
 def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
@@ -28,10 +30,23 @@ def is_main() -> bool:
 def local_device(asked: str = "auto") -> torch.device:
     """The device of this rank: `auto` takes this rank's GPU where there is one, else the CPU."""
     if asked != "auto":
-        return torch.device(asked)
+        return _checked(asked)
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")
+
+
+def _checked(asked: str) -> torch.device:
+    try:
+        device = torch.device(asked)
+    except RuntimeError:
+        raise ConfigError(f"device={asked}: there is no such device; expected cpu, cuda, cuda:0 or auto") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        why = "sees no GPU" if torch.backends.cuda.is_built() else "was built without CUDA"
+        raise ConfigError(
+            f"device={asked}: this torch ({torch.__version__}) {why}. Leave device out, or set device=cpu"
+        )
+    return device
 
 
 class OnDevice(Protocol):

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import getproxies
 
 from planish.base.errors import ConfigError, ModelError
 from planish.base.text import short_names
+
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+LOCAL = ("models", "runs", "recipes")  # folders of this name are the reader's own, here or not
+KNOWN = ("smollm2", "wind-tunnel", "wind-tunnel-stable")  # `planish model get`
 
 
 def model_folder(path: str | Path) -> str:
@@ -17,11 +24,49 @@ def model_folder(path: str | Path) -> str:
 
 
 def check_model_folder(path: str) -> bool:
-    """True for a folder, False for what may be a name on the hub; a path that leads nowhere is an error."""
-    there = Path(path).exists()
-    if not there and (path.count("/") > 1 or path.startswith((".", "/"))):
-        raise ModelError(f"{path}: there is no such folder")
-    return there
+    """Whether a model's folder is here. If not, its name may be one on the hub, which is asked only where that can be."""
+    if Path(path).exists():
+        return True
+    if "/" not in path and _in_cache(path):
+        return False
+    if not _is_hub_name(path):
+        raise ModelError(f"{path}: there is no such folder.{_hint(path)}")
+    if not _in_cache(path) and (why := _why_no_hub()):
+        raise ModelError(f"{path}: there is no such folder, and {why}.{_hint(path)}")
+    return False
+
+
+def _is_hub_name(path: str) -> bool:
+    """Whether it is owner/name, and owner is no folder here, as in models/smollm2."""
+    return HUB_NAME.fullmatch(path) is not None and Path(path).parts[0] not in LOCAL and not Path(path).parent.exists()
+
+
+def _hint(path: str) -> str:
+    name = Path(path).name
+    if name in KNOWN:
+        return f" planish model get {name} writes models/{name}"
+    return "" if "/" in path else " A name on the hub is owner/name"
+
+
+def _in_cache(path: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(path, "config.json"), str)
+
+
+def _why_no_hub() -> str | None:
+    """Why the hub cannot be asked; a name that no server knows is soon told, where the hub's own client tries for a minute."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set, so the hub is not asked"
+    host = urlparse(constants.ENDPOINT).hostname
+    try:
+        if not getproxies():
+            socket.getaddrinfo(host, 443)
+    except OSError:
+        return f"{host}, which might have a model of this name, cannot be reached"
+    return None
 
 
 def names_of_models(paths: Sequence[str]) -> list[str]:

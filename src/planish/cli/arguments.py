@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -14,10 +16,11 @@ from planish import __version__
 from planish.base.errors import ConfigError
 from planish.base.model_folder import names_of_models
 from planish.base.text import source_names
+from planish.cli.completion import complete_word
+from planish.cli.settings import columns, settings_of_commands, shown_settings
 from planish.commands import COMMANDS, GROUPS, Argument, Command
 
 SETTING = re.compile(r"[^\W\d][\w.+-]*=.*", re.DOTALL)  # "3 + 4 = 7" is an answer, "runs/lr=1" a folder
-RECIPE_HELP = "a YAML file of settings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,18 @@ def kind_of(word: str) -> Literal["setting", "recipe", "model", "file", "text"]:
     return "file" if there else "text"
 
 
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose help ends with the command's settings, which are read only when help is asked for."""
+
+    def format_help(self) -> str:
+        if name := self.get_default("name"):
+            example = f"example:\n  {COMMANDS[name].example}"
+            self.epilog = "\n\n".join(filter(None, [shown_settings(name, COMMANDS[name]), example]))
+        return super().format_help()
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="planish", description="Turn a pretrained language model into an assistant.")
+    parser = CommandParser(prog="planish", description="Turn a pretrained language model into an assistant.")
     parser.add_argument("--version", action="version", version=f"planish {__version__}")
     commands: dict[str, Any] = {"": parser.add_subparsers(title="commands", required=True, metavar="COMMAND")}
     for name, command in COMMANDS.items():
@@ -62,11 +75,14 @@ def _add_command(commands: Any, action: str, name: str, command: Command) -> Non
     parser: argparse.ArgumentParser = commands.add_parser(
         action,
         help=command.summary,
-        description=_sentence(command.summary),
+        description="\n".join(
+            [_sentence(command.summary), "", *columns([(word.name, word.help) for word in command.words], "  ")]
+        ),
         usage=_usage(name, command),
-        epilog=f"example: {command.example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("typed", nargs="*", metavar="key=value", help="settings; later ones win")
+    typed: Any = parser.add_argument("typed", nargs="*", help=argparse.SUPPRESS)
+    typed.completer = complete_word  # read by argcomplete
     for flag in command.flags:
         if flag.switch:
             parser.add_argument(flag.name, action="store_true", help=flag.help)
@@ -88,6 +104,38 @@ def _usage(name: str, command: Command) -> str:
     flags = [flag.name if flag.switch else f"{flag.name} {flag.metavar or '…'}" for flag in command.flags]
     settings = ["[key=value …]"] if command.config else []
     return " ".join(["planish", name, *words, *recipe, *(f"[{flag}]" for flag in flags), *settings])
+
+
+def unknown_command(arguments: Sequence[str]) -> str | None:
+    """The error about a command that does not exist, with the nearest one."""
+    words = list(itertools.takewhile(lambda word: not word.startswith("-"), arguments))
+    if not words or words[0] in COMMANDS:
+        return None
+    group, given = "", words[0]
+    if given in GROUPS:
+        if len(words) == 1 or " ".join(words[:2]) in COMMANDS:
+            return None
+        group, given = f"{words[0]} ", words[1]
+    names = list(dict.fromkeys(name.removeprefix(group).split()[0] for name in COMMANDS if name.startswith(group)))
+    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    hint = f"did you mean 'planish {group}{near[0]}'?" if near else f"there are {', '.join(names)}"
+    return f"there is no command '{group}{given}'; {hint}"
+
+
+def unknown_flag(name: str, flag: str, behind: str | None = None) -> str:
+    """The error about a flag that does not exist: perhaps it is a setting."""
+    from planish.base.settings import near_settings
+
+    typed, _, value = flag.partition("=")
+    value = value or (behind if behind and not behind.startswith("-") else "…")
+    keys = [row[0] for row in settings_of_commands().get(name, [])]
+    word = typed.lstrip("-").replace("-", "_")
+    if near := difflib.get_close_matches(typed, [each.name for each in COMMANDS[name].flags], n=1, cutoff=0.8):
+        return f"{typed}: planish {name} has no such flag; did you mean {near[0]}?"
+    if near := [word] if word in keys else near_settings(word, keys):
+        setting = f"{near[0].replace('*', 'NAME')}={value}"
+        return f"{typed}: planish {name} has no such flag; settings are written without dashes: {setting}"
+    return f"{typed}: planish {name} has no such flag; planish {name} --help lists flags and settings"
 
 
 def read_request(options: argparse.Namespace, rest: Sequence[str]) -> Request:
@@ -143,7 +191,7 @@ def _misplaced(name: str, command: Command, word: str) -> str:
     if kind == "file" and (near := {"--data", "--prompts"} & {*flags}):
         return f"is a file: write {near.pop()} {word}"
     if kind == "text" and command.recipe:
-        return f"there is no such file; a setting is written {word}=…"
+        return "there is no such file or folder" + (f"; a setting is written {word}=…" if word.isidentifier() else "")
     places = " and ".join(slot.name for slot in command.words) or "no words"
     return f"planish {name} takes {places} beside settings, which are written key=value"
 

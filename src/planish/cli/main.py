@@ -9,18 +9,24 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from planish.base.errors import ConfigError, PlanishError
-from planish.cli.arguments import Request, build_parser, read_request
+from planish.cli.arguments import Request, build_parser, read_request, unknown_command, unknown_flag
+from planish.cli.completion import complete
 from planish.commands import load
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command; an error that a person can act on is printed without a traceback, and the exit status is 1."""
-    parser = build_parser()
-    options, rest = parser.parse_known_args(arguments)  # argparse loses words that follow a flag
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if "_ARGCOMPLETE" in os.environ:
+        complete(build_parser())
+    if problem := unknown_command(arguments):
+        _refuse(problem)
+    options, rest = build_parser().parse_known_args(arguments)  # argparse loses words that follow a flag
     if strange := [text for text in rest if text.startswith("-")]:
-        parser.error(f"unknown argument: {strange[0]}")
+        _refuse(unknown_flag(options.name, strange[0], *arguments[arguments.index(strange[0]) + 1 :][:1]))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
         run(read_request(options, rest))
@@ -31,6 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"planish: {where}{error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit("\nplanish: stopped. The same command carries on from the last checkpoint")
+
+
+def _refuse(message: str) -> NoReturn:
+    """Ends as argparse does where the command line cannot be read."""
+    print(f"planish: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 def run(request: Request) -> None:
