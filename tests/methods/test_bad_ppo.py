@@ -67,7 +67,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     # Settings
     "a misspelt setting": (["kl.betta=0.1"], ["unknown setting 'kl.betta'", "did you mean 'kl.beta'"]),
     "a misspelt section": (["samplings.top_p=1"], ["unknown setting 'samplings'", "'sampling'"]),
-    "an unknown advantage": (["advantage.name=vpg"], ["'advantage'", "'vpg'", "'gae', 'rloo', 'grpo'"]),
+    "an unknown advantage": (["advantage.name=vpg"], ["'advantage.name' is 'vpg'", "gae, rloo, grpo"]),
     "a setting of another advantage": (
         ["advantage={name: rloo, gae_lambda: 0.9}", "batch.completions=2"],
         ["unknown setting", "gae_lambda"],
@@ -116,7 +116,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     # Rewards
     "no rewards": (["rewards={}"], ["rewards: none has a weight", "set rewards.NAME or its weight"]),
     "rewards that are only watched": (["rewards.rm.weight=0"], ["rewards: none has a weight"]),
-    "an unknown kind of reward": (["rewards.rm={name: modell, path: x}"], ["'rewards.rm'", "'modell'", "'model'"]),
+    "an unknown kind of reward": (["rewards.rm={name: modell, path: x}"], ["'rewards.rm.name' is 'modell'", "did you mean 'model'"]),
     "a reward model that is not there": (["rewards.rm.path=/none/such"], ["/none/such: there is no such folder"]),
     "a language model as reward": (["rewards.rm.path={model}"], ["says nothing of the mean score", "planish reward"]),
     "a reward model without its zero": (
