@@ -20,7 +20,7 @@ from planish.methods.pretrain import PretrainConfig
 from planish.methods.reward_model import RewardConfig
 from planish.methods.sft import SftConfig
 from support.anchors import anchors
-from support.doc_commands import COMMAND, SHELLS, blocks, run
+from support.doc_commands import COMMAND, SHELLS, blocks, only_read, run
 from support.models import write_model
 from support.recipes import RECIPES, ROOT, method_of
 
@@ -97,6 +97,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_command_of_a_page_runs_in_order(page: Path, clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone)
     for block in blocks(page):
-        for command in block.commands() if block.kind in SHELLS else ():
+        if block.kind in SHELLS:
             with monkeypatch.context() as patch:
-                run(command, block, patch)
+                only_read(block, patch) if block.reason else run(block, clone, patch)

@@ -1,14 +1,19 @@
 """The shell commands of README.md and docs/: found, cut down, and run in the order in which a reader meets them.
 
-A block of commands is fenced as `sh` or `bash`. Where one needs what a test has not (a GPU, a server, a download, files of the
-reader), a comment on the line above says so, and the block is only checked, flags and settings: `<!-- not run: a GPU -->`.
+A block of commands is fenced as `sh` or `bash`, and bash runs it. Only what would be slow or need a network is stood in for:
+`planish` is called within the test's process with settings that make it short; pip and make are looked up, not run. Where a block
+needs what a test has not (a GPU, a server, hours), a comment on the line above says so, and its flags and settings are read but
+nothing is run: `<!-- not run: a GPU -->`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,20 +28,13 @@ from planish.base.config import load_config
 from planish.cli.main import main
 from support.recipes import ROOT
 
+SHELLS = ("sh", "bash", "console")
 BLOCK = re.compile(r"^(?:<!-- not run: (?P<reason>[^>]+) -->\n+)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 COMMAND = re.compile(r"^\$? ?(\w+=\S+ )*(planish|torchrun|python3?|pip|make) ", re.M)
-SHELLS = ("sh", "bash", "console")
-ASSIGNED = re.compile(r"[A-Z_]+=\S*")
+ASSIGNED = re.compile(r"\w+=\S*")
 
 # What makes each command short. A later setting wins, so those of the page are read and checked all the same.
-TRAINED = [
-    "steps=1",
-    "batch.examples=2",
-    "batch.tokens=null",
-    "data.max_held_out=4",
-    "evaluate_every=0",
-    "checkpoint.every=0",
-]
+TRAINED = ["steps=1", "batch.examples=2", "batch.tokens=null", "data.max_held_out=4", "evaluate_every=0"]
 SAMPLED = ["num_samples=1", "sampling.max_completion_tokens=2"]
 SHORTER = {
     "pretrain": [*TRAINED, *SAMPLED],
@@ -44,13 +42,40 @@ SHORTER = {
     "dpo": [*TRAINED, *SAMPLED, "kl_prompts=2"],
     "reward": [*TRAINED, "num_demonstrations=4"],
     "ppo": ["iterations=1", "held_out=2", "evaluate_every=0", "batch.prompts=2", "batch.minibatches=1", *SAMPLED],
-    "sample": ["max_completion_tokens=2"],
+    "sample": ["max_completion_tokens=12"],
     "best": ["sampling.max_completion_tokens=2"],
     "compare": ["limit=2", "sampling.max_completion_tokens=2"],
     "know": ["limit=4"],
+    "know models/wind-tunnel": ["limit=100", "probe.samples=2"],
     "chat": ["max_completion_tokens=2"],
+    # Annotators refuse answers as alike as those of an untrained model. This one learns enough in twenty steps.
+    "sft recipes/world_sft.yaml": ["steps=20", "num_samples=1", "sampling.max_completion_tokens=2", "evaluate_every=0"],
 }
 OF_STAGES = {**SHORTER, "world": ["size=ci"]}
+
+# Hands a command over to the test's process, and says what it said.
+STUB = """#!/bin/bash
+call=$(mktemp -d)
+printf '%s\\0' "${0##*/}" "$@" > "$call/words"
+mkfifo "$call/code"
+echo "$call" > "$CALLS"
+read -r code < "$call/code"
+cat "$call/said"
+exit "$code"
+"""
+# The real python, but for what needs an installation or a process group.
+PYTHON = f"""#!/bin/bash
+case "$*" in
+"-m venv "*) mkdir -p "$3/bin"; touch "$3/bin/activate" ;;
+"-m planish "*) shift 2; exec planish "$@" ;;
+"-m pip "*) shift 2; exec pip "$@" ;;
+*) exec {sys.executable} "$@" ;;
+esac
+"""
+TORCHRUN = """#!/bin/bash
+while [ "$1" != planish ]; do shift; done
+exec "$@"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +86,17 @@ class Block:
     text: str
     reason: str | None
 
+    def __str__(self) -> str:
+        return f"{self.page.name} line {self.line}"
+
     def commands(self) -> Iterator[list[str]]:
-        """The words of each command, without comments and variables."""
+        """The words of each command of planish that stands on a line of its own, without comments and variables."""
         for line in self.text.replace("\\\n", " ").splitlines():
             words = shlex.split(line.removeprefix("$ "), comments=True)
-            for command in _split(words):
-                while command and ASSIGNED.fullmatch(command[0]):
-                    command = command[1:]
-                if command:
-                    yield command
-
-
-def _split(words: list[str]) -> Iterator[list[str]]:
-    command: list[str] = []
-    for word in words:
-        if word == "&&":
-            yield command
-            command = []
-        else:
-            command.append(word)
-    yield command
+            while words and ASSIGNED.fullmatch(words[0]):
+                words = words[1:]
+            if words and words[0] in ("planish", "torchrun"):
+                yield words[words.index("planish") + 1 :]
 
 
 def blocks(page: Path) -> list[Block]:
@@ -91,19 +107,59 @@ def blocks(page: Path) -> list[Block]:
     ]
 
 
-def arguments_of(command: list[str]) -> list[str] | None:
-    """The arguments of planish, however it is called, or None for another program."""
-    if command[0] == "planish":
-        return command[1:]
-    if command[0] in ("python", "python3", "torchrun") and "planish" in command:
-        return command[command.index("planish") + 1 :]
-    return None
+def run(block: Block, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Lets bash run a block in the folder, which must be the current one; fails with what was said if a command does."""
+    calls, stubs = folder / ".calls", folder / ".stubs"
+    if not stubs.exists():
+        write_stubs(stubs)
+        os.mkfifo(calls)
+    patch.setenv("CALLS", str(calls))
+    patch.setenv("PATH", f"{stubs}:{os.environ['PATH']}")
+    text = "trap 'echo > \"$CALLS\"' EXIT\n" + re.sub(r"^\$ ", "", block.text, flags=re.M)
+    said: list[str] = []
+    with calls.open("r+b", buffering=0) as requests, subprocess.Popen(["bash", "-eu", "-c", text]) as shell:
+        while call := requests.readline().decode().strip():
+            said.append(answer(Path(call), patch))
+    if shell.returncode:
+        pytest.fail(f"{block}: {''.join(said[-1:]) or 'a command of the shell failed'}")
+
+
+def write_stubs(folder: Path) -> None:
+    folder.mkdir()
+    stubs = dict.fromkeys(("planish", "pip", "make"), STUB) | dict.fromkeys(("python", "python3"), PYTHON)
+    for name, text in {**stubs, "torchrun": TORCHRUN}.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).chmod(0o755)
+
+
+def answer(call: Path, patch: pytest.MonkeyPatch) -> str:
+    """Does what a stub was asked for; returns the command with what was said about a failure."""
+    name, *arguments = (call / "words").read_text(encoding="utf-8").split("\0")[:-1]
+    out, failure = io.StringIO(), ""
+    with contextlib.redirect_stdout(out), patch.context() as here:
+        here.setattr(sys, "stdin", io.StringIO("Who are you?\n/quit\n"))
+        try:
+            planish(arguments) if name == "planish" else check_other(name, arguments)
+        except SystemExit as error:
+            failure = str(error.code or "")
+        except AssertionError as error:
+            failure = str(error)
+    (call / "said").write_text(out.getvalue(), encoding="utf-8")
+    (call / "code").write_text("1\n" if failure else "0\n")
+    return f"{shlex.join([name, *arguments])}\n{failure}"
+
+
+def planish(arguments: list[str]) -> None:
+    main(shortened(arguments))
+    missing = [str(out) for out in outputs(arguments) if not out.exists()]
+    assert missing == [], f"was not written: {missing}"
 
 
 def shortened(arguments: list[str]) -> list[str]:
     """With settings that make the command short."""
-    more = _shorter_stages(arguments) if arguments[0] == "run" else SHORTER.get(arguments[0], [])
-    return [*arguments, *more]
+    if arguments[:1] == ["run"]:
+        return [*arguments, *_shorter_stages(arguments)]
+    return [*arguments, *SHORTER.get(" ".join(arguments[:2]), SHORTER.get(arguments[0], []) if arguments else [])]
 
 
 def _shorter_stages(arguments: list[str]) -> Iterator[str]:
@@ -120,54 +176,32 @@ def outputs(arguments: list[str]) -> list[Path]:
     return [Path(out) for out in (*after, *(word[4:] for word in arguments if word.startswith("out=")))]
 
 
-def check_other(command: list[str]) -> None:
-    """A command of another program: what it names is there."""
-    match command:
-        case ["make", target]:
-            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M), target
-        case ["pip" | "python" | "python3" | ".venv/bin/pip", *rest] if "install" in rest:
-            extras = re.findall(r"\.\[([\w,]+)\]", " ".join(rest))
-            known = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-            assert all(f"\n{name} = [" in known for extra in extras for name in extra.split(","))
-        case ["python" | "python3", script, *_] if script.endswith(".py"):
-            assert (ROOT / script).exists(), script
-        case ["python3", "-m", "venv", _] | [".", ".venv/bin/activate"] | ["cd", _] | ["source", ".venv/bin/activate"]:
-            pass
-        case _:
-            raise AssertionError(f"unknown command {' '.join(command)}: let tests/support/doc_commands.py check it")
+def check_other(name: str, arguments: list[str]) -> None:
+    """A command of make or pip: the target and the extras that it names are there."""
+    if name == "make":
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+        assert set(arguments) <= set(targets), f"the Makefile has {', '.join(targets)}"
+    else:
+        known = re.findall(r"^([\w-]+) = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M)
+        extras = [name for word in re.findall(r"\.\[([\w,]+)\]", " ".join(arguments)) for name in word.split(",")]
+        assert set(extras) <= set(known), f"pyproject.toml has {', '.join(known)}"
 
 
-def run(command: list[str], block: Block, patch: pytest.MonkeyPatch) -> None:
-    """Runs a command of planish, shortened, in the current folder; of a block that is not run, reads its settings."""
-    arguments = arguments_of(command)
-    if arguments is None:
-        if not block.reason:
-            check_other(command)
-        return
-    patch.setattr(sys, "stdin", io.StringIO("Who are you?\n/quit\n"))
-    if block.reason:
-        stop_after_settings(patch)
-    try:
-        main(arguments if block.reason else shortened(arguments))
-    except SettingsRead:
-        return
-    except SystemExit as error:
-        if error.code:
-            pytest.fail(f"{block.page.name} line {block.line}: {shlex.join(command)}\n{error.code}")
-    missing = [str(out) for out in outputs(arguments) if not out.exists()]
-    assert missing == [], f"{block.page.name} line {block.line}: {shlex.join(command)}"
-
-
-class SettingsRead(BaseException):
+class SettingsReadError(Exception):
     """The settings were read, and nothing more is wanted."""
 
 
-def stop_after_settings(patch: pytest.MonkeyPatch) -> None:
+def only_read(block: Block, patch: pytest.MonkeyPatch) -> None:
+    """Reads flags and settings of the commands of a block that is not run."""
+
     def read(*given: Any, **named: Any) -> None:
         load_config(*given, **named)
-        raise SettingsRead
+        raise SettingsReadError
 
     for module in [module for name, module in sys.modules.items() if name.startswith("planish.")]:
         if getattr(module, "load_config", None) is load_config:
             patch.setattr(module, "load_config", read)
     assert config.load_config is read
+    for arguments in block.commands():
+        with pytest.raises(SettingsReadError):
+            main(arguments)
