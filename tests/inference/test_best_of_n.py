@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from planish.base.config import load_config
+from planish.cli.main import main
 from planish.data.formats import import_rows
-from planish.data.rows import Demonstration
+from planish.data.rows import Comparison, Demonstration
 from planish.inference.best_of_n import BestConfig, best_of_n, kl_of_best
 from planish.inference.score import RewardModel
 from planish.methods.reward_model import RewardConfig, reward_model
@@ -55,6 +56,27 @@ def test_more_completions_are_no_worse_and_the_first_are_the_same(
     ]
     assert all(b >= a - 1e-5 for a, b in zip(*per_prompt, strict=True))  # the two are among the eight
     assert many.mean_best > few.mean_best
+
+
+def test_a_limit_draws_prompts_in_the_order_of_the_file(
+    tiny_model: Path, judge: Path, tiny_data: dict[str, str], tmp_path: Path
+) -> None:
+    prompts = [f"repeat {number}" for number in range(20)]
+    file = tmp_path / "prompts.jsonl"
+    file.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
+    best_of_n(config(tiny_model, judge, str(file), tmp_path / "best.jsonl", limit=5))
+    for name, rows, more in (("sample", file, ["max_completion_tokens=2"]), ("score", tiny_data["compared"], [])):
+        model = tiny_model if name == "sample" else judge
+        main([name, str(model), str(rows), "--out", str(tmp_path / f"{name}.jsonl"), "limit=5", *more])
+    best, sampled, scored = (
+        [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("best", "sample", "score")
+    )
+    asked = [[line["messages"][0]["content"] for line in lines] for lines in (best, sampled)]
+    assert all(len(some) == 5 and some == sorted(some, key=prompts.index) for some in asked)
+    assert asked[0] != prompts[:5]
+    first = [row.prompt[0].content for row in import_rows(tiny_data["compared"], (Comparison,)).rows[:5]]
+    assert [line["prompt"][0]["content"] for line in scored] == first
 
 
 def test_kl_of_best_of_n() -> None:

@@ -7,8 +7,12 @@ carried from step to step, so a resumed run needs no saved generator.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 def fold_in(seed: int, *key: str | int) -> int:
@@ -57,6 +61,13 @@ class Permutation:
         for key in self._keys:
             left, right = right, left ^ (_mixed(right + key) & self._mask)
         return (left << self._half) | right
+
+
+def subsample(rows: Sequence[T], limit: int | None, seed: int) -> list[T]:
+    """At most `limit` of the rows, drawn by the seed, in their order."""
+    if limit is None or limit >= len(rows):
+        return list(rows)
+    return [rows[i] for i in sorted(Permutation(len(rows), seed, "limit")(np.arange(limit)))]
 
 
 def _mixed(values: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from planish.base.config import Config, Field
 from planish.base.distributed import local_device
 from planish.base.files import new_file
 from planish.base.progress import track
+from planish.base.random import subsample
 from planish.data.prompts import import_prompts
 from planish.data.rows import Comparison, Message
 from planish.inference.sample import SamplingConfig, sample
@@ -33,6 +34,7 @@ class BestConfig(Config):
     reward: ModelConfig = Field(description="the reward model that chooses")
     prompts: str = Field(description="a file of prompts, or of demonstrations of any known format")
     out: str = Field(description="the jsonl file of demonstrations to write")
+    limit: int | None = Field(default=None, ge=1, description="number of prompts, drawn by the seed; absent is all")
     n: int = Field(default=16, ge=2, description="completions of each prompt")
     sampling: SamplingConfig = Field(
         default=SamplingConfig(temperature=1.0),
@@ -62,7 +64,7 @@ def best_of_n(config: BestConfig) -> BestOfNResult:
     judge = RewardModel(config.reward, device)
     loaded = load_chat_model(config.model, device)
     policy, template = loaded.causal_lm(), loaded.template
-    asked = import_prompts(config.prompts)
+    asked = subsample(import_prompts(config.prompts), config.limit, config.sampling.seed)
     means: list[float] = []
     bests: list[float] = []
     with new_file(Path(config.out)) as partial, partial.open("w", encoding="utf-8") as file:

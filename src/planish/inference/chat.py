@@ -12,6 +12,7 @@ from planish.base.config import Field
 from planish.base.distributed import local_device
 from planish.base.errors import ModelError
 from planish.base.files import write_text
+from planish.base.random import subsample
 from planish.data.chat.templates import ChatTemplate
 from planish.data.chat.tool_calls import as_dicts
 from planish.data.prompts import import_prompts
@@ -76,6 +77,7 @@ class SampleConfig(SamplingConfig):
     prompts: str = Field(description="a file of prompts, or of demonstrations of any known format")
     out: str = Field(description="the jsonl file to write")
     device: str = Field(default="auto", description="cpu, cuda, or auto")
+    limit: int | None = Field(default=None, ge=1, description="number of prompts, drawn by the seed; absent is all")
     num_samples: int = Field(default=1, ge=1, description="completions of each prompt, a line for each")
 
     @model_validator(mode="after")
@@ -87,7 +89,7 @@ class SampleConfig(SamplingConfig):
 
 def sample_file(config: SampleConfig) -> int:
     """Writes one line for each completion: the prompt's messages, and the model's words. Returns how many."""
-    asked = import_prompts(config.prompts)
+    asked = subsample(import_prompts(config.prompts), config.limit, config.seed)
     policy, template = _load(config.model, config.device)
     encoded = [template.encode_prompt(prompt.messages, prompt.tools) for prompt in asked]
     completions = sample(policy, template.tokenizer, encoded, config, template.stop_token_id, config.num_samples)

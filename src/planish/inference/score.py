@@ -81,6 +81,7 @@ class ScoreConfig(Config):
     model: ModelConfig = Field(description="the reward model: a run of `planish reward`, or its model folder")
     rows: str = Field(description="a file of conversations or comparisons, in any known format")
     out: str = Field(description="the jsonl file to write")
+    limit: int | None = Field(default=None, ge=1, description="number of rows, the first ones; absent is all")
     format: str = Field(default="auto", description="how to read the file; auto recognizes it")
     device: str = Field(default="auto", description="cpu, cuda, or auto")
 
@@ -90,7 +91,7 @@ def score_file(config: ScoreConfig) -> int:
     judge = RewardModel(config.model, local_device(config.device))
     count = 0
     with new_file(Path(config.out)) as partial, partial.open("w", encoding="utf-8") as file:
-        for some in _batches(track(_rows(config.rows, config.format), "scoring")):
+        for some in _batches(track(islice(_rows(config.rows, config.format), config.limit), "scoring")):
             for row, scores in zip(some, judge.score(some), strict=True):
                 file.write(json.dumps(_line(row, scores), ensure_ascii=False) + "\n")
                 count += 1

@@ -27,7 +27,7 @@ from rich.table import Table
 from planish.base.distributed import local_device
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import write_json, write_text
-from planish.base.random import Permutation
+from planish.base.random import subsample
 from planish.base.terminal import terminal
 from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.prompts import import_prompts
@@ -95,10 +95,7 @@ def _prompts(config: CompareConfig) -> list[Prompt]:
     prompts = import_prompts(config.prompts, config.format)
     if not prompts:
         raise DataError(f"{config.prompts}: holds no prompt to answer")
-    if config.limit is None or config.limit >= len(prompts):
-        return prompts
-    drawn = Permutation(len(prompts), config.seed, "limit")(np.arange(config.limit))
-    return [prompts[i] for i in sorted(drawn)]
+    return subsample(prompts, config.limit, config.seed)
 
 
 # What it comes to

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -20,7 +19,7 @@ from planish.base.distributed import local_device
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import write_text
 from planish.base.progress import track
-from planish.base.random import Permutation
+from planish.base.random import subsample
 from planish.base.terminal import terminal
 from planish.data.formats import import_rows
 from planish.data.inspect.convert import line
@@ -55,7 +54,7 @@ def know(config: KnowConfig) -> list[Knowledge]:
     out = _checked_out(config)
     questions = _read(config.questions, config.format)
     exemplars = _read(config.exemplars, config.format) if config.exemplars is not None else questions
-    asked = _limited(questions, config.limit, config.probe.seed)
+    asked = subsample(questions, config.limit, config.probe.seed)
     if config.by is not None:
         values_of(asked, config.by)  # a field that does not exist is told before the work
     device = local_device(config.device)
@@ -105,10 +104,3 @@ def _read(path: str, format: str) -> list[Question]:
     if not read.rows:
         raise DataError(f"{path}: no question in it: {len(read.dropped)} rows were left out")
     return read.rows
-
-
-def _limited(questions: list[Question], limit: int | None, seed: int) -> list[Question]:
-    if limit is None or limit >= len(questions):
-        return questions
-    drawn = Permutation(len(questions), seed, "limit")(np.arange(limit))
-    return [questions[i] for i in sorted(drawn)]
