@@ -159,15 +159,15 @@ def test_more_passes_than_allowed_stop_the_run() -> None:
     ("changes", "message"),
     [
         ({"a": {"tokens": 5}}, "source 'b' has no tokens while others have"),
-        ({"a": {"tokens": 5}, "b": {"tokens": 5, "weight": 1.0}}, "stand in for weights and stages"),
+        ({"a": {"tokens": 5}, "b": {"tokens": 5, "weight": 1.0}}, "replace weights and stages"),
         ({"stages": [{"share": 0.5}, {"tokens": {"a": 5}}]}, "some have tokens and some have shares"),
         ({"stages": [{"share": 0.5}, {"share": 0.4}]}, "add up to 0.9, not to 1"),
-        ({"stages": [{"share": 0.5, "tokens": {"a": 5}}]}, "either tokens, or a share"),
+        ({"stages": [{"share": 0.5, "tokens": {"a": 5}}]}, "either tokens or a share"),
         (
             {"a": {"weight": 1.0}, "b": {"weight": 1.0}, "cap": 9},
-            "cap and temperature weigh sources that have no weights",
+            "cap and temperature are for sources without weights",
         ),
-        ({"stages": [{"share": 1.0, "weights": {"a": 1}}], "temperature": 2.0}, "leave out the one or the other"),
+        ({"stages": [{"share": 1.0, "weights": {"a": 1}}], "temperature": 2.0}, "leave out one or the other"),
         ({"stages": [{}]}, "needs its share of the run, or the tokens"),
     ],
 )

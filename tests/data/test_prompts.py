@@ -57,12 +57,12 @@ def test_a_prompt_keeps_the_functions_that_may_be_called(tmp_path: Path, row: di
     ("row", "message"),
     [
         ({"text": "A document."}, "read as text, it holds documents; expected prompts"),
-        ({"messages": [ANSWER]}, "row 1: nobody but the assistant speaks"),
+        ({"messages": [ANSWER]}, "row 1: only the assistant speaks"),
         ({"prompt": "  "}, "row 1, field prompt: empty"),
         ({"question": "Who?"}, "row 1: found the fields question"),
         (
             {"prompt": "Who?", "chosen": "I.", "rejected": "I."},
-            "row 1: gives no prompt: completions 1 and 2 are the same",
+            "row 1: has no prompt: completions 1 and 2 are the same",
         ),
     ],
 )

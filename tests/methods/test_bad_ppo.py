@@ -106,11 +106,11 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "none that fits": (
         ["prompts.some={folder}/long.jsonl", "too_long=drop"],
-        ["prompts.some=", "holds no prompt that can be asked", "long.jsonl row 1", "room for 252"],
+        ["prompts.some=", "holds no prompt that can be used", "long.jsonl row 1", "room for 252"],
     ),
     "none to watch that fits": (
         ["held_out_prompts.some={folder}/long.jsonl", "too_long=drop"],
-        ["held_out_prompts.some=", "long.jsonl: holds no prompt that can be asked"],
+        ["held_out_prompts.some=", "long.jsonl: holds no prompt that can be used"],
     ),
     "all held out": (["held_out=9"], ["held_out=9", "9 different prompts", "Lower held_out"]),
     # Rewards

@@ -1,8 +1,7 @@
-"""Tokenised rows of one source, flat in memory, and what became of every row on the way.
+"""Examples: the tokenized rows of one source, flat in memory, with a list of all rows that were dropped or truncated.
 
-A row longer than `max_tokens` stops the run by default: cutting an answer or leaving a row out is the user's decision.
-Whatever is dropped or cut on request is listed row by row. A document for pretraining is split, not cut: no token of it
-is lost.
+A row longer than `max_tokens` stops the run by default: truncating an answer or dropping a row is the user's decision.
+Documents for pretraining are split instead: none of their tokens is lost.
 """
 
 from __future__ import annotations
@@ -30,30 +29,30 @@ from planish.data.provenance import Origins
 from planish.data.rows import Comparison, Demonstration, Dropped, Learnt, Origin, Text
 
 TooLong = Literal["error", "drop", "truncate"]
-BATCH = 500  # rows tokenised at once
-SPILL = 1 << 22  # bytes of tokens that gather in memory before they go to the disk
+BATCH = 500  # rows tokenized at once
+SPILL = 1 << 22  # bytes of tokens that are gathered in memory before they go to disk
 
 
 class Digest(Protocol):
-    """A running hash of hashlib."""
+    """A hash object of hashlib."""
 
     def update(self, data: memoryview, /) -> None: ...
 
 
 class Examples:
-    """Examples of one source, appended once and then read by number.
+    """The examples of one source by number, append-only.
 
-    Tokens lie in a file without a name, 4 bytes each, and are mapped into memory, so a source may be larger than memory
-    and nothing is left behind when the process ends. In memory stay 20 bytes a row.
+    Their tokens, 4 bytes each, are in a nameless file mapped into memory, so a source may be larger than memory and
+    nothing is left behind when the process ends. Memory holds 20 bytes a row.
     """
 
     def __init__(self, source: int = 0, folder: Path | None = None) -> None:
         self.source = source
         self._folder = folder
         self._file: int | None = None
-        self._fresh = (
+        self._unwritten = (
             bytearray()
-        )  # tokens that are not in the file yet; one that is not learnt is stored as its complement
+        )  # tokens not in the file yet; a token that is not learnt is stored as its complement
         self._coded = np.zeros(0, np.int32)
         self._offsets = array("q", [0])
         self._origins = Origins()
@@ -65,11 +64,11 @@ class Examples:
             self.choices = self.choices or ChoiceTable()
             self.choices.append(choices)
         tokens = encoded.tokens.astype(np.int32)
-        self._fresh += np.where(encoded.loss_mask, tokens, ~tokens).tobytes()
+        self._unwritten += np.where(encoded.loss_mask, tokens, ~tokens).tobytes()
         self._offsets.append(self._offsets[-1] + len(tokens))
         self._origins.add(origin)
         self.num_targets += int(np.count_nonzero(encoded.loss_mask))
-        if len(self._fresh) >= SPILL:
+        if len(self._unwritten) >= SPILL:
             self._spill()
 
     def __len__(self) -> int:
@@ -81,7 +80,7 @@ class Examples:
         return Example(np.where(coded < 0, ~coded, coded), coded >= 0, self.name(i), self.source, choices)
 
     def name(self, i: int) -> str:
-        """Where example i came from: "alpaca.json row 12"."""
+        """The origin of example i: "alpaca.json row 12"."""
         return str(self._origins[i])
 
     @property
@@ -90,11 +89,11 @@ class Examples:
 
     @property
     def num_tokens(self) -> np.ndarray:
-        """Tokens of each example."""
+        """The number of tokens of each example."""
         return np.diff(np.frombuffer(self._offsets, np.int64))
 
     def update_digest(self, digest: Digest) -> None:
-        """Adds every token, mask bit and row's end to a running hash."""
+        """Adds all tokens, mask bits and ends of rows to a hash."""
         coded = self._all()
         for start in range(0, len(coded), SPILL):
             digest.update(coded[start : start + SPILL].data)
@@ -107,13 +106,13 @@ class Examples:
             self._file, name = tempfile.mkstemp(dir=self._folder)
             Path(name).unlink()
             weakref.finalize(self, os.close, self._file)
-        left = bytes(self._fresh)
+        left = bytes(self._unwritten)
         while left:
             left = left[os.write(self._file, left) :]
-        self._fresh.clear()
+        self._unwritten.clear()
 
     def _all(self) -> np.ndarray:
-        if self._fresh:
+        if self._unwritten:
             self._spill()
         if self._file is not None and len(self._coded) < self._offsets[-1]:
             self._coded = np.frombuffer(mmap.mmap(self._file, 0, access=mmap.ACCESS_READ), np.int32)
@@ -122,12 +121,12 @@ class Examples:
 
 @dataclass(slots=True)
 class Encoding:
-    """A source after tokenisation."""
+    """A tokenized source or a part of one."""
 
     examples: Examples
     dropped: list[Dropped] = field(default_factory=list)
-    truncated: list[Dropped] = field(default_factory=list)  # rows that were shortened, and by how much
-    comparisons: list[Comparison] | None = None  # the row of each example, where those are kept
+    truncated: list[Dropped] = field(default_factory=list)  # truncated rows, and by how much
+    comparisons: list[Comparison] | None = None  # the rows of the examples, if they are kept
 
 
 Encodable = Learnt | Comparison
@@ -142,7 +141,7 @@ def encode_rows(
     too_long: TooLong = "error",
     source: int = 0,
 ) -> Encoding:
-    """Tokenises demonstrations and comparisons through the chat template and documents as they are."""
+    """Tokenizes demonstrations and comparisons with the chat template, documents without."""
     encoding = Encoding(Examples(source))
     encode_into(((row, encoding) for row in rows), tokenizer, template, max_tokens, too_long)
     return encoding
@@ -155,7 +154,7 @@ def encode_into(
     max_tokens: int,
     too_long: TooLong = "error",
 ) -> None:
-    """Tokenises each row into the encoding beside it. While one batch is tokenised, the next is read and rendered."""
+    """Tokenizes each row into its encoding. While a batch is tokenized, the next is read and rendered."""
     remaining = iter(rows)
     with ThreadPoolExecutor(1) as worker:
         waiting: list[tuple[Batch, Future[list[list[Encoded]]]]] = []
@@ -171,29 +170,29 @@ def encode_into(
 def _render(rows: list[Encodable], template: ChatTemplate | None) -> list[Rendered]:
     chats = [chat for row in rows for chat in conversations(row)]
     if chats and template is None:
-        raise DataError(f"{chats[0].origin}: a conversation needs a chat template, and none was made")
+        raise DataError(f"{chats[0].origin}: a conversation needs a chat template, but there is none")
     return template.render(chats) if template else []
 
 
 def conversations(row: Encodable) -> list[Demonstration]:
-    """The row as conversations: itself, or one for each completion, of which only the completion is learnt."""
+    """The row as conversations: itself, or one for each completion, in which only the completion is learnt."""
     if isinstance(row, Comparison):
         prompt = [replace(message, trained=False) for message in row.prompt]
-        return [Demonstration((*prompt, replace(each, trained=True)), row.origin) for each in row.completions]
+        return [Demonstration((*prompt, replace(answer, trained=True)), row.origin) for answer in row.completions]
     return [row] if isinstance(row, Demonstration) else []
 
 
 def _tokenize(
     rows: list[Encodable], rendered: list[Rendered], tokenizer: PreTrainedTokenizerBase, template: ChatTemplate | None
 ) -> list[list[Encoded]]:
-    """The tokens of each row: of a document or conversation one, of a comparison one for each completion."""
+    """The tokens of each row: one sequence, or one for each completion of a comparison."""
     chats = iter(template.tokenize(rendered) if template and rendered else [])
     documents = iter(encode_texts(tokenizer, [row.text for row in rows if isinstance(row, Text)]))
-    found = [[next(documents)] if isinstance(row, Text) else [next(chats) for _ in conversations(row)] for row in rows]
+    batch = [[next(documents)] if isinstance(row, Text) else [next(chats) for _ in conversations(row)] for row in rows]
     stop = template.stop_token_id if template else -1
     return [
-        [_ended(each, stop) for each in encoded] if isinstance(row, Comparison) else encoded
-        for row, encoded in zip(rows, found, strict=True)
+        [_ended(completion, stop) for completion in encoded] if isinstance(row, Comparison) else encoded
+        for row, encoded in zip(rows, batch, strict=True)
     ]
 
 
@@ -214,14 +213,14 @@ def _add(batch: Batch, tokenised: Future[list[list[Encoded]]], max_tokens: int, 
 
 
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[Encoded]:
-    """Documents: the tokenizer's own beginning if it has one, the text, end-of-sequence. All but token 0 is learnt."""
+    """Documents: beginning-of-sequence if the tokenizer adds it, the text, end-of-sequence. Token 0 is not learnt."""
     if not texts:
         return []
     untyped: Any = tokenizer
     bos, eos = untyped.bos_token_id, untyped.eos_token_id
     encoded: list[Encoded] = []
     for tokens in untyped(texts, return_attention_mask=False)["input_ids"]:
-        if bos is not None and tokens[:2] == [bos, bos]:  # the text brought its own
+        if bos is not None and tokens[:2] == [bos, bos]:  # the text begins with one of its own
             tokens = tokens[1:]
         if eos is not None and tokens[-1:] != [eos]:
             tokens = [*tokens, eos]
@@ -238,7 +237,7 @@ def _add_document(encoding: Encoding, row: Text, encoded: Encoded, max_tokens: i
 
 
 def _split(encoded: Encoded, max_tokens: int) -> Iterator[Encoded]:
-    """Pieces of at most `max_tokens`. Each begins with the last token of the one before, so that none goes unlearnt."""
+    """Pieces of at most `max_tokens`. Each begins with the last token of the one before, so that all tokens are learnt."""
     start = 0
     while start == 0 or start < len(encoded.tokens) - 1:
         piece = encoded.tokens[start : start + max_tokens]
@@ -263,13 +262,13 @@ def _add_comparison(
         reason = f"its {len(row.completions)} completions are all tied: there is no pair to learn from"
         encoding.dropped.append(Dropped(row.origin, reason))
     elif fitted := _fitted(encoding, row.origin, encoded, max_tokens, too_long):
-        if same := next((p for p in row.pairs if np.array_equal(fitted[p[0]].tokens, fitted[p[1]].tokens)), None):
-            one, other = sorted(same)
+        if equal := next((p for p in row.pairs if np.array_equal(fitted[p[0]].tokens, fitted[p[1]].tokens)), None):
+            one, other = sorted(equal)
             reason = f"completions {one + 1} and {other + 1} are the same tokens, but ranked apart"
             encoding.dropped.append(Dropped(row.origin, reason))
             return
-        laid, choices = join_completions(row.ranks, fitted, row.scores)
-        encoding.examples.append(laid, row.origin, choices)
+        joined, choices = join_completions(row.ranks, fitted, row.scores)
+        encoding.examples.append(joined, row.origin, choices)
         if encoding.comparisons is not None:
             encoding.comparisons.append(row)
 
@@ -277,8 +276,8 @@ def _add_comparison(
 def _fitted(
     encoding: Encoding, origin: Origin, encoded: list[Encoded], max_tokens: int, too_long: TooLong
 ) -> list[Encoded]:
-    """The conversations of one row, none longer than `max_tokens`; nothing where the row is left out."""
-    length = max(len(each.tokens) for each in encoded)
+    """The conversations of a row, none longer than `max_tokens`; empty if the row is left out."""
+    length = max(len(conversation.tokens) for conversation in encoded)
     if length <= max_tokens:
         return encoded
     if too_long == "error":
@@ -289,11 +288,10 @@ def _fitted(
     if too_long == "drop":
         encoding.dropped.append(Dropped(origin, f"{length} tokens, more than max_tokens={max_tokens}"))
         return []
-    shorter = [Encoded(each.tokens[:max_tokens], each.loss_mask[:max_tokens]) for each in encoded]
-    if not all(each.loss_mask.any() for each in shorter):
-        encoding.dropped.append(
-            Dropped(origin, f"the prompt alone fills max_tokens={max_tokens}: nothing is left to learn")
-        )
+    shorter = [Encoded(whole.tokens[:max_tokens], whole.loss_mask[:max_tokens]) for whole in encoded]
+    if not all(short.loss_mask.any() for short in shorter):
+        reason = f"the prompt alone fills max_tokens={max_tokens}: nothing is left to learn"
+        encoding.dropped.append(Dropped(origin, reason))
         return []
     encoding.truncated.append(Dropped(origin, f"{length - max_tokens} of {length} tokens cut off at the end"))
     return shorter

@@ -1,10 +1,10 @@
-"""The prompts that a policy is trained on by sampling: which belong to an iteration, and which are held out."""
+"""The prompts of PPO: encoded, split into training and held-out prompts, and drawn iteration by iteration."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from planish.data.settings import num_held_out
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """A prompt as the policy reads it. `number` keys the noise of its completions: it is its place among all prompts read."""
+    """A prompt with its tokens. `number`, its index among all prompts read, keys the noise of its completions."""
 
     prompt: Prompt
     tokens: tuple[int, ...]
@@ -29,32 +29,33 @@ class EncodedPrompt:
 
 @dataclass(frozen=True, slots=True)
 class PromptDataset:
-    """Pass after pass over the training prompts, each in an order of its own.
+    """Training prompts in passes, each shuffled anew, and held-out prompts.
 
-    >>> book = read_prompts({"world": "prompts.jsonl"}, {}, template, limit=200, held_out=32, seed=0)
-    >>> book.of(iteration=3, count=64)          # prompts 192 to 255 of the endless order
+    >>> dataset = read_prompts({"world": "prompts.jsonl"}, {}, template, limit=200, held_out=32, seed=0)
+    >>> dataset.of(iteration=3, count=64)          # prompts 192 to 255 of the endless order
     """
 
     training: tuple[EncodedPrompt, ...]
     held_out: tuple[EncodedPrompt, ...]
     dropped: tuple[Dropped, ...]
-    known: tuple[Dropped, ...]  # training prompts that are watched, too
+    known: tuple[Dropped, ...]  # training prompts that are held out, too
     seed: int
 
     def of(self, iteration: int, count: int) -> list[EncodedPrompt]:
-        size = len(self.training)
-        places = np.arange(iteration * count, (iteration + 1) * count)
-        orders = {each: Permutation(size, self.seed, "prompts", each) for each in set((places // size).tolist())}
-        return [self.training[int(orders[place // size](np.array([place % size]))[0])] for place in places.tolist()]
+        """The prompts of an iteration."""
+        passes, indices = np.divmod(np.arange(iteration * count, (iteration + 1) * count), len(self.training))
+        orders = {epoch: Permutation(len(self.training), self.seed, "prompts", epoch) for epoch in set(passes.tolist())}
+        pairs = zip(passes.tolist(), indices.tolist(), strict=True)
+        return [self.training[int(orders[epoch](np.array([index]))[0])] for epoch, index in pairs]
 
     def account(self) -> dict[str, Any]:
-        """What data.json says of them."""
-        names = dict.fromkeys(asked.source for asked in (*self.training, *self.held_out))
+        """The dataset's part of data.json."""
+        names = dict.fromkeys(encoded.source for encoded in (*self.training, *self.held_out))
         return {
             "sources": {
                 name: {
-                    "training": sum(asked.source == name for asked in self.training),
-                    "held_out": [str(asked.prompt.origin) for asked in self.held_out if asked.source == name],
+                    "training": sum(encoded.source == name for encoded in self.training),
+                    "held_out": [str(encoded.prompt.origin) for encoded in self.held_out if encoded.source == name],
                 }
                 for name in names
             },
@@ -64,43 +65,45 @@ class PromptDataset:
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for part in (self.training, self.held_out):
-            for asked in part:
-                digest.update(repr((asked.number, asked.tokens)).encode())
+        for encoded in (*self.training, *self.held_out):
+            digest.update(repr((encoded.number, encoded.tokens)).encode())
         return digest.hexdigest()[:16]
 
 
 def read_prompts(
     paths: Mapping[str, str],
-    watched: Mapping[str, str],
+    held_out_paths: Mapping[str, str],
     template: ChatTemplate,
     limit: int | None,
     held_out: float,
     seed: int,
     too_long: Literal["error", "drop"] = "error",
 ) -> PromptDataset:
-    """Reads and tokenises all prompts. `limit` is the tokens that a prompt may have; `held_out` prompts of `paths` are drawn by
-    the seed unless files to be `watched` are named. Equal prompts are held out together."""
+    """Reads and tokenizes all prompts, of at most `limit` tokens each.
+
+    Held-out prompts are those of `held_out_paths`; without any, `held_out` prompts of `paths` are drawn by the seed. Equal
+    prompts are held out together.
+    """
     dropped: list[Dropped] = []
-    found = [_read("prompts", *named, template, limit, too_long, dropped) for named in paths.items()]
-    seen = [_read("held_out_prompts", *named, template, limit, too_long, dropped) for named in watched.items()]
-    training = _numbered([asked for rows in found for asked in rows])
-    watching = _numbered([asked for rows in seen for asked in rows], len(training))
-    if not watched and held_out:
-        different = list(dict.fromkeys(asked.tokens for asked in training))
+    sources = [_read("prompts", *named, template, limit, too_long, dropped) for named in paths.items()]
+    kept = [_read("held_out_prompts", *named, template, limit, too_long, dropped) for named in held_out_paths.items()]
+    training = _numbered([encoded for source in sources for encoded in source])
+    evaluation = _numbered([encoded for source in kept for encoded in source], len(training))
+    if not held_out_paths and held_out:
+        different = list(dict.fromkeys(encoded.tokens for encoded in training))
         count = num_held_out(held_out, len(different))
         if count >= len(different):
             raise ConfigError(
-                f"held_out={held_out}: there are {len(different)} different prompts, so none would be left to learn from. Lower "
+                f"held_out={held_out}: there are {len(different)} different prompts, so none would be left to train on. Lower "
                 "held_out"
             )
-        places = Permutation(len(different), seed, "held out prompts")(np.arange(count))
-        chosen = {different[i] for i in places.tolist()}
-        watching = [asked for asked in training if asked.tokens in chosen]
-        training = [asked for asked in training if asked.tokens not in chosen]
-    known = {asked.tokens for asked in watching}
-    leaks = [Dropped(asked.prompt.origin, "watched, too") for asked in training if asked.tokens in known]
-    return PromptDataset(tuple(training), tuple(watching), tuple(dropped), tuple(leaks), seed)
+        order = Permutation(len(different), seed, "held out prompts")(np.arange(count))
+        chosen = {different[i] for i in order.tolist()}
+        evaluation = [encoded for encoded in training if encoded.tokens in chosen]
+        training = [encoded for encoded in training if encoded.tokens not in chosen]
+    known = {encoded.tokens for encoded in evaluation}
+    leaks = [Dropped(encoded.prompt.origin, "held out, too") for encoded in training if encoded.tokens in known]
+    return PromptDataset(tuple(training), tuple(evaluation), tuple(dropped), tuple(leaks), seed)
 
 
 def _read(
@@ -123,17 +126,17 @@ def _read(
             if too_long == "error":
                 raise DataError(
                     f"{row.origin}: {reason}. Lower sampling.max_completion_tokens, take the row out, or set too_long=drop, "
-                    "which lists what it drops"
+                    "which lists the dropped prompts"
                 )
             left_out.append(Dropped(row.origin, reason))
             continue
         rows.append(EncodedPrompt(row, tokens, name, 0))
     if not rows:
-        why = "".join(f"; {each.origin}: {each.reason}" for each in left_out[:1])
-        raise DataError(f"{setting}.{name}={path}: holds no prompt that can be asked{why}")
+        why = "".join(f"; {row.origin}: {row.reason}" for row in left_out[:1])
+        raise DataError(f"{setting}.{name}={path}: holds no prompt that can be used{why}")
     dropped += left_out
     return rows
 
 
 def _numbered(rows: Sequence[EncodedPrompt], first: int = 0) -> list[EncodedPrompt]:
-    return [EncodedPrompt(asked.prompt, asked.tokens, asked.source, first + i) for i, asked in enumerate(rows)]
+    return [replace(encoded, number=first + i) for i, encoded in enumerate(rows)]

@@ -1,4 +1,4 @@
-"""Prompts to be answered: conversations up to where the assistant is to speak, from files of any kind that hold some."""
+"""Prompts: conversations up to the assistant's turn, from files of any format that has them."""
 
 from __future__ import annotations
 
@@ -15,42 +15,44 @@ from planish.data.formats.turns import about, system_turn
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Origin, Prompt, Question, Row, Text
 
 CONVERSATIONS = ("messages", "sharegpt")
-Asking = Demonstration | Comparison | Judged | Question
-ASKING: tuple[type[Asking], ...] = (Demonstration, Comparison, Judged, Question)
+WithPrompt = Demonstration | Comparison | Judged | Question
+WITH_PROMPT: tuple[type[WithPrompt], ...] = (Demonstration, Comparison, Judged, Question)
 
 
 def import_prompts(path: str | Path, format: str = "auto") -> list[Prompt]:
-    """All prompts of a file, none left out: a record that gives none is an error."""
+    """All prompts of a file. A record without one is an error."""
     prompts: list[Prompt] = []
     for row in stream_prompts(path, format):
         if isinstance(row, Dropped):
-            raise DataError(f"{row.origin}: gives no prompt: {row.reason}. Mend the record or take it out.")
+            raise DataError(f"{row.origin}: has no prompt: {row.reason}. Mend the record or take it out.")
         prompts.append(row)
     return prompts
 
 
 def stream_prompts(path: str | Path, format: str = "auto") -> Iterator[Prompt | Dropped]:
-    """The prompts one by one, as the format gives them; else what stands before the last answer of a demonstration, what
-    was compared or judged, or what a question asks. A record judged several times asks once."""
+    """The prompts one by one: those of the format, else of its demonstrations (up to the last answer), comparisons,
+    judgements or questions. A record that was judged several times gives one prompt."""
     before: Prompt | Dropped | None = None
     for chosen, first, records in open_files(path, format):
-        function = _waiting if chosen.name in CONVERSATIONS else importer_of(chosen, (Prompt, *ASKING), first)
+        function = (
+            _from_conversation if chosen.name in CONVERSATIONS else importer_of(chosen, (Prompt, *WITH_PROMPT), first)
+        )
         for row in (row for record in records for row in imported(chosen, function, record)):
-            asks = row if isinstance(row, Dropped) else _asked(row)
-            if asks != before:
-                yield asks
-            before = asks
+            prompt = row if isinstance(row, Dropped) else _prompt_of(row)
+            if prompt != before:
+                yield prompt
+            before = prompt
 
 
-def _waiting(record: Record) -> Iterator[Prompt]:
-    """A conversation as a prompt need not hold an answer, as a demonstration must."""
+def _from_conversation(record: Record) -> Iterator[Prompt]:
+    """A conversation as a prompt, which needs no answer, unlike a demonstration."""
     name = "messages" if "messages" in fields(record) else "conversations"
     turns = system_turn(record) + turns_of(child(record, name), "user")
-    told = about(record, name, "system", "tools")
-    yield Prompt(_unanswered(turns, record.origin), record.origin, tools=tools_of(record), about=told)
+    notes = about(record, name, "system", "tools")
+    yield Prompt(_unanswered(turns, record.origin), record.origin, tools=tools_of(record), about=notes)
 
 
-def _asked(row: Row) -> Prompt:
+def _prompt_of(row: Row) -> Prompt:
     match row:
         case Demonstration():
             return Prompt(_unanswered(row.messages, row.origin), row.origin, tools=row.tools, about=row.about)
@@ -61,7 +63,7 @@ def _asked(row: Row) -> Prompt:
         case Prompt():
             return row
         case Text():
-            raise DataError(f"{row.origin}: a document holds no prompt.")
+            raise DataError(f"{row.origin}: a document has no prompt.")
     return Prompt(messages, row.origin, about=row.about)
 
 
@@ -70,5 +72,5 @@ def _unanswered(messages: Sequence[Message], origin: Origin) -> tuple[Message, .
     while end and messages[end - 1].role == "assistant":
         end -= 1
     if not end:
-        raise DataError(f"{origin}: nobody but the assistant speaks, so there is nothing to answer.")
+        raise DataError(f"{origin}: only the assistant speaks, so there is nothing to answer.")
     return tuple(messages[:end])

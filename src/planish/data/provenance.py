@@ -1,4 +1,4 @@
-"""Where many rows came from, in little memory."""
+"""Origins of many rows, in little memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from planish.data.rows import Origin
 
 
 class Origins:
-    """The origins of rows, appended once and then read by number: 12 bytes each."""
+    """Origins by number, append-only, 12 bytes each."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -16,7 +16,7 @@ class Origins:
         self._files, self._rows = array("i"), array("q")
 
     def add(self, origin: Origin) -> int:
-        """The number it is found under."""
+        """Returns the number of the origin."""
         if origin.file not in self._numbers:
             self._numbers[origin.file] = len(self._names)
             self._names.append(origin.file)

@@ -1,13 +1,12 @@
-"""Typed rows: what every file format becomes before anything is tokenised.
+"""Typed rows: every file format becomes rows of these types before anything is tokenized.
 
-A row remembers where it came from, so that whatever happens to it later (dropped, cut, a loss that is not finite)
-can be reported by file and row. What a record says beside its texts (a category, a score, a model's name) is kept in
-`about`.
+A row remembers its origin, so that whatever happens to it later (dropped, truncated, a loss that is not finite) can be
+reported by file and row. Notes beside the texts of a record (a category, a score, a model's name) are kept in `about`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
@@ -17,7 +16,7 @@ About = Mapping[str, str | int | float | bool]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a row stands: the file as the user named it, and the record's number in it, counted from 1."""
+    """The file of a row, as the user named it, and the number of its record, from 1."""
 
     file: str
     row: int
@@ -28,7 +27,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A function the assistant asks to be run. `arguments` is a JSON object."""
+    """A call of a function by the assistant. `arguments` is a JSON object."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -36,9 +35,9 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation. `trained` matters for assistant turns only: False leaves the turn out of the loss.
+    """A turn of a conversation. `trained=False` leaves an assistant turn out of the loss.
 
-    Only an assistant turn has `tool_calls`; its content may then be empty.
+    Only assistant turns have `tool_calls`; their content may then be empty.
     """
 
     role: Role
@@ -49,7 +48,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A conversation with at least one assistant turn worth imitating. `tools` are JSON schemas of functions it may call."""
+    """A conversation with at least one assistant turn to imitate. `tools` are JSON schemas of functions it may call."""
 
     messages: tuple[Message, ...]
     origin: Origin
@@ -70,8 +69,8 @@ class Text:
 class Comparison:
     """K >= 2 completions of one prompt, ranked by one annotator.
 
-    `ranks[k]` is the place of `completions[k]`: 0 is best, equal numbers are a tie. `scores`, where the annotator gave
-    any, has one number for each completion, higher is better. `group` is the annotators' group (a country, a pool).
+    `ranks[k]` is the rank of `completions[k]`: 0 is best, equal numbers are a tie. `scores` is empty, or has a number for
+    each completion, higher is better. `group` is the annotator's group (a country, a pool).
     """
 
     prompt: tuple[Message, ...]
@@ -89,14 +88,14 @@ class Comparison:
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
-        """(better, worse) for each two completions that are not tied."""
+        """(better, worse) for all pairs of completions that are not tied."""
         ranks = self.ranks
         return [(w, r) for w in range(len(ranks)) for r in range(len(ranks)) if ranks[w] < ranks[r]]
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One completion and a verdict on it: True or False for desirable or not (KTO), else a word of the source's own scale."""
+    """A completion with a verdict: True or False for desirable or not (KTO), else a word of the source's own scale."""
 
     prompt: tuple[Message, ...]
     completion: Message
@@ -108,8 +107,8 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A conversation that waits for the assistant. `follow_ups` are the user's later turns, each after an answer; `tools`
-    are JSON schemas of functions the assistant may call."""
+    """A conversation up to the assistant's turn. `follow_ups` are later turns of the user, each after an answer; `tools` are
+    JSON schemas of functions that the assistant may call."""
 
     messages: tuple[Message, ...]
     origin: Origin
@@ -120,7 +119,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt with the answers that count as right, and with some that do not where the source lists any."""
+    """A prompt with the answers that count as right, and wrong ones if the source lists any."""
 
     messages: tuple[Message, ...]
     answers: tuple[str, ...]
@@ -131,13 +130,21 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A record that gives no row, and why. Importers return it rather than stay silent; the run lists it."""
+    """A record or row that is left out, truncated or leaked, with the reason. data.json lists it."""
 
     origin: Origin
     reason: str
 
+    @property
+    def as_record(self) -> dict[str, Any]:
+        return {"file": self.origin.file, "row": self.origin.row, "reason": self.reason}
 
-Learnt = Demonstration | Text  # what supervised methods learn from
+
+def as_records(dropped: Iterable[Dropped]) -> list[dict[str, Any]]:
+    return [row.as_record for row in dropped]
+
+
+Learnt = Demonstration | Text  # the rows of supervised methods
 Row = Demonstration | Text | Comparison | Judged | Prompt | Question
 LEARNT: tuple[type[Demonstration], type[Text]] = (Demonstration, Text)
 
@@ -146,7 +153,7 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(slots=True)
 class Rows(Generic[R]):
-    """All rows of one source, with what was left out of it."""
+    """All rows of a source, with the records left out."""
 
     rows: list[R] = field(default_factory=list[R])
     dropped: list[Dropped] = field(default_factory=list[Dropped])

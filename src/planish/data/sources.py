@@ -1,14 +1,14 @@
-"""The sources of a run: files read, tokenised, split into training and held-out rows, and accounted for in data.json.
+"""The sources of a run: their rows read, tokenized, split into training and held-out rows, and listed in data.json.
 
-Rows pass through twice and are never held all at once. The first pass takes a digest of each; from the digests it is
-decided which rows are left out, held out and trained on. The second pass tokenises them.
+Rows are read twice and never held all at once. The first pass takes a digest of each; the digests decide which rows are
+left out, held out and trained on. The second pass tokenizes them.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -19,11 +19,11 @@ from planish.base.errors import ConfigError, DataError
 from planish.base.progress import track
 from planish.base.random import Permutation
 from planish.data.chat.templates import ChatTemplate
-from planish.data.cleaning.fingerprints import apart_digest
+from planish.data.cleaning.fingerprints import split_digest
 from planish.data.cleaning.run import clean
 from planish.data.examples import Encodable, Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
-from planish.data.rows import LEARNT, Comparison, Demonstration, Dropped
+from planish.data.rows import LEARNT, Comparison, Demonstration, Dropped, as_records
 from planish.data.settings import DataConfig, SourceConfig, num_held_out
 
 UNUSED, TRAINING, HELD_OUT = 0, 1, 2
@@ -31,16 +31,16 @@ UNUSED, TRAINING, HELD_OUT = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One source, ready: its examples to train on and to measure on, and what was left out."""
+    """A tokenized source: its training and held-out examples, and the rows that were left out."""
 
     name: str
     training: Examples
     held_out: Examples
     held_out_prompts: tuple[Demonstration, ...]
-    held_out_comparisons: tuple[Comparison, ...]  # the row of each held-out example, where those are comparisons
+    held_out_comparisons: tuple[Comparison, ...]  # the rows of held-out examples, if they are comparisons
     dropped: tuple[Dropped, ...]
     truncated: tuple[Dropped, ...]
-    leaks: tuple[Dropped, ...]  # training rows that stand in an evaluation set or among held-out rows
+    leaks: tuple[Dropped, ...]  # training rows that are also in an evaluation set or held out
     over_limit: int  # rows beyond the source's limit
 
     def account(self) -> dict[str, Any]:
@@ -48,9 +48,9 @@ class Source:
         return {
             "training": _sizes(self.training),
             "held_out": {**_sizes(self.held_out), "rows": self.held_out.names},
-            "dropped": listed(self.dropped),
-            "truncated": listed(self.truncated),
-            "leaks": listed(self.leaks),
+            "dropped": as_records(self.dropped),
+            "truncated": as_records(self.truncated),
+            "leaks": as_records(self.leaks),
             "over_limit": self.over_limit,
         }
 
@@ -60,7 +60,7 @@ E = TypeVar("E", bound=Encodable)
 
 @dataclass(slots=True)
 class SourceRows(Generic[E]):
-    """The rows of one source that can be learnt, of these kinds, read anew each time, and what its importers leave out."""
+    """The rows of these kinds of one source, read again on each iteration, and the records without one."""
 
     name: str
     config: SourceConfig
@@ -85,14 +85,14 @@ class SourceRows(Generic[E]):
 
 
 def best_of(row: Comparison) -> Demonstration | Dropped:
-    """The completion that was ranked first, as a demonstration."""
+    """The best completion as a demonstration."""
     if (count := row.ranks.count(min(row.ranks))) > 1:
         return Dropped(row.origin, f"{count} completions share the first rank, so none is best")
-    return a_best_of(row)
+    return _first_best(row)
 
 
-def a_best_of(row: Comparison) -> Demonstration:
-    """The same, or the first of those that share the first rank."""
+def _first_best(row: Comparison) -> Demonstration:
+    """The first of the best completions as a demonstration."""
     best = row.completions[row.ranks.index(min(row.ranks))]
     return Demonstration((*row.prompt, best), row.origin, about=row.about)
 
@@ -106,9 +106,9 @@ def prepare_sources(
     folder: Path | None = None,
     kinds: tuple[type[Encodable], ...] = LEARNT,
 ) -> list[Source]:
-    """Reads and tokenises every source. The same files and settings give the same examples on every rank.
+    """Reads and tokenizes every source. The same files and settings give the same examples on every rank.
 
-    The tokens lie in nameless files in `folder`, or where temporary files lie.
+    The tokens are kept in nameless files in `folder`, by default that of temporary files.
     """
     sources = [SourceRows(name, source, kinds) for name, source in config.sources.items()]
     digests = [_digests(source) for source in sources]
@@ -142,7 +142,7 @@ def prepare_sources(
 
 @dataclass(slots=True)
 class _Reading:
-    """The second pass over a source: each row goes where the first pass decided."""
+    """The second pass over a source, which sends each row where the first pass decided."""
 
     source: SourceRows[Encodable]
     parts: np.ndarray
@@ -154,10 +154,10 @@ class _Reading:
 
     def rows(self) -> Iterator[tuple[Encodable, Encoding]]:
         number = -1
-        for number, row in enumerate(track(self.source, f"tokenising {self.source.name}", len(self.parts))):
+        for number, row in enumerate(track(self.source, f"tokenizing {self.source.name}", len(self.parts))):
             part = self.parts[number] if number < len(self.parts) else UNUSED
             if part == HELD_OUT and isinstance(row, Demonstration | Comparison):
-                self.prompts.append(row if isinstance(row, Demonstration) else a_best_of(row))
+                self.prompts.append(row if isinstance(row, Demonstration) else _first_best(row))
             if number in self.copies:
                 self.leaks.append(Dropped(row.origin, f"a copy is held out in source '{self.copies[number]}'"))
             if part != UNUSED:
@@ -165,21 +165,21 @@ class _Reading:
         if number + 1 != len(self.parts):
             raise DataError(
                 f"{self.source.config.path}: {len(self.parts)} rows at first, {number + 1} when read again: the data changed "
-                "while they were read. Start again when nothing writes to them."
+                "in between. Start again when nothing writes to them."
             )
 
 
 def _digests(source: SourceRows[Encodable]) -> np.ndarray:
-    found = array("Q", (apart_digest(row) for row in track(source, f"reading {source.name}")))
-    return np.array(found, np.uint64)
+    digests = array("Q", map(split_digest, track(source, f"reading {source.name}")))
+    return np.array(digests, np.uint64)
 
 
 def _split(
     config: DataConfig, source: SourceRows[Encodable], digests: np.ndarray, removed: Sequence[int], seed: int
 ) -> np.ndarray:
-    """What becomes of each row. A copy of a held-out row is held out with it: what is measured on is not trained on.
+    """The part of each row: unused, training or held out. Copies of a held-out row are held out with it.
 
-    Real files repeat themselves: of the 2,025 English conversations of chatterbot-corpus only 898 differ.
+    Real files repeat themselves: only 898 of the 2,025 English conversations of chatterbot-corpus differ.
     """
     parts = np.zeros(len(digests), np.uint8)
     kept = np.delete(np.arange(len(digests)), removed)
@@ -209,27 +209,22 @@ def _split(
 def _held_out_elsewhere(
     number: int, config: DataConfig, digests: Sequence[np.ndarray], parts: Sequence[np.ndarray]
 ) -> dict[int, str]:
-    """Training rows of one source whose copy another source holds out, with the name of that source."""
-    found: dict[int, str] = {}
+    """Training rows of a source that another source holds out, with the name of that source."""
+    copies: dict[int, str] = {}
     for k, name in enumerate(config.sources):
         if k != number:
             leaking = np.isin(digests[number], digests[k][parts[k] == HELD_OUT]) & (parts[number] == TRAINING)
-            found |= dict.fromkeys(np.flatnonzero(leaking).tolist(), name)
-    return found
+            copies |= dict.fromkeys(np.flatnonzero(leaking).tolist(), name)
+    return copies
 
 
-def _refuse_empty(name: str, kept: Encoding, measured: Encoding) -> None:
-    for encoding, what in ((kept, "train on"), (measured, "hold out")):
+def _refuse_empty(name: str, training: Encoding, held_out: Encoding) -> None:
+    for encoding, what in ((training, "train on"), (held_out, "hold out")):
         if not len(encoding.examples):
             first = encoding.dropped[0]
             raise ConfigError(
                 f"source '{name}' has no row left to {what}; the first was dropped because: {first.origin}: {first.reason}"
             )
-
-
-def listed(rows: Sequence[Dropped]) -> list[dict[str, Any]]:
-    """Rows as data.json names them: file, row and reason."""
-    return [{**asdict(row.origin), "reason": row.reason} for row in rows]
 
 
 def _sizes(examples: Examples) -> dict[str, int]:

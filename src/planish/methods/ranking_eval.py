@@ -15,9 +15,8 @@ from planish.base.types import Packed
 from planish.data.cleaning.fingerprints import normalized, turn_text
 from planish.data.examples import Encodable, Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
-from planish.data.rows import Comparison, Dropped
+from planish.data.rows import Comparison, Dropped, as_records
 from planish.data.settings import longest
-from planish.data.sources import listed
 from planish.inference.sequences import sequence_values
 from planish.methods.base import Method, RunConfig, RunContext
 from planish.models.load import context_length
@@ -93,13 +92,13 @@ def _comparisons(path: str, encoding: Encoding) -> Iterator[tuple[Comparison, En
 
 def _account(path: str, encoding: Encoding) -> dict[str, Any]:
     """A set's entry in data.json: `rows` were read, `used` of them are measured on."""
-    used, dropped = len(encoding.examples), listed(encoding.dropped)
+    used, dropped = len(encoding.examples), as_records(encoding.dropped)
     return {
         "path": path,
         "rows": used + len(dropped),
         "used": used,
         "dropped": dropped,
-        "truncated": listed(encoding.truncated),
+        "truncated": as_records(encoding.truncated),
     }
 
 

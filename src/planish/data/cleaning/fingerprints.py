@@ -82,7 +82,7 @@ def copy_digest(row: Cleanable) -> int:
     return _digest(_turns(row.prompt), [row.annotator], judged)
 
 
-def apart_digest(row: Cleanable) -> int:
+def split_digest(row: Cleanable) -> int:
     """Rows with the same one are held out together. For a comparison, it is the digest of its prompt."""
     return _digest(_turns(row.prompt)) if isinstance(row, Comparison) else digest(row)
 
