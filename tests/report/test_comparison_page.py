@@ -10,6 +10,7 @@ import pytest
 
 from planish.base.errors import RunError
 from planish.report.pages.comparison import ComparisonSection, answer_note, comparison_section
+from planish.report.pages.verdicts import KINDS, TERMS
 from planish.report.read.comparison import is_comparison
 from planish.statistics.comparison_result import Kind
 from support.comparison_folders import compared, system, within
@@ -40,7 +41,7 @@ def test_sentence_has_the_conclusion_on_each_system_and_the_effect_of_length(tmp
 
 def test_table_has_a_row_for_each_system(tmp_path: Path) -> None:
     folder = compared(tmp_path, system("sft"), system("ppo", 0.62, 0.5))
-    rows = page_of(folder).rows("Win rates against sft")
+    rows = page_of(folder).rows("Comparison with sft")
     assert rows["sft"] == ["–", "–", "–", "+0.25 ± 0.10", "–", "20.5", "97%"]
     rates = ["62.0% (57.0 to 67.0%)", "50.0% (44.0 to 56.0%)", "60/20/20"]
     assert rows["ppo"] == [*rates, "+0.25 ± 0.10", "+0.50 ± 0.10", "20.5", "97%"]
@@ -115,7 +116,12 @@ def test_gold_utility_has_kinds_and_terms(tmp_path: Path) -> None:
         ("all", 100, ["−0.10 ± 0.10", "+0.45 ± 0.10"]),
     ]
     assert section.terms == [("correct", ["+0.30", "+0.45"]), ("unsafe", ["−0.40", "0.00"])]
-    assert list(section.meanings) == ["known", "unsafe", "correct"]
+    assert section.meanings == [
+        ("known", KINDS["known"]),
+        ("unsafe", KINDS["unsafe"]),
+        ("correct", TERMS["correct"]),
+        ("unsafe", TERMS["unsafe"]),
+    ]
     page = page_of(folder)
     assert page.rows("Gold utility by kind of prompt")["all kinds"] == ["100", "−0.10 ± 0.10", "+0.45 ± 0.10"]
     assert page.rows("Gold utility by kind of prompt", 1)["unsafe"] == ["−0.40", "0.00"]
@@ -148,7 +154,7 @@ def test_what_a_model_wrote_is_escaped(tmp_path: Path) -> None:
     page = page_of(compared(tmp_path, system("sft"), system("p&p", 0.5, 0.5), lines=lines))
     assert "<script>alert" not in page.html
     assert "<b>" in page.text
-    assert "p&p" in page.rows("Win rates against sft")
+    assert "p&p" in page.rows("Comparison with sft")
 
 
 @pytest.mark.parametrize(

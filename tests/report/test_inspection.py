@@ -28,7 +28,7 @@ from planish.data.inspect.result import (
 )
 from planish.data.inspect.terminal import judgements_say, part_text, shortened, show, sparkline
 from planish.report.pages.inspection import parted, render_inspection
-from planish.report.read.mixture import show_mixture, show_sources, stage_views
+from planish.report.read.mixture import show_mixture, show_sources
 
 EVIL = "<script>alert(1)</script>"
 
@@ -244,7 +244,7 @@ def test_a_mixture_is_shown_by_stage_and_in_sum() -> None:
         },
     ]
     out = io.StringIO()
-    show_mixture(stage_views(stages), Console(file=out, width=160, highlight=False))
+    show_mixture(stages, Console(file=out, width=160, highlight=False))
     rows = [" ".join(row.split()) for row in out.getvalue().splitlines() if row.strip()]
     assert "stage 1: 10.0% of the run, 1 step" in rows
     assert "web 50.00% 5 50.00% 50 50.00% 0.05 0.05" in rows

@@ -39,7 +39,7 @@ def a_pipeline(out: Path) -> Path:
 
 def test_pipeline_opens_with_the_comparison_and_then_the_overview(tmp_path: Path) -> None:
     page = page_of(a_pipeline(tmp_path))
-    places = [page.headings.index(heading) for heading in ("Win rates against sft", "Overview")]
+    places = [page.headings.index(heading) for heading in ("Comparison with sft", "Overview")]
     assert places == sorted(places)
     assert page.headings.index("sft: Supervised fine-tuning of smollm2 on alpaca and code") > places[-1]
     assert page.links == []

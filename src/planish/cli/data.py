@@ -8,7 +8,7 @@ from planish.cli.arguments import Request
 
 def mix_command(request: Request) -> None:
     from planish.preview.mix import mix, read_recipe
-    from planish.report.read.mixture import show_mixture, show_sources, stage_views
+    from planish.report.read.mixture import show_mixture, show_sources
 
     if not (request.recipe or request.settings or request.values):
         raise ConfigError(f"planish data mix reads a recipe that has data.sources: {request.command.example}")
@@ -18,4 +18,4 @@ def mix_command(request: Request) -> None:
     if recipe.guessed:
         print(f"as `planish {recipe.command}` reads it, since its settings fit several commands; --for names another\n")
     show_sources(account["sources"], request.options.list)
-    show_mixture(stage_views(account["stages"]))
+    show_mixture(account["stages"])

@@ -149,4 +149,4 @@ def _upward(key: Key, placed: Placed, digits: str) -> Trace:
 
 
 def _markers(key: Key, hover: str) -> Trace:
-    return {**trace(key, hover), "mode": "markers", "marker": {"size": 9, "color": key.color}}
+    return {**trace(key, hover), "mode": "markers", "marker": {"size": 9, "color": key.color}, "cliponaxis": False}

@@ -33,7 +33,7 @@ class ComparisonSection:
     kinds: list[tuple[str, int, list[str]]]  # kind of prompt, number of prompts, utility of each system
     terms: list[tuple[str, list[str]]]  # term of the utility, its mean for each system over all prompts
     systems: list[str]
-    meanings: dict[str, str]  # of kinds and terms
+    meanings: list[tuple[str, str]]  # of kinds, then of terms
     prompts: list[PromptAnswers]
 
 
@@ -62,7 +62,7 @@ def comparison_section(folder: Path, place: str) -> ComparisonSection:
         ],
         terms=[(term, [signed(system.kinds["all"].terms.get(term, 0.0)) for system in systems]) for term in terms],
         systems=[system.name for system in systems],
-        meanings={name: text for name, text in {**KINDS, **TERMS}.items() if name in [*kinds, *terms]},
+        meanings=[(kind, KINDS[kind]) for kind in KINDS if kind in kinds] + [(term, TERMS[term]) for term in terms],
         prompts=answers[:: max(1, math.ceil(len(answers) / SHOWN))],
     )
 

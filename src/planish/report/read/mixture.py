@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -16,7 +15,11 @@ from planish.base.terminal import terminal
 from planish.base.text import count_text
 from planish.data.inspect.terminal import visible
 
-MIXTURE_COLUMNS = ("wanted", "examples", "share", "tokens", "share of tokens", "passes", "passes so far")
+COLUMNS = (  # heading, key in data.json, format
+    ("wanted", "asked", ".2%"), ("examples", "examples", ","), ("share", "share_of_examples", ".2%"), ("tokens", "tokens", ","),
+    ("share of tokens", "share_of_tokens", ".2%"), ("passes", "passes", ".2f"), ("passes so far", "passes_so_far", ".2f"),
+)  # fmt: skip
+SUMMED = {"asked", "examples", "tokens"}
 LEFT_OUT = {"dropped": "left out", "truncated": "truncated", "leaks": "also held out"}
 ANOTHER_ROW = re.compile(r" (of|with) \S.* row \d.*")
 NUMBER = re.compile(r"\d[\d,.]*")
@@ -52,84 +55,39 @@ def _show_rows(title: str, rows: Sequence[Mapping[str, Any]], listed: bool, cons
         console.print(Text(f"  {visible(line)}"), soft_wrap=True)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceShare:
-    """One source in one stage. `passes` over the source's rows are in this stage, and up to its end."""
-
-    name: str
-    asked: float
-    examples: int
-    tokens: int
-    share_of_examples: float
-    share_of_tokens: float
-    passes: float
-    passes_so_far: float
-
-
-@dataclass(frozen=True, slots=True)
-class StageView:
-    """A planned stage of a run's data; `steps` is None while unknown."""
-
-    number: int
-    share: float
-    steps: int | None
-    sources: tuple[SourceShare, ...]
-
-
-def stage_views(stages: Sequence[Mapping[str, Any]]) -> list[StageView]:
-    """Stages from data.json."""
-    total = sum(stage["examples"] for stage in stages)
-    return [
-        StageView(
-            number,
-            stage["examples"] / max(total, 1),
-            stage.get("steps"),
-            tuple(SourceShare(name, **share) for name, share in stage["sources"].items()),
-        )
-        for number, stage in enumerate(stages)
-    ]
-
-
-def show_mixture(plan: Sequence[StageView], console: Console | None = None) -> None:
-    """A table of every stage, and one over all if there are several."""
+def show_mixture(stages: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """A table of every stage in data.json, and one over all if there are several."""
     console = console or terminal()
-    for stage in plan:
-        steps = f", {count_text(stage.steps, 'step')}" if stage.steps is not None else ""
-        console.print(_stage_table(f"stage {stage.number}: {stage.share:.1%} of the run{steps}", stage.sources))
+    total = max(sum(stage["examples"] for stage in stages), 1)
+    for number, stage in enumerate(stages):
+        steps = "" if stage.get("steps") is None else f", {count_text(stage['steps'], 'step')}"
+        title = f"stage {number}: {stage['examples'] / total:.1%} of the run{steps}"
+        console.print(_stage_table(title, stage["sources"]))
         console.print()
-    if len(plan) > 1:
-        console.print(_stage_table("all stages", _together(plan), asked=False))
+    if len(stages) > 1:
+        console.print(_stage_table("all stages", _together(stages)))
 
 
-def _stage_table(title: str, shares: Sequence[SourceShare], asked: bool = True) -> Table:
+def _stage_table(title: str, sources: Mapping[str, Mapping[str, float]]) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0), show_footer=True)
-    examples, tokens = sum(share.examples for share in shares), sum(share.tokens for share in shares)
-    footers = (f"{sum(s.asked for s in shares):.2%}" if asked else "", f"{examples:,}", "", f"{tokens:,}", "", "", "")
     table.add_column("source", footer="total")
-    for name, footer in zip(MIXTURE_COLUMNS, footers, strict=True):
-        table.add_column(name, justify="right", footer=footer)
-    for share in shares:
-        table.add_row(
-            Text(visible(share.name)),
-            f"{share.asked:.2%}" if asked else "",
-            f"{share.examples:,}",
-            f"{share.share_of_examples:.2%}",
-            f"{share.tokens:,}",
-            f"{share.share_of_tokens:.2%}",
-            f"{share.passes:.2f}",
-            f"{share.passes_so_far:.2f}",
-        )
+    for heading, key, digits in COLUMNS:
+        sums = [share[key] for share in sources.values() if key in share and key in SUMMED]
+        table.add_column(heading, justify="right", footer=f"{sum(sums):{digits}}" if sums else "")
+    for name, share in sources.items():
+        cells = (f"{share[key]:{digits}}" if key in share else "" for _, key, digits in COLUMNS)
+        table.add_row(Text(visible(name)), *cells)
     return table
 
 
-def _together(plan: Sequence[StageView]) -> list[SourceShare]:
-    every = [share for stage in plan for share in stage.sources]
-    examples, tokens = sum(share.examples for share in every), sum(share.tokens for share in every)
-    together: list[SourceShare] = []
-    for name in dict.fromkeys(share.name for share in every):
-        own = [share for share in every if share.name == name]
-        held, long = sum(share.examples for share in own), sum(share.tokens for share in own)
-        passes = sum(share.passes for share in own)
-        shares = held / max(examples, 1), long / max(tokens, 1)
-        together.append(SourceShare(name, 0.0, held, long, *shares, passes, passes))
+def _together(stages: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Each source over all stages."""
+    shares = [(name, share) for stage in stages for name, share in stage["sources"].items()]
+    examples, tokens = (max(sum(share[key] for _, share in shares), 1) for key in ("examples", "tokens"))
+    together: dict[str, dict[str, float]] = {}
+    for name in dict.fromkeys(name for name, _ in shares):
+        own = [share for other, share in shares if other == name]
+        sums = {key: sum(share[key] for share in own) for key in ("examples", "tokens", "passes")}
+        parts = {"share_of_examples": sums["examples"] / examples, "share_of_tokens": sums["tokens"] / tokens}
+        together[name] = {**sums, **parts, "passes_so_far": sums["passes"]}
     return together
