@@ -116,7 +116,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     # Rewards
     "no rewards": (["rewards={}"], ["rewards: none has a weight", "set rewards.NAME or its weight"]),
     "rewards that are only watched": (["rewards.rm.weight=0"], ["rewards: none has a weight"]),
-    "an unknown kind of reward": (["rewards.rm={name: modell, path: x}"], ["'rewards.rm.name' is 'modell'", "did you mean 'model'"]),
+    "an unknown kind of reward": (
+        ["rewards.rm={name: modell, path: x}"],
+        ["'rewards.rm.name' is 'modell'", "did you mean 'model'"],
+    ),
     "a reward model that is not there": (["rewards.rm.path=/none/such"], ["/none/such: there is no such folder"]),
     "a language model as reward": (["rewards.rm.path={model}"], ["says nothing of the mean score", "planish reward"]),
     "a reward model without its zero": (
