@@ -97,6 +97,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_command_of_a_page_runs_in_order(page: Path, clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone)
     for block in blocks(page):
-        if block.kind in SHELLS:
+        if block.is_run:
             with monkeypatch.context() as patch:
                 only_read(block, patch) if block.reason else run(block, clone, patch)

@@ -3,7 +3,7 @@
 A block of commands is fenced as `sh` or `bash`, and bash runs it. Only what would be slow or need a network is stood in for:
 `planish` is called within the test's process with settings that make it short; pip and make are looked up, not run. Where a block
 needs what a test has not (a GPU, a server, hours), a comment on the line above says so, and its flags and settings are read but
-nothing is run: `<!-- not run: a GPU -->`.
+nothing is run: `<!-- not run: a GPU -->`. A block of `python` is run where a comment above it says so: `<!-- run -->`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from planish.cli.main import main
 from support.recipes import ROOT
 
 SHELLS = ("sh", "bash", "console")
-BLOCK = re.compile(r"^(?:<!-- not run: (?P<reason>[^>]+) -->\n+)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
+MARK = r"<!-- (?:not run: (?P<reason>[^>]+)|(?P<run>run)) -->\n+"
+BLOCK = re.compile(rf"^(?:{MARK})?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 COMMAND = re.compile(r"^\$? ?(\w+=\S+ )*(planish|torchrun|python3?|pip|make) ", re.M)
 ASSIGNED = re.compile(r"\w+=\S*")
 
@@ -85,6 +86,7 @@ class Block:
     kind: str
     text: str
     reason: str | None
+    is_run: bool
 
     def __str__(self) -> str:
         return f"{self.page.name} line {self.line}"
@@ -102,13 +104,23 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     return [
-        Block(page, text.count("\n", 0, match.start()) + 1, match["kind"], match["text"], match["reason"])
+        Block(
+            page,
+            line=text.count("\n", 0, match.start()) + 1,
+            kind=match["kind"],
+            text=match["text"],
+            reason=match["reason"],
+            is_run=match["kind"] in SHELLS if match["run"] is None else True,
+        )
         for match in BLOCK.finditer(text)
     ]
 
 
 def run(block: Block, folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Lets bash run a block in the folder, which must be the current one; fails with what was said if a command does."""
+    """Runs a block in the folder, which must be the current one; fails with what was said if a command of bash does."""
+    if block.kind == "python":
+        exec(compile(block.text, str(block), "exec"), {"__name__": "__main__"})
+        return
     calls, stubs = folder / ".calls", folder / ".stubs"
     if not stubs.exists():
         write_stubs(stubs)
