@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from planish.report.figures.base import step_curves, thinned
 from planish.report.figures.ppo_shared import shared_figures
 from planish.report.pages.comparison import comparison_section
 from planish.report.read.run import read_run
+from planish.report.series import Records
 from planish.statistics.ranking import ranking, write_ranking
 from support.comparison_folders import compared, system, within
 from support.pages import check_figures, section_of
@@ -90,3 +92,13 @@ def test_figures_of_several_ppo_runs(tmp_path: Path) -> None:
     figures = shared_figures([read_run(folder) for folder in (*folders, long)], ["ptx", "ppo", "long"])
     assert list(figures) == ["scores", "frontier", "forgetting"]
     check_figures(figures.values())
+
+
+def test_long_curve_is_thinned_after_its_mean_is_taken() -> None:
+    records = Records([{"step": i, "loss": float(i % 2)} for i in range(7000)])
+    single, mean = step_curves(records, records.column("loss"))
+    assert single["x"] == list(range(0, 7000, 3))
+    assert single["y"][:4] == [0.0, 1.0, 0.0, 1.0]
+    assert mean["y"][-1] == pytest.approx(0.5)
+    assert thinned(7000) == " One point in 3 is drawn."
+    assert thinned(3000) == ""

@@ -86,12 +86,13 @@ def trace(key: Key, hover: str) -> Trace:
 
 
 def curve(key: Key, x: Sequence[float], y: Numbers, hover: str = "%{y:.3f}", opacity: float = 1.0) -> Trace:
-    """A line through numbers, with a gap where one is missing or not finite."""
+    """A line through numbers, thinned if there are many, with a gap where one is missing or not finite."""
+    every = slice(None, None, thinning(len(x)))
     return {
         **trace(key, hover),
         "mode": "lines+markers" if len(x) <= 40 else "lines",
-        "x": list(x),
-        "y": [value if value is not None and math.isfinite(value) else None for value in y],
+        "x": list(x[every]),
+        "y": [value if value is not None and math.isfinite(value) else None for value in y[every]],
         "opacity": opacity,
     }
 
@@ -106,14 +107,11 @@ def step_keys(records: Records) -> list[Key]:
 
 def step_curves(records: Records, values: Sequence[float], hover: str = "%{y:.3f}") -> list[Trace]:
     """A number of each line, and its running mean where there are enough lines."""
-    x, every = records.x, slice(None, None, thinning(len(values)))
     if records.window == 1:
-        return [curve(Key(f"each {records.unit}", BLUE), x[every], values[every], hover)]
+        return [curve(Key(f"each {records.unit}", BLUE), records.x, values, hover)]
     single, mean = step_keys(records)
-    return [
-        curve(single, x[every], values[every], hover, opacity=0.5),
-        curve(mean, x[every], running_mean(values, records.window)[every], hover),
-    ]
+    means = running_mean(values, records.window)
+    return [curve(single, records.x, values, hover, opacity=0.5), curve(mean, records.x, means, hover)]
 
 
 def thinning(count: int) -> int:

@@ -21,7 +21,6 @@ from planish.report.figures.base import (
     step_curves,
     step_keys,
     thinned,
-    thinning,
 )
 from planish.report.figures.training import optimizer_figure
 from planish.report.read.run import ALL, RecordedRun
@@ -246,8 +245,8 @@ def _panel(
     run: RecordedRun, title: str, names: Mapping[Key, str], hover: str, yaxis: Mapping[str, Any], *lines: float
 ) -> Panel:
     """Curves of numbers that every step records, as running means where there are enough steps, and thin lines."""
-    records, every = _records(run), slice(None, None, thinning(len(run.steps)))
-    curves = [curve(key, records.x[every], records.means(name)[every], hover) for key, name in names.items()]
+    records = _records(run)
+    curves = [curve(key, records.x, records.means(name), hover) for key, name in names.items()]
     return Panel(title, curves, yaxis, shapes=[level(line) for line in lines])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from planish.base.text import count_text, loss_text, percent
@@ -30,7 +30,7 @@ DRAWN = 3  # sets in a figure with a curve for each; the tables hold all
 
 def accuracy_figure(sets: Sets) -> Figure:
     """Accuracy and log loss over steps, with the best possible where it is known for all pairs."""
-    keys = _keys(sets)
+    keys = [numbered_key(name, i) for i, name in enumerate(sets)]
     accuracy = [_over_steps(key, sets[key.name], "accuracy", ".1%") for key in keys]
     loss = [_over_steps(key, sets[key.name], "log_loss", ".3f") for key in keys]
     for key in keys[:]:
@@ -61,7 +61,7 @@ def accuracy_figure(sets: Sets) -> Figure:
 def calibration_figure(shown: Mapping[str, RankingEvaluation]) -> Figure:
     """The reliability diagram."""
     drawn, left = _drawn(shown)
-    keys = _keys(drawn)
+    keys = [numbered_key(name, i) for i, name in enumerate(drawn)]
     bins = [evaluation.calibration.bins for evaluation in drawn.values()]
     traces = [
         points(key, [b.predicted for b in some], [b.right for b in some], "confidence %{x:.1%}, accuracy %{y:.1%} (%{text})")
@@ -88,7 +88,7 @@ def length_figure(shown: Mapping[str, RankingEvaluation]) -> Figure | None:
     drawn, left = _drawn({name: evaluation for name, evaluation in shown.items() if evaluation.length.bins})
     if not drawn:
         return None
-    keys = _keys(drawn)
+    keys = [numbered_key(name, i) for i, name in enumerate(drawn)]
     hover = "%{x:.0f} tokens longer: %{y:+.2f} (%{text})"
     traces = [
         points(key, [b.tokens for b in e.length.bins], [b.difference for b in e.length.bins], hover, "+.2f")
@@ -113,10 +113,6 @@ def _drawn(sets: Mapping[str, RankingEvaluation]) -> tuple[dict[str, RankingEval
     left = len(sets) - DRAWN
     note = f" {count_text(left, 'further set')} in the table below." if left > 0 else ""
     return dict(islice(sets.items(), DRAWN)), note
-
-
-def _keys(names: Iterable[str]) -> list[Key]:
-    return [Key(name, numbered_key(name, i).color) for i, name in enumerate(names)]
 
 
 def _slope_text(slope: Estimate | None) -> str:

@@ -21,7 +21,6 @@ from planish.report.figures.base import (
     step_curves,
     step_keys,
     thinned,
-    thinning,
 )
 from planish.report.read.run import ALL, Measurement, RecordedRun
 from planish.report.series import Records
@@ -71,7 +70,7 @@ def training_figure(run: RecordedRun) -> Figure:
 
 
 def optimizer_figure(run: RecordedRun) -> Figure:
-    records, every = Records(run.steps), slice(None, None, thinning(len(run.steps)))
+    records = Records(run.steps)
     steps, rates, norms = records.x, records.column("learning_rate"), records.column("grad_norm")
     optim = run.config.get("optim", {})
     limit = optim.get("clip_grad_norm", math.inf)
@@ -80,7 +79,7 @@ def optimizer_figure(run: RecordedRun) -> Figure:
     clipping = (
         f"{clipped:,} of {len(norms):,} steps exceeded {limit:g} and were clipped" if clipped else "no step was clipped"
     )
-    rate = curve(blue, steps[every], rates[every], "%{y:.3g}")
+    rate = curve(blue, steps, rates, "%{y:.3g}")
     return Figure(
         "Learning rate and gradient norm",
         f"The learning rate peaked at {two_digits(rates[peak])} at step {steps[peak]:,} and was {two_digits(rates[-1])} at the "
@@ -90,7 +89,7 @@ def optimizer_figure(run: RecordedRun) -> Figure:
         "clipping.",
         [
             Panel("Learning rate", [rate], {**FROM_ZERO, "exponentformat": "e"}),
-            Panel("Gradient norm", [curve(blue, steps[every], norms[every], "%{y:.3g}")], FROM_ZERO),
+            Panel("Gradient norm", [curve(blue, steps, norms, "%{y:.3g}")], FROM_ZERO),
         ],
     )
 
