@@ -53,7 +53,7 @@ def report(config: ReportConfig) -> Path:
 
 
 def write_report(paths: Sequence[Path], out: Path) -> None:
-    """Writes the page about these folders to `out`. A pipeline's folder stands for its stages."""
+    """Writes the page about these folders to `out`. For a pipeline it is about the stages."""
     if not paths:
         raise RunError("no folder was named: a report needs at least one run, comparison or pipeline")
     write_text(out, render([stage for path in paths for stage in stages_of(path)]))

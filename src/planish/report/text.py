@@ -45,15 +45,15 @@ def moved(before: float, after: float, decimals: int = 2) -> str:
 
 def trend_text(values: Sequence[float], digits: str = ".2f") -> str:
     """ "rose from 0.26 to 0.80", from the mean of the first values to that of the last."""
-    found = trend(values)
-    if found is None:
+    change = trend(values)
+    if change is None:
         return "was not recorded"
-    before, after = number_text(found.before, digits), number_text(found.after, digits)
+    before, after = number_text(change.before, digits), number_text(change.after, digits)
     if before == after:
         return f"stayed at {after}"
-    if not found.significant:
+    if not change.significant:
         return f"showed no significant change ({before} to {after})"
-    return f"{_direction(found.before, found.after)} from {before} to {after}"
+    return f"{_direction(change.before, change.after)} from {before} to {after}"
 
 
 def _direction(before: float, after: float) -> str:

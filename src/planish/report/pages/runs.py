@@ -65,12 +65,12 @@ def runs_sections(runs: Named) -> list[RunsSection]:
 
 def differences(runs: Named) -> list[Differences]:
     """For each method with several runs."""
-    found: list[Differences] = []
+    by_method: list[Differences] = []
     for method in dict.fromkeys(run.method for run, _ in runs):
         configs = [flat(run.config) for run, _ in runs if run.method == method]
         if len(configs) > 1:
             keys = [key for key in dict.fromkeys(key for config in configs for key in config) if key != "out"]
             differing = [key for key in keys if any(config.get(key) != configs[0].get(key) for config in configs)]
             rows = [(key, ["–" if config.get(key) is None else config[key] for config in configs]) for key in differing]
-            found.append(Differences(method, [name for run, name in runs if run.method == method], rows))
-    return found
+            by_method.append(Differences(method, [name for run, name in runs if run.method == method], rows))
+    return by_method

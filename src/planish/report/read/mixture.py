@@ -32,14 +32,19 @@ def show_sources(sources: Mapping[str, Any], listed: bool = False, console: Cons
     table.add_column("source")
     for name in ("training rows", "tokens", "in the loss", "held out", "over limit", *LEFT_OUT.values()):
         table.add_column(name, justify="right")
-    for name, found in sources.items():
-        parts = [found["training"][key] for key in ("examples", "tokens", "learnt_tokens")]
-        counts = [*parts, found["held_out"]["examples"], found["over_limit"], *(len(found[key]) for key in LEFT_OUT)]
+    for name, account in sources.items():
+        parts = [account["training"][key] for key in ("examples", "tokens", "learnt_tokens")]
+        counts = [
+            *parts,
+            account["held_out"]["examples"],
+            account["over_limit"],
+            *(len(account[key]) for key in LEFT_OUT),
+        ]
         table.add_row(Text(visible(name)), *(f"{count:,}" for count in counts))
     console.print(table)
-    for name, found in sources.items():
+    for name, account in sources.items():
         for key, words in LEFT_OUT.items():
-            _show_rows(f"{name}, {words}", found[key], listed, console)
+            _show_rows(f"{name}, {words}", account[key], listed, console)
     console.print()
 
 
