@@ -177,7 +177,7 @@ def test_rows_before_the_error_are_measured_too(tmp_path: Path) -> None:
 def test_tokens_agree_with_the_template(tmp_path: Path, template: ChatTemplate) -> None:
     row = Demonstration((Message("user", "one two"), Message("assistant", "red blue")), HERE)
     (encoded,) = template.encode([row])
-    kind = only(look(write(tmp_path, asked("one two", "red blue")), ruler=TokenLengths(template)))
+    kind = only(look(write(tmp_path, asked("one two", "red blue")), measure=TokenLengths(template)))
     assert kind.lengths["row"].total == len(encoded.tokens)
     assert kind.lengths["learnt"].total == int(encoded.loss_mask.sum())
     assert kind.lengths["prompt"].total == int(encoded.loss_mask.argmax())
@@ -190,12 +190,12 @@ def test_rows_over_max_tokens_have_the_fate_of_too_long(
     tmp_path: Path, template: ChatTemplate, too_long: Any, fate: str
 ) -> None:
     path = write(tmp_path, asked("one", "red"), asked("one", "red " * 60))
-    kind = only(look(path, ruler=TokenLengths(template, 40, too_long)))
+    kind = only(look(path, measure=TokenLengths(template, 40, too_long)))
     assert {name: [row.row for row in listing.rows] for name, listing in kind.fates.items()} == {fate: [2]}
 
 
 def test_a_prompt_that_fills_max_tokens_is_dropped_not_cut(tmp_path: Path, template: ChatTemplate) -> None:
-    kind = only(look(write(tmp_path, asked("one " * 60, "red")), ruler=TokenLengths(template, 40, "truncate")))
+    kind = only(look(write(tmp_path, asked("one " * 60, "red")), measure=TokenLengths(template, 40, "truncate")))
     assert list(kind.fates) == ["dropped"]
 
 
@@ -204,7 +204,7 @@ def test_a_long_document_is_split_into_as_many_pieces_as_it_is_in_a_run(tmp_path
     from planish.data.rows import Text
 
     words = "one two three " * 30
-    kind = only(look(write(tmp_path, {"text": words}), ruler=TokenLengths(template, 20)))
+    kind = only(look(write(tmp_path, {"text": words}), measure=TokenLengths(template, 20)))
     pieces = len(encode_rows([Text(words, HERE)], template.tokenizer, template, 20).examples)
     assert kind.fates["split"].rows[0].reason.endswith(f": {pieces} pieces")
 
@@ -294,6 +294,8 @@ def test_a_row_that_cannot_be_tokenised_is_named_and_the_others_are_counted(tmp_
                 raise DataError(f"{rows[0].origin}: refused")
             return super().measure(rows)
 
-    view = look(write(tmp_path, asked("a", "b"), asked("bad", "b"), asked("c", "d")), ruler=Refuses(), keep_going=True)
+    view = look(
+        write(tmp_path, asked("a", "b"), asked("bad", "b"), asked("c", "d")), measure=Refuses(), keep_going=True
+    )
     assert only(view).rows == 2
     assert [row.row for row in view.unfit.rows] == [2]

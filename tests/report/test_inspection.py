@@ -26,7 +26,7 @@ from planish.data.inspect.result import (
     SourceView,
     distribution,
 )
-from planish.data.inspect.terminal import judgements_say, part_text, shortened, show, sparkline
+from planish.data.inspect.terminal import judgement_text, part_text, shortened, show, sparkline
 from planish.report.pages.inspection import parted, render_inspection
 from planish.report.read.mixture import show_mixture, show_sources
 
@@ -105,13 +105,13 @@ def test_a_list_ends_in_how_many_more_there_are() -> None:
 
 def test_placeholders_are_a_warning() -> None:
     said = shown(inspection(kind(), placeholders={"{{author}}": 1, "{{name}}": 2}))
-    assert "! Placeholders that nobody filled in: {{name}} in 2 rows and {{author}} in 1 row." in said
+    assert "! Placeholders that were not filled in: {{name}} in 2 rows and {{author}} in 1 row." in said
 
 
 def test_the_share_of_longer_answers_is_over_pairs_of_unequal_length() -> None:
     found = Judgements({2: 9, 4: 1}, {"ann": 6, "bob": 4}, pairs=10, ties=1, longer_preferred=6, shorter_preferred=2)
-    assert judgements_say(found) == [
-        "Comparisons: 9 of 2 completions and 1 of 4 completions. 10 pairs in which one is preferred, 1 tie.",
+    assert judgement_text(found) == [
+        "Comparisons: 9 of 2 completions and 1 of 4 completions. 10 pairs with a preference, 1 tie.",
         "The longer completion is preferred in 75.0% of the 8 pairs of unequal length.",
         "2 annotators: ann 6 and bob 4.",
     ]

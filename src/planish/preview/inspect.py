@@ -53,9 +53,9 @@ class InspectConfig(Config):
 
 def inspect(config: InspectConfig) -> Inspection:
     """Reads all sources as they are, before cleaning and limits; of a recipe's, the rows that its run would learn from."""
-    ruler, named = _ruler(config)
-    looking = InspectOptions(
-        ruler=ruler or CharacterLengths(),
+    measure, named = _measure(config)
+    options = InspectOptions(
+        measure=measure or CharacterLengths(),
         num_samples=config.rows,
         listed=None if config.list_all else FEW_LISTED,
         keep_going=config.keep_going,
@@ -65,17 +65,17 @@ def inspect(config: InspectConfig) -> Inspection:
     for name, source in config.data.sources.items():
         kinds: tuple[type[Row], ...] = (Comparison,) if source.take == "best" else LEARNT
         paths = [source.path] if isinstance(source.path, str) else source.path
-        how = replace(looking, kinds=() if config.files else kinds)
+        how = replace(options, kinds=() if config.files else kinds)
         views.append(inspect_source(name, paths, source.format, how))
     found = Inspection(views, "characters")
-    if ruler is not None:
-        found = Inspection(views, "tokens", named, ruler.max_tokens, ruler.too_long)
+    if measure is not None:
+        found = Inspection(views, "tokens", named, measure.max_tokens, measure.too_long)
     if config.page:
         write_inspection_page(found, Path(config.page))
     return found
 
 
-def _ruler(config: InspectConfig) -> tuple[TokenLengths | None, str | None]:
+def _measure(config: InspectConfig) -> tuple[TokenLengths | None, str | None]:
     """A new model without a tokenizer has no tokens before it has read its data."""
     model, data = config.model, config.data
     path = model.path if isinstance(model, ModelConfig) else model.tokenizer if model else None

@@ -1,8 +1,8 @@
-"""From any known format to the common one: a JSON object for each row, with the place that it came from.
+"""Conversion of any known format into the common ones: a JSON object for each row, with its origin.
 
-What is written here is read back by the formats messages, text, comparison, judged, prompt and question. A row keeps its
-`about`; `origin` says in which file and row it stood. Parquet has one schema for all rows, so what differs from row to row
-(`about`, tools and their arguments) is JSON text there.
+The formats messages, text, comparison, judged, prompt and question read the result back. A row keeps its `about`;
+`origin` is its file and row. Parquet has one schema for all rows, so values that differ from row to row (`about`, tools
+and their arguments) are JSON text there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KIND_NAMES: dict[str, type[Row]] = {
 }
 ENDINGS = (".jsonl", ".parquet")
 CLEANED: tuple[KindName, ...] = ("demonstrations", "documents", "comparisons")
-FEW = 20  # left-out rows that are kept to be told
+FEW = 20  # left-out rows that are shown
 GROUP = 10_000  # rows of a parquet row group
 
 Line = dict[str, Any]
@@ -41,29 +41,29 @@ Line = dict[str, Any]
 
 @dataclass(slots=True)
 class Converted:
-    """What was written, and what was not: all rows left out are in the file `dropped_file`, the first also here."""
+    """The result of a conversion. All rows left out are in the file `dropped_file`, the first also here."""
 
     out: Path
     kind: KindName
     rows: int = 0
     dropped: int = 0
     first_dropped: list[Dropped] = field(default_factory=list[Dropped])
-    leaks: list[Dropped] = field(default_factory=list[Dropped])  # rows of an evaluation set, written or left out
+    leaks: list[Dropped] = field(default_factory=list[Dropped])  # rows of an evaluation set, written or not
 
     @property
     def dropped_file(self) -> Path:
-        """Its ending is none that is read as data, so a folder of converted files can be a source."""
+        """A file beside `out`. Its ending is not read as data, so a folder of converted files can be a source."""
         return self.out.with_name(f"{self.out.name}.dropped")
 
 
 class ConvertConfig(Config):
     files: tuple[str, ...] = Field(min_length=1, description="files to read, in this order")
-    out: str = Field(description="the .jsonl or .parquet file to write")
+    out: str = Field(description="path of the .jsonl or .parquet file to write")
     kind: KindName | None = Field(
-        default=None, description="which rows to write; absent is the only kind that the files hold"
+        default=None, description="kind of rows to write; absent is the only kind in the files"
     )
-    format: str = Field(default="auto", description="how to read the files; auto recognizes it")
-    cleaning: CleaningConfig | None = Field(default=None, description="rules that leave rows out")
+    format: str = Field(default="auto", description="name of the format; auto recognizes it")
+    cleaning: CleaningConfig | None = Field(default=None, description="rows to leave out; none by default")
 
 
 def convert(config: ConvertConfig) -> Converted:
@@ -81,8 +81,7 @@ def convert(config: ConvertConfig) -> Converted:
             for row in track(_kept(files, cleaning), "converting"):
                 if isinstance(row, Dropped):
                     _note(done, row)
-                    origin = {"file": row.origin.file, "row": row.origin.row}
-                    left_out.write(json.dumps({**origin, "reason": row.reason}, ensure_ascii=False) + "\n")
+                    left_out.write(json.dumps(row.as_record, ensure_ascii=False) + "\n")
                 else:
                     write(line(row))
                     done.rows += 1
@@ -95,7 +94,7 @@ def convert(config: ConvertConfig) -> Converted:
 
 
 def line(row: Row) -> Line:
-    """A row as a JSON object. What is empty is left out."""
+    """A row as a JSON object without empty fields."""
     value: Line
     match row:
         case Demonstration():
@@ -142,7 +141,7 @@ def _message(message: Message) -> Line:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """Its rows of one kind, read anew each time."""
+    """The rows of one kind in a file, read again on each iteration."""
 
     name: str
     kind: type[Row]
@@ -203,7 +202,7 @@ def _writer(out: Path, partial: Path, kind: KindName) -> Generator[Callable[[Lin
 
 
 class _Parquet:
-    """Rows written in groups, so that memory does not grow with the file."""
+    """A parquet file written in groups of rows, so that memory does not grow with it."""
 
     def __init__(self, path: Path, kind: KindName) -> None:
         import pyarrow
@@ -230,14 +229,13 @@ class _Parquet:
             self._writer.close()
 
     def _check_verdict(self, value: Line) -> None:
-        """A column has one type: that of the first verdict."""
-        found = type(value["verdict"])
-        self._verdict = self._verdict or found
-        if found is not self._verdict:
+        """Refuses a verdict of another type than the first: a column has one type."""
+        self._verdict = self._verdict or type(value["verdict"])
+        if type(value["verdict"]) is not self._verdict:
             origin = value["origin"]
             raise DataError(
                 f"{origin['file']} row {origin['row']}, field verdict: found {value['verdict']!r}, while earlier verdicts are "
-                f"of the type {self._verdict.__name__}. A parquet column has one type; write .jsonl, or convert apart."
+                f"of the type {self._verdict.__name__}. A parquet column has one type; write .jsonl, or convert them separately."
             )
 
     def _flush(self) -> None:
@@ -280,10 +278,7 @@ class _Parquet:
 
 def _flat(value: Line) -> Line:
     """A line whose tools, arguments and `about` are JSON text."""
-    flat = {
-        **value,
-        **{key: _flat_messages(value[key]) for key in ("messages", "prompt", "completions") if key in value},
-    }
+    flat = value | {k: _flat_messages(value[k]) for k in ("messages", "prompt", "completions") if k in value}
     if "completion" in value:
         flat["completion"] = _flat_messages([value["completion"]])[0]
     texts = {key: json.dumps(value[key], ensure_ascii=False) for key in ("about", "tools") if key in value}
@@ -293,15 +288,10 @@ def _flat(value: Line) -> Line:
 def _flat_messages(messages: list[Line]) -> list[Line]:
     flat: list[Line] = []
     for message in messages:
-        calls = [
-            {
-                **call,
-                "function": {
-                    **call["function"],
-                    "arguments": json.dumps(call["function"]["arguments"], ensure_ascii=False),
-                },
-            }
-            for call in message.get("tool_calls", [])
-        ]
+        calls = [{**call, "function": _flat_function(call["function"])} for call in message.get("tool_calls", [])]
         flat.append({**message, "tool_calls": calls} if calls else message)
     return flat
+
+
+def _flat_function(function: Line) -> Line:
+    return {**function, "arguments": json.dumps(function["arguments"], ensure_ascii=False)}

@@ -1,11 +1,11 @@
-"""How long a row is and which parts of it are learnt: in tokens where a model is named, else in characters."""
+"""Lengths of rows and their learnt parts, in tokens of a model or in characters."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,13 +18,13 @@ from planish.data.rows import Comparison, Demonstration, Judged, Message, Prompt
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Lengths of one row. A comparison is as long as its longest completion with the prompt, and nothing of it is learnt."""
+    """Lengths of a row. A comparison is as long as its longest completion with the prompt; it has no learnt length."""
 
     length: int
     prompt: int | None = None
     completions: tuple[int, ...] = ()
     learnt: int | None = None
-    fate: tuple[Fate, str] | None = None  # what would become of it in a run, and why; None is to be kept whole
+    fate: tuple[Fate, str] | None = None  # its fate in a run, with the reason; None if it is kept whole
 
 
 class LengthMeasure(Protocol):
@@ -36,20 +36,20 @@ class LengthMeasure(Protocol):
 
 
 def conversations(row: Row) -> list[Demonstration]:
-    """The conversations that are tokenised for a row. Beside the completions that are judged, no turn of them is learnt."""
+    """The conversations that are tokenized for a row. Only the completions of a comparison are learnt."""
     if isinstance(row, Demonstration):
         return [row]
     if isinstance(row, Comparison | Judged):
         completions = row.completions if isinstance(row, Comparison) else (row.completion,)
         prompt = tuple(replace(message, trained=False) for message in row.prompt)
-        return [Demonstration((*prompt, replace(each, trained=True)), row.origin) for each in completions]
+        return [Demonstration((*prompt, replace(answer, trained=True)), row.origin) for answer in completions]
     return [Demonstration(row.messages, row.origin)] if isinstance(row, Prompt | Question) else []
 
 
 def headings(row: Row) -> list[str]:
-    """One for each of the conversations."""
+    """A heading for each of the conversations."""
     if isinstance(row, Judged):
-        return [f"completion, judged {_spoken(row.verdict)}"]
+        return [f"completion, judged {_verdict_text(row.verdict)}"]
     if not isinstance(row, Comparison):
         return ["prompt" if isinstance(row, Prompt | Question) else ""]
     scores = [f", score {score:g}" for score in row.scores] or [""] * len(row.ranks)
@@ -59,12 +59,12 @@ def headings(row: Row) -> list[str]:
     ]
 
 
-def _spoken(verdict: bool | str) -> str:
+def _verdict_text(verdict: bool | str) -> str:
     return verdict if isinstance(verdict, str) else "desirable" if verdict else "undesirable"
 
 
 class CharacterLengths:
-    """Lengths of the words alone, without what a chat template writes around them."""
+    """Lengths of the words only, without the text that a chat template adds."""
 
     unit: Unit = "characters"
 
@@ -82,22 +82,17 @@ class CharacterLengths:
         if not isinstance(row, Demonstration):
             return Measured(length, sum(sizes[0][:-1]), tuple(size[-1] for size in sizes))
         answers = [i for i, message in enumerate(row.messages) if _is_learnt(message)]
-        said = tuple(sizes[0][i] for i in answers)
-        return Measured(length, sum(sizes[0][: min(answers, default=len(sizes[0]))]), said, sum(said))
+        learnt = tuple(sizes[0][i] for i in answers)
+        return Measured(length, sum(sizes[0][: min(answers, default=len(sizes[0]))]), learnt, sum(learnt))
 
     def parts(self, row: Row) -> tuple[ShownPart, ...]:
         if isinstance(row, Text):
             return (ShownPart("", (Piece(row.text, learnt=True),)),)
         talks = conversations(row)
         if isinstance(row, Comparison | Judged):
-            prompt = ShownPart(
-                "prompt", tuple(piece for message in talks[0].messages[:-1] for piece in _spoken_by(message))
-            )
-            answers = (tuple(_spoken_by(talk.messages[-1])) for talk in talks)
-            return (prompt, *map(ShownPart, headings(row), answers))
-        return (
-            ShownPart(headings(row)[0], tuple(piece for message in talks[0].messages for piece in _spoken_by(message))),
-        )
+            prompt = ShownPart("prompt", _pieces(talks[0].messages[:-1]))
+            return (prompt, *map(ShownPart, headings(row), (_pieces(talk.messages[-1:]) for talk in talks)))
+        return (ShownPart(headings(row)[0], _pieces(talks[0].messages)),)
 
 
 def _is_learnt(message: Message) -> bool:
@@ -109,21 +104,22 @@ def _words(message: Message) -> str:
     return "\n".join(filter(None, [message.content, *calls]))
 
 
-def _spoken_by(message: Message) -> Iterator[Piece]:
-    yield Piece(f"{message.role}: ", special=True)
-    yield Piece(_words(message), learnt=_is_learnt(message))
-    yield Piece("\n")
+def _pieces(messages: Sequence[Message]) -> tuple[Piece, ...]:
+    turns = [
+        (Piece(f"{m.role}: ", special=True), Piece(_words(m), learnt=_is_learnt(m)), Piece("\n")) for m in messages
+    ]
+    return tuple(chain.from_iterable(turns))
 
 
 class TokenLengths:
-    """Lengths in tokens, as a run would have them."""
+    """Lengths in tokens, as in a run."""
 
     unit: Unit = "tokens"
 
     def __init__(self, template: ChatTemplate, max_tokens: int | None = None, too_long: TooLong = "error") -> None:
         self.template, self.max_tokens = template, max_tokens
         self.too_long: TooLong = too_long
-        # With the mask "all" nothing tells a completion from its prompt.
+        # The mask "all" does not separate a completion from its prompt.
         self.answers = template if template.mask == "assistant" else ChatTemplate(template.tokenizer)
         untyped: Any = template.tokenizer
         added = (number for number, token in untyped.added_tokens_decoder.items() if token.special)
@@ -133,7 +129,7 @@ class TokenLengths:
         return [self._measured(row, encoded) for row, encoded in zip(rows, self._encode(rows), strict=True)]
 
     def _encode(self, rows: Sequence[Row]) -> list[list[Encoded]]:
-        """Of each row every conversation, or the document."""
+        """All conversations of each row, or the document."""
         judged = [talk for row in rows if isinstance(row, Comparison | Judged) for talk in conversations(row)]
         answers = iter(self.answers.encode(judged) if judged else [])
         chats = [row for row in rows if isinstance(row, Demonstration)]
@@ -153,7 +149,7 @@ class TokenLengths:
         return encoded
 
     def _measured(self, row: Row, encoded: list[Encoded]) -> Measured:
-        length = max(len(each.tokens) for each in encoded)
+        length = max(len(conversation.tokens) for conversation in encoded)
         fate = self._fate(row, encoded, length)
         mask = encoded[0].loss_mask
         learnt = int(mask.sum())
@@ -163,7 +159,7 @@ class TokenLengths:
             return Measured(length, length, fate=fate)
         prompt = int(mask.argmax()) if learnt else length
         if not isinstance(row, Demonstration):
-            return Measured(length, prompt, tuple(int(each.loss_mask.sum()) for each in encoded), fate=fate)
+            return Measured(length, prompt, tuple(int(answer.loss_mask.sum()) for answer in encoded), fate=fate)
         if self.template.mask == "all":
             return Measured(length, learnt=learnt, fate=fate)
         runs = tuple(len(list(run)) for is_learnt, run in groupby(mask.tolist()) if is_learnt)
@@ -173,48 +169,48 @@ class TokenLengths:
         if isinstance(row, Demonstration | Text) and not encoded[0].loss_mask.any():
             return "dropped", "no token of it is learnt"
         most = self.max_tokens
-        if most is None or length <= most or isinstance(row, Prompt | Question):  # of these no run learns
+        if most is None or length <= most or isinstance(row, Prompt | Question):  # not learnt by any run
             return None
-        found = f"{length:,} tokens, more than max_tokens={most:,}"
+        reason = f"{length:,} tokens, more than max_tokens={most:,}"
         if isinstance(row, Text):
-            return "split", f"{found}: {-(-(length - 1) // (most - 1)):,} pieces"
+            return "split", f"{reason}: {-(-(length - 1) // (most - 1)):,} pieces"
         if self.too_long != "truncate":
-            return ("dropped" if self.too_long == "drop" else "stops the run"), found
-        if not all(each.loss_mask[:most].any() for each in encoded):
+            return ("dropped" if self.too_long == "drop" else "stops the run"), reason
+        if not all(answer.loss_mask[:most].any() for answer in encoded):
             return "dropped", f"the prompt alone fills max_tokens={most:,}"
-        lost = sum(int(each.loss_mask[most:].sum()) for each in encoded)
-        return "truncated", f"{found}: {length - most:,} cut off at the end, {lost:,} of them learnt"
+        lost = sum(int(answer.loss_mask[most:].sum()) for answer in encoded)
+        return "truncated", f"{reason}: {length - most:,} cut off at the end, {lost:,} of them learnt"
 
     def parts(self, row: Row) -> tuple[ShownPart, ...]:
         (encoded,) = self._encode([row])
-        pieces = [self._pieces(each) for each in encoded]
+        pieces = list(map(self._pieces, encoded))
         if not isinstance(row, Comparison | Judged):
             return (ShownPart(headings(row)[0], tuple(piece for piece, _ in pieces[0])),)
         start = int(encoded[0].loss_mask.argmax())
         prompt = ShownPart("prompt", tuple(piece for piece, at in pieces[0] if at < start))
         answers = (
-            tuple(piece for piece, at in found if at >= int(each.loss_mask.argmax()))
-            for found, each in zip(pieces, encoded, strict=True)
+            tuple(piece for piece, at in answer if at >= int(conversation.loss_mask.argmax()))
+            for answer, conversation in zip(pieces, encoded, strict=True)
         )
         return (prompt, *map(ShownPart, headings(row), answers))
 
     def _pieces(self, encoded: Encoded) -> list[tuple[Piece, int]]:
-        """The text cut where learnt and special begin and end, each piece with the number of its first token."""
+        """The text as learnt and special pieces, each with the index of its first token."""
         tokens: list[int] = encoded.tokens.tolist()
         flags = [
             (bool(learnt), token in self._special) for learnt, token in zip(encoded.loss_mask, tokens, strict=True)
         ]
-        found: list[tuple[Piece, int]] = []
+        pieces: list[tuple[Piece, int]] = []
         before, start = "", 0
         for (learnt, special), run in groupby(flags):
             stop = start + len(list(run))
             so_far = self._decode(tokens[:stop])
-            # Decoded by itself, a piece can lose the space before its first word.
+            # Decoded alone, a piece can lose the space before its first word.
             whole = so_far.startswith(before)
             text = so_far[len(before) :] if whole else self._decode(tokens[start:stop])
-            found.append((Piece(text, learnt, special), start))
+            pieces.append((Piece(text, learnt, special), start))
             before, start = so_far, stop
-        return found
+        return pieces
 
     def _decode(self, tokens: list[int]) -> str:
         untyped: Any = self.template.tokenizer

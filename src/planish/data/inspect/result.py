@@ -1,4 +1,4 @@
-"""What an inspection of data found: plain numbers and texts, read without torch, flat in the number of rows.
+"""The result of an inspection: plain numbers and texts of constant size, read without torch.
 
 `data/inspect.py` fills it, the report shows it, and `dataclasses.asdict` makes JSON of it.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 Unit = Literal["tokens", "characters"]
-# What would become of a row in a run: it stops the run, is dropped, is cut at its end, or (a document) is split unharmed.
+# The fate of a row in a run: it stops the run, is dropped, is truncated or, for a document, is split without loss.
 Fate = Literal["stops the run", "dropped", "truncated", "split"]
 MOST_BINS = 30
 
@@ -42,7 +42,7 @@ class Lengths:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A row by its place, and what is to be said about it."""
+    """A row by file and number, with a reason."""
 
     file: str
     row: int
@@ -51,7 +51,7 @@ class Listed:
 
 @dataclass(slots=True)
 class Listing:
-    """Rows that share a fate: how many, for which reasons, and the first of them by place."""
+    """Rows with the same fate: their number, their reasons, and the first of them."""
 
     count: int = 0
     reasons: dict[str, int] = field(default_factory=dict[str, int])
@@ -60,8 +60,8 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of a row. `learnt` is what the loss is taken over, or in a comparison the completion that is judged;
-    `special` is a token of the template, or where no model is named the role that speaks."""
+    """A span of a row. `learnt` marks text in the loss, or in a comparison the judged completion; `special` marks tokens of
+    the template or, without a model, the speaker's role."""
 
     text: str
     learnt: bool = False
@@ -70,7 +70,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class ShownPart:
-    """A row's text, whole, or its prompt and each of its completions under a heading."""
+    """The whole text of a row, or its prompt or one of its completions under a heading."""
 
     heading: str
     pieces: tuple[Piece, ...]
@@ -78,7 +78,7 @@ class ShownPart:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One row to look at, and why this one: "first", "by chance" or "longest"."""
+    """A row to look at, chosen as "first", "by chance" or "longest"."""
 
     file: str
     row: int
@@ -90,20 +90,20 @@ class Sample:
 
 @dataclass(slots=True)
 class Judgements:
-    """What comparisons say: how many completions each, by whom, and whether people prefer the longer one."""
+    """Counts of comparisons: completions, annotators, and preferences for the longer completion."""
 
     completions: dict[int, int] = field(default_factory=dict[int, int])  # comparisons by their number of completions
     annotators: dict[str, int] = field(default_factory=dict[str, int])
     groups: dict[str, int] = field(default_factory=dict[str, int])
-    pairs: int = 0  # two completions of which one is preferred
-    ties: int = 0  # two completions ranked alike
+    pairs: int = 0  # of completions, one of them preferred
+    ties: int = 0  # pairs of completions with equal ranks
     longer_preferred: int = 0
     shorter_preferred: int = 0  # the rest of the pairs are of equal length
 
 
 @dataclass(slots=True)
 class KindView:
-    """The rows of one kind that a source gives. `lengths` has "row", "prompt", "completion" and "learnt" where they apply."""
+    """The rows of one kind in a source. `lengths` has "row", "prompt", "completion" and "learnt" as far as they apply."""
 
     kind: str
     rows: int = 0
@@ -111,8 +111,8 @@ class KindView:
     turns: dict[int, int] = field(default_factory=dict[int, int])
     roles: dict[str, int] = field(default_factory=dict[str, int])
     dropped: Listing = field(default_factory=Listing)  # by the importer
-    unfit: Listing = field(default_factory=Listing)  # records that fit for another kind, not for this one
-    fates: dict[Fate, Listing] = field(default_factory=dict[Fate, Listing])  # after tokenising
+    unfit: Listing = field(default_factory=Listing)  # records that fit another kind, not this one
+    fates: dict[Fate, Listing] = field(default_factory=dict[Fate, Listing])  # after tokenization
     verdicts: dict[str, int] = field(default_factory=dict[str, int])
     judgements: Judgements | None = None
     samples: tuple[Sample, ...] = ()
@@ -120,20 +120,20 @@ class KindView:
 
 @dataclass(slots=True)
 class SourceView:
-    """One source: how it was read, what it holds, and what is wrong with it."""
+    """A source: its formats, contents and faults."""
 
     name: str
     paths: tuple[str, ...]
     formats: tuple[str, ...] = ()
     records: int = 0
     kinds: list[KindView] = field(default_factory=list[KindView])
-    unfit: Listing = field(default_factory=Listing)  # records that fit for no kind, and what stopped the reading
-    placeholders: dict[str, int] = field(default_factory=dict[str, int])  # rows that hold {{name}}, by name
+    unfit: Listing = field(default_factory=Listing)  # records that fit no kind, and the error that ended the reading
+    placeholders: dict[str, int] = field(default_factory=dict[str, int])  # rows with {{name}}, by name
 
 
 @dataclass(slots=True)
 class Inspection:
-    """All sources. Without a model no tokens are known: then `unit` is characters, and there are no fates."""
+    """All sources. Without a model `unit` is characters, and there are no fates."""
 
     sources: list[SourceView]
     unit: Unit
@@ -156,7 +156,7 @@ def tally(counts: dict[K, int], *keys: K) -> None:
 
 
 def distribution(counts: Mapping[int, int]) -> Lengths:
-    """The distribution of lengths, from how often each occurs."""
+    """The distribution of lengths, from the count of each."""
     lengths = sorted(counts)
     number, total = sum(counts.values()), sum(length * count for length, count in counts.items())
     return Lengths(
@@ -182,7 +182,7 @@ def _quantile(lengths: list[int], counts: Mapping[int, int], number: int, percen
 
 
 def _bins(lengths: list[int], counts: Mapping[int, int]) -> tuple[HistogramBin, ...]:
-    """At most MOST_BINS of equal width, 1, 2 or 5 times a power of ten. What lies far out goes into a last, wider one."""
+    """At most MOST_BINS bins of equal width, 1, 2 or 5 times a power of ten, with outliers in a last, wider one."""
     far = _quantile(lengths, counts, sum(counts.values()), 99)
     start, width = lengths[0], 1
     steps = (2, 5, 10)

@@ -1,7 +1,7 @@
-"""Looking at data before a run: every source read once, row by row, into counts that do not grow with it.
+"""Inspection of data before a run: every source is read once, row by row, into counts of constant size.
 
-What a run would raise is here a finding. A record that does not fit is counted and named, and reading goes on behind it
-when `keep_going` says so; a file that breaks off is shown up to there.
+Errors of a run are findings here. A record that does not fit is counted and named, and with `keep_going` reading
+continues after it; a file that breaks off is shown up to that point.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from planish.data.inspect.result import (
 from planish.data.rows import Comparison, Dropped, Judged, Origin, Row, Text
 
 BATCH = 200  # rows measured at once
-FEW_LISTED = 200  # rows of each listing that are kept, unless all are asked for
+FEW_LISTED = 200  # rows kept of each listing by default
 PLACEHOLDER = re.compile(r"\{\{ ?[A-Za-z_]\w* ?\}\}")
 
 
 @dataclass(frozen=True, slots=True)
 class InspectOptions:
-    """How to look. `kinds` are those that a run would learn from; empty is all that a source gives. `listed` is how many
-    rows of each listing are kept by name; None is all of them."""
+    """Options of an inspection. `kinds` are those of a run; empty is all that a source gives. `listed` is the number of rows
+    kept of each listing; None is all."""
 
-    ruler: LengthMeasure = field(default_factory=CharacterLengths)
+    measure: LengthMeasure = field(default_factory=CharacterLengths)
     kinds: tuple[type[Row], ...] = ()
     num_samples: int = 5
     listed: int | None = FEW_LISTED
@@ -49,20 +49,20 @@ class InspectOptions:
     seed: int = 0
 
 
-def inspect_source(name: str, paths: Sequence[str], format: str, looking: InspectOptions) -> SourceView:
-    """Reads one source, whatever is wrong with it."""
-    return _Source(name, paths, looking).read(format)
+def inspect_source(name: str, paths: Sequence[str], format: str, options: InspectOptions) -> SourceView:
+    """Reads a source and lists its faults."""
+    return _Source(name, paths, options).read(format)
 
 
 class _StopError(Exception):
-    """The first record that does not fit was met, and going on was not asked for."""
+    """Raised at the first record that does not fit, without `keep_going`."""
 
 
 class _Source:
     """A source while it is read."""
 
-    def __init__(self, name: str, paths: Sequence[str], looking: InspectOptions) -> None:
-        self.looking = looking
+    def __init__(self, name: str, paths: Sequence[str], options: InspectOptions) -> None:
+        self.options = options
         self.view = SourceView(name, tuple(paths))
         self.kinds: dict[type[Row], _Kind] = {}
 
@@ -85,29 +85,29 @@ class _Source:
                     self.view.records += 1
                     self._import(chosen, functions, record)
                     progress.advance(self.view.records)
-        except DataError as error:  # nothing can be read behind it
+        except DataError as error:  # nothing after it can be read
             self._unfit(Origin(path, 0), error)
 
     def _functions(self, chosen: Format, first: Record) -> dict[Importer, list[type[Row]]]:
-        """Each function of a format that is asked, once, with the kinds of row it gives."""
+        """The functions of a format that are used, with the kinds of row that each gives."""
         if chosen.name not in self.view.formats:
             self.view.formats = (*self.view.formats, chosen.name)
-        wanted = importer_of(chosen, self.looking.kinds, first) if self.looking.kinds else None
+        wanted = importer_of(chosen, self.options.kinds, first) if self.options.kinds else None
         functions: dict[Importer, list[type[Row]]] = {}
         for kind, function in chosen.importers.items():
             if wanted in (None, function):
                 functions.setdefault(function, []).append(kind)
-                self.kinds.setdefault(kind, _Kind(kind, self.view.name, self.looking))
+                self.kinds.setdefault(kind, _Kind(kind, self.view.name, self.options))
         return functions
 
     def _import(self, chosen: Format, functions: Mapping[Importer, list[type[Row]]], record: Record) -> None:
-        """A record that fits for one kind and not for another is a finding about that kind; one that fits for none is unfit."""
+        """Imports a record. It is unfit if it fits no kind; otherwise errors are findings about their kind."""
         errors: dict[type[Row], DataError] = {}
         for function, kinds in functions.items():
             try:
                 for row in imported(chosen, function, record):
                     if isinstance(row, Dropped):
-                        note(self.kinds[kinds[0]].view.dropped, row.origin, row.reason, self.looking.listed)
+                        note(self.kinds[kinds[0]].view.dropped, row.origin, row.reason, self.options.listed)
                     else:
                         self._add(row)
             except DataError as error:
@@ -116,10 +116,10 @@ class _Source:
             self._unfit(record.origin, next(iter(errors.values())))
         else:
             for kind, error in errors.items():
-                note(self.kinds[kind].view.unfit, record.origin, str(error), self.looking.listed)
+                note(self.kinds[kind].view.unfit, record.origin, str(error), self.options.listed)
 
     def _add(self, row: Row) -> None:
-        kind = self.kinds.setdefault(type(row), _Kind(type(row), self.view.name, self.looking))
+        kind = self.kinds.setdefault(type(row), _Kind(type(row), self.view.name, self.options))
         tally(self.view.placeholders, *{name for text in texts(row) for name in PLACEHOLDER.findall(text)})
         kind.waiting.append(row)
         if len(kind.waiting) == BATCH:
@@ -128,36 +128,36 @@ class _Source:
     def _measure(self, kind: _Kind) -> None:
         rows, kind.waiting = kind.waiting, []
         try:
-            measured = self.looking.ruler.measure(rows) if rows else []
+            measured = self.options.measure.measure(rows) if rows else []
             for row, lengths in zip(rows, measured, strict=True):
                 kind.add(row, lengths)
-        except DataError:  # one of them cannot be tokenised; by themselves they say which
+        except DataError:  # one of them cannot be tokenized; one by one, it is named
             for row in rows:
                 self._measure_alone(kind, row)
 
     def _measure_alone(self, kind: _Kind, row: Row) -> None:
         try:
-            (measured,) = self.looking.ruler.measure([row])
+            (measured,) = self.options.measure.measure([row])
         except DataError as error:
             self._unfit(row.origin, error)
         else:
             kind.add(row, measured)
 
     def _unfit(self, origin: Origin, error: DataError) -> None:
-        note(self.view.unfit, origin, str(error), self.looking.listed)
-        if not self.looking.keep_going:
+        note(self.view.unfit, origin, str(error), self.options.listed)
+        if not self.options.keep_going:
             raise _StopError
 
 
 class _Kind:
     """The rows of one kind while a source is read."""
 
-    def __init__(self, kind: type[Row], source: str, looking: InspectOptions) -> None:
-        self.looking = looking
+    def __init__(self, kind: type[Row], source: str, options: InspectOptions) -> None:
+        self.options = options
         self.view = KindView(KINDS[kind], judgements=Judgements() if kind is Comparison else None)
         self.waiting: list[Row] = []
         self.lengths: dict[str, Counter[int]] = {name: Counter() for name in ("row", "prompt", "completion", "learnt")}
-        self.chosen = _Chosen(looking.num_samples, looking.seed, source, self.view.kind)
+        self.chosen = _Chosen(options.num_samples, options.seed, source, self.view.kind)
 
     def add(self, row: Row, measured: Measured) -> None:
         view = self.view
@@ -176,13 +176,13 @@ class _Kind:
             _judge(view.judgements, row, measured)
         if measured.fate is not None:
             fate, reason = measured.fate
-            note(view.fates.setdefault(fate, Listing()), row.origin, reason, self.looking.listed)
+            note(view.fates.setdefault(fate, Listing()), row.origin, reason, self.options.listed)
         self.chosen.offer(row, measured.length)
 
     def finish(self) -> KindView:
         self.view.lengths = {name: distribution(counts) for name, counts in self.lengths.items() if counts}
         self.view.samples = tuple(
-            Sample(row.origin.file, row.origin.row, why, length, self.looking.ruler.parts(row), row.about)
+            Sample(row.origin.file, row.origin.row, why, length, self.options.measure.parts(row), row.about)
             for row, length, why in self.chosen.rows()
         )
         return self.view
@@ -191,13 +191,13 @@ class _Kind:
 class _Chosen:
     """A few rows to look at: the first, some by chance (Vitter's algorithm R, 1985), and the longest."""
 
-    def __init__(self, count: int, seed: int, *place: str) -> None:
+    def __init__(self, count: int, seed: int, *key: str) -> None:
         self.num_first, self.num_chance = count // 2, max(count - count // 2 - 1, 0)
         self.first: list[tuple[Row, int]] = []
         self.chance: list[tuple[Row, int]] = []
         self.longest: tuple[Row, int] | None = None
         self.wanted, self.seen = count, 0
-        self.numbers = numpy_generator(seed, "inspect", *place)
+        self.numbers = numpy_generator(seed, "inspect", *key)
 
     def offer(self, row: Row, length: int) -> None:
         if len(self.first) < self.num_first:
@@ -206,8 +206,8 @@ class _Chosen:
             self.seen += 1
             if len(self.chance) < self.num_chance:
                 self.chance.append((row, length))
-            elif self.num_chance and (place := int(self.numbers.integers(self.seen))) < self.num_chance:
-                self.chance[place] = (row, length)
+            elif self.num_chance and (slot := int(self.numbers.integers(self.seen))) < self.num_chance:
+                self.chance[slot] = (row, length)
         if self.longest is None or length > self.longest[1]:
             self.longest = (row, length)
 
@@ -220,7 +220,7 @@ class _Chosen:
 
 
 def note(listing: Listing, origin: Origin, reason: str, most: int | None) -> None:
-    """Counts a row, and lists it while there is room. Reasons that differ in numbers alone are counted as one."""
+    """Counts a row, and lists it while there is room. Reasons that differ only in numbers are counted as one."""
     listing.count += 1
     tally(listing.reasons, re.sub(r"\d[\d,]*", "…", reason))
     if most is None or len(listing.rows) < most:
@@ -228,20 +228,20 @@ def note(listing: Listing, origin: Origin, reason: str, most: int | None) -> Non
 
 
 def texts(row: Row) -> Iterator[str]:
-    """Every text of a row that a model reads or learns."""
+    """All texts of a row that a model reads or learns."""
     if isinstance(row, Text):
         yield row.text
     for number, talk in enumerate(conversations(row)):
         yield from (message.content for message in (talk.messages if number == 0 else talk.messages[-1:]))
 
 
-def _judge(found: Judgements, row: Comparison, measured: Measured) -> None:
-    tally(found.completions, len(row.completions))
-    tally(found.annotators, *filter(None, [row.annotator]))
-    tally(found.groups, *filter(None, [row.group]))
-    found.ties += sum(one == other for one, other in combinations(row.ranks, 2))
+def _judge(judgements: Judgements, row: Comparison, measured: Measured) -> None:
+    tally(judgements.completions, len(row.completions))
+    tally(judgements.annotators, *filter(None, [row.annotator]))
+    tally(judgements.groups, *filter(None, [row.group]))
+    judgements.ties += sum(one == other for one, other in combinations(row.ranks, 2))
     for better, worse in row.pairs:
         difference = measured.completions[better] - measured.completions[worse]
-        found.pairs += 1
-        found.longer_preferred += difference > 0
-        found.shorter_preferred += difference < 0
+        judgements.pairs += 1
+        judgements.longer_preferred += difference > 0
+        judgements.shorter_preferred += difference < 0

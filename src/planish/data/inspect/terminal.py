@@ -1,6 +1,6 @@
-"""An inspection of data, and the plan of a mixture, in the terminal; and the sentences that the page has as well.
+"""An inspection in the terminal, and the sentences that it shares with the page.
 
-What is learnt is underlined and coloured. Where there is no terminal to colour it stands between ⟦ and ⟧.
+Learnt text is underlined and colored; without a terminal it is written between ⟦ and ⟧.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ FATES = {
 
 
 def show(inspection: Inspection, console: Console | None = None, most_listed: int = 5) -> None:
-    """Prints all that was found, with at most so many rows of each list."""
+    """Prints an inspection, with at most `most_listed` rows of each list."""
     console = console or terminal()
     console.print(Text(visible(lead(inspection)), "bold"))
-    console.print(Text(unit_says(inspection)))
+    console.print(Text(unit_text(inspection)))
     for source in inspection.sources:
         _show_source(source, inspection, console, most_listed)
 
@@ -51,7 +51,7 @@ def show(inspection: Inspection, console: Console | None = None, most_listed: in
 def _show_source(source: SourceView, inspection: Inspection, console: Console, most_listed: int) -> None:
     console.print()
     console.rule(Text(visible(source.name), "bold"), align="left")
-    console.print(Text(visible(source_says(source))))
+    console.print(Text(visible(source_text(source))))
     for warning in warnings(source):
         console.print(Text(f"! {visible(warning)}", "yellow"))
     _show_listing("did not fit", source.unfit, console, most_listed)
@@ -64,10 +64,10 @@ def _show_kind(kind: KindView, inspection: Inspection, console: Console, most_li
     console.print()
     if kind.lengths:
         console.print(_length_table(kind, inspection))
-    for sentence in kind_says(kind):
+    for sentence in kind_text(kind):
         console.print(Text(visible(sentence)))
     _show_listing(f"gave no {kind.kind}: dropped", kind.dropped, console, most_listed)
-    _show_listing(f"did not fit for {kind.kind}", kind.unfit, console, most_listed)
+    _show_listing(f"did not fit as {kind.kind}", kind.unfit, console, most_listed)
     for fate, listing in kind.fates.items():
         _show_listing(FATES[fate], listing, console, most_listed)
     for sample in kind.samples:
@@ -112,17 +112,17 @@ def _show_sample(sample: Sample, inspection: Inspection, console: Console) -> No
 
 
 def part_text(part: ShownPart, plain: bool = False) -> Text:
-    """The pieces in their styles. `plain` sets what is learnt between brackets, for where styles are lost."""
+    """The pieces in their styles. `plain` puts learnt text in brackets, for output without styles."""
     text = Text()
     for piece in shortened(part.pieces, MOST_SHOWN):
-        said = visible(piece.text)
+        words = visible(piece.text)
         style = f"{'bold green underline' if piece.learnt else ''} {'dim' if piece.special else ''}".strip()
-        text.append(f"⟦{said}⟧" if plain and piece.learnt else said, style)
+        text.append(f"⟦{words}⟧" if plain and piece.learnt else words, style)
     return text
 
 
 def shortened(pieces: Sequence[Piece], most: int) -> Iterator[Piece]:
-    """The beginning and the end of a long text, and how much is left out between them."""
+    """The start and the end of a long text, with a note of how much is left out between them."""
     total = sum(len(piece.text) for piece in pieces)
     head, tail = most * 2 // 3, total - most // 3
     at = 0
@@ -140,12 +140,12 @@ def shortened(pieces: Sequence[Piece], most: int) -> Iterator[Piece]:
 
 
 def visible(text: str) -> str:
-    """Control characters as pictures: a row must not move the cursor or colour the screen by itself."""
-    return CONTROL.sub(lambda found: chr(0x2400 + ord(found[0])) if ord(found[0]) < 0x20 else "\ufffd", text)
+    """Replaces control characters: a row must not move the cursor or color the screen."""
+    return CONTROL.sub(lambda match: chr(0x2400 + ord(match[0])) if ord(match[0]) < 0x20 else "\ufffd", text)
 
 
 def lead(inspection: Inspection) -> str:
-    """The one sentence that says what is there and what is wrong with it."""
+    """One sentence on all rows and all faults."""
     kinds = [kind for source in inspection.sources for kind in source.kinds if kind.rows]
     rows: dict[str, int] = {}
     fates: dict[str, int] = {}
@@ -167,21 +167,21 @@ def counted(number: int, kind: str) -> str:
     return count_text(number, kind.removesuffix("s"), kind)
 
 
-def unit_says(inspection: Inspection) -> str:
+def unit_text(inspection: Inspection) -> str:
     if inspection.unit == "characters":
         return (
-            "Lengths are in characters of the words alone. With --model M they are in tokens, as a run would see them, and "
-            "rows over max_tokens are found."
+            "Lengths are in characters of the words only. With --model M they are in tokens, as in a run, and rows over "
+            "max_tokens are found."
         )
     limit = f"max_tokens is {inspection.max_tokens:,}, " if inspection.max_tokens else "max_tokens is not known, "
     return f"Tokens are those of {inspection.model}; {limit}too_long is {inspection.too_long}."
 
 
-def source_says(source: SourceView) -> str:
-    """Where it comes from, how it was read, and what it gave."""
+def source_text(source: SourceView) -> str:
+    """The paths of a source, its formats and its rows."""
     read = f"read as {listed(source.formats)}: " if source.formats else ""
     kinds = [counted(kind.rows, kind.kind) for kind in source.kinds]
-    gave = f", of which come {listed(kinds)}" if kinds else ""
+    gave = f", which give {listed(kinds)}" if kinds else ""
     return f"{', '.join(source.paths)}, {read}{count_text(source.records, 'record')}{gave}."
 
 
@@ -191,37 +191,37 @@ def warnings(source: SourceView) -> list[str]:
     names = [f"{name} in {count_text(count, 'row')}" for name, count in top(source.placeholders)]
     rest = len(source.placeholders) - len(names)
     names += [f"{rest:,} more names"] if rest else []
-    return [f"Placeholders that nobody filled in: {listed(names)}. Taken as they are, a model learns to write them."]
+    return [f"Placeholders that were not filled in: {listed(names)}. A model would learn to write them."]
 
 
-def kind_says(kind: KindView) -> list[str]:
+def kind_text(kind: KindView) -> list[str]:
     """Turns, roles, verdicts and what comparisons hold."""
-    said: list[str] = []
+    lines: list[str] = []
     if kind.turns:
         turns = sorted(kind.turns)
         several = f"{turns[0]} to {turns[-1]} turns" if len(turns) > 1 else count_text(turns[0], "turn")
-        each = listed([f"{count:,} of the {role}" for role, count in kind.roles.items()])
-        said.append(f"{several} a row; in all {each}.")
+        roles = listed([f"{count:,} of the {role}" for role, count in kind.roles.items()])
+        lines.append(f"{several} a row; in all {roles}.")
     if kind.verdicts:
-        said.append(f"Verdicts: {_counts(kind.verdicts)}.")
-    return said + (judgements_say(kind.judgements) if kind.judgements and kind.rows else [])
+        lines.append(f"Verdicts: {_counts(kind.verdicts)}.")
+    return lines + (judgement_text(kind.judgements) if kind.judgements and kind.rows else [])
 
 
-def judgements_say(found: Judgements) -> list[str]:
-    sizes = listed([f"{count:,} of {size} completions" for size, count in sorted(found.completions.items())])
-    said = [
-        f"Comparisons: {sizes}. {count_text(found.pairs, 'pair')} in which one is preferred, {count_text(found.ties, 'tie')}."
+def judgement_text(judgements: Judgements) -> list[str]:
+    sizes = listed([f"{count:,} of {size} completions" for size, count in sorted(judgements.completions.items())])
+    lines = [
+        f"Comparisons: {sizes}. {count_text(judgements.pairs, 'pair')} with a preference, {count_text(judgements.ties, 'tie')}."
     ]
-    if unequal := found.longer_preferred + found.shorter_preferred:
-        said.append(
-            f"The longer completion is preferred in {found.longer_preferred / unequal:.1%} of the {unequal:,} pairs of "
+    if unequal := judgements.longer_preferred + judgements.shorter_preferred:
+        lines.append(
+            f"The longer completion is preferred in {judgements.longer_preferred / unequal:.1%} of the {unequal:,} pairs of "
             "unequal length."
         )
-    if found.annotators:
-        said.append(f"{count_text(len(found.annotators), 'annotator')}: {_counts(found.annotators)}.")
-    if found.groups:
-        said.append(f"{count_text(len(found.groups), 'group')}: {_counts(found.groups)}.")
-    return said
+    if judgements.annotators:
+        lines.append(f"{count_text(len(judgements.annotators), 'annotator')}: {_counts(judgements.annotators)}.")
+    if judgements.groups:
+        lines.append(f"{count_text(len(judgements.groups), 'group')}: {_counts(judgements.groups)}.")
+    return lines
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -244,6 +244,6 @@ def length_cells(lengths: Lengths) -> list[str]:
 
 
 def sparkline(lengths: Lengths) -> str:
-    """A bar for each bin, none where it is empty; what is far out stands in the last."""
-    tallest = max(each.count for each in lengths.bins)
-    return "".join(BARS[-(-each.count * 8 // tallest)] for each in lengths.bins)
+    """A bar for each bin; outliers are in the last."""
+    tallest = max(part.count for part in lengths.bins)
+    return "".join(BARS[-(-part.count * 8 // tallest)] for part in lengths.bins)

@@ -19,13 +19,13 @@ from planish.data.inspect.terminal import (
     FATES,
     MEASURES,
     counted,
-    kind_says,
+    kind_text,
     lead,
     length_cells,
     shortened,
-    source_says,
+    source_text,
     top,
-    unit_says,
+    unit_text,
     visible,
     warnings,
 )
@@ -56,7 +56,7 @@ def render_inspection(inspection: Inspection) -> str:
     return template("inspection.html", filters).render(
         title=_title(inspection),
         lead=lead(inspection),
-        unit_says=unit_says(inspection),
+        unit_text=unit_text(inspection),
         inspection=inspection,
         sources=sources,
         panels={figure.place: [figure.panel.plain()] for figure in figures},
@@ -74,7 +74,7 @@ def _source(source: SourceView, number: int, inspection: Inspection) -> dict[str
     return {
         "view": source,
         "place": f"source-{number}",
-        "says": source_says(source),
+        "says": source_text(source),
         "warnings": warnings(source),
         "unfit": _listing("did not fit", source.unfit),
         "kinds": [
@@ -89,7 +89,7 @@ def _kind(kind: KindView, place: str, inspection: Inspection) -> dict[str, Any]:
     fates = [_listing(FATES[fate], listing) for fate, listing in kind.fates.items()]
     return {
         "view": kind,
-        "says": kind_says(kind),
+        "says": kind_text(kind),
         "rows": [(MEASURES[name], length_cells(lengths)) for name, lengths in kind.lengths.items()],
         "figures": [
             histogram(lengths, f"{place}-{name}", MEASURES[name], inspection) for name, lengths in kind.lengths.items()
