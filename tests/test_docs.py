@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import get_args
+from unittest import mock
 
 import pytest
 
@@ -20,7 +21,7 @@ from planish.methods.pretrain import PretrainConfig
 from planish.methods.reward_model import RewardConfig
 from planish.methods.sft import SftConfig
 from support.anchors import anchors
-from support.doc_commands import COMMAND, SHELLS, blocks, only_read, run
+from support.doc_commands import COMMAND, SHELLS, blocks, only_read, run, write_files
 from support.models import write_model
 from support.recipes import RECIPES, ROOT, method_of
 
@@ -96,7 +97,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_command_of_a_page_runs_in_order(page: Path, clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone)
+    write_files(page)
     for block in blocks(page):
         if block.is_run:
-            with monkeypatch.context() as patch:
+            with monkeypatch.context() as patch, mock.patch.dict(FORMATS):
                 only_read(block, patch) if block.reason else run(block, clone, patch)

@@ -14,14 +14,13 @@ from typing import Any
 @dataclass(frozen=True, slots=True)
 class Argument:
     """A flag (`--model`) or a word (`MODEL`) and the setting that it gives. A `*` in the setting stands for a name made from
-    the path; with a `key`, the text is that key of the setting, beside what is `given`."""
+    the path; with a `key`, the text is that key of the setting."""
 
     name: str
     setting: str
     help: str
     metavar: str = ""
     key: str = ""
-    given: tuple[tuple[str, str], ...] = ()
     many: bool = False
     switch: bool = False
     choices: tuple[str, ...] = ()
@@ -134,7 +133,7 @@ COMMANDS: dict[str, Command] = {
         "planish ppo --model runs/sft --reward runs/reward --prompts recipes/data/prompts.jsonl --out runs/ppo",
         flags=(
             Argument("--model", "model.path", f"the policy: {FOLDER}", "MODEL"),
-            Argument("--reward", "rewards.reward", "a run of `planish reward`", "MODEL", "path", (("name", "model"),)),
+            Argument("--reward", "rewards.reward", "a run of `planish reward`, or module:function of yours", "MODEL", "path"),
             Argument("--prompts", "prompts.*", "a file of prompts; may be repeated", "FILE", many=True),
             Argument(
                 "--pretraining", "pretraining.sources.*", "documents not to be forgotten (PPO-ptx)", "FILE", "path", many=True
@@ -221,7 +220,7 @@ COMMANDS: dict[str, Command] = {
         words=(Argument("MODEL", "models.*", f"the baseline first; each {FOLDER}", key="path", many=True),),
         flags=(
             Argument("--prompts", "prompts", PROMPTS, "FILE"),
-            Argument("--judge", "judge.name", "who says which answer is better", choices=("gold", "reward", "llm")),
+            Argument("--judge", "judge.name", "gold, reward, llm, or module:function of yours", "NAME"),
             Argument("--world", "judge.world", "for --judge gold: a folder of `planish world make`", "FOLDER"),
             Argument("--reward", "judge.path", "for --judge reward: a run of `planish reward`", "MODEL"),
             Argument("--reference", "reference", "estimate each model's KL to this one", "MODEL"),

@@ -90,8 +90,9 @@ def test_the_nearest_setting_is_found(command: str, written: str, meant: list[st
         ("pretrain", "model.architecture={a: 1}", None),
         ("dpo", "loss.name=kto", "'loss.name' is 'kto'; there are dpo, ipo, "),
         ("ppo", "advantage.name=gea", "there are gae, rloo, grpo; did you mean 'gae'?"),
-        ("ppo", "rewards.mine.path=x", "'rewards.mine.name' is needed and absent (name: model, gold, "),
-        ("compare", "out=x", "'judge' (name: gold, reward, llm)"),
+        ("ppo", "rewards.mine.weight=2", "'rewards.mine.path' is needed and absent"),
+        ("compare", "out=x", "'judge' (name: gold, reward, llm, function)"),
+        ("compare", "judge.world=x", "'judge.name' is needed and absent (name: gold, "),
         ("sft", "model.lora=3", "'model.lora' is 3: it has settings of its own"),
     ],
 )

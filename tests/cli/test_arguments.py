@@ -89,8 +89,8 @@ def test_words_before_between_and_behind_flags_keep_their_order() -> None:
         assert found.settings == ["n=2"]
 
 
-def test_a_reward_model_of_ppo_has_the_kind_that_a_flag_means() -> None:
-    assert request("ppo", "--reward", "runs/rm").values == {"rewards.reward": {"name": "model", "path": "runs/rm"}}
+def test_a_reward_of_ppo_is_a_path_beside_which_further_settings_have_room() -> None:
+    assert request("ppo", "--reward", "runs/rm").values == {"rewards.reward": {"path": "runs/rm"}}
 
 
 @pytest.mark.parametrize(

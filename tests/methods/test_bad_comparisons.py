@@ -270,9 +270,9 @@ RUNS: dict[str, tuple[str, str, list[str], list[str]]] = {
         ["demonstrations={long demonstrations}"],
         ["holds no demonstration that fits"],
     ),
-    "an unknown loss": ("dpo", "compared", ["loss.name=ppo"], ["'loss'", "'ppo'", "length_normalized"]),
-    "a setting of another loss": ("dpo", "compared", ["loss={name: ipo, beta: 1}"], ["unknown setting", "beta", "tau"]),
-    "a misspelt setting of a loss": ("dpo", "compared", ["loss.betta=1"], ["unknown setting", "betta", "'beta'"]),
+    "an unknown loss": ("dpo", "compared", ["loss.name=ppo"], ["'loss.name'", "'ppo'", "length_normalized_dpo"]),
+    "a setting of another loss": ("dpo", "compared", ["loss={name: ipo, beta: 1}"], ["unknown setting 'loss.beta'"]),
+    "a misspelt setting of a loss": ("dpo", "compared", ["loss.betta=1"], ["unknown setting", "betta", "'loss.beta'"]),
     "a beta below 0": ("dpo", "compared", ["loss.beta=-1"], ["beta' is -1", "greater than 0"]),
     "half of the labels wrong": (
         "dpo",

@@ -137,11 +137,11 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "a folder that is no world": (["rewards.gold={name: gold, world: '{folder}'}"], ["planish world make"]),
     "a module that is not there": (
         ["rewards.mine={name: function, function: 'no_module:f'}"],
-        ["rewards.mine.function=no_module:f", "module:function"],
+        ["rewards.mine.function=no_module:f", "on Python's path"],
     ),
     "no function": (
         ["rewards.mine={name: function, function: 'math:pi'}"],
-        ["rewards.mine.function=math:pi", "is a float, not a function"],
+        ["rewards.mine.function=math:pi", "is 3.141592653589793, expected a function"],
     ),
     "a judge without its key": (
         ["rewards.judge={name: llm, base_url: 'http://127.0.0.1:9/v1', model: m, api_key_env: NO_SUCH_KEY}"],

@@ -23,7 +23,7 @@ LOSSES: list[dict[str, Any]] = [
     {"name": "ipo", "tau": 0.2, "logratio": "mean"},
     {"name": "cdpo", "beta": 0.3, "label_smoothing": 0.2},
     {"name": "robust_dpo", "beta": 0.3, "label_smoothing": 0.2},
-    {"name": "length_normalized", "beta": 3.0},
+    {"name": "length_normalized_dpo", "beta": 3.0},
     {"name": "r_dpo", "beta": 0.3, "alpha": 0.05},
     {"name": "simpo", "beta": 2.5, "gamma": 0.5},
     {"name": "orpo", "weight": 0.2},
@@ -46,7 +46,7 @@ BY_HAND = {  # losses of the pair with h = 2: per token (1 / 2) - (-1 / 4) = 0.7
     "ipo": (2 - 1 / 0.4) ** 2,
     "cdpo": 0.8 * math.log1p(math.exp(-0.6)) + 0.2 * math.log1p(math.exp(0.6)),
     "robust_dpo": (0.8 * math.log1p(math.exp(-0.6)) - 0.2 * math.log1p(math.exp(0.6))) / 0.6,
-    "length_normalized": math.log1p(math.exp(-3 * 0.75)),
+    "length_normalized_dpo": math.log1p(math.exp(-3 * 0.75)),
     "r_dpo": math.log1p(math.exp(-(0.6 + 0.05 * (2 - 4)))),
     "simpo": math.log1p(math.exp(-(2.5 * 0.25 - 0.5))),
     "orpo": 2 + 0.2 * math.log1p(math.exp(-((-2 - math.log(1 - math.exp(-2))) - (-2.25 - math.log(1 - math.exp(-2.25)))))),
@@ -57,7 +57,7 @@ BY_HAND = {  # losses of the pair with h = 2: per token (1 / 2) - (-1 / 4) = 0.7
 def test_each_loss_by_name_is_that_of_its_paper(loss: dict[str, Any]) -> None:
     """Settings reach the function of maths/preference.py, and the difference of two rewards is what the loss looks at."""
     values = {key: value for key, value in loss.items() if key != "name"}
-    functions = {"cdpo": "cdpo", "robust_dpo": "robust_dpo", "length_normalized": "length_normalized_dpo"}
+    functions = {"cdpo": "cdpo", "robust_dpo": "robust_dpo"}
     function = getattr(preference, functions.get(loss["name"], loss["name"]))
     pairs, named = hand_made(), loss_of(**loss)
     losses_P = named.losses(pairs)
@@ -69,7 +69,7 @@ def test_each_loss_by_name_is_that_of_its_paper(loss: dict[str, Any]) -> None:
     )
     margins = {
         "ipo": 0.2 * 0.75 if "logratio" in loss else 0.4,
-        "length_normalized": 2.25,
+        "length_normalized_dpo": 2.25,
         "simpo": 0.625,
         "r_dpo": 0.5,
     }
@@ -82,7 +82,7 @@ def test_pain_21_a_longer_answer_pulls_no_harder_when_log_ratios_are_per_token()
     zero = torch.zeros(2, dtype=torch.float64)
     chosen_P = zero.clone().requires_grad_()
     pairs = PairLogprobs(chosen_P, zero, zero, zero, torch.tensor([2, 40]), torch.tensor([5, 5]))
-    for name, expected in (("dpo", [-0.05, -0.05]), ("length_normalized", [-5 / 4, -5 / 80])):
+    for name, expected in (("dpo", [-0.05, -0.05]), ("length_normalized_dpo", [-5 / 4, -5 / 80])):
         (found,) = torch.autograd.grad(loss_of(name=name).losses(pairs).sum(), chosen_P)
         assert found.tolist() == pytest.approx(expected)
 

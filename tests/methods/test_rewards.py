@@ -118,7 +118,7 @@ def test_a_reward_model_reads_the_text_of_completions_that_are_empty_or_end_in_s
 
 def given(numbers: Any) -> FunctionReward:
     reward = FunctionReward("mine", "support.rewards:letters")
-    reward.function = lambda prompts, completions: numbers
+    reward.scorer.function = lambda prompts, completions: numbers
     return reward
 
 
@@ -135,7 +135,7 @@ def test_a_function_that_gives_no_number_for_each_completion_is_named(
     numbers: Any, said: str, tiny_model: Path
 ) -> None:
     rollouts = rollouts_of(ChatTemplate(load_tokenizer(tiny_model)), "say red", "red", "blue")
-    with pytest.raises(ConfigError, match=rf"rewards\.mine: support.rewards:letters must return.*{said}"):
+    with pytest.raises(ConfigError, match=rf"rewards\.mine\.function: support.rewards:letters must return.*{said}"):
         given(numbers)([rollouts])
 
 

@@ -9,13 +9,13 @@ from typing import get_args
 import pytest
 import yaml
 
-from planish.methods.preference_losses import PreferenceLoss
+from planish.methods.preference_losses import LossFacts, PreferenceLoss
 from planish.report.figures.base import Figure
-from planish.report.figures.preference import REWARDS, likelihood_text
+from planish.report.figures.preference import likelihood_text
 from planish.report.figures.training import losses_figure
 from planish.report.pages.runs import runs_sections
 from planish.report.read.run import read_run
-from planish.report.text import CHANCE, LOSSES
+from planish.report.text import CHANCE
 from planish.statistics.ranking import ranking, write_ranking
 from support.pages import curves, page_of, section_of
 from support.run_folders import (
@@ -107,8 +107,14 @@ def test_title_names_the_loss(tmp_path: Path) -> None:
 
 def test_every_loss_has_a_title_and_a_reward() -> None:
     union, *_ = get_args(PreferenceLoss)
-    names = {loss.model_fields["name"].default for loss in get_args(union)}
-    assert names == LOSSES.keys() == REWARDS.keys()
+    facts = [loss.facts for loss in get_args(union)]
+    assert all(loss.title and loss.reward != LossFacts().reward for loss in facts)
+
+
+def test_a_loss_without_facts_goes_by_its_name(tmp_path: Path) -> None:
+    """A run that was killed before data.json was written."""
+    run = a_preference_run(tmp_path / "dpo", {**DPO, "loss": {"name": "my_loss:Hinge", "beta": 0.1}}, DPO_METRICS)
+    assert section_of(run).title == "my_loss:Hinge of smollm2 on alpaca and code"
 
 
 def test_implicit_reward_has_its_settings(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 A block of commands is fenced as `sh` or `bash`, and bash runs it. Only what would be slow or need a network is stood in for:
 `planish` is called within the test's process with settings that make it short; pip and make are looked up, not run. Where a block
 needs what a test has not (a GPU, a server, hours), a comment on the line above says so, and its flags and settings are read but
-nothing is run: `<!-- not run: a GPU -->`. A block of `python` is run where a comment above it says so: `<!-- run -->`.
+nothing is run: `<!-- not run: a GPU -->`. A block of `python` is run where a comment above it says so: `<!-- run -->`. A block
+below a line with the name of a file and a colon, "`my_loss.py`:", is that file, and is written first.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from support.recipes import ROOT
 SHELLS = ("sh", "bash", "console")
 MARK = r"<!-- (?:not run: (?P<reason>[^>]+)|(?P<run>run)) -->\n+"
 BLOCK = re.compile(rf"^(?:{MARK})?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
+FILE = re.compile(r"^`([\w-]+\.\w+)`:\n\n```\w+\n(.*?)^```$", re.M | re.S)
 COMMAND = re.compile(r"^\$? ?(\w+=\S+ )*(planish|torchrun|python3?|pip|make) ", re.M)
 ASSIGNED = re.compile(r"\w+=\S*")
 
@@ -114,6 +116,12 @@ def blocks(page: Path) -> list[Block]:
         )
         for match in BLOCK.finditer(text)
     ]
+
+
+def write_files(page: Path) -> None:
+    """Writes the files that a page shows to the current folder."""
+    for name, text in FILE.findall(page.read_text(encoding="utf-8")):
+        Path(name).write_text(text, encoding="utf-8")
 
 
 def run(block: Block, folder: Path, patch: pytest.MonkeyPatch) -> None:

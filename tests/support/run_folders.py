@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter
 
 SETTINGS: dict[str, Any] = {
     "out": "runs/small",
@@ -149,8 +151,13 @@ def a_reward_run(folder: Path, files: dict[str, str] | None = None, **settings: 
 
 
 def a_dpo_run(folder: Path, metrics: list[dict[str, Any]] = DPO_METRICS, **settings: Any) -> Path:
-    samples = {"samples.jsonl": lines([answer(0, "Is 2 < 3?"), answer(2, "Yes.")])}
-    return a_preference_run(folder, {**DPO, **settings}, metrics, samples)
+    from planish.methods.preference_losses import Loss, PreferenceLoss
+
+    settings = {**DPO, **settings}
+    loss: Loss = TypeAdapter(PreferenceLoss).validate_python(settings["loss"])
+    data = {"sources": {"alpaca": account(40), "code": account(5)}, "loss": asdict(loss.facts)}
+    samples = lines([answer(0, "Is 2 < 3?"), answer(2, "Yes.")])
+    return a_preference_run(folder, settings, metrics, {"samples.jsonl": samples, "data.json": json.dumps(data)})
 
 
 # PPO

@@ -71,10 +71,15 @@ def load_config(
         if kind.model_config.get("extra") == "ignore" and key.split(".")[0] not in kind.model_fields:
             raise ConfigError(f"'{override}' is no setting here; there are {', '.join(kind.model_fields)}")
         _assign(tree, key.split("."), value, override)
+    return validate(kind, tree, str(file) if file is not None else "the settings")
+
+
+def validate(kind: type[C], tree: Tree, source: str) -> C:
+    """The settings as their class, or an error that names `source` and the setting."""
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(explain(kind, error, str(file) if file is not None else "the settings")) from None
+        raise ConfigError(explain(kind, error, source)) from None
 
 
 def _switched(kind: type[Config], name: str, value: Any) -> Any:

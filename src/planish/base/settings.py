@@ -149,12 +149,14 @@ def near_settings(unknown: str, keys: Sequence[str]) -> list[str]:
     or of a similar name in the same place, then anywhere."""
     above, _, name = unknown.rpartition(".")
     keys = list(dict.fromkeys(keys))
+    if unknown in keys:  # of another kind of the same choice
+        return []
     for word in SYNONYMS.get(name, ()):
         if found := _ending(word, keys) or _ending(
             word.rpartition(".")[2], [key for key in keys if _above(key) == above]
         ):
             return found
-    if found := [key for key in _ending(name, keys) if key != unknown]:
+    if found := _ending(name, keys):
         return found
     level = _pattern(above, keys)
     start = f"{level}." if level else ""

@@ -198,7 +198,7 @@ def _misplaced(name: str, command: Command, word: str) -> str:
 
 def _values_of(argument: Argument, texts: Sequence[Any], whole: bool = False) -> dict[str, Any]:
     """The settings that these texts of one argument give; `whole` puts them in place of all that a recipe names."""
-    values = [{**dict(argument.given), argument.key: text} if argument.key else text for text in texts]
+    values = [{argument.key: text} if argument.key else text for text in texts]
     if "*" not in argument.setting:
         return {argument.setting: values if argument.many else values[0]}
     above = argument.setting.removesuffix(".*")

@@ -17,6 +17,7 @@ import numpy as np
 from planish.base.config import Config, Field
 from planish.base.distributed import local_device
 from planish.base.files import new_file
+from planish.base.plugins import Plugins
 from planish.base.progress import track
 from planish.base.random import subsample
 from planish.data.prompts import import_prompts
@@ -35,6 +36,7 @@ class BestConfig(Config):
     prompts: str = Field(description="a file of prompts, or of demonstrations of any known format")
     out: str = Field(description="the jsonl file of demonstrations to write")
     limit: int | None = Field(default=None, ge=1, description="number of prompts, drawn by the seed; absent is all")
+    plugins: Plugins = ()
     n: int = Field(default=16, ge=2, description="completions of each prompt")
     sampling: SamplingConfig = Field(
         default=SamplingConfig(temperature=1.0),

@@ -12,6 +12,7 @@ from planish.base.config import Field
 from planish.base.distributed import local_device
 from planish.base.errors import ModelError
 from planish.base.files import write_text
+from planish.base.plugins import Plugins
 from planish.base.random import subsample
 from planish.data.chat.templates import ChatTemplate
 from planish.data.chat.tool_calls import as_dicts
@@ -76,6 +77,7 @@ class SampleConfig(SamplingConfig):
     model: ModelConfig = Field(description="the model that completes")
     prompts: str = Field(description="a file of prompts, or of demonstrations of any known format")
     out: str = Field(description="the jsonl file to write")
+    plugins: Plugins = ()
     device: str = Field(default="auto", description="cpu, cuda, or auto")
     limit: int | None = Field(default=None, ge=1, description="number of prompts, drawn by the seed; absent is all")
     num_samples: int = Field(default=1, ge=1, description="completions of each prompt, a line for each")

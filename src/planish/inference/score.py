@@ -18,6 +18,7 @@ from planish.base.config import Config, Field
 from planish.base.distributed import local_device
 from planish.base.errors import DataError
 from planish.base.files import new_file
+from planish.base.plugins import Plugins
 from planish.base.progress import track
 from planish.base.types import Example
 from planish.data.chat.tool_calls import as_dicts
@@ -82,6 +83,7 @@ class ScoreConfig(Config):
     rows: str = Field(description="a file of conversations or comparisons, in any known format")
     out: str = Field(description="the jsonl file to write")
     limit: int | None = Field(default=None, ge=1, description="number of rows, the first ones; absent is all")
+    plugins: Plugins = ()
     format: str = Field(default="auto", description="how to read the file; auto recognizes it")
     device: str = Field(default="auto", description="cpu, cuda, or auto")
 

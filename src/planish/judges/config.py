@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from planish.base.config import Config, Field
+from planish.base.plugins import OrPlugin
 from planish.judges.server import LlmConfig
 
 
@@ -28,4 +29,15 @@ class LlmJudge(LlmConfig):
     name: Literal["llm"] = "llm"
 
 
-Judge = Annotated[GoldJudge | RewardJudge | LlmJudge, Field(discriminator="name")]
+class FunctionJudge(Config):
+    """A function of yours, as a reward is: the higher number wins."""
+
+    name: Literal["function"] = "function"
+    function: str = Field(description="module:function of yours, of prompts and completions, as for rewards")
+
+
+Judge = Annotated[
+    GoldJudge | RewardJudge | LlmJudge | FunctionJudge,
+    Field(discriminator="name"),
+    OrPlugin("judge", function=FunctionJudge),
+]

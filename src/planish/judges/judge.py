@@ -1,5 +1,5 @@
-"""Who says which of two answers is better: the world's gold utility, a reward model, or a model behind an OpenAI-compatible
-server. The first two give every answer a score and the higher wins; the third is shown both answers, in both orders."""
+"""Judges of two answers: the world's gold utility, a reward model, a function of yours, or a model behind an OpenAI-compatible
+server. The first three give every answer a score and the higher wins; the last is shown both answers, in both orders."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from planish.base.progress import track
 from planish.data.rows import Comparison, Demonstration, Message, Prompt
 from planish.inference.score import RewardModel, Scorable
 from planish.judges.config import GoldJudge, LlmJudge
+from planish.judges.function import ScoringFunction
 from planish.judges.server import ChatServer
 from planish.models.load import ModelConfig
 from planish.world.gold.files import judge_one
@@ -90,6 +91,17 @@ def gold_scores(world: World, prompts: Sequence[Prompt], answers: Mapping[str, A
         ]
         found[name] = Scores([[each["utility"] for each in row] for row in about], about)
     return found
+
+
+def function_scores(
+    function: ScoringFunction, prompts: Sequence[Prompt], answers: Mapping[str, Answers]
+) -> dict[str, Scores]:
+    scores: dict[str, Scores] = {}
+    for name, texts in answers.items():
+        asked = [prompt for prompt, row in zip(prompts, texts, strict=True) for _ in row]
+        numbers = iter(function(asked, [text for row in texts for text in row]))
+        scores[name] = Scores([[next(numbers) for _ in row] for row in texts])
+    return scores
 
 
 def reward_scores(

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from planish.base.config import Config, Field
+from planish.base.plugins import Plugins
 from planish.data.examples import Encodable
 from planish.data.rows import LEARNT
 from planish.data.settings import DataConfig
@@ -43,6 +44,7 @@ class CommonConfig(Config):
     out: str = Field(description="the run's folder; the same command resumes from what is in it")
     optim: OptimConfig = Field(default=OptimConfig(), description="optimizer")
     checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="when the run is saved")
+    plugins: Plugins = ()
     tracker: TrackerName | None = Field(
         default=None, description="tensorboard, wandb, trackio or mlflow, beside metrics.jsonl"
     )

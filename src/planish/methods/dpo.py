@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
         return loaded.causal_lm()
 
     def describe(self, run: RunContext[DpoConfig]) -> dict[str, Any]:
-        described = super().describe(run)
+        described = super().describe(run) | {"loss": asdict(run.config.loss.facts)}
         sets = {f"{source.name}/training": source.training for source in run.sources}
         sets |= {f"{source.name}/held_out": source.held_out for source in run.sources}
         sets |= {f"eval_sets/{name}": encoding.examples for name, encoding in self.eval_sets.items()}

@@ -1,37 +1,75 @@
-"""The losses that `planish dpo` offers, by name, each with the settings of its paper (maths/preference.py has the equations).
-
-`losses` gives one loss a pair. `reward` is what the policy is taken to think of one completion: the difference of two is
-the argument of the sigmoid, but for what depends on the pair alone.
+"""The losses of `planish dpo`: one class each, with the settings of its paper, its function of pairs, and the facts that the
+report needs. A new one is added to `PreferenceLoss` at the end of this file, and nowhere else. maths/preference.py has the
+equations of these.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
 from pydantic import Field as Tagged
 from torch import Tensor
 
 from planish.base.config import Config, Field
+from planish.base.plugins import OrPlugin
 from planish.maths import preference
 from planish.maths.preference import PairLogprobs
 
 
-class _WithReference(Config):
+@dataclass(frozen=True, slots=True)
+class LossFacts:
+    """What the report says of a loss."""
+
+    title: str = ""  # empty is the name
+    reward: str = "that of its loss"
+    zero_at_start: bool = False  # rewards are 0 where the policy is the reference
+    chance_at_start: bool = False  # the loss is ln 2 there
+
+
+class Loss(Config):
+    """Settings of a loss on preference pairs."""
+
+    facts: ClassVar[LossFacts] = LossFacts()
+
+    name: Any = None
+
+    def losses(self, pairs: PairLogprobs) -> Tensor:
+        """One loss for each pair, [P]."""
+        raise NotImplementedError
+
+    def reward(self, logprobs_S: Tensor, reference_S: Tensor, tokens_S: Tensor) -> Tensor:
+        """The implicit reward of each completion, [S]: the loss is a function of the difference of two."""
+        raise NotImplementedError
+
+
+LOG_RATIO = "β ln(policy/reference)"
+
+
+class ReferenceLoss(Loss):
+    """A loss whose implicit reward is beta log(policy / reference)."""
+
+    facts: ClassVar[LossFacts] = LossFacts("", LOG_RATIO, zero_at_start=True)
+
     beta: float = Field(default=0.1, gt=0, description="strength of the KL constraint to the reference")
 
     def reward(self, logprobs_S: Tensor, reference_S: Tensor, tokens_S: Tensor) -> Tensor:
         return self.beta * (logprobs_S - reference_S)
 
 
-class Dpo(_WithReference):
+class Dpo(ReferenceLoss):
+    facts: ClassVar[LossFacts] = LossFacts("Direct preference optimization (DPO)", LOG_RATIO, True, True)
+
     name: Literal["dpo"] = "dpo"
 
     def losses(self, pairs: PairLogprobs) -> Tensor:
         return preference.dpo(pairs, self.beta)
 
 
-class Ipo(Config):
+class Ipo(Loss):
+    facts: ClassVar[LossFacts] = LossFacts("Identity preference optimization (IPO)", "τ ln(policy/reference)", True)
+
     name: Literal["ipo"] = "ipo"
     tau: float = Field(default=0.1, gt=0, description="the gap of log-ratios is to become 1 / (2 tau)")
     logratio: Literal["sum", "mean"] = Field(
@@ -46,7 +84,9 @@ class Ipo(Config):
         return self.tau * (ratio_S if self.logratio == "sum" else ratio_S / tokens_S)
 
 
-class ConservativeDpo(_WithReference):
+class ConservativeDpo(ReferenceLoss):
+    facts: ClassVar[LossFacts] = LossFacts("Conservative DPO", LOG_RATIO, True, True)
+
     name: Literal["cdpo"] = "cdpo"
     label_smoothing: float = Field(default=0.1, ge=0, lt=0.5, description="share of labels taken to be wrong")
 
@@ -54,7 +94,9 @@ class ConservativeDpo(_WithReference):
         return preference.cdpo(pairs, self.beta, self.label_smoothing)
 
 
-class RobustDpo(_WithReference):
+class RobustDpo(ReferenceLoss):
+    facts: ClassVar[LossFacts] = LossFacts("Robust DPO", LOG_RATIO, True, True)
+
     name: Literal["robust_dpo"] = "robust_dpo"
     label_smoothing: float = Field(default=0.1, ge=0, lt=0.5, description="share of labels that are flipped")
 
@@ -62,8 +104,10 @@ class RobustDpo(_WithReference):
         return preference.robust_dpo(pairs, self.beta, self.label_smoothing)
 
 
-class LengthNormalisedDpo(Config):
-    name: Literal["length_normalized"] = "length_normalized"
+class LengthNormalizedDpo(Loss):
+    facts: ClassVar[LossFacts] = LossFacts("Length-normalized DPO", f"{LOG_RATIO} per token", True)
+
+    name: Literal["length_normalized_dpo"] = "length_normalized_dpo"
     beta: float = Field(
         default=5.0, gt=0, description="strength of the constraint, on log-ratios per token, hence larger than DPO's"
     )
@@ -75,7 +119,9 @@ class LengthNormalisedDpo(Config):
         return self.beta * (logprobs_S - reference_S) / tokens_S
 
 
-class RDpo(_WithReference):
+class RDpo(ReferenceLoss):
+    facts: ClassVar[LossFacts] = LossFacts("Length-regularized DPO (R-DPO)", f"{LOG_RATIO} + α for each token")
+
     name: Literal["r_dpo"] = "r_dpo"
     alpha: float = Field(
         default=0.01, ge=0, description="reward that the annotator is assumed to give for each further token"
@@ -88,7 +134,9 @@ class RDpo(_WithReference):
         return self.beta * (logprobs_S - reference_S) + self.alpha * tokens_S.to(logprobs_S.dtype)
 
 
-class SimPo(Config):
+class SimPo(Loss):
+    facts: ClassVar[LossFacts] = LossFacts("Simple preference optimization (SimPO)", "β ln(policy) per token")
+
     name: Literal["simpo"] = "simpo"
     beta: float = Field(default=2.0, gt=0, description="scale of log-probabilities per token")
     gamma: float = Field(default=1.0, ge=0, description="the gap that a pair is to have at least")
@@ -100,7 +148,11 @@ class SimPo(Config):
         return self.beta * logprobs_S / tokens_S
 
 
-class Orpo(Config):
+class Orpo(Loss):
+    facts: ClassVar[LossFacts] = LossFacts(
+        "Odds-ratio preference optimization (ORPO)", "log-odds per token, from the mean of ln(policy)"
+    )
+
     name: Literal["orpo"] = "orpo"
     weight: float = Field(
         default=0.1, gt=0, description="weight of the odds ratio, beside the chosen completion's likelihood"
@@ -119,7 +171,8 @@ def _named(value: Any) -> Any:
 
 
 PreferenceLoss = Annotated[
-    Dpo | Ipo | ConservativeDpo | RobustDpo | LengthNormalisedDpo | RDpo | SimPo | Orpo,
+    Dpo | Ipo | ConservativeDpo | RobustDpo | LengthNormalizedDpo | RDpo | SimPo | Orpo,
     Tagged(discriminator="name"),
+    OrPlugin("loss.name", Loss),
     BeforeValidator(_named),
 ]

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ConfigDict, model_validator
 
 from planish.base.config import Config, Field
+from planish.base.plugins import Plugins
 from planish.base.text import source_names
 from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.chat.tokenizer import load_tokenizer
@@ -28,6 +29,7 @@ class InspectConfig(Config):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
     files: tuple[str, ...] = Field(default=(), description="files to look at, in place of data.sources")
+    plugins: Plugins = ()
     format: str = Field(default="auto", description="how to read these files; auto recognizes it")
     data: DataConfig = Field(description="the data of a recipe")
     model: ModelConfig | NewModel | None = Field(

@@ -11,16 +11,6 @@ from planish.base.text import count_text, duration_text, listed, loss_text, numb
 from planish.report.read.run import ALL, RecordedRun
 from planish.report.series import trend
 
-LOSSES = {
-    "dpo": "Direct preference optimization (DPO)",
-    "ipo": "Identity preference optimization (IPO)",
-    "cdpo": "Conservative DPO",
-    "robust_dpo": "Robust DPO",
-    "length_normalized": "Length-normalized DPO",
-    "r_dpo": "Length-regularized DPO (R-DPO)",
-    "simpo": "Simple preference optimization (SimPO)",
-    "orpo": "Odds-ratio preference optimization (ORPO)",
-}
 CHANCE = math.log(2)  # the log loss of guessing which of two answers is preferred, in nats
 
 # Numbers
@@ -75,7 +65,7 @@ def title(run: RecordedRun) -> str:
 
 def loss_name(run: RecordedRun) -> str:
     """The preference loss of a run that trains a policy on comparisons."""
-    return LOSSES.get(run.config["loss"]["name"], "Preference optimization")
+    return run.loss.get("title") or run.config["loss"]["name"]
 
 
 def model_name(run: RecordedRun) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from planish.base.errors import ConfigError
+from planish.base.plugins import find_function
 from planish.data.cleaning.fingerprints import (
     Cleanable,
     copy_digest,
@@ -76,6 +78,21 @@ class LanguageFilter(Filter):
     def reason(self, number: int, row: Cleanable) -> str | None:
         other = self._languages.other("\n".join(texts(row)))
         return f"language {other}, not {' or '.join(self._languages.wanted)}" if other else None
+
+
+class FunctionFilter(Filter):
+    """A function of yours: it returns the reason to remove a row, or None."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self._function = name, find_function(name, "cleaning.filters")
+
+    def reason(self, number: int, row: Cleanable) -> str | None:
+        reason = self._function(row)
+        if reason is not None and not isinstance(reason, str):
+            raise ConfigError(
+                f"cleaning.filters: {self.name} must return a reason (a text) or None; it returned {reason!r}"
+            )
+        return reason
 
 
 class ExactCopyFilter(Filter):

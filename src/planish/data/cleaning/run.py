@@ -15,9 +15,11 @@ from typing import Protocol
 from pydantic import model_validator
 
 from planish.base.config import Config, Field
+from planish.base.plugins import Names
 from planish.data.cleaning.filters import (
     ExactCopyFilter,
     Filter,
+    FunctionFilter,
     LanguageFilter,
     LeakFilter,
     LengthFilter,
@@ -55,6 +57,9 @@ class CleaningConfig(Config):
     )
     leak_words: int = Field(default=13, ge=5, description="number of words in a shared run that counts as a leak")
     languages: tuple[str, ...] = Field(default=(), description="languages to keep (ISO 639-1); empty is all")
+    filters: Names = Field(
+        default=(), description="module:function of yours, of a row: it returns a reason to remove the row, or None"
+    )
     min_characters: int | None = Field(default=None, ge=1, description="least number of learnt characters of a row")
     max_characters: int | None = Field(default=None, ge=1, description="greatest number of learnt characters of a row")
 
@@ -132,6 +137,7 @@ def _filters(evaluation: EvaluationPrompts, origins: Origins, config: CleaningCo
         filters.append(LengthFilter(config.min_characters, config.max_characters))
     if config.languages:
         filters.append(LanguageFilter(Languages(config.languages)))
+    filters += [FunctionFilter(name) for name in config.filters]
     if config.exact_copies:
         filters.append(ExactCopyFilter(origins))
     if config.near_copies is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from planish.base.errors import DataError
+from planish.base.plugins import find_plugin
 from planish.data.fields import called, has, is_object
 from planish.data.files.json_stream import Broken, stop
 from planish.data.files.readers import Reading, Record, read
@@ -110,14 +111,29 @@ def open_files(
     """The format, the first record and all records (joined where they belong together) of each file of a source.
 
     With "auto" the format of each file of a folder is recognized separately."""
-    if format != "auto" and format not in FORMATS:
-        raise DataError(f"{path}: unknown format {format!r}. Set `format` to auto or one of {', '.join(FORMATS)}.")
-    every = read(path, FORMATS[format].reading if format != "auto" else "records", broken)
+    named = format_of(format, path) if format != "auto" else None
+    every = read(path, named.reading if named else "records", broken)
     for _, records in groupby(every, key=lambda record: record.origin.file):
         first = next(records)
-        chosen = recognize(first) if format == "auto" else FORMATS[format]
+        chosen = named or recognize(first)
         records = chain([first], records)
         yield chosen, first, chosen.gather(records) if chosen.gather else records
+
+
+def format_of(name: str, path: str | Path) -> Format:
+    """The format of this name, or of a function of yours, module:function, that @importer registers."""
+    if name in FORMATS:
+        return FORMATS[name]
+    if (function := find_plugin(name, "format")) is not None:
+        for format in FORMATS.values():
+            if function in format.importers.values():
+                return format
+        raise DataError(
+            f"{path}: format {name!r} is a function without @importer(…) above it; see docs/howto/plug-ins.md."
+        )
+    raise DataError(
+        f"{path}: unknown format {name!r}. Set `format` to auto, module:function or one of {', '.join(FORMATS)}."
+    )
 
 
 def imported(format: Format, function: Importer, record: Record) -> Iterator[Row | Dropped]:

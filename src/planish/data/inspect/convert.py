@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 from planish.base.config import Config, Field
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import new_file
+from planish.base.plugins import Plugins
 from planish.base.progress import track
 from planish.data.cleaning.run import Cleaning, CleaningConfig, RowSource, clean
 from planish.data.formats.registry import KINDS, open_files, stream_rows
@@ -62,6 +63,7 @@ class ConvertConfig(Config):
     kind: KindName | None = Field(
         default=None, description="kind of rows to write; absent is the only kind in the files"
     )
+    plugins: Plugins = ()
     format: str = Field(default="auto", description="name of the format; auto recognizes it")
     cleaning: CleaningConfig | None = Field(default=None, description="rows to leave out; none by default")
 

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import model_validator
 
 from planish.base.config import Config, Field
+from planish.base.plugins import Plugins
 from planish.data.settings import DataConfig
 from planish.inference.sample import SamplingConfig
 from planish.judges.config import Judge
@@ -36,6 +37,7 @@ class CompareConfig(Config):
     prompts: str = Field(description="a file of prompts, or of demonstrations of any known format")
     format: str = Field(default="auto", description="how to read the file; auto recognises it")
     limit: int | None = Field(default=None, ge=1, description="so many prompts, drawn by the seed; absent is all")
+    plugins: Plugins = ()
     judge: Judge = Field(description="who says which answer is better")
     num_samples: int = Field(default=1, ge=1, description="answers of each model to each prompt")
     sampling: SamplingConfig = Field(default=SamplingConfig(), description="how they are sampled")

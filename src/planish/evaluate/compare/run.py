@@ -34,11 +34,13 @@ from planish.data.prompts import import_prompts
 from planish.data.rows import Prompt
 from planish.evaluate.compare.answers import Given, SystemAnswers, answer_all
 from planish.evaluate.compare.config import CompareConfig
-from planish.judges.config import GoldJudge, LlmJudge, RewardJudge
+from planish.judges.config import FunctionJudge, GoldJudge, LlmJudge, RewardJudge
+from planish.judges.function import ScoringFunction
 from planish.judges.judge import (
     LlmVerdicts,
     Scores,
     Verdicts,
+    function_scores,
     gold_scores,
     reward_scores,
     verdicts_of_scores,
@@ -57,12 +59,15 @@ def compare(config: CompareConfig) -> ComparisonResult:
     prompts = _prompts(config)
     served = LlmVerdicts(config.judge, out / "replies.jsonl") if isinstance(config.judge, LlmJudge) else None
     world = world_of(config.judge, prompts) if isinstance(config.judge, GoldJudge) else None
+    function = ScoringFunction(config.judge.function, "judge") if isinstance(config.judge, FunctionJudge) else None
     told = answer_all(config, prompts, out, device)
     given = told.given
     texts = {name: [[answer.text for answer in each] for each in rows] for name, rows in given.items()}
     scores: dict[str, Scores] = {}
     if world is not None:
         scores = gold_scores(world, prompts, texts)
+    elif function is not None:
+        scores = function_scores(function, prompts, texts)
     elif isinstance(config.judge, RewardJudge):
         scores = reward_scores(config.judge.path, device, prompts, texts)
     verdicts: dict[str, Verdicts] = {}

@@ -18,6 +18,7 @@ from planish.base.config import Config, Field
 from planish.base.distributed import local_device
 from planish.base.errors import ConfigError, DataError
 from planish.base.files import write_text
+from planish.base.plugins import Plugins
 from planish.base.progress import track
 from planish.base.random import subsample
 from planish.base.terminal import terminal
@@ -39,6 +40,7 @@ class KnowConfig(Config):
     exemplars: str | None = Field(
         default=None, description="a file of questions to show as shots; absent is the other questions"
     )
+    plugins: Plugins = ()
     format: str = Field(default="auto", description="how to read the files; auto recognises it")
     limit: int | None = Field(
         default=None, ge=1, description="ask so many questions, drawn by the seed; all of them still serve as shots"

@@ -5,12 +5,13 @@ added to `Advantage` at the end of this file, and nowhere else.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field as Tag
 
 from planish.base.config import Config, Field
+from planish.base.plugins import OrPlugin
 from planish.maths.policy_gradient import gae, leave_one_out, normalised_in_group, whiten
 from planish.maths.reductions import Reduction
 
@@ -50,10 +51,12 @@ class ScoredCompletions:
 class Estimator(Config):
     """Settings of an advantage estimator. `estimate` returns advantages and returns, [M] each."""
 
-    reduction: ClassVar[Reduction]  # of the policy loss, as in the estimator's paper
+    reduction: ClassVar[Reduction] = "token_mean"  # of the policy loss, as in the estimator's paper
     needs_values: ClassVar[bool] = False  # whether a value model is trained beside the policy
     needs_group: ClassVar[bool] = True  # whether it compares completions of one prompt
     kl_in_loss: ClassVar[bool] = False  # the KL penalty is a term of the loss, and not paid in the reward
+
+    name: Any = None
 
     def estimate(self, batch: ScoredCompletions) -> tuple[np.ndarray, np.ndarray]:
         raise NotImplementedError
@@ -108,4 +111,4 @@ class Grpo(Estimator):
         return batch.on_every_token(normalised_in_group(batch.by_prompt(batch.score_N)))
 
 
-Advantage = Annotated[Gae | Rloo | Grpo, Tag(discriminator="name")]
+Advantage = Annotated[Gae | Rloo | Grpo, Tag(discriminator="name"), OrPlugin("advantage.name", Estimator)]

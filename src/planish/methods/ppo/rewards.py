@@ -7,28 +7,29 @@ out of training, or the gold utility, is how reward hacking shows.
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
+from pydantic import BeforeValidator
 from pydantic import Field as Tag
 
-from planish.base.config import Config, Field
+from planish.base.config import Config, Field, Tree
 from planish.base.distributed import all_sum_list, is_main
-from planish.base.errors import ConfigError, DataError, RunError
+from planish.base.errors import DataError, RunError
+from planish.base.plugins import DOTTED, OrPlugin
 from planish.base.types import Choices, Example
 from planish.data.chat.templates import ChatTemplate
 from planish.data.rows import Demonstration, Message, Prompt
 from planish.inference.sample import Completion
 from planish.inference.score import RewardModel
 from planish.inference.sequences import sequence_values
+from planish.judges.function import ScoringFunction
 from planish.judges.judge import spoken
 from planish.judges.server import ChatServer, LlmConfig
 from planish.models.load import DtypeName, ModelConfig
@@ -77,8 +78,8 @@ class GoldSource(Config):
 class FunctionSource(Config):
     name: Literal["function"] = "function"
     function: str = Field(
-        description="module:function of yours. It is given a list of prompts, each a list of {role, content}, and a list of "
-        "completions, and returns one number for each"
+        description="module:function of yours, of a list of prompts, each a list of {role, content}, and a list of "
+        "completions; it returns one number for each"
     )
     weight: float = Field(default=1.0, description="weight of its numbers in the sum; 0 only measures")
 
@@ -91,7 +92,23 @@ class LlmSource(LlmConfig):
     )
 
 
-RewardSource = Annotated[ModelSource | GoldSource | FunctionSource | LlmSource, Tag(discriminator="name")]
+def _named(value: Any) -> Any:
+    """A text alone, or as `path`, is module:function of yours, or a reward model."""
+    source = {"path": value} if isinstance(value, str) else value
+    if not isinstance(source, dict) or "name" in source:
+        return value
+    given = cast(Tree, source)
+    if not DOTTED.fullmatch(str(given.get("path"))):
+        return {"name": "function" if "function" in given else "model", **given}
+    return {"name": "function", "function": given["path"], **{key: given[key] for key in given if key != "path"}}
+
+
+RewardSource = Annotated[
+    ModelSource | GoldSource | FunctionSource | LlmSource,
+    Tag(discriminator="name"),
+    OrPlugin("rewards", function=FunctionSource),
+    BeforeValidator(_named),
+]
 
 
 def open_rewards(
@@ -158,43 +175,15 @@ class GoldReward:
 
 
 class FunctionReward:
-    """Numbers of a function of the user's."""
+    """Numbers of a function of yours."""
 
-    def __init__(self, name: str, path: str) -> None:
-        self.name, self.path = name, path
-        module, _, function = path.partition(":")
-        sys.path.insert(0, "")  # as `python -m` would: modules beside where the command runs
-        try:
-            self.function: Any = getattr(import_module(module), function)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ConfigError(
-                f"rewards.{name}.function={path}: {error}. Expected module:function, on Python's path"
-            ) from None
-        finally:
-            sys.path.remove("")
-        if not callable(self.function):
-            raise ConfigError(f"rewards.{name}.function={path}: is a {type(self.function).__name__}, not a function")
+    def __init__(self, name: str, function: str) -> None:
+        self.scorer = ScoringFunction(function, f"rewards.{name}.function")
 
     def __call__(self, rollouts: Sequence[Rollouts]) -> np.ndarray:
-        prompts = [
-            [{"role": turn.role, "content": turn.content} for turn in each.prompt.messages]
-            for each in rollouts
-            for _ in each.completions
-        ]
+        prompts = [each.prompt for each in rollouts for _ in each.completions]
         completions = [completion.text for each in rollouts for completion in each.completions]
-        return _as_main(lambda: self._checked(self.function(prompts, completions), len(completions)), len(completions))
-
-    def _checked(self, given: Any, count: int) -> list[float]:
-        expected = f"rewards.{self.name}: {self.path} must return one finite number for each of {count} completions; it returned"
-        try:
-            numbers = [float(number) for number in given]
-        except (TypeError, ValueError):
-            raise ConfigError(f"{expected} {repr(given)[:80]}") from None
-        if len(numbers) != count:
-            raise ConfigError(f"{expected} {len(numbers)}")
-        if not all(map(math.isfinite, numbers)):
-            raise ConfigError(f"{expected} {next(number for number in numbers if not math.isfinite(number))}")
-        return numbers
+        return _as_main(lambda: self.scorer(prompts, completions), len(completions))
 
 
 class LlmReward:

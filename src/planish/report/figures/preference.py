@@ -28,20 +28,7 @@ from planish.report.series import SOME, Records, mean
 from planish.report.text import CHANCE
 from planish.statistics.estimate import Z_95
 
-# The implicit reward of an answer under each loss: the loss is a function of the difference of two.
-REWARDS = {
-    "dpo": "β ln(policy/reference)",
-    "ipo": "τ ln(policy/reference)",
-    "cdpo": "β ln(policy/reference)",
-    "robust_dpo": "β ln(policy/reference)",
-    "length_normalized": "β ln(policy/reference) per token",
-    "r_dpo": "β ln(policy/reference) + α for each token",
-    "simpo": "β ln(policy) per token",
-    "orpo": "log-odds per token, from the mean of ln(policy)",
-}
 GREEK = {"beta": "β", "tau": "τ", "alpha": "α"}
-CHANCE_AT_START = {"dpo", "cdpo", "robust_dpo"}  # losses that are ln 2 where the policy is the reference
-ZERO_AT_START = {*CHANCE_AT_START, "ipo", "length_normalized"}  # losses whose implicit rewards are 0 there
 
 CHOSEN, REJECTED = Key("chosen", BLUE), Key("rejected", ORANGE)
 
@@ -125,7 +112,7 @@ def implicit_reward(run: RecordedRun) -> str:
     """ "β ln(policy/reference), β = 0.1"."""
     loss: Mapping[str, float | str] = run.config["loss"]
     coefficients = [f"{letter} = {loss[name]:g}" for name, letter in GREEK.items() if name in loss]
-    reward = REWARDS.get(str(loss["name"]), "that of its loss")
+    reward = run.loss.get("reward", "that of its loss")
     return ", ".join([f"{reward} per token" if loss.get("logratio") == "mean" else reward, *coefficients])
 
 
@@ -214,14 +201,14 @@ def kl_figure(run: RecordedRun) -> Figure:
 
 def starts_at_zero(run: RecordedRun) -> bool:
     """True if all implicit rewards are 0 before the first step."""
-    return run.method == "dpo" and run.config["loss"]["name"] in ZERO_AT_START and not run.config.get("reference")
+    return run.method == "dpo" and run.loss.get("zero_at_start", False) and not run.config.get("reference")
 
 
 def _is_log_loss(run: RecordedRun) -> bool:
     """True if the training loss is a log loss of choices, so that guessing gives ln 2."""
     if run.method == "reward":
         return not run.config["centering"] and not run.config.get("margin")
-    return run.config["loss"]["name"] in CHANCE_AT_START
+    return run.loss.get("chance_at_start", False)
 
 
 # Parts

@@ -79,7 +79,7 @@ def answer_note(answer: SystemAnswer) -> str:
 
 def _says(comparison: ComparisonResult) -> str:
     clauses = "; ".join(map(_clause, others_of(comparison)))
-    judge = JUDGES[comparison.judge["name"]]
+    judge = JUDGES.get(comparison.judge["name"]) or comparison.judge["function"]
     prompts = count_text(comparison.prompts, "prompt")
     return f"Win rates against {comparison.baseline} over {prompts}, judged by {judge}: {clauses}.{_length_effect(comparison)}"
 

@@ -55,6 +55,7 @@ class RecordedRun:
     kl_estimates: list[Line]  # DPO: KL to the reference
     finished: bool
     offset: float | None = None  # reward model: the constant subtracted from all scores
+    loss: dict[str, Any] = field(default_factory=dict[str, Any])  # facts of a preference loss, from data.json
     # PPO alone
     prompts: dict[str, Any] = field(default_factory=dict[str, Any])  # an account of them, from data.json
     iterations: list[Line] = field(default_factory=list[Line])  # recorded after sampling
@@ -165,6 +166,7 @@ def read_run(path: Path) -> RecordedRun:
         kl_estimates=[line for line in lines if "kl_standard_error" in line],
         finished=saved.is_file(),
         offset=read_object(saved).get("score_offset"),
+        loss=as_object(account.get("loss")),
         prompts=as_object(account.get("prompts")),
         iterations=[line for line in lines if "iteration" in line],
         held_out_scores=[line for line in lines if "held_out_tokens" in line],
