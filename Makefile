@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-fast check bench lock clean
+.PHONY: demo test test-fast check docs bench lock clean
 
 demo: .venv/ready
 	$(BIN)/python examples/demo.py
@@ -19,6 +19,11 @@ check: .venv/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+# The pages of docs/ as a site that opens from the disk: build/docs/index.html.
+docs: .venv/ready-dev
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --conf-dir docs --doctree-dir build/doctrees . build/docs
+	@echo "open build/docs/index.html"
 
 bench: .venv/ready-dev
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[bench]'
