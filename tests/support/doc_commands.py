@@ -16,6 +16,7 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,8 @@ def write_files(page: Path) -> None:
 def run(block: Block, folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Runs a block in the folder, which must be the current one; fails with what was said if a command of bash does."""
     if block.kind == "python":
-        exec(compile(block.text, str(block), "exec"), {"__name__": "__main__"})
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):  # a page may leave files to be closed
+            exec(compile(block.text, str(block), "exec"), {"__name__": "__main__"})
         return
     calls, stubs = folder / ".calls", folder / ".stubs"
     if not stubs.exists():
