@@ -320,13 +320,14 @@ def test_every_command_says_where_its_output_lies() -> None:
         (["stages.dpo.model.path='{stf}'"], r"stages\.dpo\.model\.path: there is no stage 'stf'; there is sft\."),
         (
             ["stages.dpo.model.path={sft}"],
-            r"stages\.dpo: in YAML, the name of a stage stands in quotes too: \"\{sft\}\"",
+            r"stages\.dpo: in YAML, the name of a stage is quoted: \"\{sft\}\"",
         ),
         (["stages.dpo.model.path='{dpo}'"], r"stages\.dpo: needs itself: dpo needs dpo"),
         (["stages.sft.model.path='{dpo}'"], r"stages\.sft: needs itself: sft needs dpo needs sft"),
         (["stages.reward.eval_sets.x='{best}'"], r"stages\.reward: needs itself: reward needs best needs reward"),
         (["stages.best.prompts='{dpo}'"], r"stages\.best: names 'dpo', which is written after it: write dpo first"),
         (["stages.dpo.eval_sets.x=absent.jsonl"], r"stages\.dpo\.eval_sets\.x=absent\.jsonl: no such file or folder"),
+        (["stages.sft.model.path=models/absent"], r"stages\.sft\.model\.path=models/absent: no such file or folder"),
         (["stages.dpo.reference=./absent"], r"stages\.dpo\.reference=\./absent: no such file or folder"),
         (["stages.dpo.reference=OUT/sft"], r"stages\.dpo\.reference=.*: is the pipeline's own folder, lies in it or"),
         (["stages.dpo.reference=OUT/.."], r"stages\.dpo\.reference=.*lies in it or holds it"),
@@ -415,6 +416,34 @@ def test_a_recipe_from_a_world_to_a_page(
     assert capsys.readouterr().out.count("done before") == 4
 
 
+def test_data_scores_questions_and_a_page_are_stages_too(
+    tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "questions.jsonl").write_text(
+        '{"prompt": "red?", "answers": ["blue"]}\n{"prompt": "cat?", "answers": ["dog"]}\n'
+    )
+    rows = {"sources": {"rows": {"path": "{common}"}}}
+    stages: dict[str, Any] = {
+        "common": {"run": "convert", "files": [tiny_data["compared"]], "kind": "comparisons"},
+        "rm": {"run": "reward", "model": {"path": str(tiny_model)}, "data": rows, **SHORT},
+        "scores": {"run": "score", "model": {"path": "{rm}"}, "rows": "{common}"},
+        "known": {"run": "know", "model": {"path": str(tiny_model)}, "questions": str(tmp_path / "questions.jsonl")},
+        "page": {"run": "report", "runs": ["{rm}"]},
+    }
+    stages["known"]["probe"] = {"shots": 1, "prompts": 1}
+    recipe = PipelineConfig(out=str(tmp_path / "out"), stages=stages)
+    paths = run_pipeline(recipe).paths
+    assert len(read_lines(paths["scores"])) == len(read_lines(Path(tiny_data["compared"])))
+    assert {line["category"] for line in read_lines(paths["known"])} <= {
+        "HighlyKnown",
+        "MaybeKnown",
+        "WeaklyKnown",
+        "Unknown",
+    }
+    assert paths["page"].read_text().startswith("<!doctype html>")
+    assert anew(run_pipeline(recipe)) == []
+
+
 def test_a_page_of_a_pipeline_without_a_run_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -422,5 +451,5 @@ def test_a_page_of_a_pipeline_without_a_run_is_refused(
     Path("recipe.yaml").write_text("out: all\nstages:\n  tunnel: {run: world, size: ci}\n")
     main(["run", "recipe.yaml"])
     assert "planish report" not in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="no stage of this pipeline is a run"):
+    with pytest.raises(SystemExit, match="no stage of this pipeline has started"):
         main(["report", "all"])

@@ -29,16 +29,16 @@ def check_model_folder(path: str) -> bool:
         return True
     if "/" not in path and _in_cache(path):
         return False
-    if not _is_hub_name(path):
+    if is_local_name(path) or not HUB_NAME.fullmatch(path):
         raise ModelError(f"{path}: there is no such folder.{_hint(path)}")
     if not _in_cache(path) and (why := _why_no_hub()):
         raise ModelError(f"{path}: there is no such folder, and {why}.{_hint(path)}")
     return False
 
 
-def _is_hub_name(path: str) -> bool:
-    """Whether it is owner/name, and owner is no folder here, as in models/smollm2."""
-    return HUB_NAME.fullmatch(path) is not None and Path(path).parts[0] not in LOCAL and not Path(path).parent.exists()
+def is_local_name(path: str) -> bool:
+    """Whether a name owner/name is one of this machine: the owner is a folder here, or one of the reader's own."""
+    return HUB_NAME.fullmatch(path) is not None and (Path(path).parts[0] in LOCAL or Path(path).parent.exists())
 
 
 def _hint(path: str) -> str:

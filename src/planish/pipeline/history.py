@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,9 +12,10 @@ from typing import Literal
 from planish import __version__
 from planish.base.config import flat
 from planish.base.errors import RunError
-from planish.base.files import write_json
+from planish.base.files import lock_folder, write_json
 from planish.pipeline.config import Tree
-from planish.pipeline.stages import Stage, read_json
+from planish.pipeline.inputs import read_json
+from planish.pipeline.stages import Stage
 from planish.report.read.pipeline import PIPELINE
 
 State = Literal["waiting", "running", "done", "failed", "stopped"]
@@ -89,11 +90,10 @@ def alone(out: Path) -> Generator[None]:
     out.mkdir(parents=True, exist_ok=True)
     if not (out / PIPELINE).exists() and any(not each.name.startswith(".") for each in out.iterdir()):
         raise RunError(f"{out}: holds files, and no {PIPELINE} of a pipeline. Choose an empty folder with out=")
-    with (out / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(
-                f"{out}: another process is running this pipeline. Wait for it, or choose another out="
-            ) from None
+    handle = lock_folder(out)
+    if handle is None:
+        raise RunError(f"{out}: another process is running this pipeline. Wait for it, or choose another out=")
+    try:
         yield
+    finally:
+        os.close(handle)

@@ -27,7 +27,8 @@ from planish.base.text import duration_text
 from planish.commands import STAGES
 from planish.pipeline.config import PipelineConfig
 from planish.pipeline.history import GONE, History, alone, why
-from planish.pipeline.stages import Digests, Stage, plan, say
+from planish.pipeline.inputs import Digests, say
+from planish.pipeline.stages import Stage, plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ model/           the result, an ordinary Hugging Face folder
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ import yaml
 from planish.base.config import Config, dump_config, flat
 from planish.base.distributed import all_sum, is_main
 from planish.base.errors import RunError
-from planish.base.files import write_text
+from planish.base.files import lock_folder, write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +82,7 @@ def _claim(run: RunFolder, config: Config, free: tuple[str, ...]) -> tuple[str |
         run.path.mkdir(parents=True, exist_ok=True)
         if not settings.exists() and any(entry.name not in (".lock", INPUTS) for entry in run.path.iterdir()):
             return f"{run.path}: holds files, and no config.yaml of a run. Choose an empty folder with out=", None
-        handle = os.open(run.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
+        if (handle := lock_folder(run.path)) is None:
             return f"{run.path}: another process is running in this folder. Wait for it, or choose another out=", None
         begun = any(entry.name not in BEFORE_THE_FIRST_STEP for entry in run.path.iterdir())
         if begun and (different := _differences(settings, config, free)):
