@@ -10,7 +10,7 @@ import pytest
 
 from planish.commands import STAGES
 from planish.judges.config import Judge
-from planish.judges.judge import ASK
+from planish.judges.llm import ASK
 from planish.methods.ppo.rewards import GRADE, RewardSource
 from planish.methods.preference_losses import PreferenceLoss
 

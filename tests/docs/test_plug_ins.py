@@ -19,8 +19,8 @@ from planish.data.cleaning.run import CleaningConfig
 from planish.data.formats import FORMATS, import_rows
 from planish.data.inspect.convert import ConvertConfig, convert
 from planish.data.rows import Demonstration, Message, Origin, Prompt
-from planish.judges.function import ScoringFunction
-from planish.judges.judge import function_scores
+from planish.judges.config import FunctionJudgeConfig
+from planish.judges.function import FunctionJudge, ScoringFunction
 from planish.maths.preference import PairLogprobs
 from planish.methods.dpo import DpoConfig, dpo
 from planish.methods.ppo.advantages import ScoredCompletions
@@ -133,9 +133,9 @@ def test_a_function_with_a_parameter_about_is_given_the_fields_of_the_rows() -> 
 
 
 def test_a_judge_scores_every_answer() -> None:
-    judge = ScoringFunction("my_reward:words", "judge")
+    judge = FunctionJudge(FunctionJudgeConfig(function="my_reward:words"))
     answers = {"one": [["a b", "a a"], ["a b c", ""]], "two": [["", "a"], ["a", "a b"]]}
-    scores = function_scores(judge, [a_prompt("first"), a_prompt("second")], answers)
+    scores = judge.judge([a_prompt("first"), a_prompt("second")], answers, "one").scores
     assert {name: score.values for name, score in scores.items()} == {
         "one": [[2.0, 1.0], [3.0, 0.0]],
         "two": [[0.0, 1.0], [1.0, 2.0]],

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +13,14 @@ import pytest
 import torch
 
 from planish.base.config import load_config
-from planish.base.errors import ConfigError, DataError, RunError
+from planish.base.errors import ConfigError, DataError
 from planish.base.model_folder import names_of_models
 from planish.cli.main import main
 from planish.data.chat.tokenizer import load_tokenizer
-from planish.data.rows import Message, Origin, Prompt
+from planish.data.prompts import import_prompts
 from planish.evaluate.compare import answers as compare_answers
-from planish.evaluate.compare import run as compare_run
 from planish.evaluate.compare.run import CompareConfig, compare
 from planish.inference.best_of_n import kl_of_best
-from planish.judges.config import LlmJudge
-from planish.judges.judge import LlmVerdicts, Scores, read_reply, reward_scores, verdicts_of_scores
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.models.load import ModelConfig, load_model, save_model
 from planish.world.make import make_world, open_world
@@ -134,7 +128,7 @@ def test_kl_agrees_with_the_models_own_logits(given: dict[str, Any], tiny_model:
     policy, reference = (
         compare_answers.PolicyAnswers(ModelConfig(path=str(path)), CPU) for path in (other, tiny_model)
     )
-    prompt = policy.encode(compare_run._prompts(values))[0]
+    prompt = policy.encode(import_prompts(given["prompts"]))[0]
     [[completion]] = policy.sample([prompt], values.sampling, 1, 0)
     tokens = torch.tensor([[*prompt, *completion.tokens]])
     sums: list[float] = []
@@ -219,87 +213,6 @@ def test_repeated_prompt_is_one_cluster(given: dict[str, Any]) -> None:
 
 
 sample = compare_answers.sample
-
-
-def test_same_text_has_the_same_score_however_often_it_is_said(reward: Path) -> None:
-    prompt = Prompt((Message("user", "say red"),), Origin("made up", 1))
-    texts = {"a": [["red blue", "red"]], "b": [["red", "red blue"]]}
-    found = reward_scores(str(reward), CPU, [prompt], texts)
-    assert found["a"].values[0] == found["b"].values[0][::-1]
-
-
-def test_scores_that_differ_by_rounding_are_a_tie() -> None:
-    found = verdicts_of_scores(Scores([[1.0, 0.3, 2.0]]), Scores([[0.5, 0.1 + 0.2, 3.0]]))
-    assert found.outcomes == [[1.0, 0.5, 0.0]]
-
-
-# A judge that is asked
-
-
-@pytest.fixture
-def server() -> Iterator[tuple[str, list[str]]]:
-    """Prefers the longer answer, but of answers of one length the first; fails once."""
-    seen: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            seen.append(self.headers.get("Authorization", ""))
-            first, second = re.findall(r"<answer .>\n(.*?)\n</answer", body["messages"][0]["content"], re.DOTALL)
-            reply = "A" if len(first) >= len(second) else "B."
-            sent = json.dumps({"choices": [{"message": {"content": reply}}]}).encode()
-            self.send_response(503 if len(seen) == 1 else 200)
-            self.send_header("Content-Length", str(len(sent)))
-            self.end_headers()
-            self.wfile.write(sent)
-
-        def log_message(self, format: str, *args: Any) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}/v1", seen
-        http.shutdown()
-
-
-def test_served_judge_is_asked_in_both_orders_and_never_twice(
-    server: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("planish.judges.server.PAUSE", 0.0)
-    monkeypatch.setenv("A_KEY", "open sesame")
-    url, seen = server
-    judge = LlmJudge(base_url=url, model="m", api_key_env="A_KEY")
-    prompt = Prompt((Message("user", "say red"),), Origin("made up", 1))
-    own, base = [["longer answer", "short", "twin", "one"]], [["short", "longer answer", "twin", "two"]]
-    found = LlmVerdicts(judge, tmp_path / "replies.jsonl").verdicts([prompt], own, base)
-    assert found.outcomes == [[1.0, 0.0, 0.5, 0.5]]
-    assert (found.split, found.unread) == (1, 0)  # of one length: the first, whichever that is
-    # two pairs ask the same two questions the other way round, the twins none: 2 + 2 questions, and one that failed
-    assert len(seen) == 5
-    assert set(seen) == {"Bearer open sesame"}
-    with (tmp_path / "replies.jsonl").open("a") as file:
-        file.write('{"key": "cut sh')
-    assert LlmVerdicts(judge, tmp_path / "replies.jsonl").verdicts([prompt], own, base) == found
-    assert len(seen) == 5
-
-
-def test_served_judge_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("planish.judges.server.PAUSE", 0.0)
-    prompt = Prompt((Message("user", "say red"),), Origin("made up", 1))
-    judge = LlmVerdicts(LlmJudge(base_url="http://127.0.0.1:9/v1", model="m"), tmp_path / "replies.jsonl")
-    with pytest.raises(RunError, match=r"judge http://127.0.0.1:9/v1/chat/completions: .*refused"):
-        judge.verdicts([prompt], [["a"]], [["b"]])
-    with pytest.raises(ConfigError, match="the environment has no NO_SUCH_KEY"):
-        LlmVerdicts(LlmJudge(base_url="http://x/v1", model="m", api_key_env="NO_SUCH_KEY"), tmp_path / "r")
-
-
-@pytest.mark.parametrize(
-    ("reply", "choice"),
-    [("A", "first"), ("**B**", "second"), ("Tie.", "tie"), ("a", "first"), ("Answer A is a liar, so B", "second"),
-     ("I cannot say which is a better one", "unread"), ("", "unread"), ("A, B, or tie.", "unread"),
-     ("A, B or tie: B", "second")],
-)  # fmt: skip
-def test_reply_is_read_by_its_last_word_of_the_three(reply: str, choice: str) -> None:
-    assert read_reply(reply) == choice
 
 
 # Settings and the command

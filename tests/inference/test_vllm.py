@@ -32,7 +32,8 @@ from planish.data.rows import Message
 from planish.inference.decode import Sampled, SampleRequest, TokenSampling, decode
 from planish.inference.sampler import LocalSampler, Sampler
 from planish.inference.vllm import VllmConfig, VllmSampler, save_untied
-from planish.judges.server import ChatServer, LlmConfig
+from planish.judges.config import LlmConfig
+from planish.judges.llm import LlmClient
 from planish.models.load import LoraConfig, save_model
 from planish.models.lora import add_lora, merge
 from planish.models.packed import CausalLM
@@ -305,7 +306,7 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(RunError, match=f"{url}: no server answers there"):
+    with pytest.raises(RunError, match=f"{url}/v1/models: no server answers there"):
         sampler_at(url, tmp_path).sample(PROMPTS, requests(1), PLAIN, 4, ())
 
 
@@ -333,7 +334,9 @@ def test_another_machine_is_refused_unless_allowed(url: str) -> None:
     assert load_config(VllmConfig, values={**settings, "allow_remote": True}).base_url == url
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://127.0.0.1", "http://127.0.0.1:8000/v1", "http://localhost:x"])
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8000", "ftp://127.0.0.1", "http://127.0.0.1:8000/api", "http://localhost:x"]
+)
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"no http://host:port|Port could not be cast"):
         load_config(VllmConfig, values={"base_url": url, "model": "policy", "weights_folder": "new"})
@@ -470,9 +473,9 @@ def test_the_real_server_refuses_another_vocabulary(served: Served) -> None:
 @pytest.mark.xdist_group("vllm")
 def test_the_real_servers_reply_to_a_judges_question_is_the_likeliest(served: Served, tmp_path: Path) -> None:
     served.sampler.update(served.policy)
-    config = LlmConfig(base_url=f"{served.sampler.config.base_url}/v1", model="policy", max_tokens=12)
+    config = LlmConfig(base_url=served.sampler.config.base_url, model="policy", max_tokens=12)
     questions = ["A or B?", "Which of the two?"]
-    replies = ChatServer(config, tmp_path / "replies.jsonl").replies(questions)
+    replies = LlmClient(config, tmp_path / "replies.jsonl").replies(questions)
     template = ChatTemplate(served.tokenizer)
     prompts = [template.encode_prompt((Message("user", question),)) for question in questions]
     drawn = decode(served.policy, prompts, requests(1)[: len(prompts)], GREEDY, 12, (STOP,))

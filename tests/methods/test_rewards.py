@@ -22,7 +22,7 @@ from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.rows import Message, Origin, Prompt
 from planish.inference.sample import Completion
 from planish.inference.score import RewardModel
-from planish.judges.server import ChatServer
+from planish.judges.llm import LlmClient
 from planish.methods.ppo.rewards import (
     FunctionReward,
     GoldReward,
@@ -222,7 +222,7 @@ def test_a_reply_without_a_grade_stops_the_run_or_counts_as_it_was_asked_to(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     replies = iter(["8", "Very good, 11 of 12!", "8", "Very good, 11 of 12!"])
-    monkeypatch.setattr(ChatServer, "replies", lambda self, questions: [next(replies) for _ in questions])
+    monkeypatch.setattr(LlmClient, "replies", lambda self, questions: [next(replies) for _ in questions])
     rollouts = rollouts_of(ChatTemplate(load_tokenizer(tiny_model)), "say red", "red", "blue")
 
     def scored(**changes: Any) -> list[float]:

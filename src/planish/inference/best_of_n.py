@@ -20,10 +20,11 @@ from planish.base.files import new_file
 from planish.base.plugins import Plugins
 from planish.base.progress import track
 from planish.base.random import subsample
+from planish.data.chat.tool_calls import as_dicts
 from planish.data.prompts import import_prompts
-from planish.data.rows import Comparison, Message
+from planish.data.rows import Message
 from planish.inference.sample import SamplingConfig, sample
-from planish.inference.score import RewardModel
+from planish.inference.score import RewardModel, scorable
 from planish.models.load import ModelConfig
 from planish.models.loaded import load_chat_model
 
@@ -76,20 +77,13 @@ def best_of_n(config: BestConfig) -> BestOfNResult:
             sampled = sample(
                 policy, loaded.tokenizer, encoded, config.sampling, template.stop_token_id, config.n, start
             )
-            rows = [
-                Comparison(
-                    prompt.messages,
-                    tuple(Message("assistant", each.text) for each in completions),
-                    tuple(range(config.n)),
-                    prompt.origin,
-                )
-                for prompt, completions in zip(some, sampled, strict=True)
-            ]
-            for row, scores in zip(rows, judge.score(rows), strict=True):
+            texts = [[completion.text for completion in completions] for completions in sampled]
+            scored = judge.score([scorable(prompt, row) for prompt, row in zip(some, texts, strict=True)])
+            for prompt, row, scores in zip(some, texts, scored, strict=True):
                 best = int(np.argmax(scores))
                 means.append(float(np.mean(scores)))
                 bests.append(scores[best])
-                messages = [{"role": m.role, "content": m.content} for m in (*row.prompt, row.completions[best])]
+                messages = as_dicts((*prompt.messages, Message("assistant", row[best])))
                 about = {"score": scores[best], "mean_score": means[-1], "n": config.n}
                 file.write(json.dumps({"messages": messages, "about": about}, ensure_ascii=False) + "\n")
     return BestOfNResult(len(asked), float(np.mean(means)), float(np.mean(bests)), kl_of_best(config.n))

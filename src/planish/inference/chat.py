@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from pydantic import model_validator
@@ -11,7 +10,7 @@ from transformers import PreTrainedModel, TextStreamer
 from planish.base.config import Field
 from planish.base.distributed import local_device
 from planish.base.errors import ModelError
-from planish.base.files import write_text
+from planish.base.files import write_lines
 from planish.base.plugins import Plugins
 from planish.base.random import subsample
 from planish.data.chat.templates import ChatTemplate
@@ -105,5 +104,5 @@ def sample_file(config: SampleConfig) -> int:
         for prompt, answers in zip(asked, completions, strict=True)
         for completion in answers
     ]
-    write_text(Path(config.out), "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_lines(Path(config.out), lines)
     return len(lines)

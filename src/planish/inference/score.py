@@ -25,7 +25,7 @@ from planish.data.chat.tool_calls import as_dicts
 from planish.data.examples import conversations
 from planish.data.formats import stream_rows
 from planish.data.mixture.pairs import join_completions
-from planish.data.rows import Comparison, Demonstration, Dropped
+from planish.data.rows import Comparison, Demonstration, Dropped, Message, Prompt
 from planish.inference.score_offset import check_scores
 from planish.inference.sequences import sequence_values
 from planish.models.load import ModelConfig, context_length
@@ -86,6 +86,14 @@ class ScoreConfig(Config):
     plugins: Plugins = ()
     format: str = Field(default="auto", description="how to read the file; auto recognizes it")
     device: str = Field(default="auto", description="cpu, cuda, or auto")
+
+
+def scorable(prompt: Prompt, texts: Sequence[str]) -> Scorable:
+    """The prompt with these answers."""
+    answers = tuple(Message("assistant", text) for text in texts)
+    if len(answers) == 1:
+        return Demonstration((*prompt.messages, *answers), prompt.origin, prompt.tools)
+    return Comparison(prompt.messages, answers, tuple(range(len(answers))), prompt.origin)
 
 
 def score_file(config: ScoreConfig) -> int:

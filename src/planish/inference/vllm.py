@@ -10,14 +10,12 @@ see. Tried with vLLM 0.32.
 
 from __future__ import annotations
 
-import http.client
 import ipaddress
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -27,10 +25,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from planish.base.config import Config, Field
+from planish.base.config import Field
 from planish.base.distributed import all_sum, is_main
 from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.base.files import new_folder
+from planish.base.http import HttpClient, NoAnswerError, ServerConfig
 from planish.base.random import fold_in
 from planish.base.types import Example, pack
 from planish.data.chat.tokenizer import load_tokenizer
@@ -44,21 +43,19 @@ TOLERANCE = 0.1  # nats; a server in bfloat16 rounds
 START = "VLLM_SERVER_DEV_MODE=1 vllm serve … --logprobs-mode processed_logprobs"
 
 
-class VllmConfig(Config):
-    base_url: str = Field(default="http://127.0.0.1:8000", description="where the server listens, without /v1")
-    model: str = Field(description="the name under which it serves the policy")
+class VllmConfig(ServerConfig):
+    base_url: str = Field(default="http://127.0.0.1:8000", description="where the server listens")
     weights_folder: str = Field(description="new weights are written here; the server sees it under the same path")
-    api_key_env: str | None = Field(default=None, description="the environment variable that holds the server's key")
+    concurrency: int = Field(default=64, ge=1, description="completions asked for at once")
     timeout: float = Field(default=600.0, gt=0, description="seconds for one completion, or for taking new weights")
-    concurrency: int = Field(default=64, ge=1, description="requests at a time")
     allow_remote: bool = Field(default=False, description="the server may be on another machine")
 
     @model_validator(mode="after")
-    def _reachable(self) -> VllmConfig:
+    def _reachable(self) -> Self:
         url = urlsplit(self.base_url)
-        if url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/") or url.port == 0:
-            raise ValueError(f"base_url={self.base_url!r} is no http://host:port; leave out any path, /v1 too")
-        if not self.allow_remote and not _loopback(url.hostname):
+        if url.path not in ("", "/", "/v1", "/v1/"):
+            raise ValueError(f"base_url={self.base_url!r} is no http://host:port; leave out any path but /v1")
+        if not self.allow_remote and not _loopback(url.hostname or ""):
             raise ValueError(
                 f"base_url={self.base_url!r} is on another machine, which would see every prompt: set allow_remote to allow it"
             )
@@ -77,16 +74,12 @@ class VllmSampler:
 
     >>> sampler = VllmSampler(VllmConfig(model="policy", weights_folder="/dev/shm/policy"))
     >>> sampler.update(policy)
-    >>> drawn = sampler.sample(prompts, requests, Choosing(1.0, 1.0, 0), 128, (stop_token_id,))
+    >>> drawn = sampler.sample(prompts, requests, TokenSampling(1.0, 1.0, 0), 128, (stop_token_id,))
     """
 
     def __init__(self, config: VllmConfig) -> None:
         self.config = config
-        self.headers = {"Content-Type": "application/json"}
-        if config.api_key_env is not None:
-            if not (key := os.environ.get(config.api_key_env)):
-                raise ConfigError(f"api_key_env={config.api_key_env}: there is no such environment variable")
-            self.headers["Authorization"] = f"Bearer {key}"
+        self.client = HttpClient(config)
         self.most_tokens: int | None = None  # of prompt and completion; known once the server has been checked
         self.vocab_size: int | None = None
 
@@ -109,7 +102,7 @@ class VllmSampler:
         longest = max((len(prompts[request.prompt]) for request in requests), default=0) + most_tokens
         if longest > (room := self._room()):
             raise RunError(
-                f"{self.config.base_url}: a prompt and its completion may take {longest} tokens, the server has room for {room}. "
+                f"{self.client.root}: a prompt and its completion may take {longest} tokens, the server has room for {room}. "
                 f"Start it with --max-model-len {longest}, or lower max_completion_tokens"
             )
 
@@ -133,7 +126,7 @@ class VllmSampler:
             except OSError as error:
                 failure = RunError(f"weights_folder={self.config.weights_folder}: cannot be written: {error}")
         if all_sum(float(failure is not None)):  # the other ranks learn of it
-            raise failure or RunError(f"{self.config.base_url}: the main rank could not hand over the weights")
+            raise failure or RunError(f"{self.client.root}: the main rank could not hand over the weights")
 
     def _hand_over(self, policy: CausalLM, weights: dict[str, Tensor]) -> None:
         self._room()
@@ -162,7 +155,7 @@ class VllmSampler:
             expected = policy(pack([row]).to(policy.model.device)).item()
         if abs(found - expected) > TOLERANCE:
             raise RunError(
-                f"{self.config.base_url}: gives a token the log-probability {found:.3f}, and the new weights {expected:.3f}: the "
+                f"{self.client.root}: gives a token the log-probability {found:.3f}, and the new weights {expected:.3f}: the "
                 "server kept some of the old ones. vLLM 0.32 on a CPU keeps an output head that is tied to the embedding: "
                 "start it from an untied copy of the model (planish.inference.vllm.save_untied)"
             )
@@ -173,14 +166,14 @@ class VllmSampler:
             lengths = {each["id"]: each.get("max_model_len") for each in self._call("/v1/models")["data"]}
             if self.config.model not in lengths:
                 served = ", ".join(lengths) or "nothing"
-                raise RunError(f"{self.config.base_url}: serves {served}, not model={self.config.model}")
+                raise RunError(f"{self.client.root}: serves {served}, not model={self.config.model}")
             if (length := lengths[self.config.model]) is None:
-                raise RunError(f"{self.config.base_url}: is no vLLM: it does not say how long its texts may be")
+                raise RunError(f"{self.client.root}: is no vLLM: it does not say how long its texts may be")
             # The only token left has probability 1: what it samples from, or what the model said before?
             (logprob,) = self._complete({**self._body([0], 1.0, 1, 0), "top_k": 1}).logprobs
             if abs(logprob) > 1e-6:
                 raise RunError(
-                    f"{self.config.base_url}: its log-probabilities are not those of what it samples from. Start it with "
+                    f"{self.client.root}: its log-probabilities are not those of what it samples from. Start it with "
                     "--logprobs-mode processed_logprobs"
                 )
             self.most_tokens = int(length)
@@ -195,7 +188,7 @@ class VllmSampler:
             if (last, beyond) != (200, 400):
                 than = "fewer" if last != 200 else "more"
                 raise RunError(
-                    f"{self.config.base_url}: its model has {than} tokens than the policy, which has {size}. Start it with "
+                    f"{self.client.root}: its model has {than} tokens than the policy, which has {size}. Start it with "
                     "the model that is being trained"
                 )
             self.vocab_size = size
@@ -224,44 +217,28 @@ class VllmSampler:
         tokens, logprobs = choice.get("token_ids"), (choice.get("logprobs") or {}).get("token_logprobs")
         if tokens is None or logprobs is None or len(tokens) != len(logprobs):
             lacking = "its token ids" if tokens is None else "the log-probability of each token"
-            raise RunError(
-                f"{self.config.base_url}: a completion came without {lacking}. planish was tried with vLLM 0.32"
-            )
+            raise RunError(f"{self.client.root}: a completion came without {lacking}. planish was tried with vLLM 0.32")
         if len(tokens) < body["max_tokens"] and choice.get("finish_reason") != "stop":
-            raise RunError(f"{self.config.base_url}: a completion was cut short: {choice.get('finish_reason')}")
+            raise RunError(f"{self.client.root}: a completion was cut short: {choice.get('finish_reason')}")
         return Sampled(tuple(tokens), tuple(logprobs))
 
     def _call(self, path: str, body: dict[str, Any] | None = None) -> Any:
         status, text = self._ask(path, body)
         if status == 404 and not path.startswith("/v1"):
-            raise RunError(f"{self.config.base_url}{path}: it takes no new weights. Start it with {START}")
+            raise RunError(f"{self.client.root}{path}: it takes no new weights. Start it with {START}")
         if status != 200:
-            raise RunError(f"{self.config.base_url}{path}: answered {status}: {_message(text)}")
+            raise RunError(f"{self.client.root}{path}: answered {status}: {_message(text)}")
         try:
             return json.loads(text)
         except ValueError:
-            raise RunError(f"{self.config.base_url}{path}: is no vLLM: it answered {text[:80]!r}") from None
+            raise RunError(f"{self.client.root}{path}: is no vLLM: it answered {text[:80]!r}") from None
 
     def _ask(self, path: str, body: dict[str, Any] | None) -> tuple[int, str]:
-        """Status and text. Proxies and redirects are not followed: prompts and key go to the server named and nowhere else."""
-        url = urlsplit(self.config.base_url)
-        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        connection = kind(url.hostname or "", url.port, timeout=self.config.timeout)
         try:
-            content = None if body is None else json.dumps(body)
-            connection.request("GET" if body is None else "POST", path, content, self.headers)
-            response = connection.getresponse()
-            return response.status, response.read().decode("utf-8", "replace")
-        except TimeoutError:
-            raise RunError(
-                f"{self.config.base_url}{path}: no answer within timeout={self.config.timeout:g} seconds"
-            ) from None
-        except (OSError, http.client.HTTPException) as error:
-            raise RunError(
-                f"{self.config.base_url}: no server answers there ({str(error) or type(error).__name__}). Start it: {START}"
-            ) from None
-        finally:
-            connection.close()
+            return self.client.ask(path, None if body is None else json.dumps(body).encode())
+        except NoAnswerError as error:
+            hint = "" if error.late else f". Start it: {START}"
+            raise RunError(f"{self.client.root}{path}: {error}{hint}") from None
 
 
 def _message(text: str) -> str:

@@ -1,1 +1,1 @@
-"""Judges of answers: a world's gold utility, a reward model or an LLM behind an API."""
+"""Judges of two systems' answers: the rules of the wind tunnel, a reward model, and an LLM that is asked."""

@@ -5,39 +5,45 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from planish.base.config import Config, Field
+from planish.base.http import ServerConfig
 from planish.base.plugins import OrPlugin
-from planish.judges.server import LlmConfig
 
 
-class GoldJudge(Config):
-    """The rules of the world that the prompts are of."""
+class LlmConfig(ServerConfig):
+    """A model behind a server that is asked in words."""
+
+    max_tokens: int = Field(default=16, ge=1, description="length of its reply; one that thinks aloud needs thousands")
+
+
+class GoldJudgeConfig(Config):
+    """The rules of the world that the prompts are from."""
 
     name: Literal["gold"] = "gold"
-    world: str = Field(description="the folder of the world, as `planish world make` wrote it")
+    world: str = Field(description="a folder that `planish world make` wrote")
 
 
-class RewardJudge(Config):
+class RewardJudgeConfig(Config):
     """A reward model."""
 
     name: Literal["reward"] = "reward"
     path: str = Field(description="a run of `planish reward`, or its model folder")
 
 
-class LlmJudge(LlmConfig):
-    """A model that is asked."""
+class LlmJudgeConfig(LlmConfig):
+    """A model that is shown both answers."""
 
     name: Literal["llm"] = "llm"
 
 
-class FunctionJudge(Config):
+class FunctionJudgeConfig(Config):
     """A function of yours, as a reward is: the higher number wins."""
 
     name: Literal["function"] = "function"
     function: str = Field(description="module:function of yours, of prompts and completions, as for rewards")
 
 
-Judge = Annotated[
-    GoldJudge | RewardJudge | LlmJudge | FunctionJudge,
+JudgeConfig = Annotated[
+    GoldJudgeConfig | RewardJudgeConfig | LlmJudgeConfig | FunctionJudgeConfig,
     Field(discriminator="name"),
-    OrPlugin("judge", function=FunctionJudge),
+    OrPlugin("judge", function=FunctionJudgeConfig),
 ]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from planish.base.errors import ConfigError
 from planish.base.plugins import find_function
 from planish.data.chat.tool_calls import as_dicts
 from planish.data.rows import Prompt
+from planish.judges.base import AnswerTexts, Judged, Scores, judged_by_scores
+from planish.judges.config import FunctionJudgeConfig
 
 
 class ScoringFunction:
@@ -39,3 +41,18 @@ class ScoringFunction:
         if not all(map(math.isfinite, numbers)):
             raise ConfigError(f"{expected} {next(number for number in numbers if not math.isfinite(number))}")
         return numbers
+
+
+class FunctionJudge:
+    """A function of yours as a judge: the answer of higher number wins."""
+
+    def __init__(self, config: FunctionJudgeConfig) -> None:
+        self.function = ScoringFunction(config.function, "judge")
+
+    def judge(self, prompts: Sequence[Prompt], answers: Mapping[str, AnswerTexts], baseline: str) -> Judged:
+        return judged_by_scores({name: self._scores(prompts, own) for name, own in answers.items()}, baseline)
+
+    def _scores(self, prompts: Sequence[Prompt], answers: AnswerTexts) -> Scores:
+        repeated = [prompt for prompt, texts in zip(prompts, answers, strict=True) for _ in texts]
+        numbers = iter(self.function(repeated, [text for texts in answers for text in texts]))
+        return Scores([[next(numbers) for _ in texts] for texts in answers])

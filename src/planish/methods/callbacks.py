@@ -7,6 +7,7 @@ from itertools import chain, zip_longest
 from typing import Any
 
 from planish.base.config import Field
+from planish.data.chat.tool_calls import as_dicts
 from planish.data.rows import Demonstration
 from planish.data.sources import Source
 from planish.inference.sample import SamplingConfig, sample
@@ -46,7 +47,7 @@ class SamplingCallback:
             [
                 {
                     "source": name,
-                    "prompt": [{"role": message.role, "content": message.content} for message in row.messages[:turn]],
+                    "prompt": as_dicts(row.messages[:turn]),
                     "completion": completion.text,
                     "ended": completion.ended,
                     "reference": row.messages[turn].content,

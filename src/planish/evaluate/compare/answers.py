@@ -1,12 +1,13 @@
-"""The answers of every system that is compared, sampled or read back. A model's are kept in OUT/answers/NAME.jsonl, and used
-again if its weights, the prompts and the settings are the same to the last bit."""
+"""The answers of every system that is compared, sampled or read back: a model's are kept in OUT/answers/NAME.jsonl, and used
+again while its weights, the prompts and the settings are the same to the last bit."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from planish.base.errors import ConfigError
-from planish.base.files import write_text
+from planish.base.files import write_lines
 from planish.base.progress import track
 from planish.base.random import fold_in
 from planish.base.types import Example
@@ -25,9 +26,8 @@ from planish.evaluate.compare.config import BestOf, CompareConfig
 from planish.inference.best_of_n import kl_of_best
 from planish.inference.reference_log_probs import completion_logprobs, digest_weights
 from planish.inference.sample import Completion, SamplingConfig, sample
-from planish.inference.score import RewardModel
+from planish.inference.score import RewardModel, scorable
 from planish.inference.sequences import sequence_values
-from planish.judges.judge import scorable
 from planish.models.load import ModelConfig, context_length
 from planish.models.loaded import load_chat_model
 from planish.statistics.estimate import Z_95, Estimate, around
@@ -44,24 +44,24 @@ class ModelAnswer:
     log_ratio: float | None = None
 
 
-Given = list[list[ModelAnswer]]  # by prompt and sample
+ModelAnswers = list[list[ModelAnswer]]  # by prompt and sample
 
 
 @dataclass(frozen=True, slots=True)
 class SystemAnswers:
-    """What was found out of the models themselves. Answers are in the order of the settings, best of n last."""
+    """Whatever the models themselves are needed for. Answers are in the order of the settings, best of n last."""
 
-    given: dict[str, Given]
+    answers: dict[str, ModelAnswers]
     losses: dict[str, Estimate]  # on documents, where there are some
-    kl_at_most: float | None  # of best of n, where that is known
+    kl_at_most: float | None  # of best of n, where it is known
 
 
 def answer_all(config: CompareConfig, prompts: Sequence[Prompt], out: Path, device: torch.device) -> SystemAnswers:
     """Every system's answers, and its loss on held-out documents."""
     reference = PolicyAnswers(ModelConfig(path=config.reference), device) if config.reference is not None else None
-    given: dict[str, Given] = {}
+    answers: dict[str, ModelAnswers] = {}
     losses: dict[str, Estimate] = {}
-    best: Given | None = None
+    best: ModelAnswers | None = None
     at_most: float | None = None
     for name, model in config.models.items():
         policy = PolicyAnswers(model, device)
@@ -70,7 +70,7 @@ def answer_all(config: CompareConfig, prompts: Sequence[Prompt], out: Path, devi
                 f"models.{name}: has another vocabulary than the reference, so there is no KL between them"
             )
         file = out / "answers" / f"{name}.jsonl"
-        given[name] = _answered(config, name, policy, prompts, reference, file)
+        answers[name] = _answers(config, name, policy, prompts, reference, file)
         if config.documents is not None:
             losses[name] = _loss(config, config.documents, policy)
         if config.best_of is not None and name == config.base:
@@ -78,8 +78,8 @@ def answer_all(config: CompareConfig, prompts: Sequence[Prompt], out: Path, devi
             if reference is not None and config.best_of.temperature == 1 and policy.digest == reference.digest:
                 at_most = kl_of_best(config.best_of.n)
     if config.best_of is not None and best is not None:
-        given[config.best_of.name] = best
-    return SystemAnswers(given, losses, at_most)
+        answers[config.best_of.name] = best
+    return SystemAnswers(answers, losses, at_most)
 
 
 class PolicyAnswers:
@@ -98,40 +98,39 @@ class PolicyAnswers:
         return sample(self.policy, tokenizer, encoded, how, stop, num, first)
 
     def logprobs(self, examples: Sequence[Example], micro_tokens: int) -> np.ndarray:
-        """Of each completion, the sum over its tokens."""
+        """The sum over the tokens of each completion."""
         return sequence_values(lambda p: completion_logprobs(self.policy, p), examples, micro_tokens, self.device)
 
     def key(self, encoded: Sequence[list[int]], *settings: Any) -> str:
-        """What its answers depend on."""
+        """A hash of everything that its answers depend on."""
         about = [self.digest, str(self.policy.compute_dtype), self.template.stop_token_id, encoded, settings]
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
 
-def _answered(
+def _answers(
     config: CompareConfig,
     name: str,
     policy: PolicyAnswers,
     prompts: Sequence[Prompt],
     reference: PolicyAnswers | None,
     file: Path,
-) -> Given:
+) -> ModelAnswers:
     encoded = policy.encode(prompts)
     beside = reference.digest if reference is not None else None
     key = policy.key(encoded, config.sampling.model_dump(mode="json"), config.num_samples, beside)
     if (kept := _read(file, key)) is not None:
         return kept
-    given: Given = []
+    answers: ModelAnswers = []
     starts = range(0, len(prompts), PROMPTS)
     for start in track(starts, name, len(starts)):
         some = encoded[start : start + PROMPTS]
-        completions = policy.sample(some, config.sampling, config.num_samples, start)
-        ratios = log_ratios(policy, reference, some, completions, config.micro_tokens)
-        given += [
-            [ModelAnswer(each.text, each.ended, next(ratios) if reference is not None else None) for each in row]
-            for row in completions
+        sampled = policy.sample(some, config.sampling, config.num_samples, start)
+        ratios = log_ratios(policy, reference, some, sampled, config.micro_tokens)
+        answers += [
+            [ModelAnswer(completion.text, completion.ended, next(ratios)) for completion in row] for row in sampled
         ]
-    _write(file, key, given)
-    return given
+    _write(file, key, answers)
+    return answers
 
 
 def _loss(config: CompareConfig, documents: DataConfig, policy: PolicyAnswers) -> Estimate:
@@ -150,20 +149,20 @@ def log_ratios(
     policy: PolicyAnswers,
     reference: PolicyAnswers | None,
     encoded: Sequence[list[int]],
-    completions: Sequence[Sequence[Completion]],
+    sampled: Sequence[Sequence[Completion]],
     micro_tokens: int,
-) -> Any:
-    """ln pi - ln ref of each completion, one after the other."""
+) -> Iterator[float | None]:
+    """ln pi - ln ref of each completion, one after the other; None without a reference."""
     if reference is None:
-        return iter(())
+        return repeat(None)
     examples = [
         Example(
-            np.array([*prompt, *each.tokens], np.int32),
-            np.arange(len(prompt) + len(each.tokens)) >= len(prompt),
+            np.array([*prompt, *completion.tokens], np.int32),
+            np.arange(len(prompt) + len(completion.tokens)) >= len(prompt),
             f"prompt {i}",
         )
-        for i, (prompt, row) in enumerate(zip(encoded, completions, strict=True))
-        for each in row
+        for i, (prompt, row) in enumerate(zip(encoded, sampled, strict=True))
+        for completion in row
     ]
     return iter((policy.logprobs(examples, micro_tokens) - reference.logprobs(examples, micro_tokens)).tolist())
 
@@ -175,34 +174,34 @@ def _best(
     prompts: Sequence[Prompt],
     out: Path,
     device: torch.device,
-) -> Given:
-    """Chosen among answers that are drawn for this alone: those of the baseline itself stay independent of them."""
+) -> ModelAnswers:
+    """Chosen among answers that are sampled for this alone, independent of those of the baseline itself."""
     encoded, n = policy.encode(prompts), best_of.n
     seed = fold_in(config.sampling.seed, "best of")
-    how = config.sampling.model_copy(update={"temperature": best_of.temperature, "seed": seed})
+    sampling = config.sampling.model_copy(update={"temperature": best_of.temperature, "seed": seed})
     judge = RewardModel(ModelConfig(path=best_of.reward), device)
     file = out / "answers" / f"{best_of.name}.jsonl"
-    key = policy.key(encoded, how.model_dump(mode="json"), n, config.num_samples, digest_weights(judge.scorer))
+    key = policy.key(encoded, sampling.model_dump(mode="json"), n, config.num_samples, digest_weights(judge.scorer))
     if (kept := _read(file, key)) is not None:
         return kept
-    given: Given = []
+    answers: ModelAnswers = []
     starts = range(0, len(prompts), PROMPTS)
     for start in track(starts, best_of.name, len(starts)):
         some = prompts[start : start + PROMPTS]
-        completions = policy.sample(encoded[start : start + PROMPTS], how, n * config.num_samples, start)
-        texts = [list(dict.fromkeys(each.text for each in row)) for row in completions]
-        scored = judge.score([scorable(prompt, each) for prompt, each in zip(some, texts, strict=True)])
-        for row, each, scores in zip(completions, texts, scored, strict=True):
-            of = dict(zip(each, scores, strict=True))
-            drawn = [row[k : k + n] for k in range(0, len(row), n)]
-            chosen = [max(group, key=lambda one: of[one.text]) for group in drawn]
-            given.append([ModelAnswer(one.text, one.ended) for one in chosen])
-    _write(file, key, given)
-    return given
+        sampled = policy.sample(encoded[start : start + PROMPTS], sampling, n * config.num_samples, start)
+        texts = [list(dict.fromkeys(completion.text for completion in row)) for row in sampled]
+        scored = judge.score([scorable(prompt, row) for prompt, row in zip(some, texts, strict=True)])
+        for row, own_texts, own_scores in zip(sampled, texts, scored, strict=True):
+            scores = dict(zip(own_texts, own_scores, strict=True))
+            groups = [row[k : k + n] for k in range(0, len(row), n)]
+            chosen = [max(group, key=lambda completion: scores[completion.text]) for group in groups]
+            answers.append([ModelAnswer(completion.text, completion.ended) for completion in chosen])
+    _write(file, key, answers)
+    return answers
 
 
-def _read(file: Path, key: str) -> Given | None:
-    """The answers kept in a file, if they are what would be sampled again."""
+def _read(file: Path, key: str) -> ModelAnswers | None:
+    """The answers kept in a file, if the same would be sampled again."""
     if not file.exists():
         return None
     try:
@@ -214,6 +213,5 @@ def _read(file: Path, key: str) -> Given | None:
         return None  # a damaged file is written anew like a stale one
 
 
-def _write(file: Path, key: str, given: Given) -> None:
-    lines = [{"key": key}, *({"answers": [asdict(answer) for answer in row]} for row in given)]
-    write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+def _write(file: Path, key: str, answers: ModelAnswers) -> None:
+    write_lines(file, [{"key": key}, *({"answers": [asdict(answer) for answer in row]} for row in answers)])

@@ -11,7 +11,7 @@ from planish.base.config import Config, Field
 from planish.base.plugins import Plugins
 from planish.data.settings import DataConfig
 from planish.inference.sample import SamplingConfig
-from planish.judges.config import Judge
+from planish.judges.config import JudgeConfig
 from planish.models.load import ModelConfig
 
 NAME = re.compile(r"\w[\w.+-]*")
@@ -20,7 +20,7 @@ NAME = re.compile(r"\w[\w.+-]*")
 class BestOf(Config):
     reward: str = Field(description="the reward model that chooses: a run of `planish reward`, or its model folder")
     n: int = Field(default=16, ge=2, description="answers of the baseline to choose from")
-    temperature: float = Field(default=1.0, gt=0, description="at which they are sampled")
+    temperature: float = Field(default=1.0, gt=0, description="temperature of the n answers")
 
     @property
     def name(self) -> str:
@@ -32,25 +32,26 @@ class CompareConfig(Config):
 
     models: dict[str, ModelConfig] = Field(min_length=1, description="the models, by name; letters, digits and . + - _")
     baseline: str | None = Field(
-        default=None, description="the model that others are held against; absent is the first"
+        default=None, description="the model that others are compared with; absent is the first"
     )
     prompts: str = Field(description="a file of prompts, or of demonstrations of any known format")
-    format: str = Field(default="auto", description="how to read the file; auto recognises it")
-    limit: int | None = Field(default=None, ge=1, description="so many prompts, drawn by the seed; absent is all")
+    format: str = Field(default="auto", description="how to read the file; auto recognizes it")
+    limit: int | None = Field(default=None, ge=1, description="prompts to answer, drawn by the seed; absent is all")
     plugins: Plugins = ()
-    judge: Judge = Field(description="who says which answer is better")
+    judge: JudgeConfig = Field(description="the judge of which answer is better")
     num_samples: int = Field(default=1, ge=1, description="answers of each model to each prompt")
-    sampling: SamplingConfig = Field(default=SamplingConfig(), description="how they are sampled")
+    sampling: SamplingConfig = Field(default=SamplingConfig(), description="sampling of these answers")
     best_of: BestOf | None = Field(default=None, description="a further system: the best of n answers of the baseline")
     reference: str | None = Field(
-        default=None, description="the model to which each one's KL is estimated: a run, or a Hugging Face folder"
+        default=None,
+        description="a model; the KL of each other one to it is estimated: a run, or a Hugging Face folder",
     )
     documents: DataConfig | None = Field(
         default=None,
-        description="rows whose held-out part every model's loss is measured on: with PPO's `pretraining`, what it did not learn",
+        description="rows on whose held-out part every model's loss is measured, such as those of PPO's `pretraining`",
     )
     out: str = Field(description="the folder to write")
-    seed: int = Field(default=0, description="of the draw of prompts and of held-out documents")
+    seed: int = Field(default=0, description="seed of the draw of prompts and of held-out documents")
     micro_tokens: int = Field(default=8192, ge=1, description="tokens of one forward pass for the KL")
     device: str = Field(default="auto", description="cpu, cuda, or auto")
 

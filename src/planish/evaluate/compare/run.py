@@ -1,54 +1,44 @@
-"""Several models side by side: each answers the same prompts, a judge holds its answers against those of the first, and what
-is told is the win rate with its interval, the same at equal length, and how far each has gone from a reference.
+"""Several models side by side: each answers the same prompts, a judge compares its answers with the baseline's, and the result
+is its win rate, with its interval; that at equal length; and its KL to a reference.
 
     OUT/answers/NAME.jsonl    a model's answers, written when it has answered all; used again if weights, prompts and
-                              settings are the same
-    OUT/replies.jsonl         what a served judge said, as it says it
+                              settings are unchanged
+    OUT/replies.jsonl         the replies of an LLM judge, as they come
     OUT/answers.jsonl         one line a prompt: all answers, with lengths, scores and verdicts
-    OUT/comparison.json       what it comes to (planish.statistics.win_rate.Comparison)
+    OUT/comparison.json       the result (planish.statistics.comparison_result)
 
 Win rates as in Stiennon et al. (2020) and Ouyang et al. (2022); length control after Dubois et al. (2024).
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from planish.base.distributed import local_device
 from planish.base.errors import ConfigError, DataError
-from planish.base.files import write_json, write_text
+from planish.base.files import write_json, write_lines
 from planish.base.random import subsample
-from planish.base.terminal import terminal
+from planish.base.terminal import print_table
 from planish.data.chat.tokenizer import load_tokenizer
+from planish.data.chat.tool_calls import as_dicts
 from planish.data.prompts import import_prompts
 from planish.data.rows import Prompt
-from planish.evaluate.compare.answers import Given, SystemAnswers, answer_all
+from planish.evaluate.compare.answers import SystemAnswers, answer_all
 from planish.evaluate.compare.config import CompareConfig
-from planish.judges.config import FunctionJudge, GoldJudge, LlmJudge, RewardJudge
-from planish.judges.function import ScoringFunction
-from planish.judges.judge import (
-    LlmVerdicts,
-    Scores,
-    Verdicts,
-    function_scores,
-    gold_scores,
-    reward_scores,
-    verdicts_of_scores,
-    world_of,
-)
+from planish.judges.base import Judged
+from planish.judges.open import open_judge
 from planish.statistics.comparison_result import ComparisonResult, Kind, System, comparison_table
 from planish.statistics.estimate import LEVEL, clustered_mean
 from planish.statistics.win_rate import difficulty, length_controlled, win_rate
+
+Lengths = dict[str, list[list[int]]]  # tokens, by system, prompt and sample
 
 
 def compare(config: CompareConfig) -> ComparisonResult:
@@ -56,29 +46,15 @@ def compare(config: CompareConfig) -> ComparisonResult:
     out, device = Path(config.out), local_device(config.device)
     if out.exists() and not out.is_dir():
         raise ConfigError(f"out={config.out}: is a file, expected a folder to write")
-    prompts = _prompts(config)
-    served = LlmVerdicts(config.judge, out / "replies.jsonl") if isinstance(config.judge, LlmJudge) else None
-    world = world_of(config.judge, prompts) if isinstance(config.judge, GoldJudge) else None
-    function = ScoringFunction(config.judge.function, "judge") if isinstance(config.judge, FunctionJudge) else None
-    told = answer_all(config, prompts, out, device)
-    given = told.given
-    texts = {name: [[answer.text for answer in each] for each in rows] for name, rows in given.items()}
-    scores: dict[str, Scores] = {}
-    if world is not None:
-        scores = gold_scores(world, prompts, texts)
-    elif function is not None:
-        scores = function_scores(function, prompts, texts)
-    elif isinstance(config.judge, RewardJudge):
-        scores = reward_scores(config.judge.path, device, prompts, texts)
-    verdicts: dict[str, Verdicts] = {}
-    for name in given:
-        if name != config.base:
-            if served is not None:
-                verdicts[name] = served.verdicts(prompts, texts[name], texts[config.base])
-            else:
-                verdicts[name] = verdicts_of_scores(scores[name], scores[config.base])
+    prompts = subsample(import_prompts(config.prompts, config.format), config.limit, config.seed)
+    if not prompts:
+        raise DataError(f"{config.prompts}: holds no prompt to answer")
+    judge = open_judge(config.judge, prompts, out / "replies.jsonl", device)
+    answered = answer_all(config, prompts, out, device)
+    texts = {name: [[answer.text for answer in row] for row in answers] for name, answers in answered.answers.items()}
+    judged = judge.judge(prompts, texts, config.base)
     lengths = _lengths(config, texts)
-    found = ComparisonResult(
+    result = ComparisonResult(
         baseline=config.base,
         prompts_file=config.prompts,
         prompts=len(prompts),
@@ -87,29 +63,16 @@ def compare(config: CompareConfig) -> ComparisonResult:
         sampling=config.sampling.model_dump(mode="json"),
         reference=config.reference,
         level=LEVEL,
-        systems=_systems(config, prompts, told, lengths, scores, verdicts),
+        systems=_systems(config, prompts, answered, lengths, judged),
     )
-    lines = _lines(prompts, given, lengths, scores, verdicts)
-    write_text(out / "answers.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    write_json(out / "comparison.json", asdict(found))
-    show(found)
-    return found
-
-
-def _prompts(config: CompareConfig) -> list[Prompt]:
-    prompts = import_prompts(config.prompts, config.format)
-    if not prompts:
-        raise DataError(f"{config.prompts}: holds no prompt to answer")
-    return subsample(prompts, config.limit, config.seed)
-
-
-# What it comes to
-
-Lengths = dict[str, list[list[int]]]
+    write_lines(out / "answers.jsonl", _lines(prompts, answered, lengths, judged))
+    write_json(out / "comparison.json", asdict(result))
+    print_table(*comparison_table(result))
+    return result
 
 
 def _lengths(config: CompareConfig, texts: Mapping[str, Sequence[Sequence[str]]]) -> Lengths:
-    """In tokens of the baseline's tokenizer: one ruler for all, for models may cut text differently."""
+    """In tokens of the baseline's tokenizer, for all models, which may cut text differently."""
     model = config.models[config.base]
     tokenizer: Any = load_tokenizer(model.path, model.trust_remote_code)
     found: Lengths = {}
@@ -120,108 +83,87 @@ def _lengths(config: CompareConfig, texts: Mapping[str, Sequence[Sequence[str]]]
 
 
 def _systems(
-    config: CompareConfig,
-    prompts: Sequence[Prompt],
-    told: SystemAnswers,
-    lengths: Lengths,
-    scores: Mapping[str, Scores],
-    verdicts: Mapping[str, Verdicts],
+    config: CompareConfig, prompts: Sequence[Prompt], answered: SystemAnswers, lengths: Lengths, judged: Judged
 ) -> list[System]:
-    places = {repr(prompt.messages): i for i, prompt in enumerate(prompts)}  # a prompt that comes twice is one cluster
-    prompts_N = np.repeat([places[repr(prompt.messages)] for prompt in prompts], config.num_samples)
-    outcomes = {name: np.array(each.outcomes).ravel() for name, each in verdicts.items()}
-    values = {name: np.array(each.values).ravel() for name, each in scores.items()}
-    tokens = {name: np.array(each).ravel() for name, each in lengths.items()}
-    base, given = config.base, told.given
+    firsts = {repr(prompt.messages): i for i, prompt in enumerate(prompts)}  # a prompt that comes twice is one cluster
+    prompts_N = np.repeat([firsts[repr(prompt.messages)] for prompt in prompts], config.num_samples)
+    outcomes = {name: np.array(own.outcomes).ravel() for name, own in judged.verdicts.items()}
+    scores = {name: np.array(own.values).ravel() for name, own in judged.scores.items()}
+    tokens = {name: np.array(own).ravel() for name, own in lengths.items()}
+    base = config.base
 
     def system(name: str) -> System:
         against, equal = None, None
         if name in outcomes:
             against = win_rate(outcomes[name], prompts_N)
-            hard_N = difficulty(outcomes, name)
-            equal = length_controlled(outcomes[name], tokens[name] - tokens[base], prompts_N, hard_N)
-        answers = list(chain(*given[name]))
+            difficulty_N = difficulty(outcomes, name)
+            equal = length_controlled(outcomes[name], tokens[name] - tokens[base], prompts_N, difficulty_N)
+        answers = list(chain(*answered.answers[name]))
         ratios = [answer.log_ratio for answer in answers if answer.log_ratio is not None]
         is_best = config.best_of is not None and name == config.best_of.name
+        verdicts, scored = judged.verdicts.get(name), judged.scores.get(name)
         return System(
             name=name,
             path=config.models[base if is_best else name].path,
             against=against,
             length_controlled=equal,
-            split=verdicts[name].split if name in verdicts else 0,
-            unread=verdicts[name].unread if name in verdicts else 0,
-            score=clustered_mean(values[name], prompts_N) if name in values else None,
-            gain=clustered_mean(values[name] - values[base], prompts_N) if name in values and name != base else None,
+            split=verdicts.split if verdicts else 0,
+            unread=verdicts.unread if verdicts else 0,
+            score=clustered_mean(scores[name], prompts_N) if scored else None,
+            gain=clustered_mean(scores[name] - scores[base], prompts_N) if scored and name != base else None,
             length=clustered_mean(tokens[name], prompts_N),
             ended=sum(answer.ended for answer in answers) / len(answers),
             kl=clustered_mean(ratios, prompts_N) if ratios else None,
-            kl_at_most=told.kl_at_most if is_best else None,
-            kinds=_kinds(list(chain(*scores[name].about)), prompts_N) if name in scores else {},
-            loss=told.losses.get(base if is_best else name),
+            kl_at_most=answered.kl_at_most if is_best else None,
+            kinds=_kinds(list(chain(*scored.about)), prompts_N) if scored else {},
+            loss=answered.losses.get(base if is_best else name),
         )
 
-    return [system(name) for name in given]
+    return [system(name) for name in answered.answers]
 
 
 def _kinds(about: Sequence[Mapping[str, Any]], prompts_N: np.ndarray) -> dict[str, Kind]:
-    """By what was asked, in order of name, and "all" last. Only the gold judge says what that is."""
-    kinds = sorted({each["kind"] for each in about})
-    places = {kind: [i for i, each in enumerate(about) if each["kind"] == kind] for kind in kinds}
-    if places:
-        places["all"] = list(range(len(about)))
-    return {kind: _kind([about[i] for i in here], prompts_N[here]) for kind, here in places.items()}
+    """By kind of request, in order of name, and "all" last. Only the gold judge knows the kind."""
+    kinds = sorted({record["kind"] for record in about})
+    rows = {kind: [i for i, record in enumerate(about) if record["kind"] == kind] for kind in kinds}
+    if rows:
+        rows["all"] = list(range(len(about)))
+    return {kind: _kind([about[i] for i in own], prompts_N[own]) for kind, own in rows.items()}
 
 
 def _kind(about: Sequence[Mapping[str, Any]], prompts_N: np.ndarray) -> Kind:
-    terms = dict.fromkeys(term for each in about for term in each["terms"])
+    terms = dict.fromkeys(term for record in about for term in record["terms"])
     return Kind(
         prompts=len(np.unique(prompts_N)),
-        utility=clustered_mean([each["utility"] for each in about], prompts_N),
-        terms={t: clustered_mean([each["terms"].get(t, 0.0) for each in about], prompts_N).value for t in terms},
-        labels=dict(Counter(each["label"] for each in about)),
+        utility=clustered_mean([record["utility"] for record in about], prompts_N),
+        terms={
+            term: clustered_mean([record["terms"].get(term, 0.0) for record in about], prompts_N).value
+            for term in terms
+        },
+        labels=dict(Counter(record["label"] for record in about)),
     )
 
 
 def _lines(
-    prompts: Sequence[Prompt],
-    given: Mapping[str, Given],
-    lengths: Lengths,
-    scores: Mapping[str, Scores],
-    verdicts: Mapping[str, Verdicts],
-) -> list[dict[str, Any]]:
+    prompts: Sequence[Prompt], answered: SystemAnswers, lengths: Lengths, judged: Judged
+) -> Iterator[dict[str, Any]]:
     """{"prompt": [{"role", "content"}], "about": {…}, "answers": {"sft": [{"text", "ended", "tokens", …}]}}. An answer also
     has its "score", its "outcome" against the baseline, its "log_ratio", and "kind", "label", "terms" and "reasons" of gold,
-    each where there is one."""
+    where there is one."""
 
-    def answer(name: str, i: int, k: int) -> dict[str, Any]:
-        one = given[name][i][k]
-        line: dict[str, Any] = {"text": one.text, "ended": one.ended, "tokens": lengths[name][i][k]}
-        if one.log_ratio is not None:
-            line["log_ratio"] = one.log_ratio
-        if name in scores:
-            line["score"] = scores[name].values[i][k]
-            if scores[name].about:
-                line |= {key: value for key, value in scores[name].about[i][k].items() if key != "utility"}
-        if name in verdicts:
-            line["outcome"] = verdicts[name].outcomes[i][k]
+    def line(name: str, i: int, k: int) -> dict[str, Any]:
+        answer, verdicts, scores = answered.answers[name][i][k], judged.verdicts.get(name), judged.scores.get(name)
+        line: dict[str, Any] = {"text": answer.text, "ended": answer.ended, "tokens": lengths[name][i][k]}
+        if answer.log_ratio is not None:
+            line["log_ratio"] = answer.log_ratio
+        if scores:
+            line["score"] = scores.values[i][k]
+            if scores.about:
+                line |= {key: value for key, value in scores.about[i][k].items() if key != "utility"}
+        if verdicts:
+            line["outcome"] = verdicts.outcomes[i][k]
         return line
 
-    return [
-        {
-            "prompt": [{"role": message.role, "content": message.content} for message in prompt.messages],
-            "about": dict(prompt.about),
-            "answers": {name: [answer(name, i, k) for k in range(len(rows[i]))] for name, rows in given.items()},
-        }
-        for i, prompt in enumerate(prompts)
-    ]
-
-
-def show(found: ComparisonResult, console: Console | None = None) -> None:
-    """Prints a line for each system, with 95% intervals."""
-    names, rows = comparison_table(found)
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for i, name in enumerate(names):
-        table.add_column(name, justify="right" if i else "left", no_wrap=True)
-    for cells in rows:
-        table.add_row(*cells)
-    (console or terminal()).print(table)
+    for i, prompt in enumerate(prompts):
+        answers = {name: [line(name, i, k) for k in range(len(rows[i]))] for name, rows in answered.answers.items()}
+        yield {"prompt": as_dicts(prompt.messages), "about": dict(prompt.about), "answers": answers}

@@ -1,27 +1,25 @@
-"""Which questions a model can answer, and how surely: the SliCK classes of a whole file (evaluate/probe/slick.py).
+"""`planish know`: the SliCK class (slick.py) of every question of a file.
 
-What is written is a file of questions again, one line for each with its class, so that the next step can take those it
-wants: training on Unknown ones teaches a model to make things up (Gekhman et al. 2024).
+The result is a file of questions again, each with its class, so that the next step can choose among them: training on Unknown
+ones teaches a model to make things up (Gekhman et al. 2024).
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from planish.base.config import Config, Field
 from planish.base.distributed import local_device
 from planish.base.errors import ConfigError, DataError
-from planish.base.files import write_text
+from planish.base.files import write_lines
 from planish.base.plugins import Plugins
 from planish.base.progress import track
 from planish.base.random import subsample
-from planish.base.terminal import terminal
+from planish.base.terminal import print_table
 from planish.data.formats import import_rows
 from planish.data.inspect.convert import line
 from planish.data.rows import Question
@@ -35,19 +33,19 @@ FEW = 5  # rows left out that are named
 
 
 class KnowConfig(Config):
-    model: ModelConfig = Field(description="the model that is asked")
+    model: ModelConfig = Field(description="the model to ask")
     questions: str = Field(description="a file of questions with answers, in any known format")
     exemplars: str | None = Field(
         default=None, description="a file of questions to show as shots; absent is the other questions"
     )
     plugins: Plugins = ()
-    format: str = Field(default="auto", description="how to read the files; auto recognises it")
+    format: str = Field(default="auto", description="how to read the files; auto recognizes it")
     limit: int | None = Field(
-        default=None, ge=1, description="ask so many questions, drawn by the seed; all of them still serve as shots"
+        default=None, ge=1, description="questions to ask, drawn by the seed; all of them still serve as shots"
     )
     by: str | None = Field(default=None, description="field of `about` to count the classes by")
     out: str = Field(description="the jsonl file to write")
-    probe: ProbeConfig = Field(default=ProbeConfig(), description="how the questions are asked")
+    probe: ProbeConfig = Field(default=ProbeConfig(), description="the way of asking")
     device: str = Field(default="auto", description="cpu, cuda, or auto")
 
 
@@ -58,33 +56,30 @@ def know(config: KnowConfig) -> list[Knowledge]:
     exemplars = _read(config.exemplars, config.format) if config.exemplars is not None else questions
     asked = subsample(questions, config.limit, config.probe.seed)
     if config.by is not None:
-        values_of(asked, config.by)  # a field that does not exist is told before the work
+        values_of(asked, config.by)  # a field that does not exist is reported before the work
     device = local_device(config.device)
     model, tokenizer = load_with_tokenizer(config.model, device)
     policy = CausalLM(model, compute_dtype(config.model, device))
     probing = probe(policy, tokenizer, asked, config.probe, exemplars)
     found = list(track(probing, "asking", len(asked)))
-    write_text(out, "".join(json.dumps(_line(each), ensure_ascii=False) + "\n" for each in found))
+    write_lines(out, map(_line, found))
     show(found, config.by)
     return found
 
 
 def show(found: Sequence[Knowledge], by: str | None = None, console: Console | None = None) -> None:
     """Prints the share of each class in each group, with its 95% interval."""
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column(by or "", style="dim")
-    for name in ("questions", *CATEGORIES):
-        table.add_column(name, justify="right", no_wrap=True)
-    for group in tabulate(found, by):
-        cells = (estimate_text(group.shares[category], ".0%") for category in CATEGORIES)
-        table.add_row(group.name, f"{group.total:,}", *cells)
-    (console or terminal()).print(table)
+    rows = [
+        [group.name, f"{group.total:,}", *(estimate_text(group.shares[category], ".0%") for category in CATEGORIES)]
+        for group in tabulate(found, by)
+    ]
+    print_table([by or "", "questions", *CATEGORIES], rows, console)
 
 
-def _line(each: Knowledge) -> dict[str, object]:
-    """The question as a row of planish's own format, and what was found."""
-    found = {"p_greedy": each.p_greedy, "p_sampled": each.p_sampled, "p_any": each.p_any}
-    return {**line(each.question), **found, "category": each.category}
+def _line(known: Knowledge) -> dict[str, object]:
+    """The question as a row of planish's own format, with its class and the numbers behind it."""
+    numbers = {"p_greedy": known.p_greedy, "p_sampled": known.p_sampled, "p_any": known.p_any}
+    return {**line(known.question), **numbers, "category": known.category}
 
 
 def _checked_out(config: KnowConfig) -> Path:

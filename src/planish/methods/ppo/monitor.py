@@ -7,6 +7,7 @@ import sys
 import torch
 
 from planish.base.distributed import is_main
+from planish.data.chat.tool_calls import as_dicts
 from planish.evaluate.held_out_loss import held_out_losses
 from planish.methods.base import RunContext
 from planish.methods.ppo.config import PpoConfig
@@ -34,7 +35,7 @@ class PpoMonitor:
             rows = [
                 {
                     "source": asked.source,
-                    "prompt": [{"role": turn.role, "content": turn.content} for turn in asked.prompt.messages],
+                    "prompt": as_dicts(asked.prompt.messages),
                     "completion": completion.text,
                     "ended": completion.ended,
                     "scores": {name: float(each_N[i]) for name, each_N in scores.items()},

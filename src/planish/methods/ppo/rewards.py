@@ -25,13 +25,13 @@ from planish.base.errors import DataError, RunError
 from planish.base.plugins import DOTTED, OrPlugin
 from planish.base.types import Choices, Example
 from planish.data.chat.templates import ChatTemplate
-from planish.data.rows import Demonstration, Message, Prompt
+from planish.data.rows import Prompt
 from planish.inference.sample import Completion
-from planish.inference.score import RewardModel
+from planish.inference.score import RewardModel, scorable
 from planish.inference.sequences import sequence_values
+from planish.judges.config import LlmConfig
 from planish.judges.function import ScoringFunction
-from planish.judges.judge import spoken
-from planish.judges.server import ChatServer, LlmConfig
+from planish.judges.llm import LlmClient, conversation_text
 from planish.models.load import DtypeName, ModelConfig
 from planish.world.gold.files import judge_one
 from planish.world.make import open_world
@@ -149,12 +149,8 @@ class ModelReward:
         if self.reads_tokens:
             examples = [to_example(each) for each in rollouts]
             return sequence_values(self.judge.scorer, examples, self.judge.micro_tokens, self.judge.device)
-        rows = [_conversation(each.prompt, completion) for each in rollouts for completion in each.completions]
+        rows = [scorable(each.prompt, [completion.text]) for each in rollouts for completion in each.completions]
         return np.array([score for scores in self.judge.score(rows) for score in scores])
-
-
-def _conversation(prompt: Prompt, completion: Completion) -> Demonstration:
-    return Demonstration((*prompt.messages, Message("assistant", completion.text)), prompt.origin, prompt.tools)
 
 
 class GoldReward:
@@ -190,22 +186,22 @@ class LlmReward:
     """Grades of an LLM from 1 to 10, as -1 to 1. Replies are kept in the run's folder, so a run that resumes gets the same."""
 
     def __init__(self, name: str, source: LlmSource, memory: Path) -> None:
-        self.name, self.unread, self.server = name, source.unread, ChatServer(source, memory)
+        self.name, self.unread, self.client = name, source.unread, LlmClient(source, memory)
 
     def __call__(self, rollouts: Sequence[Rollouts]) -> np.ndarray:
         questions = [
-            GRADE.format(prompt=spoken(each.prompt), answer=completion.text)
+            GRADE.format(prompt=conversation_text(each.prompt), answer=completion.text)
             for each in rollouts
             for completion in each.completions
         ]
-        return _as_main(lambda: self._scores(self.server.replies(questions)), len(questions))
+        return _as_main(lambda: self._scores(self.client.replies(questions)), len(questions))
 
     def _scores(self, replies: Sequence[str]) -> list[float]:
         found = [(self._grade(reply) - 5.5) / 4.5 for reply in replies]
         if without := [reply for reply in replies if read_grade(reply) is None]:
             print(
                 f"rewards.{self.name}: {len(without)} of {len(replies)} replies have no grade and count as {self.unread:g}, "
-                f"such as {without[0][:80]!r}; all are in {self.server.memory}",
+                f"such as {without[0][:80]!r}; all are in {self.client.memory}",
                 file=sys.stderr,
             )
         return found
@@ -221,7 +217,7 @@ class LlmReward:
 
 
 def _as_main(numbers: Callable[[], list[float]], count: int) -> np.ndarray:
-    """ChatServer on the main rank, and told to the others: a function or a server need not say the same to each."""
+    """Numbers of the main rank for all: a function or a server need not return the same to each."""
     return np.array(all_sum_list(numbers() if is_main() else [0.0] * count))
 
 

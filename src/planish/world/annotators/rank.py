@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from planish.base.config import Config, Field
-from planish.base.files import write_text
+from planish.base.files import write_lines
 from planish.world.annotators.compare import rank_answers
 from planish.world.gold.files import answers_of_file
 from planish.world.make import open_world
@@ -31,6 +30,6 @@ def rank(config: RankConfig) -> RankResult:
     """Writes one row for each prompt and annotator of its item."""
     asked = answers_of_file(Path(config.answers))
     rows = rank_answers(open_world(Path(config.world)), config.pool, asked)
-    write_text(Path(config.out), "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
+    write_lines(Path(config.out), rows)
     prompts = {row["prompt"] for row in rows}
     return RankResult(len(rows), len(asked), len(asked) - len(prompts))

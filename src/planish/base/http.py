@@ -1,0 +1,81 @@
+"""The HTTP client of OpenAI-compatible servers: judges, and servers that sample.
+
+    client = HttpClient(config)                                         # a ServerConfig
+    status, text = client.ask(f"{client.api}/models")                   # GET
+    status, text = client.ask(f"{client.api}/chat/completions", body)   # POST
+
+Connections are kept and may be used from several threads. Redirects are not followed: prompts and key go to the server that is
+named and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Self
+from urllib.parse import urlsplit
+
+import httpx2
+from pydantic import model_validator
+
+from planish.base.config import Config, Field
+from planish.base.errors import ConfigError, RunError
+
+KEPT = 2.0  # seconds that an idle connection is kept: less than servers do, which would close it under a request
+
+
+class ServerConfig(Config):
+    """An OpenAI-compatible server and how it is asked."""
+
+    base_url: str = Field(description="an OpenAI-compatible server: http://127.0.0.1:8000, with or without /v1")
+    model: str = Field(description="the name under which it serves the model")
+    api_key_env: str | None = Field(default=None, description="the environment variable that holds the server's key")
+    concurrency: int = Field(default=4, ge=1, description="requests at once")
+    timeout: float = Field(default=120.0, gt=0, description="seconds to wait for a reply")
+
+    @model_validator(mode="after")
+    def _has_address(self) -> Self:
+        url = urlsplit(self.base_url)
+        if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
+            raise ValueError(f"base_url={self.base_url!r} is no http://host:port")
+        return self
+
+
+class NoAnswerError(RunError):
+    """No answer came: no server is there, or, if `late`, not within the timeout."""
+
+    def __init__(self, reason: str, *, late: bool) -> None:
+        super().__init__(reason)
+        self.late = late
+
+
+class HttpClient:
+    """Asks one server. With `proxies` those of the environment are used, which then see what is asked."""
+
+    def __init__(self, config: ServerConfig, *, proxies: bool = False) -> None:
+        headers = {"Content-Type": "application/json"}
+        if config.api_key_env is not None:
+            if not (key := os.environ.get(config.api_key_env)):
+                raise ConfigError(f"api_key_env={config.api_key_env}: there is no such environment variable")
+            headers["Authorization"] = f"Bearer {key}"
+        address = config.base_url.rstrip("/")
+        self.root = address.removesuffix("/v1")
+        self.api = "/v1" if self.root != address or not urlsplit(address).path else ""  # some serve below /api/v3
+        self._timeout = config.timeout
+        self._client = httpx2.Client(
+            headers=headers,
+            timeout=httpx2.Timeout(config.timeout, pool=None),
+            limits=httpx2.Limits(max_connections=config.concurrency, keepalive_expiry=KEPT),
+            trust_env=proxies,
+        )
+        weakref.finalize(self, self._client.close)
+
+    def ask(self, path: str, body: bytes | None = None) -> tuple[int, str]:
+        """Status and text of a GET, or of a POST where there is a body. `api` begins the paths of OpenAI's API."""
+        try:
+            response = self._client.request("GET" if body is None else "POST", self.root + path, content=body)
+        except httpx2.TimeoutException:
+            raise NoAnswerError(f"no answer within timeout={self._timeout:g} seconds", late=True) from None
+        except httpx2.RequestError as error:
+            raise NoAnswerError(f"no server answers there ({str(error) or type(error).__name__})", late=False) from None
+        return response.status_code, response.content.decode("utf-8", "replace")
