@@ -207,7 +207,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "report": Command(
         "make a page of a run: curves, losses by source, answers before and after",
-        "planish.report.report:report", "planish.report.report:ReportConfig",
+        "planish.reports.report:report", "planish.reports.report:ReportConfig",
         "planish report runs/sft",
         words=(Argument("RUN", "runs", "folders of runs, comparisons or pipelines", many=True),),
         flags=(out_file("the HTML file; absent is report.html in the first folder"),), stage="report", ending=".html",

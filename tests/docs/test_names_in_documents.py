@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from planish.commands import STAGES
-from planish.judges.config import Judge
+from planish.judges.config import JudgeConfig
 from planish.judges.llm import ASK
 from planish.methods.ppo.rewards import GRADE, RewardSource
 from planish.methods.preference_losses import PreferenceLoss
@@ -63,7 +63,7 @@ def test_every_preference_loss_is_on_the_page_of_dpo() -> None:
 
 
 def test_every_judge_reward_and_stage_is_on_its_page() -> None:
-    assert [name for name in names_of(Judge) if f"| `{name}` |" not in page("compare")] == []
+    assert [name for name in names_of(JudgeConfig) if f"| `{name}` |" not in page("compare")] == []
     assert [name for name in names_of(RewardSource) if f"| `{name}` |" not in page("ppo")] == []
     table = page("pipeline").split("| `run` |")[1]
     assert [name for name in STAGES if f"`{name}`" not in table] == []

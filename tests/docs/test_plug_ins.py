@@ -26,8 +26,8 @@ from planish.methods.dpo import DpoConfig, dpo
 from planish.methods.ppo.advantages import ScoredCompletions
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.rewards import FunctionSource, ModelSource
-from planish.report.read.run import read_run
-from planish.report.text import title
+from planish.reports.read.run import read_run
+from planish.reports.text import title
 from support.comparison_files import settings_of
 from support.doc_commands import write_files
 from support.recipes import ROOT

@@ -11,11 +11,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from planish.report.figures.base import Figure
-from planish.report.pages.run import RunSection, run_section
-from planish.report.read.pipeline import stages_of
-from planish.report.read.run import read_run
-from planish.report.report import render
+from planish.reports.figures.base import Figure
+from planish.reports.pages.run import RunSection, run_section
+from planish.reports.read.pipeline import stages_of
+from planish.reports.read.run import read_run
+from planish.reports.report import render
 
 VOID = {"meta", "br"}
 HEADINGS = {"h1", "h2", "h3", "h4"}

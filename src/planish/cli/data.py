@@ -8,7 +8,7 @@ from planish.cli.arguments import Request
 
 def mix_command(request: Request) -> None:
     from planish.preview.mix import mix, read_recipe
-    from planish.report.read.mixture import show_mixture, show_sources
+    from planish.reports.read.mixture import show_mixture, show_sources
 
     if not (request.recipe or request.settings or request.values):
         raise ConfigError(f"planish data mix reads a recipe that has data.sources: {request.command.example}")

@@ -16,7 +16,7 @@ from planish.base.files import lock_folder, write_json
 from planish.pipeline.config import Tree
 from planish.pipeline.inputs import read_json
 from planish.pipeline.stages import Stage
-from planish.report.read.pipeline import PIPELINE
+from planish.reports.read.pipeline import PIPELINE
 
 State = Literal["waiting", "running", "done", "failed", "stopped"]
 

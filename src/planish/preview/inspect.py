@@ -20,7 +20,7 @@ from planish.data.rows import LEARNT, Comparison, Row
 from planish.data.settings import DataConfig
 from planish.methods.pretrain import NewModel
 from planish.models.load import ModelConfig, context_length, load_settings
-from planish.report.pages.inspection import write_inspection_page
+from planish.reports.pages.inspection import write_inspection_page
 
 
 class InspectConfig(Config):
