@@ -76,7 +76,7 @@ def world_of(config: GoldJudge, prompts: Sequence[Prompt]) -> World:
     world = open_world(Path(config.world))
     for prompt in prompts:
         try:
-            world.understand(prompt.messages)
+            world.parse(prompt.messages)
         except DataError as error:
             raise DataError(f"{prompt.origin}: {error}") from None
     return world
