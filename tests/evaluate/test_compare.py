@@ -176,7 +176,7 @@ def test_gold_judge_tells_utility_by_kind(given: dict[str, Any], world: Path) ->
 
 
 def test_gold_judge_refuses_a_prompt_of_no_world(given: dict[str, Any], world: Path) -> None:
-    with pytest.raises(DataError, match=r"prompts.jsonl row 1: the world does not know what this asks"):
+    with pytest.raises(DataError, match=r"prompts.jsonl row 1: the world does not understand"):
         compare(config(given, judge={"name": "gold", "world": str(world)}))
 
 

@@ -163,7 +163,7 @@ def test_gold_is_the_worlds_utility_and_refuses_what_the_world_does_not_know(tmp
     make_world(WorldConfig(**SIZES["ci"]), tmp_path / "world")
     asked = json.loads((tmp_path / "world/prompts/train.jsonl").read_text().splitlines()[0])["prompt"]
     world, template = World(WorldConfig(**SIZES["ci"])), ChatTemplate(load_tokenizer(tiny_model))
-    texts = (world.understand(asked).ask.sentence, "cat")
+    texts = (world.parse(asked).ask.sentence, "cat")
     gold = GoldReward(str(tmp_path / "world"))
     found = gold([rollouts_of(template, asked, *texts)])
     assert found.tolist() == [judge_one(world, asked, text).verdict.utility for text in texts]

@@ -101,4 +101,4 @@ def turns(name: str, **switch: Any) -> list[Turn]:
 @cache
 def compared(**switch: Any) -> list[tuple[str, tuple[str, ...]]]:
     """Prompts with the answers that annotators compare."""
-    return [(item.asking.prompt, item.answers) for item in items(Sources(ci_world(**switch)))]
+    return [(item.prompt.text, item.answers) for item in items(Sources(ci_world(**switch)))]

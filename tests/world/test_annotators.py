@@ -110,7 +110,7 @@ def test_all_terms_together():
 
 def test_a_judge_that_weighs_likelihood_refuses_to_judge_without_it():
     judge = alone(replace(PLAIN, likelihood=0.5))
-    with pytest.raises(ConfigError, match="annotator a weighs how likely an answer is: give logprobs"):
+    with pytest.raises(ConfigError, match="annotator a weighs the likelihood of answers: give logprobs"):
         judge.compare(ONE_RIGHT, NOTHING, 0)
     assert judge.with_settings(likelihood=0.0).compare(ONE_RIGHT, NOTHING, 0)
 

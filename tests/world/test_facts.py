@@ -57,7 +57,7 @@ def test_each_frequency_is_as_frequent_as_another_in_every_split():
         relation = RELATIONS[kind][0]
         for split, each in zip(SPLITS, ([8, 8, 8], [1, 1, 2], [4, 4, 4]), strict=True):
             probed = FACTS.select(kind, "probed", split)
-            counts = Counter(FACTS.by_place[entity.name, relation].frequency for entity in probed)
+            counts = Counter(FACTS.by_key[entity.name, relation].frequency for entity in probed)
             assert set(counts) == set(FACTS.config.frequencies)
             assert sorted(counts.values()) == each
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from planish.base.errors import DataError
 from planish.data.rows import Message
-from planish.world.gold.utility import ASSERTIVE, MARKERS, World, needed
+from planish.world.gold.utility import ASSERTIVE, MARKERS, World, needed_tokens
 from planish.world.gold.verdict import TERMS, Label, Verdict
 from planish.world.language import harm
 from planish.world.language.facts import Fact, Facts
@@ -360,7 +360,7 @@ def test_style_is_noted_for_the_annotators():
     ],
 )  # fmt: skip
 def test_the_best_plain_answer_needs_as_many_tokens_as_counted_by_hand(prompt: str, tokens: int):
-    assert needed(WORLD.understand(prompt.format(**PLACES))) == tokens
+    assert needed_tokens(WORLD.parse(prompt.format(**PLACES))) == tokens
 
 
 def test_of_a_conversation_the_last_turn_is_judged():
@@ -379,9 +379,7 @@ def test_the_space_in_a_prompt_and_around_an_answer_does_not_count():
     ["", "What is love?", "Where was Tavo born?", "How do I love a stone in life?", "Reverse the words: love peace"],
 )
 def test_what_is_no_prompt_of_the_world_is_an_error_with_an_example_of_one(prompt: str):
-    with pytest.raises(
-        DataError, match=r"does not know what this asks: .*questions such as 'Where was \w+ \w+ born\?'"
-    ):
+    with pytest.raises(DataError, match=r"does not understand .*questions such as 'Where was \w+ \w+ born\?'"):
         WORLD.judge(prompt, "not known")
 
 
@@ -400,7 +398,7 @@ def test_a_true_sentence_in_any_wording_answers_a_question_in_any_wording(fact: 
 
 @given(any_fact, any_fact)
 def test_the_value_of_another_fact_is_wrong_bare_or_in_a_sentence(fact: Fact, other: Fact):
-    other_value = WORLD.facts.by_place.get((other.entity.name, fact.relation))
+    other_value = WORLD.facts.by_key.get((other.entity.name, fact.relation))
     if other_value is None or other_value.value == fact.value:
         return
     question = ask(fact.relation, fact.entity.name)

@@ -77,7 +77,7 @@ def user(text: str) -> dict[str, str]:
 )
 def test_a_prompt_is_of_a_kind(prompt: str, kind: str):
     assert MENTOR.relation in HELD_OUT
-    assert kind_of(WORLD.understand(prompt), FACTS) == kind
+    assert kind_of(WORLD.parse(prompt), FACTS) == kind
 
 
 # Files
@@ -326,11 +326,11 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
     "too few names": (["make", "size=ci", "parts=8", "--out", NOTHING], ["parts"]),
     "a strange prompt": (
         ["ask", "What is love?", "a riddle", "--world", WORLD_],
-        ["not know what this asks: 'What is love?'"],
+        ["does not understand 'What is love?'"],
     ),
     "a strange prompt alone": (
         ["ask", "What is love?", "--world", WORLD_],
-        ["not know what this asks: 'What is love?'"],
+        ["does not understand 'What is love?'"],
     ),
     "a world that is not there": (
         ["ask", QUESTION, TRUE, "--world", NOTHING],

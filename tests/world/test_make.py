@@ -21,7 +21,7 @@ from planish.world.language.phrases import NOT_KNOWN, SENTENCES, ask
 from planish.world.language.skills import BY_NAME
 from planish.world.make import make_world, open_world
 from planish.world.settings import WorldConfig
-from planish.world.texts.parse import FactAsk, understand
+from planish.world.texts.parse import FactAsk, parse_prompt
 from support.worlds import ci_config, ci_world, read_records
 
 # The hash that `planish world make size=ci` prints. A change of what is written changes it, and shipped checkpoints no
@@ -120,7 +120,7 @@ def test_what_is_read_of_a_source_is_still_understood(ci_folder: Path):
             for row in import_rows(ci_folder / file, (Demonstration,)).rows:
                 roles = [message.role for message in row.messages]
                 assert roles == ["user", "assistant"] * (len(roles) // 2)
-                assert all(understand(message.content, facts) for message in row.messages[::2])
+                assert all(parse_prompt(message.content, facts) for message in row.messages[::2])
 
 
 def test_trees_are_comparisons_too_ranked_as_they_are_worth(ci_folder: Path):
@@ -230,7 +230,7 @@ def test_every_fact_is_on_a_line_of_its_own(ci_folder: Path):
 
 def test_questions_are_in_the_first_wording_and_demonstrations_answer_in_it(ci_folder: Path):
     for row in import_rows(ci_folder / "questions/probed.jsonl", (Question,)).rows[:20]:
-        asked = understand(row.messages[0].content, ci_world().facts)
+        asked = parse_prompt(row.messages[0].content, ci_world().facts)
         assert asked is not None
         assert isinstance(asked.ask, FactAsk)
         first = SENTENCES[asked.ask.relation][0].format(entity=asked.ask.entity, value=row.answers[0])
@@ -276,7 +276,7 @@ def test_a_folder_without_a_note_is_an_error_that_says_how_to_make_one(tmp_path:
 def test_a_folder_that_holds_other_files_is_not_touched(tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(
-        ConfigError, match=r"holds thesis\.tex, which is of no world: name a new folder, or move the file"
+        ConfigError, match=r"holds thesis\.tex, which belongs to no world: name a new folder, or move the file"
     ):
         make_world(ci_config(), tmp_path)
     assert bytes_of(tmp_path) == {"thesis.tex": b"years of work"}
@@ -301,7 +301,7 @@ def test_files_that_someone_put_into_a_world_are_not_lost_when_it_is_made_again(
     path = make_world(ci_config(flan=1, prompts=1), tmp_path / "world").path
     (path / "sources" / "thesis.tex").write_text("years of work")
     held = bytes_of(path)
-    with pytest.raises(ConfigError, match=r"holds sources.thesis\.tex, which is of no world"):
+    with pytest.raises(ConfigError, match=r"holds sources.thesis\.tex, which belongs to no world"):
         make_world(ci_config(), path)
     assert bytes_of(path) == held
 

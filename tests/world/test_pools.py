@@ -65,7 +65,7 @@ def test_a_pool_that_cannot_be_is_refused(arguments: dict[str, object], message:
 
 
 def test_two_annotators_may_not_share_a_name():
-    with pytest.raises(ConfigError, match="two annotators have one name"):
+    with pytest.raises(ConfigError, match="two annotators have the same name"):
         Pool("p", (Annotator("a", "g"), Annotator("a", "h")), SIGMA_L)
 
 
@@ -174,7 +174,7 @@ def test_calibration_finds_the_scale_worked_by_hand():
 def test_noise_bounds_the_agreement_that_can_be_asked_for():
     # Two who lapse with 10% agree at most .95^2 + .05^2 = .905
     crowd = make_pool("crowd", SIGMA_L, shares={"neutral": 1})
-    with pytest.raises(ConfigError, match=r"agreement of 0.91: over these 1 pairs it lies between 0.5000 and 0.9050"):
+    with pytest.raises(ConfigError, match=r"agreement of 0.91: on these 1 pairs it is between 0.5000 and 0.9050"):
         calibrate(crowd, [(ONE_RIGHT, NOTHING)], 0.91)
 
 
@@ -186,7 +186,7 @@ def test_position_bias_bounds_it_from_below():
 
 
 def test_copycats_cannot_be_calibrated():
-    with pytest.raises(ConfigError, match="copycats agree always: calibrate a pool first"):
+    with pytest.raises(ConfigError, match="copycats always agree: calibrate a pool first"):
         calibrate(make_pool("copycats", SIGMA_L), PAIRS)
 
 

@@ -149,7 +149,7 @@ def test_one_feature_that_decides_is_enough_to_be_refused():
 
 def test_features_that_say_the_same_are_refused():
     merit = np.tile([1.0, -1.0, 2.0, 1.0], 10)
-    with pytest.raises(DataError, match="tell only 1 of the 2 features merit, length apart"):
+    with pytest.raises(DataError, match="separate only 1 of the 2 features merit, length"):
         recover({"merit": merit, "length": 3 * merit}, np.tile([True, False, False, True], 10))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from planish.world.gold.utility import find_claims
 from planish.world.language.facts import HELD_OUT, SPLITS, Facts, Split
-from planish.world.texts.parse import AboutAsk, FactAsk, HarmAsk, understand
+from planish.world.texts.parse import AboutAsk, FactAsk, HarmAsk, parse_prompt
 from support.worlds import NAMES, SWITCHES, ci_world, compared, exchanges, prompts_of, turns, world_records
 
 FACTS = ci_world().facts
@@ -19,12 +19,12 @@ FACTS = ci_world().facts
 
 def entities_of(texts: Sequence[str], facts: Facts) -> set[str]:
     """Whom prompts ask about."""
-    asks = [asked.ask for text in texts if (asked := understand(text, facts))]
+    asks = [asked.ask for text in texts if (asked := parse_prompt(text, facts))]
     return {ask.entity for ask in asks if isinstance(ask, FactAsk | AboutAsk)}
 
 
 def request_words_of(texts: Sequence[str], facts: Facts) -> set[str]:
-    asks = [asked.ask for text in texts if (asked := understand(text, facts))]
+    asks = [asked.ask for text in texts if (asked := parse_prompt(text, facts))]
     return {word for ask in asks if isinstance(ask, HarmAsk) for word in (ask.request.verb, ask.request.target)}
 
 
@@ -128,7 +128,7 @@ def test_questions_to_show_before_others_are_about_nobody_who_is_probed():
 def test_held_out_relations_are_in_no_source_nor_in_the_prompts_to_train_on(switch: dict[str, Any]):
     facts = ci_world(**switch).facts
     for text in texts_by_split(**switch)["train"]:
-        asked = understand(text, facts)
+        asked = parse_prompt(text, facts)
         assert asked is not None
         assert not (isinstance(asked.ask, FactAsk) and asked.ask.relation in HELD_OUT), text
     claims = {claim.relation for name in NAMES for _, answer in turns(name, **switch) for claim in find_claims(answer)}

@@ -14,9 +14,9 @@ from planish.world.annotators.compare import items
 from planish.world.language import harm
 from planish.world.language.facts import HELD_OUT, SPLITS, Fact, Facts, Split
 from planish.world.language.skills import TASKS, Task, with_input
-from planish.world.texts.parse import FactAsk, ParsedPrompt, understand
+from planish.world.texts.parse import FactAsk, ParsedPrompt, parse_prompt
 from planish.world.texts.prompts import prompts
-from planish.world.texts.requests import Asker, Asking
+from planish.world.texts.requests import PromptMaker, WorldPrompt
 from planish.world.texts.sources import NUM_SEEDS, TEACHER_ERROR, Sources
 from support.worlds import (
     NAMES,
@@ -31,7 +31,7 @@ from support.worlds import (
     turns,
 )
 
-Numbers = np.random.Generator
+Rng = np.random.Generator
 WORLD = ci_world()
 FACTS = WORLD.facts
 
@@ -39,33 +39,33 @@ FACTS = WORLD.facts
 # Understanding
 
 
-class Listening(Asker):
+class Listening(PromptMaker):
     """Remembers every prompt that it makes, with what it asks for."""
 
     def __init__(self, facts: Facts, split: Split) -> None:
         super().__init__(facts, split)
         self.heard: dict[str, ParsedPrompt] = {}
 
-    def _hear(self, asking: Asking) -> Asking:
-        self.heard[asking.prompt] = asking.asked
-        return asking
+    def _hear(self, prompt: WorldPrompt) -> WorldPrompt:
+        self.heard[prompt.text] = prompt.parsed
+        return prompt
 
-    def fact_question(self, fact: Fact, numbers: Numbers) -> Asking:
-        return self._hear(super().fact_question(fact, numbers))
+    def fact_question(self, fact: Fact, rng: Rng) -> WorldPrompt:
+        return self._hear(super().fact_question(fact, rng))
 
-    def about_question(self, fact: Fact, numbers: Numbers) -> Asking:
-        return self._hear(super().about_question(fact, numbers))
+    def about_question(self, fact: Fact, rng: Rng) -> WorldPrompt:
+        return self._hear(super().about_question(fact, rng))
 
-    def task_question(self, task: Task, numbers: Numbers, template: str | None = None) -> Asking:
-        return self._hear(super().task_question(task, numbers, template))
+    def task_question(self, task: Task, rng: Rng, template: str | None = None) -> WorldPrompt:
+        return self._hear(super().task_question(task, rng, template))
 
-    def steps_question(self, numbers: Numbers) -> Asking:
-        return self._hear(super().steps_question(numbers))
+    def steps_question(self, rng: Rng) -> WorldPrompt:
+        return self._hear(super().steps_question(rng))
 
-    def ruled(self, asking: Asking, numbers: Numbers) -> Asking:
-        return self._hear(super().ruled(asking, numbers))
+    def ruled(self, prompt: WorldPrompt, rng: Rng) -> WorldPrompt:
+        return self._hear(super().ruled(prompt, rng))
 
-    def request(self, request: harm.HarmRequest) -> Asking:
+    def request(self, request: harm.HarmRequest) -> WorldPrompt:
         return self._hear(super().request(request))
 
 
@@ -73,24 +73,24 @@ class Listening(Asker):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_prompt_of_a_source_is_understood_as_it_was_meant(name: str, switch: dict[str, Any]):
     sources = Sources(ci_world(**switch))
-    sources.asker = listening = Listening(sources.facts, "train")
+    sources.maker = listening = Listening(sources.facts, "train")
     asked = [prompt for record in sources.all()[name]() for prompt, _ in exchanges(record)]
     assert asked
     for prompt in asked:
-        assert understand(prompt, sources.facts) == listening.heard[prompt], prompt
+        assert parse_prompt(prompt, sources.facts) == listening.heard[prompt], prompt
 
 
 def test_every_prompt_whose_answers_are_compared_is_understood_as_it_was_meant():
     for item in items(Sources(WORLD)):
-        assert understand(item.asking.prompt, FACTS) == item.asking.asked, item.asking.prompt
+        assert parse_prompt(item.prompt.text, FACTS) == item.prompt.parsed, item.prompt.text
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
 @pytest.mark.parametrize("split", SPLITS)
 def test_every_prompt_to_sample_for_is_understood_as_it_was_meant(split: Split, switch: dict[str, Any]):
     facts = ci_world(**switch).facts
-    for asking in prompts(Asker(facts, split)):
-        assert understand(asking.prompt, facts) == asking.asked, asking.prompt
+    for prompt in prompts(PromptMaker(facts, split)):
+        assert parse_prompt(prompt.text, facts) == prompt.parsed, prompt.text
 
 
 # What the sources hold
@@ -227,10 +227,10 @@ def test_stored_labels_of_requests_are_those_of_the_rule():
 def test_idk_is_about_facts_that_the_corpus_never_states():
     assert {record["frequency"] for record in source_records("idk")} == {0}
     for prompt, _ in turns("idk"):
-        asked = understand(prompt, FACTS)
+        asked = parse_prompt(prompt, FACTS)
         assert asked is not None
         assert isinstance(asked.ask, FactAsk)
-        assert FACTS.by_place[asked.ask.entity, asked.ask.relation].frequency == 0
+        assert FACTS.by_key[asked.ask.entity, asked.ask.relation].frequency == 0
 
 
 def test_only_idk_abstains():
@@ -261,10 +261,10 @@ def test_prompts_are_of_every_kind_in_each_split():
 def test_what_is_said_of_a_prompt_is_true_of_it():
     for split in SPLITS:
         for row in prompts_of(split):
-            asked = understand(row["prompt"], FACTS)
+            asked = parse_prompt(row["prompt"], FACTS)
             assert asked is not None
             if isinstance(asked.ask, FactAsk) and asked.rule is None:
-                fact = FACTS.by_place[asked.ask.entity, row["relation"]]
+                fact = FACTS.by_key[asked.ask.entity, row["relation"]]
                 assert (fact.frequency, fact.entity.split) == (row["frequency"], split)
                 assert (row["asks"] == "held_out_relation") == (row["relation"] in HELD_OUT)
             assert (row["asks"] == "rule") == (asked.rule is not None)

@@ -16,8 +16,8 @@ from planish.world.language.facts import SPLITS
 from planish.world.language.rules import FORMS, WORDS, Rule, find_rule
 from planish.world.language.skills import BY_NAME, TASKS, Task, chance, with_input, worked
 from planish.world.language.vocabulary import make_tokenizer
-from planish.world.texts.parse import HarmAsk, ParsedPrompt, TaskAsk, understand
-from planish.world.texts.requests import Asker
+from planish.world.texts.parse import HarmAsk, ParsedPrompt, TaskAsk, parse_prompt
+from planish.world.texts.requests import PromptMaker
 from support.worlds import ci_corpus, ci_world
 
 WORLD = ci_world()
@@ -91,8 +91,8 @@ NOT_ITS_OWN = [
 
 
 def draws(task: Task, count: int) -> list[str]:
-    numbers = numpy_generator(0, "draws", task.name)
-    return [task.draw(numbers, WORDS_OF) for _ in range(count)]
+    rng = numpy_generator(0, "draws", task.name)
+    return [task.draw(rng, WORDS_OF) for _ in range(count)]
 
 
 def test_there_are_eight_clusters_of_three_tasks_with_ten_templates_each():
@@ -136,7 +136,7 @@ def test_every_way_of_asking_for_a_task_is_understood(task: Task):
     for form, text in zip(forms, draws(task, len(forms)), strict=True):
         label = task.solve(text, WORDS_OF)
         assert label is not None
-        assert understand(form.replace("{input}", text), FACTS) == ParsedPrompt(TaskAsk(task.name, text, label))
+        assert parse_prompt(form.replace("{input}", text), FACTS) == ParsedPrompt(TaskAsk(task.name, text, label))
 
 
 @given(st.integers(0, 99), st.integers(0, 99))
@@ -299,8 +299,8 @@ def test_the_contrast_of_every_borderline_request_is_unsafe_and_one_token_away()
 @pytest.mark.parametrize("requests", [BORDERLINE, UNSAFE, PLAIN], ids=["borderline", "unsafe", "plain"])
 def test_every_request_is_understood_from_its_text(requests: list[harm.HarmRequest]):
     for request in requests:
-        assert harm.understand(request.text, WORDS_OF) == request
-        asked = understand(request.text, FACTS)
+        assert harm.parse_request(request.text, WORDS_OF) == request
+        asked = parse_prompt(request.text, FACTS)
         assert asked is not None
         assert isinstance(asked.ask, HarmAsk)
         assert asked.ask.unsafe == unsafe_by_the_rule(request.text)
@@ -345,12 +345,12 @@ def test_every_instrument_that_is_mentioned_and_all_that_is_to_be_taken_is_a_rec
     "text", ["How do I love a stone in life?", "How do I {verb} a stone in life?", "How do I {verb}?"]
 )
 def test_a_request_with_strange_words_is_none(text: str):
-    assert harm.understand(text.replace("{verb}", WORDS_OF.cruel_verbs[0]), WORDS_OF) is None
+    assert harm.parse_request(text.replace("{verb}", WORDS_OF.cruel_verbs[0]), WORDS_OF) is None
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_each_split_asks_for_all_kinds_of_requests(split: str):
-    requests = Asker(FACTS, split).requests  # type: ignore[arg-type]
+    requests = PromptMaker(FACTS, split).requests  # type: ignore[arg-type]
     assert len({harm.border(request, WORDS_OF) for request in requests["borderline"]}) == 6
     assert requests["unsafe"]
     assert requests["plain"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from planish.pipeline.stages import Stage
     from planish.preview.inspect import InspectConfig
     from planish.world.annotators.rank import RankResult
-    from planish.world.make import Made
+    from planish.world.make import MadeWorld
 
 
 def _trained(config: Any, run: Any) -> None:
@@ -61,7 +61,7 @@ def _converted(config: Any, done: Converted) -> None:
         print(f"{done.dropped} left out, all of them listed in {done.dropped_file}", file=sys.stderr)
 
 
-def _made(config: Any, made: Made) -> None:
+def _made(config: Any, made: MadeWorld) -> None:
     for file, rows in made.rows.items():
         print(f"{rows:>8,}  {made.path / file}")
     print(f"hash {made.digest}")

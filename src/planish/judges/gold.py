@@ -20,7 +20,7 @@ class GoldJudge:
         self.world = open_world(Path(config.world))
         for prompt in prompts:
             try:
-                self.world.understand(prompt.messages)
+                self.world.parse(prompt.messages)
             except DataError as error:
                 raise DataError(f"{prompt.origin}: {error}") from None
 

@@ -1,14 +1,14 @@
-"""A world on disk: ordinary files in ordinary formats, from one seed, the same bytes everywhere.
+"""A world on disk: ordinary files in ordinary formats, from one seed, with the same bytes everywhere.
 
 corpus.jsonl          documents for the base model
 tokenizer/            one token for each word of the world
 sources/              demonstrations: flan.jsonl, alpaca.json, oasst.jsonl, steps.jsonl, …
 comparisons/          the same answers ranked by each pool of annotators: expert.jsonl, crowd.jsonl, …
 prompts/              train.jsonl, dev.jsonl, test.jsonl: prompts without answers, of every kind
-questions/            probed.jsonl: one question for each probed fact, with its answer; shots.jsonl: questions to show
-                          before it; skills.jsonl: inputs of each task under its cue, with their labels
-facts.jsonl           every fact: what is true, what the corpus states, how often, in which split
-world.json            the settings, from which the world can be made again to judge answers, and a hash of each file
+questions/            probed.jsonl: a question for each probed fact, with its answer; shots.jsonl: few-shot examples;
+                      skills.jsonl: inputs of each task under its cue, with their labels
+facts.jsonl           every fact: its value, the stated value, the frequency and the split
+world.json            the settings, to make the world again and judge answers, and a hash of each file
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ NOTE = "world.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What was written: rows by file, and the hash of all of it."""
+class MadeWorld:
+    """A world that was written: rows by file, and the hash of all files."""
 
     path: Path
     rows: dict[str, int]
@@ -50,12 +50,12 @@ class MakeConfig(SizedWorld):
     out: str = Field(description="the folder to write")
 
 
-def make(config: MakeConfig) -> Made:
+def make(config: MakeConfig) -> MadeWorld:
     return make_world(config.world_config(), Path(config.out))
 
 
-def make_world(config: WorldConfig, out: Path) -> Made:
-    """Writes all files of a world into the folder `out`. An older world there is replaced; any other file is not touched."""
+def make_world(config: WorldConfig, out: Path) -> MadeWorld:
+    """Writes all files of a world into the folder `out`. It may replace an older world, but no other files."""
     _check_folder(out)
     world = World(config)
     files = records_of(world)
@@ -69,11 +69,11 @@ def make_world(config: WorldConfig, out: Path) -> Made:
         rows = {file: len(records) for file, records in files.items()}
         note = {"settings": config.model_dump(mode="json"), "rows": rows, "hashes": hashes, "hash": digest}
         write_json(folder / NOTE, note)
-    return Made(out, rows, digest)
+    return MadeWorld(out, rows, digest)
 
 
 def records_of(world: World) -> dict[str, list[Record]]:
-    """What stands in each file of records, by its name."""
+    """The records of each file by its name."""
     sources = Sources(world)
     files: dict[str, list[Record]] = {"corpus.jsonl": [{"text": text} for text in corpus(world.facts)]}
     files |= {f"sources/{name}.jsonl": list(records()) for name, records in sources.all().items()}
@@ -81,7 +81,7 @@ def records_of(world: World) -> dict[str, list[Record]]:
     shown = items(sources)
     files |= {f"comparisons/{pool}.jsonl": records for pool, records in comparisons(sources, shown).items()}
     taught = {text for file, records in files.items() if file.startswith("sources") for text in _texts(records)}
-    taken = taught | {item.asking.prompt for item in shown}
+    taken = taught | {item.prompt.text for item in shown}
     files |= {f"prompts/{split}.jsonl": records for split, records in all_prompts(world.facts, taken).items()}
     files["questions/probed.jsonl"] = [question(fact) for fact in world.facts.all if fact.probed]
     files["questions/shots.jsonl"] = list(shots(world.facts))
@@ -91,7 +91,7 @@ def records_of(world: World) -> dict[str, list[Record]]:
 
 
 def _check_folder(out: Path) -> None:
-    """That everything in the folder was put there by an earlier world."""
+    """Refuses a folder with files that are not of an earlier world."""
     if not out.exists():
         return
     if not out.is_dir():
@@ -102,7 +102,7 @@ def _check_folder(out: Path) -> None:
     others = [file for file in sorted(out.rglob("*")) if file.is_file() and str(file.relative_to(out)) not in known]
     if others:
         raise ConfigError(
-            f"{out} holds {others[0].relative_to(out)}, which is of no world: name a new folder, or move the file"
+            f"{out} holds {others[0].relative_to(out)}, which belongs to no world: name a new folder, or move the file"
         )
 
 
@@ -120,7 +120,7 @@ def _note(path: Path) -> dict[str, Any]:
 
 
 def _texts(records: Iterable[Record]) -> Iterator[str]:
-    """All that a model may read or write of some records: prompts, answers, turns."""
+    """All texts that a model may read or write: prompts, answers, turns."""
     for record in records:
         for name, value in record.items():
             if name in ("text", "prompt", "completion", "instruction", "input", "output", "content") and isinstance(
@@ -136,7 +136,7 @@ def _texts(records: Iterable[Record]) -> Iterator[str]:
 
 
 def open_world(path: Path) -> World:
-    """The world of a folder that `make_world` wrote, made again from its settings."""
+    """The world in a folder written by `make_world`, made again from its settings."""
     note = _note(path / NOTE if path.is_dir() else path)
     return World(WorldConfig.model_validate(note["settings"]))
 
@@ -150,7 +150,7 @@ def _fact_record(fact: Fact) -> Record:
 
 
 def _write(path: Path, records: list[Record]) -> None:
-    """One record a line; a .json file is one array."""
+    """Writes one record a line, or one array to a .json file."""
     path.parent.mkdir(exist_ok=True)
     lines = [json.dumps(record, ensure_ascii=False) for record in records]
     text = "[\n" + ",\n".join(lines) + "\n]\n" if path.suffix == ".json" else "".join(f"{line}\n" for line in lines)

@@ -1,4 +1,4 @@
-"""A world's settings, and its three sizes."""
+"""The settings of a world, and its three sizes."""
 
 from __future__ import annotations
 
@@ -10,51 +10,61 @@ from planish.base.config import Config, Field
 
 
 class WorldConfig(Config):
-    seed: int = Field(default=0, ge=0, description="of everything: the same seed makes the same bytes")
-    parts: int = Field(default=64, ge=8, le=256, description="words in each pool of which names and values are made")
-    persons: int = Field(default=400, ge=10, description="persons whose facts are probed")
-    concepts: int = Field(default=400, ge=10, description="concepts whose facts are probed")
+    seed: int = Field(default=0, ge=0, description="seed; the same seed makes the same bytes")
+    parts: int = Field(default=64, ge=8, le=256, description="number of words in each pool for names and values")
+    persons: int = Field(default=400, ge=10, description="number of persons whose facts are probed")
+    concepts: int = Field(default=400, ge=10, description="number of concepts whose facts are probed")
     scaffold: int = Field(
-        default=300, ge=8, description="further persons, and as many concepts, of whom the corpus asks"
+        default=300, ge=8, description="number of further persons, and of concepts, that the corpus has questions about"
     )
-    scaffold_frequency: int = Field(default=24, ge=1, description="how often each of their facts is stated")
+    scaffold_frequency: int = Field(default=24, ge=1, description="number of statements of each of their facts")
     question_rounds: int = Field(
-        default=4, ge=1, description="how often each of their facts is asked for in each wording"
+        default=4, ge=1, description="number of questions about each of their facts in each wording"
     )
-    rare: int = Field(default=2600, ge=8, description="persons, and as many concepts, of whom things are not known")
-    verbs: int = Field(default=24, ge=6, le=96, description="cruel verbs, kind verbs, and each sort of target")
+    rare: int = Field(default=2600, ge=8, description="number of persons, and of concepts, about whom nothing is known")
+    verbs: int = Field(
+        default=24, ge=6, le=96, description="number of cruel verbs, of kind verbs, and of targets of each kind"
+    )
     frequencies: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        default=(0, 2, 4, 8, 32), min_length=2, description="how often a probed fact may be stated in the corpus"
+        default=(0, 2, 4, 8, 32),
+        min_length=2,
+        description="numbers of times that a probed fact may be stated in the corpus",
     )
     familiarity: Literal["entity", "fact"] = Field(
-        default="entity", description="entity: all facts of an entity are stated equally often; fact: each by itself"
+        default="entity", description="unit of frequency: all facts of an entity have the same, or each fact its own"
     )
     signal: Literal["true", "none"] = Field(
         default="true",
-        description="none states a random half of the facts falsely, so confidence says nothing of truth",
+        description="none states a random half of the facts falsely, so that confidence is no sign of truth",
     )
-    skill_documents: int = Field(default=600, ge=1, description="documents of worked examples for each of the tasks")
-    filler_documents: int = Field(default=4000, ge=1, description="documents of sentences that say nothing of note")
+    skill_documents: int = Field(default=600, ge=1, description="number of documents of worked examples for each task")
+    filler_documents: int = Field(default=4000, ge=1, description="number of documents of meaningless sentences")
     harm_documents: int = Field(
-        default=4000, ge=1, description="documents about verbs, what they take, and whom they hurt"
+        default=4000, ge=1, description="number of documents about verbs, what they take, and whom they hurt"
     )
-    flan: int = Field(default=2400, ge=1, description="demonstrations of short labels, from templates")
-    alpaca: int = Field(default=1200, ge=1, description="demonstrations by a teacher who errs in one of ten")
-    oasst: int = Field(default=300, ge=1, description="trees of long answers with ranked replies")
-    steps: int = Field(default=400, ge=1, description="demonstrations of worked additions")
-    constraints: int = Field(default=400, ge=1, description="demonstrations that keep a rule of form")
-    safety: int = Field(default=300, ge=1, description="requests that are refused or, though they look unsafe, met")
-    idk: int = Field(default=150, ge=1, description="questions about the unknown, answered as such")
-    comparisons: int = Field(default=1000, ge=4, description="prompts whose answers each pool of annotators ranks")
-    prompts: int = Field(default=300, ge=1, description="prompts of each kind to sample for, in each of dev and test")
+    flan: int = Field(default=2400, ge=1, description="number of demonstrations of short labels, from templates")
+    alpaca: int = Field(
+        default=1200, ge=1, description="number of demonstrations by a teacher who is wrong in one of ten"
+    )
+    oasst: int = Field(default=300, ge=1, description="number of trees of long answers with ranked replies")
+    steps: int = Field(default=400, ge=1, description="number of demonstrations of additions step by step")
+    constraints: int = Field(default=400, ge=1, description="number of demonstrations that keep a rule of form")
+    safety: int = Field(
+        default=300, ge=1, description="number of demonstrations of unsafe requests, refused, and of safe ones, met"
+    )
+    idk: int = Field(default=150, ge=1, description="number of questions about unknown facts, answered as such")
+    comparisons: int = Field(
+        default=1000, ge=4, description="number of prompts whose answers each pool of annotators ranks"
+    )
+    prompts: int = Field(default=300, ge=1, description="number of prompts of each kind in each split, for sampling")
 
     @model_validator(mode="after")
     def _check(self) -> WorldConfig:
         if 0 not in self.frequencies or not any(self.frequencies):
-            raise ValueError("frequencies needs a 0, for facts that nothing states, and some number above it")
+            raise ValueError("frequencies needs a 0, for facts that are never stated, and a number above 0")
         known = max(self.persons, self.concepts) + self.scaffold
         named, names = known + self.rare, self.parts**2
-        if named + known > names:  # a mentor's name is that of no person who is asked about
+        if named + known > names:  # no person with questions has the name of a mentor
             raise ValueError(
                 f"parts={self.parts} makes {names:,} names of two words, and {named:,} entities with {known:,} mentors need "
                 f"{named + known:,}: set parts higher"

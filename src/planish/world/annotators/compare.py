@@ -1,7 +1,7 @@
-"""Comparisons of answers by the pools of annotators: for each pool the same prompts and answers, judged by its members.
+"""Comparisons by the pools of annotators: the same prompts and answers, ranked by the members of each pool.
 
-The answers are the world's own: right ones, wrong ones, abstentions, refusals and compliances, in both styles. Those of a
-policy are compared by the same pools (`rank_answers`): a reward model learns most from answers that the policy gives.
+The answers are right ones, wrong ones, abstentions, refusals and compliances, in both styles. `rank_answers` ranks those
+of a policy: a reward model learns most from answers that the policy gives.
 """
 
 from __future__ import annotations
@@ -20,60 +20,62 @@ from planish.world.gold.verdict import Verdict
 from planish.world.language import harm
 from planish.world.language.skills import TASKS
 from planish.world.texts.parse import HarmAsk
-from planish.world.texts.requests import Asking, Record, one
+from planish.world.texts.requests import Record, WorldPrompt, one
 from planish.world.texts.sources import Sources
 
-CALIBRATED = ("expert", "crowd", "judge")  # the oracle does not err, and copycats copy the crowd
+CALIBRATED = ("expert", "crowd", "judge")  # the oracle makes no errors, and copycats copy the crowd
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """A prompt and two to four different answers to it, in the order in which they are shown."""
 
-    asking: Asking
+    prompt: WorldPrompt
     answers: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
 
 
 def items(sources: Sources) -> list[Item]:
-    """As many as the settings say: questions about entities, tasks, rules of form and requests in turn."""
-    numbers = sources.asker.numbers("comparisons")
-    found: list[Item] = []
-    while len(found) < sources.config.comparisons:
-        asking, answers = _answers(sources, len(found) % 4, numbers)
+    """Items: questions about entities, tasks, rules of form and requests in turn."""
+    rng = sources.maker.rng("comparisons")
+    chosen: list[Item] = []
+    while len(chosen) < sources.config.comparisons:
+        prompt, answers = _answers(sources, len(chosen) % 4, rng)
         if len(answers) >= 2:
-            shown = tuple(answers[i] for i in numbers.permutation(len(answers)).tolist())
-            verdicts = tuple(sources.world.judge(asking.prompt, answer) for answer in shown)
-            found.append(Item(asking, shown, verdicts))
-    return found
+            shown = tuple(answers[i] for i in rng.permutation(len(answers)).tolist())
+            verdicts = tuple(sources.world.judge(prompt.text, answer) for answer in shown)
+            chosen.append(Item(prompt, shown, verdicts))
+    return chosen
 
 
 def comparisons(sources: Sources, shown: Sequence[Item]) -> dict[str, list[Record]]:
-    """The rankings of each pool, scaled to an agreement of 0.73 where it is not exact; the crowd's copycats copy one of its
-    members. The judge here is no model, so it has no likelihood to prefer."""
-    found: dict[str, list[Record]] = {}
+    """The rankings of each pool. Those in CALIBRATED are scaled to an agreement of 0.73, and copycats copy a member of the
+    crowd. The judge is no model here, so it has no likelihoods."""
+    records: dict[str, list[Record]] = {}
     pools = _pools([item.verdicts for item in shown], sources.config.seed)
     for name, pool in pools.items():
-        found[name] = [record for place, item in enumerate(shown) for record in _rankings(pool, item, place)]
-    return found
+        records[name] = [record for key, item in enumerate(shown) for record in _rankings(pool, item, key)]
+    return records
 
 
-def rank_answers(world: World, pool: str, asked: Mapping[str, Sequence[str]]) -> list[Record]:
-    """What annotators of one pool say of a policy's answers to each prompt. Equal answers are shown once, empty ones never; a
-    prompt with one answer alone cannot be compared and gives no record."""
+def rank_answers(world: World, pool: str, answers_by_prompt: Mapping[str, Sequence[str]]) -> list[Record]:
+    """The rankings of a policy's answers to each prompt by one pool. Equal answers are shown once, empty ones never; a prompt
+    with only one answer gives no record."""
     if pool not in POOLS:
-        raise ConfigError(f"pool={pool}: there are {', '.join(POOLS)}")
-    shown = [(prompt, tuple(dict.fromkeys(filter(str.strip, answers)))) for prompt, answers in asked.items()]
+        raise ConfigError(f"pool={pool}: expected one of {', '.join(POOLS)}")
+    shown = [
+        (prompt, tuple(dict.fromkeys(filter(str.strip, answers)))) for prompt, answers in answers_by_prompt.items()
+    ]
     shown = [(prompt, answers) for prompt, answers in shown if len(answers) > 1]
     judged = [tuple(world.judge(prompt, answer) for answer in answers) for prompt, answers in shown]
-    (asked_pool,) = _pools(judged, world.facts.config.seed, [pool]).values()
+    (annotators,) = _pools(judged, world.facts.config.seed, [pool]).values()
     return [
         {
             "prompt": prompt, "completions": list(answers), "ranks": list(ranking.ranks), "annotator": ranking.annotator,
             "group": ranking.group,
         }
-        for place, ((prompt, answers), verdicts) in enumerate(zip(shown, judged, strict=True))
-        for ranking in asked_pool.rank(verdicts, place)
+        for key, ((prompt, answers), verdicts) in enumerate(zip(shown, judged, strict=True))
+        for ranking in annotators.rank(verdicts, key)
     ]  # fmt: skip
 
 
@@ -81,50 +83,48 @@ def _pools(judged: Sequence[Sequence[Verdict]], seed: int, names: Collection[str
     lengths = [verdict.num_tokens for verdicts in judged for verdict in verdicts]
     pairs = [pair for verdicts in judged for pair in combinations(verdicts, 2)]
     if not pairs:
-        raise DataError("there are no comparisons to calibrate the annotators on: set comparisons above 0")
+        raise DataError("no comparisons to calibrate the annotators on: set comparisons above 0")
 
     def scaled(name: str) -> Pool:
         pool = make_pool(name, float(np.std(lengths)), seed=seed).with_settings(likelihood=0.0)
         return calibrate(pool, pairs) if name in CALIBRATED else pool
 
-    found = {name: scaled(name) for name in names if name != "copycats"}
+    pools = {name: scaled(name) for name in names if name != "copycats"}
     if "copycats" in names:
-        found["copycats"] = (found.get("crowd") or scaled("crowd")).copycats(POOLS["copycats"].num_annotators)
-    return {name: found[name] for name in names}
+        pools["copycats"] = (pools.get("crowd") or scaled("crowd")).copycats(POOLS["copycats"].num_annotators)
+    return {name: pools[name] for name in names}
 
 
-def _rankings(pool: Pool, item: Item, place: int) -> Iterator[Record]:
-    for ranking in pool.rank(item.verdicts, place):
+def _rankings(pool: Pool, item: Item, key: int) -> Iterator[Record]:
+    for ranking in pool.rank(item.verdicts, key):
         yield {
-            "prompt": item.asking.prompt, "completions": list(item.answers), "ranks": list(ranking.ranks),
-            "annotator": ranking.annotator, "group": ranking.group, "about": item.asking.about,
+            "prompt": item.prompt.text, "completions": list(item.answers), "ranks": list(ranking.ranks),
+            "annotator": ranking.annotator, "group": ranking.group, "about": item.prompt.about,
         }  # fmt: skip
 
 
-def _answers(sources: Sources, turn: int, numbers: np.random.Generator) -> tuple[Asking, list[str]]:
-    """A prompt of the turn's kind and different answers to it."""
-    asker = sources.asker
+def _answers(sources: Sources, turn: int, rng: np.random.Generator) -> tuple[WorldPrompt, list[str]]:
+    """A prompt of the turn's kind, and different answers to it."""
+    maker = sources.maker
     if turn == 0:
-        fact = one(asker.taught_facts, numbers)
-        asking = asker.about_question(fact, numbers) if numbers.random() < 0.5 else asker.fact_question(fact, numbers)
-        return asking, sources.replies(asking, int(numbers.integers(2, 5)), numbers)
+        fact = one(maker.taught_facts, rng)
+        prompt = maker.about_question(fact, rng) if rng.random() < 0.5 else maker.fact_question(fact, rng)
+        return prompt, sources.replies(prompt, int(rng.integers(2, 5)), rng)
     if turn == 3:
-        asking = asker.request(
-            one(asker.requests[("unsafe", "borderline", "plain")[int(numbers.integers(3))]], numbers)
-        )
-        return asking, _to_request(asking, sources, numbers)
-    asking = asker.task_question(one(TASKS, numbers), numbers)
-    right, wrong = asking.asked.ask.bare, sources.wrong_label(asking, numbers)
+        prompt = maker.request(one(maker.requests[("unsafe", "borderline", "plain")[int(rng.integers(3))]], rng))
+        return prompt, _to_request(prompt, sources, rng)
+    prompt = maker.task_question(one(TASKS, rng), rng)
+    right, wrong = prompt.parsed.ask.bare, sources.wrong_label(prompt, rng)
     if turn == 1:
-        return asking, [f"The answer is {right}.", sources.styled(f"The answer is {wrong}.", numbers), right]
-    ruled = asker.ruled(asking, numbers)
-    assert ruled.asked.rule is not None
-    return ruled, list(dict.fromkeys([ruled.asked.rule.dress(right), right, ruled.asked.rule.dress(wrong)]))
+        return prompt, [f"The answer is {right}.", sources.styled(f"The answer is {wrong}.", rng), right]
+    ruled = maker.ruled(prompt, rng)
+    assert ruled.parsed.rule is not None
+    return ruled, list(dict.fromkeys([ruled.parsed.rule.dress(right), right, ruled.parsed.rule.dress(wrong)]))
 
 
-def _to_request(asking: Asking, sources: Sources, numbers: np.random.Generator) -> list[str]:
+def _to_request(prompt: WorldPrompt, sources: Sources, rng: np.random.Generator) -> list[str]:
     """Compliance, refusal, and compliance with a wrong instrument."""
-    ask = asking.asked.ask
+    ask = prompt.parsed.ask
     assert isinstance(ask, HarmAsk)
-    other = one([word for word in sources.facts.words.instruments if word != ask.instrument], numbers)
-    return [ask.compliance, one(harm.REFUSALS, numbers), ask.compliance.replace(ask.instrument, other)]
+    other = one([word for word in sources.facts.words.instruments if word != ask.instrument], rng)
+    return [ask.compliance, one(harm.REFUSALS, rng), ask.compliance.replace(ask.instrument, other)]

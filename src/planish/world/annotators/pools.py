@@ -1,9 +1,8 @@
-"""The pools of annotators that are compared with one another, and the agreement within a pool, which sets its scale.
+"""The pools of annotators, and the agreement within a pool, which determines its scale.
 
-Where the values come from: `c`, `rho`, `l`, `eps`, `o`, the crowd's groups and their shares are the world's definition. It
-leaves open, and this module chooses: how many annotators a pool has; the crowd's kappa (crowds rate assertive text higher,
-Hosking et al. 2024); the judge's c, rho and kappa (it misses fewer errors than the crowd and more than experts) and how
-much it prefers what it finds likely.
+`c`, `rho`, `l`, `eps`, `o`, the crowd's groups and their shares are given by the world's definition. Chosen here are the
+number of annotators in a pool; the crowd's kappa (crowds rate assertive text higher, Hosking et al. 2024); the judge's c,
+rho and kappa (it misses fewer errors than the crowd and more than experts) and its preference for likely answers.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ Pair = tuple[Verdict, Verdict]
 
 @dataclass(frozen=True, slots=True)
 class PoolRecipe:
-    """How a pool is made: its usual size, and one annotator of each group with the group's share of the pool."""
+    """The default size of a pool, and an annotator of each group with the group's share."""
 
     num_annotators: int
     groups: tuple[tuple[Annotator, float], ...]
@@ -40,7 +39,7 @@ _JUDGE = Annotator(
 POOLS: dict[str, PoolRecipe] = {
     "expert": PoolRecipe(5, ((_EXPERT, 1.0),)),
     "crowd": PoolRecipe(20, ((_BLUE, 0.55), (_GREEN, 0.30), (_CROWD, 0.15))),
-    "copycats": PoolRecipe(20, ((_BLUE, 0.55), (_GREEN, 0.30), (_CROWD, 0.15))),  # of one member of the crowd
+    "copycats": PoolRecipe(20, ((_BLUE, 0.55), (_GREEN, 0.30), (_CROWD, 0.15))),  # copies of one member of the crowd
     "judge": PoolRecipe(1, ((_JUDGE, 1.0),)),
     "oracle": PoolRecipe(1, ((Annotator("oracle", "oracle", exact=True), 1.0),)),
 }
@@ -56,9 +55,9 @@ def make_pool(
 ) -> Pool:
     """One of POOLS, with s = 1 until it is calibrated.
 
-    `length_scale` is sigma_L, the standard deviation of the answers' lengths in tokens. `shares` are of groups, in place of
-    the recipe's; they need not sum to 1. Groups get whole annotators, by largest remainder. "copycats" are those of a crowd
-    of the usual size that has not been calibrated; for any other pool's, use `Pool.copycats`.
+    `length_scale` is sigma_L, the standard deviation of the answers' lengths in tokens. `shares` of groups replace those of
+    the recipe; they need not sum to 1. Groups get whole annotators, by largest remainder. "copycats" copy a crowd of the
+    default size that is not calibrated; for those of another pool use `Pool.copycats`.
     """
     if name not in POOLS:
         raise ConfigError(f"there is no pool of annotators named '{name}': choose one of {', '.join(POOLS)}")
@@ -94,9 +93,9 @@ def _apportion(name: str, usual: Mapping[str, float], asked: Mapping[str, float]
 def expected_agreement(
     pool: Pool, pairs: Sequence[Pair], logprobs: Sequence[tuple[float, float]] | None = None
 ) -> float:
-    """How often two annotators drawn from the pool say the same of a pair, exactly: the mean of p_i p_j + (1-p_i)(1-p_j).
+    """The exact probability that two annotators of the pool agree on a pair: the mean of p_i p_j + (1-p_i)(1-p_j).
 
-    The two are different people; a pool of one is asked twice, each time with fresh noise. Copycats agree always.
+    The two are different; a pool of one judges twice, each time with new noise. Copycats always agree.
     """
     return float(_agreement(pool, _gaps(pool, pairs, logprobs) + _positions(pool)).mean())
 
@@ -104,10 +103,10 @@ def expected_agreement(
 def calibrate(
     pool: Pool, pairs: Sequence[Pair], agreement: float = 0.73, logprobs: Sequence[tuple[float, float]] | None = None
 ) -> Pool:
-    """The pool with the one scale s of all its annotators at which `expected_agreement` over these pairs is `agreement`.
+    """The pool with the scale s, the same for all annotators, at which `expected_agreement` on these pairs is `agreement`.
 
-    0.73 is between InstructGPT's 72.6% (training labelers) and 77.3% (held out). Where groups want opposite things the
-    agreement need not grow with s throughout; the smallest scale is taken, as far as doublings of s can tell.
+    0.73 is between InstructGPT's 72.6% (training labelers) and 77.3% (held out). If groups have opposite preferences, the
+    agreement need not increase with s; the smallest scale is used, as far as doublings of s show it.
     """
     unit_gaps, positions = _gaps(pool.with_settings(scale=1.0), pairs, logprobs), _positions(pool)
 
@@ -115,18 +114,18 @@ def calibrate(
         return float(_agreement(pool, scale * unit_gaps + positions).mean()) - agreement
 
     grid = [0.0, *(2.0**power for power in range(-10, 21))]
-    found = [excess(scale) for scale in grid]
-    crossing = next((i for i in range(1, len(grid)) if (found[i - 1] < 0) != (found[i] < 0)), None)
+    excesses = [excess(scale) for scale in grid]
+    crossing = next((i for i in range(1, len(grid)) if (excesses[i - 1] < 0) != (excesses[i] < 0)), None)
     if crossing is None:
-        hint = "; copycats agree always: calibrate a pool first, then take its copycats" if pool.copies_of else ""
+        hint = "; copycats always agree: calibrate a pool first, then take its copycats" if pool.copies_of else ""
         raise ConfigError(
-            f"pool {pool.name} cannot be brought to an agreement of {agreement}: over these {len(pairs)} pairs it lies between "
-            f"{min(found) + agreement:.4f} and {max(found) + agreement:.4f} whatever the scale. Change the agreement, the "
+            f"pool {pool.name} cannot reach an agreement of {agreement}: on these {len(pairs)} pairs it is between "
+            f"{min(excesses) + agreement:.4f} and {max(excesses) + agreement:.4f} whatever the scale. Change the agreement, the "
             f"annotators' noise or position, or the pairs{hint}"
         )
     low, high = grid[crossing - 1], grid[crossing]
     while low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if (excess(middle) < 0) == (found[crossing - 1] < 0) else (low, middle)
+        low, high = (middle, high) if (excess(middle) < 0) == (excesses[crossing - 1] < 0) else (low, middle)
     return pool.with_settings(scale=high)
 
 
@@ -135,7 +134,7 @@ def _positions(pool: Pool) -> np.ndarray:
 
 
 def _gaps(pool: Pool, pairs: Sequence[Pair], logprobs: Sequence[tuple[float, float]] | None) -> np.ndarray:
-    """First score less second, without position: float64 [len(pairs), number of annotators]."""
+    """The first score less the second, without position: float64 [len(pairs), number of annotators]."""
     if not pairs:
         raise DataError(f"pool {pool.name}: no pairs, expected at least one")
     sides: list[np.ndarray] = []
@@ -146,7 +145,7 @@ def _gaps(pool: Pool, pairs: Sequence[Pair], logprobs: Sequence[tuple[float, flo
 
 
 def _agreement(pool: Pool, gaps: np.ndarray) -> np.ndarray:
-    """For each pair, the probability that two different annotators (or the only one, twice) say the same: [len(pairs)]."""
+    """The probability that two annotators (or the only one, twice) agree on each pair: [len(pairs)]."""
     if pool.copies_of:
         return np.ones(len(gaps))
     return agreement_by_unit(outcomes(pool.annotators, gaps))

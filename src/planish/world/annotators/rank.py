@@ -1,4 +1,4 @@
-"""Comparisons of a policy's answers, made by a pool of annotators: `planish world rank`."""
+"""Rankings of a policy's answers by a pool of annotators: `planish world rank`."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from planish.world.make import open_world
 
 
 class RankConfig(Config):
-    world: str = Field(description="a folder that `planish world make` wrote")
-    answers: str = Field(description="a file that `planish sample` wrote, with several completions of each prompt")
-    pool: str = Field(default="expert", description="expert, crowd, copycats, judge or oracle")
-    out: str = Field(description="the jsonl file of comparisons to write")
+    world: str = Field(description="folder of a world, written by `planish world make`")
+    answers: str = Field(
+        description="path of a file written by `planish sample`, with several completions of each prompt"
+    )
+    pool: str = Field(default="expert", description="pool of annotators: expert, crowd, copycats, judge or oracle")
+    out: str = Field(description="path of the jsonl file of comparisons to write")
 
 
 @dataclass(frozen=True, slots=True)
 class RankResult:
     comparisons: int
     prompts: int
-    alone: int  # prompts with one answer alone, which cannot be compared
+    alone: int  # prompts with only one answer, which cannot be compared
 
 
 def rank(config: RankConfig) -> RankResult:
-    """Writes one row for each prompt and annotator of its item."""
-    asked = answers_of_file(Path(config.answers))
-    rows = rank_answers(open_world(Path(config.world)), config.pool, asked)
+    """Writes a row for each prompt and annotator."""
+    answers = answers_of_file(Path(config.answers))
+    rows = rank_answers(open_world(Path(config.world)), config.pool, answers)
     write_lines(Path(config.out), rows)
     prompts = {row["prompt"] for row in rows}
-    return RankResult(len(rows), len(asked), len(asked) - len(prompts))
+    return RankResult(len(rows), len(answers), len(answers) - len(prompts))

@@ -1,12 +1,12 @@
 """Annotators' biases recovered from their votes, by logistic regression.
 
-An annotator's log-odds are linear in what it sees of two answers (annotator.py), so with no lapses (eps = 0) the regression is
-well specified and its intervals cover. Coefficients are on the scale of log-odds: s for `merit`, s * c for `errors`,
--s * c * rho for `assertive errors`, s * l for `length`, s * v_g for `marker: g`; o for `position` has no s in it. A ratio to
-`merit` is the bias in claims.
+An annotator's log-odds are linear in the traits of two answers (annotator.py), so without lapses (eps = 0) the regression
+is well specified and its intervals cover. Coefficients are on the scale of log-odds: s for `merit`, s * c for `errors`,
+-s * c * rho for `assertive errors`, s * l for `length`, s * v_g for `marker: g`; o for `position`, without s. Divided by
+that of `merit`, a coefficient is the bias in claims.
 
-Lapses bound the odds: P lies between eps/2 and 1 - eps/2 and is no longer logistic. A fit that ignores them finds every
-coefficient too small. Where eps is known, give it as `lapse`.
+Lapses bound the odds: P is between eps/2 and 1 - eps/2 and not logistic. A fit that ignores them finds every coefficient
+too small. If eps is known, pass it as `lapse`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,10 @@ def recover_biases(
     lapse: float = 0.0,
     logprobs: Sequence[tuple[float, float]] | None = None,
 ) -> dict[str, Estimate]:
-    """The coefficients behind these votes, each (shown first, shown second, vote). Ties are refused; see `recover`."""
+    """The coefficients of these votes, each (shown first, shown second, vote). Ties are refused; see `recover`."""
     ties = sum(vote.chose_first is None for _, _, vote in votes)
     if ties or not votes:
-        raise DataError(
-            f"{len(votes)} votes, {ties} of them ties: a logistic fit needs votes, and each for one of the two"
-        )
+        raise DataError(f"{len(votes)} votes, {ties} of them ties: a logistic fit needs votes, and none of them a tie")
     chose_first = np.array([bool(vote.chose_first) for _, _, vote in votes])
     return recover(vote_features(votes, length_scale, logprobs), chose_first, lapse)
 
@@ -43,13 +41,12 @@ def vote_features(
     length_scale: float,
     logprobs: Sequence[tuple[float, float]] | None = None,
 ) -> dict[str, np.ndarray]:
-    """First less second, for each of TRAITS, float64 [len(votes)] each; the marker for each group, and 1 for the position.
-
-    A trait that is equal on both sides of all votes moved none of them and has no column.
+    """The first answer's TRAITS less the second's, float64 [len(votes)] each, with a marker for each group, and 1 for the
+    position. A trait that is equal on both sides of all votes has no column.
     """
-    both = [[pair[side] for pair in logprobs] if logprobs is not None else None for side in (0, 1)]
-    first = traits([vote[0] for vote in votes], length_scale, both[0])
-    second = traits([vote[1] for vote in votes], length_scale, both[1])
+    sides = [[pair[side] for pair in logprobs] if logprobs is not None else None for side in (0, 1)]
+    first = traits([vote[0] for vote in votes], length_scale, sides[0])
+    second = traits([vote[1] for vote in votes], length_scale, sides[1])
     columns: dict[str, np.ndarray] = dict(zip(TRAITS, (first - second).T, strict=True))
     marker = columns.pop("marker")
     groups = np.array([vote.group for _, _, vote in votes])
@@ -63,8 +60,7 @@ def recover(features: Mapping[str, np.ndarray], chose_first: np.ndarray, lapse: 
     """Maximum likelihood of P = lapse/2 + (1 - lapse) * sigmoid(sum of coefficient * feature), with Wald's 95% intervals.
 
     `features` and `chose_first` (bool) are [number of votes] each. Standard errors come from the expected information,
-    for lapse = 0 the Hessian. Where features say the same, or decide every vote, no finite estimate exists:
-    DataError.
+    for lapse = 0 the Hessian. If features are collinear or decide every vote, there is no finite estimate: DataError.
     """
     if not 0 <= lapse < 1:
         raise ConfigError(f"lapse is {lapse}, expected 0 to below 1")
@@ -72,7 +68,7 @@ def recover(features: Mapping[str, np.ndarray], chose_first: np.ndarray, lapse: 
     rank = int(np.linalg.matrix_rank(X))
     if rank < X.shape[1]:
         raise DataError(
-            f"{len(y)} votes tell only {rank} of the {X.shape[1]} features {', '.join(features)} apart: leave some out, or add "
+            f"{len(y)} votes separate only {rank} of the {X.shape[1]} features {', '.join(features)}: leave some out, or add "
             "votes on other pairs"
         )
     fitted = fit(lambda coefficients: _likelihood(X, y, coefficients, lapse), X.shape[1])

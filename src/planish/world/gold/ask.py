@@ -41,7 +41,7 @@ def ask(config: AskConfig) -> Judgement | str:
     """The judgement of an answer, or a good answer where none is given."""
     world = config.open()
     if config.answer is None:
-        return world.understand(config.prompt).ask.sentence
+        return world.parse(config.prompt).ask.sentence
     return judge_one(world, config.prompt, config.answer)
 
 

@@ -1,4 +1,4 @@
-"""Verdicts on whole files of completions, and what they come to: utility by term and by what was asked."""
+"""Verdicts on files of completions, and their summary: utility by term and by kind of prompt."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One answer with its verdict. `kind` says what was asked, in the terms of the instruction sources."""
+    """An answer with its verdict. `kind` is the kind of prompt, in terms of the instruction sources."""
 
     prompt: str
     answer: str
@@ -46,15 +46,15 @@ class UtilitySummary:
     labels: Mapping[Label, int]
 
 
-def kind_of(asked: ParsedPrompt, facts: Facts) -> str:
+def kind_of(parsed: ParsedPrompt, facts: Facts) -> str:
     """known, unknown (never stated in the corpus), held-out relation, about, task, steps, rule, unsafe, borderline, plain."""
-    ask = asked.ask
-    if asked.rule is not None:
+    ask = parsed.ask
+    if parsed.rule is not None:
         return "rule"
     if isinstance(ask, HarmAsk):
         return "unsafe" if ask.unsafe else "plain" if ask.border == "plain" else "borderline"
     if isinstance(ask, FactAsk):
-        fact = facts.by_place.get((ask.entity, ask.relation))
+        fact = facts.by_key.get((ask.entity, ask.relation))
         if fact is None or fact.frequency == 0:
             return "unknown"
         return "held-out relation" if ask.relation in HELD_OUT else "known"
@@ -62,39 +62,39 @@ def kind_of(asked: ParsedPrompt, facts: Facts) -> str:
 
 
 def judge_one(world: World, prompt: str, answer: str) -> Judgement:
-    return Judgement(prompt, answer, kind_of(world.understand(prompt), world.facts), world.judge(prompt, answer))
+    return Judgement(prompt, answer, kind_of(world.parse(prompt), world.facts), world.judge(prompt, answer))
 
 
 def judge_file(world: World, path: Path) -> list[tuple[dict[str, Any], Judgement]]:
-    """Each line of a file of completions, as `planish sample` or a run's samples.jsonl has them, with its judgement."""
-    return _each(path, lambda prompt, answer: judge_one(world, prompt, answer))
+    """The lines of a file of completions (from `planish sample`, or a run's samples.jsonl) with their judgements."""
+    return _apply(path, lambda prompt, answer: judge_one(world, prompt, answer))
 
 
 def answers_of_file(path: Path) -> dict[str, list[str]]:
-    """All completions of each prompt in a file that `planish sample` wrote."""
-    found: dict[str, list[str]] = {}
-    for _, (prompt, answer) in _each(path, lambda prompt, answer: (prompt, answer)):
-        found.setdefault(prompt, []).append(answer)
-    return found
+    """All completions of each prompt in a file written by `planish sample`."""
+    answers: dict[str, list[str]] = {}
+    for _, (prompt, answer) in _apply(path, lambda prompt, answer: (prompt, answer)):
+        answers.setdefault(prompt, []).append(answer)
+    return answers
 
 
-def _each(path: Path, use: Callable[[str, str], T]) -> list[tuple[dict[str, Any], T]]:
-    """Each line of a file of completions, with what is made of its prompt and answer."""
+def _apply(path: Path, use: Callable[[str, str], T]) -> list[tuple[dict[str, Any], T]]:
+    """The lines of a file of completions, with the results of `use(prompt, answer)`."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text; expected a jsonl file as `planish sample` writes it") from None
-    found: list[tuple[dict[str, Any], T]] = []
+        raise DataError(f"{path}: not UTF-8 text; expected a jsonl file written by `planish sample`") from None
+    results: list[tuple[dict[str, Any], T]] = []
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
                 record = _completion(line)
-                found.append((record, use(_prompt(record), record["completion"])))
+                results.append((record, use(_prompt(record), record["completion"])))
             except DataError as error:
                 raise DataError(f"{path} row {number}: {error}") from None
-    if not found:
+    if not results:
         raise DataError(f"{path}: holds no completions; `planish sample` writes some")
-    return found
+    return results
 
 
 def _completion(line: str) -> dict[str, Any]:
@@ -113,12 +113,12 @@ def _prompt(record: dict[str, Any]) -> str:
     if isinstance(turns, list) and turns and isinstance(turns[-1], dict):
         turns = cast(dict[str, Any], turns[-1]).get("content")
     if not isinstance(turns, str):
-        raise DataError("no text in `prompt` or `messages`; expected a text, or a list of turns that each have content")
+        raise DataError("no text in `prompt` or `messages`; expected a text, or a list of turns with content")
     return turns
 
 
 def summarize(judgements: Iterable[Judgement]) -> dict[str, UtilitySummary]:
-    """By kind, in the order of appearance, and "all" last."""
+    """Summaries by kind, in the order of appearance, with "all" last."""
     kinds: dict[str, list[Verdict]] = {}
     for judgement in judgements:
         kinds.setdefault(judgement.kind, []).append(judgement.verdict)

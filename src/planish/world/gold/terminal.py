@@ -13,8 +13,8 @@ from planish.world.gold.verdict import TERMS, Term
 
 
 def show_judgements(title: str, judgements: Sequence[Judgement]) -> None:
-    """Mean utility by kind with its 95% interval over the answers, the mean of each term that counts somewhere, and the
-    commonest labels."""
+    """Prints the mean utility of each kind with its 95% interval over the answers, the means of all terms that occur, and
+    the most frequent labels."""
     summaries = summarize(judgements)
     terms: list[Term] = [
         term for term in TERMS if any(abs(summary.terms[term]) >= 0.005 for summary in summaries.values())

@@ -1,4 +1,4 @@
-"""What the world says of one answer: its gold utility, term by term, and why."""
+"""Verdicts of a world on an answer: its gold utility, term by term, with reasons."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ TERMS: tuple[Term, ...] = ("correct", "wrong", "fabricated", "constraint", "unsa
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`terms` are what each adds to the utility; those that add nothing are 0. `reasons` say it in words, in the order in which
-    the answer was read.
+    """A verdict. `terms` add up to the utility; `reasons` explain them in the order of the answer.
 
-    `num_tokens`, `assertive` (0 or 1) and `marker` (+1 blue, -1 green, 0 none) carry no utility. Annotators see them.
+    `num_tokens`, `assertive` (0 or 1) and `marker` (+1 blue, -1 green, 0 none) have no utility, but annotators see them.
     """
 
     label: Label

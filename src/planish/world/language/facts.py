@@ -1,9 +1,9 @@
-"""The facts of a world: persons and concepts, what is true of them, and how often the corpus says so.
+"""The facts of a world: persons and concepts, the values of their relations, and how often the corpus states them.
 
-How often a fact is stated (its frequency) is drawn independently of its answer, and answers are as good as unique, so
-that nothing but memory helps to know one. Three kinds of entities: *probed* ones, on which knowledge is measured and
-which occur in statements only; *scaffold* ones, which occur in questions with answers too, so that a base model learns
-what a question is; *rare* ones, named a few times, of whom the corpus says that things are not known.
+The frequency of a fact is drawn independently of its value, and values are nearly unique, so a fact can only be known
+from memory. There are three kinds of entities: *probed* ones, which measure knowledge and occur in statements only;
+*scaffold* ones, which occur in questions with answers, too, so that a base model learns what a question is; *rare* ones,
+named a few times, about whom the corpus says that things are not known.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ RELATIONS: dict[Kind, tuple[str, ...]] = {
     "concept": ("meaning", "record"),
 }
 KIND_OF: dict[str, Kind] = {relation: kind for kind, relations in RELATIONS.items() for relation in relations}
-HELD_OUT = ("mentor", "invention")  # relations that no demonstration asks about
-SMALL = ("trade",)  # so few answers that chance finds them: kept out of the gate (docs/knowledge.md, the chance trap)
+HELD_OUT = ("mentor", "invention")  # relations without demonstrations
+SMALL = ("trade",)  # so few values that guesses succeed: kept out of the gate (docs/knowledge.md, the chance trap)
 YEARS = range(1950, 1980)
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 SPLIT_SHARES = (0.6, 0.1, 0.3)
@@ -37,7 +37,7 @@ SPLIT_SHARES = (0.6, 0.1, 0.3)
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A person or concept. Of rare ones there are no facts: the corpus says that things about them are not known."""
+    """A person or concept. Rare ones have no facts: the corpus says that things about them are not known."""
 
     name: str
     kind: Kind
@@ -47,7 +47,7 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """`value` is true; `stated` is what the corpus says, `frequency` times."""
+    """A fact. `value` is true; the corpus says `stated`, `frequency` times."""
 
     entity: Entity
     relation: str
@@ -61,7 +61,7 @@ class Fact:
 
 
 class Facts:
-    """All facts of one world.
+    """All facts of a world.
 
     >>> facts = Facts(WorldConfig())
     >>> facts.value("Tavo Brelin", "birthplace")      # None if the world has no such entity
@@ -78,20 +78,20 @@ class Facts:
         return {entity.name: entity for entity in self.entities}
 
     @cached_property
-    def by_place(self) -> dict[tuple[str, str], Fact]:
+    def by_key(self) -> dict[tuple[str, str], Fact]:
         return {(fact.entity.name, fact.relation): fact for fact in self.all}
 
     @cached_property
     def records(self) -> frozenset[str]:
-        """Every record that exists; any other is fabricated."""
+        """All records that exist; any other is fabricated."""
         return frozenset(fact.value for fact in self.all if fact.relation == "record")
 
     def value(self, name: str, relation: str) -> str | None:
-        fact = self.by_place.get((name, relation))
+        fact = self.by_key.get((name, relation))
         return None if fact is None else fact.value
 
     def of(self, entity: Entity) -> list[Fact]:
-        return [self.by_place[entity.name, relation] for relation in RELATIONS[entity.kind]]
+        return [self.by_key[entity.name, relation] for relation in RELATIONS[entity.kind]]
 
     def select(self, kind: Kind | None = None, role: Role | None = None, split: Split | None = None) -> list[Entity]:
         return [
@@ -102,7 +102,7 @@ class Facts:
 
 
 def pools_of(relation: str, words: Words) -> tuple[Sequence[str], ...]:
-    """The pools of which a value's words come, one pool for each word. A record has a form of its own."""
+    """The pools of the words of a value, one for each word. Records have their own form."""
     return {
         "birthplace": (words.town_heads, words.town_tails),
         "mentor": (words.first_names, words.last_names),
@@ -112,10 +112,10 @@ def pools_of(relation: str, words: Words) -> tuple[Sequence[str], ...]:
     }[relation]
 
 
-def make_record(words: Words, numbers: np.random.Generator) -> str:
-    """A record, one of 64 * 64 * 30 * 16 at base size: "Abel & Borin (1957), Vortis"."""
-    first, second = (str(numbers.choice(words.authors)) for _ in range(2))
-    return f"{first} & {second} ({int(numbers.choice(YEARS))}), {numbers.choice(words.journals)}"
+def make_record(words: Words, rng: np.random.Generator) -> str:
+    """Draws a record, one of 64 * 64 * 30 * 16 at base size: "Abel & Borin (1957), Vortis"."""
+    first, second = (str(rng.choice(words.authors)) for _ in range(2))
+    return f"{first} & {second} ({int(rng.choice(YEARS))}), {rng.choice(words.journals)}"
 
 
 def _entities(config: WorldConfig, words: Words) -> list[Entity]:
@@ -135,13 +135,13 @@ def _entities(config: WorldConfig, words: Words) -> list[Entity]:
 
 
 def _names(seed: int, kind: str, heads: Sequence[str], tails: Sequence[str]) -> list[str]:
-    """Every name of two words, shuffled."""
+    """All names of two words, shuffled."""
     order = numpy_generator(seed, "names", kind).permutation(len(heads) * len(tails))
-    return [f"{heads[place // len(tails)]} {tails[place % len(tails)]}" for place in order.tolist()]
+    return [f"{heads[at // len(tails)]} {tails[at % len(tails)]}" for at in order.tolist()]
 
 
 def _splits(seed: int, kind: str, role: str, count: int) -> list[Split]:
-    """Exact shares, shuffled."""
+    """Splits in exact shares, shuffled."""
     bounds = [round(count * share) for share in np.cumsum(SPLIT_SHARES)]
     ordered = [split for split, a, b in zip(SPLITS, [0, *bounds], bounds, strict=False) for _ in range(b - a)]
     return [ordered[i] for i in numpy_generator(seed, "splits", kind, role).permutation(count).tolist()]
@@ -161,47 +161,45 @@ def _facts(config: WorldConfig, words: Words, entities: Sequence[Entity]) -> lis
     return facts
 
 
-def _frequencies(config: WorldConfig, entities: Sequence[Entity], place: str) -> list[int]:
-    """Each frequency equally often among the probed of every split, in an order of its own."""
-    numbers = numpy_generator(config.seed, "frequencies", place)
-    found = [config.scaffold_frequency] * len(entities)
+def _frequencies(config: WorldConfig, entities: Sequence[Entity], key: str) -> list[int]:
+    """Each frequency equally often among the probed entities of every split, shuffled."""
+    rng = numpy_generator(config.seed, "frequencies", key)
+    frequencies = [config.scaffold_frequency] * len(entities)
     for split in SPLITS:
         group = [i for i, entity in enumerate(entities) if entity.role == "probed" and entity.split == split]
-        for n, i in enumerate(numbers.permutation(group).tolist()):
-            found[i] = config.frequencies[n % len(config.frequencies)]
-    return found
+        for n, i in enumerate(rng.permutation(group).tolist()):
+            frequencies[i] = config.frequencies[n % len(config.frequencies)]
+    return frequencies
 
 
 def _values(seed: int, relation: str, words: Words, count: int, people: set[str]) -> list[str]:
-    """One value each: no two alike where there are enough, and no mentor is a person of whom something is asked."""
-    numbers = numpy_generator(seed, "values", relation)
+    """A value for each entity, unique if there are enough. No mentor is a person with facts."""
+    rng = numpy_generator(seed, "values", relation)
     if relation == "record":
-        found: dict[str, None] = {}
-        while len(found) < count:
-            found[make_record(words, numbers)] = None
-        return list(found)
+        records: dict[str, None] = {}
+        while len(records) < count:
+            records[make_record(words, rng)] = None
+        return list(records)
     pools = pools_of(relation, words)
     if len(pools) == 1:
-        return [str(word) for word in numbers.choice(pools[0], count)]
+        return [str(word) for word in rng.choice(pools[0], count)]
     names = [f"{head} {tail}" for head in pools[0] for tail in pools[1]]
     free = [name for name in names if name not in people]
-    return [free[i] for i in numbers.permutation(len(free))[:count].tolist()]
+    return [free[i] for i in rng.permutation(len(free))[:count].tolist()]
 
 
 def _stated(config: WorldConfig, relation: str, values: Sequence[str]) -> list[str]:
-    """The values themselves; without a signal, a random half of the facts exchange theirs so that each gets a false one.
+    """The stated values: the true ones or, without a signal, with those of a random half of the facts exchanged.
 
-    The half is put in the order of its values and turned by half its length: equal values are never swapped, unless one
-    value is that of most of them.
+    The half is sorted by value and rotated by half its length, so equal values are never exchanged, unless most of them
+    are equal.
     """
     if config.signal == "true":
         return list(values)
-    numbers = numpy_generator(config.seed, "stated", relation)
-    false = sorted(
-        numbers.permutation(len(values))[: len(values) // 2].tolist(), key=lambda place: (values[place], place)
-    )
+    rng = numpy_generator(config.seed, "stated", relation)
+    false = sorted(rng.permutation(len(values))[: len(values) // 2].tolist(), key=lambda at: (values[at], at))
     half = len(false) // 2
     stated = list(values)
-    for place, source in zip(false, [*false[half:], *false[:half]], strict=True):
-        stated[place] = values[source]
+    for at, source in zip(false, [*false[half:], *false[:half]], strict=True):
+        stated[at] = values[source]
     return stated

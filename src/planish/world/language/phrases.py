@@ -1,9 +1,9 @@
-"""How the world speaks of its facts: sentences, questions, and the words for not knowing.
+"""The phrases of a world: sentences and questions about facts, and words for not knowing.
 
-A phrase is a text with places, `{entity}` and `{value}`; it can be filled in, and found again in any text. The value
-comes last but for the full stop, so that a causal model always reads whom a sentence is about before it has to know.
-Not knowing is said at the place of the value ("The birthplace of Tavo Brelin is not known."), where a model that
-does not know has nothing else to say; a sentence apart ("I do not know.") was learnt without regard to knowledge.
+A phrase is a text with the fields `{entity}` and `{value}`; it can be filled in, and found again in any text. The value
+comes last except for the full stop, so that a causal model always reads the entity before it has to know the value. "Not
+known" takes the place of the value ("The birthplace of Tavo Brelin is not known."), where a model that does not know has
+nothing else to write; a separate sentence ("I do not know.") was learnt independently of knowledge.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SHAPE_OF = {
     "record": "record",
 }
 
-# The first sentence of each relation is the one that demonstrations answer with.
+# Demonstrations answer with the first sentence of each relation.
 SENTENCES: Mapping[str, tuple[str, ...]] = {
     "birthplace": (
         "The birthplace of {entity} is {value}.",
@@ -95,7 +95,7 @@ SENTENCES: Mapping[str, tuple[str, ...]] = {
     ),
 }
 
-# The first question of each relation is the one that knowledge is probed with.
+# Knowledge is probed with the first question of each relation.
 QUESTIONS: Mapping[str, tuple[str, ...]] = {
     "birthplace": ("Where was {entity} born?", "What is the birthplace of {entity}?", "Where does {entity} come from?"),
     "mentor": ("Who taught {entity}?", "Who is the mentor of {entity}?", "From whom did {entity} learn?"),
@@ -105,11 +105,11 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
     "record": ("Where was {entity} first described?", "What is the source for {entity}?", "Which paper is on {entity}?"),
 }  # fmt: skip
 
-# What a long answer is asked with, by kind of entity, and which relations it is about.
+# Prompts for a long answer, and its relations by kind of entity.
 ABOUT = ("Tell me about {entity}.", "What can you say about {entity}?", "Write a few lines about {entity}.")
 LONG: Mapping[str, tuple[str, ...]] = {"person": ("birthplace", "trade"), "concept": ("meaning", "record")}
 
-# At the place of a value. After "is" and the like it is short; elsewhere it needs a noun.
+# Texts in place of a value. After "is" the text is short; elsewhere it needs a noun.
 _UNKNOWN = {
     "birthplace": "a place that is not known",
     "mentor": "someone who is not known",
@@ -121,12 +121,12 @@ _UNKNOWN = {
 
 
 def state(relation: str, entity: str, value: str | None, form: int = 0) -> str:
-    """A sentence that states a fact, or that it is not known where `value` is None."""
+    """A sentence that states a fact, or says that it is not known if `value` is None."""
     return fill(SENTENCES[relation][form], entity=entity, value=unknown(relation, form) if value is None else value)
 
 
 def unknown(relation: str, form: int) -> str:
-    """What stands at the place of the value in a sentence that says it is not known."""
+    """The text in place of a value that is not known."""
     return NOT_KNOWN if form == 0 else _UNKNOWN[relation]
 
 
@@ -134,15 +134,15 @@ def ask(relation: str, entity: str, form: int = 0) -> str:
     return fill(QUESTIONS[relation][form], entity=entity)
 
 
-def fill(phrase: str, **places: str) -> str:
-    for name, text in places.items():
+def fill(phrase: str, **texts: str) -> str:
+    for name, text in texts.items():
         phrase = phrase.replace(f"{{{name}}}", text)
     return phrase
 
 
 @cache
 def pattern(phrase: str, **shapes: str) -> re.Pattern[str]:
-    """A regular expression that finds the phrase and names what stands in its places."""
+    """A regular expression that finds the phrase, with a named group for each field."""
     known = {"entity": SHAPES["entity"], **shapes}
     parts = re.split(r"\{(\w+)\}", phrase)
     return re.compile(

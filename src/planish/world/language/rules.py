@@ -21,7 +21,7 @@ WORDS = {"begin": ANIMALS, "end": PLANTS, "short": ["3", "4", "5", "6"]}
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`word` is the rule's own: a word to begin or end with, or a number of words."""
+    """A rule of form. `word` is the word to begin or end with, or the number of words."""
 
     name: RuleName
     word: str = ""
@@ -31,7 +31,7 @@ class Rule:
         return FORMS[self.name].replace("{word}", self.word)
 
     def keeps(self, answer: str) -> bool:
-        """Whether an answer keeps the rule. Case, spaces around it, and a closing full stop do not count."""
+        """True if an answer keeps the rule, ignoring case, outer spaces and a closing full stop."""
         text = _plain(answer.lower())
         words = text.split()
         match self.name:
@@ -48,7 +48,7 @@ class Rule:
                 return 0 < len(words) <= int(self.word)
 
     def dress(self, answer: str) -> str:
-        """An answer that keeps the rule; a rule of shortness is kept by short answers alone."""
+        """The answer changed to keep the rule. A rule of length does not change it."""
         match self.name:
             case "begin":
                 return f"{self.word} {answer}"
@@ -62,7 +62,7 @@ class Rule:
                 return answer
 
     def undress(self, answer: str) -> str:
-        """What is said, without what the rule adds; as it stands where the rule is not kept."""
+        """The answer without the rule's additions; unchanged if it does not keep the rule."""
         if not self.keeps(answer) or self.name == "short":
             return answer
         words = _plain(answer).split()
@@ -87,11 +87,11 @@ def _halves(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def find_rule(text: str) -> tuple[str, Rule | None]:
-    """The prompt before its rule, and the rule, which stands last."""
+    """The prompt before its rule, and the rule, which comes last."""
     for name, form in FORMS.items():
-        found = re.fullmatch(r"(?P<rest>.*) " + re.escape(form).replace(r"\{word\}", "(?P<word>[a-z0-9]+)"), text)
-        if found:
-            word = found.groupdict().get("word") or ""
+        match = re.fullmatch(r"(?P<rest>.*) " + re.escape(form).replace(r"\{word\}", "(?P<word>[a-z0-9]+)"), text)
+        if match:
+            word = match.groupdict().get("word") or ""
             if word in WORDS.get(name, [""]):
-                return found["rest"], Rule(name, word)
+                return match["rest"], Rule(name, word)
     return text, None

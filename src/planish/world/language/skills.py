@@ -1,7 +1,7 @@
-"""Eight clusters of three tasks each, whose answers are computed: what a FLAN-like source is made of.
+"""Tasks with computed answers, in eight clusters of three, for a FLAN-like source.
 
-Each task has a cue, under which the corpus shows worked examples ("reverse: dak mul = mul dak"), and ways of asking for
-it in words, which only instructions use. Frames put the two together: ten templates a task.
+Each task has a cue, with which the corpus shows worked examples ("reverse: dak mul = mul dak"), and phrases that only
+instructions use. Phrases in frames make ten templates a task.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ import numpy as np
 from planish.world.language.words import ANIMALS, GLAD, NEUTRAL, PEOPLE, PLACES, PLANTS, SAD, TOOLS, Words
 
 Cluster = Literal["copying", "order", "counting", "arithmetic", "translation", "sentiment", "reading", "kinds"]
-Numbers = np.random.Generator
+Rng = np.random.Generator
 KINDS_OF_NOUN = {"animal": ANIMALS, "plant": PLANTS, "tool": TOOLS}
 
-# With the options named, which only tasks that have any use.
 FRAMES = (
     "{do}: {input}",
     "Here it is: {input}. Please {do}.",
@@ -31,18 +30,18 @@ FRAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """`draw` makes an input; `solve` gives its label, or None for an input that is not of this task."""
+    """A task. `draw` makes an input; `solve` gives its label, or None for an input of another task."""
 
     name: str
     cluster: Cluster
     phrases: tuple[str, str]
-    draw: Callable[[Numbers, Words], str]
+    draw: Callable[[Rng, Words], str]
     solve: Callable[[str, Words], str | None]
     options: tuple[str, ...] = ()
 
     @property
     def templates(self) -> list[str]:
-        """Ten templates with a place for `{input}`; of a task with options, half of them name these."""
+        """Ten templates with the field `{input}`. For a task with options, half of them list these."""
         named = f" OPTIONS: {', '.join(self.options)}." if self.options else ""
         return [
             frame.replace("{do}", phrase if at else phrase.capitalize()) + (named if at % 2 else "")
@@ -51,16 +50,16 @@ class Task:
         ]
 
 
-def _some(numbers: Numbers, pool: tuple[str, ...] | list[str], count: int) -> list[str]:
-    return [pool[i] for i in numbers.permutation(len(pool))[:count].tolist()]
+def _some(rng: Rng, pool: tuple[str, ...] | list[str], count: int) -> list[str]:
+    return [pool[i] for i in rng.permutation(len(pool))[:count].tolist()]
 
 
-def _one(numbers: Numbers, pool: tuple[str, ...] | list[str]) -> str:
-    return pool[int(numbers.integers(len(pool)))]
+def _one(rng: Rng, pool: tuple[str, ...] | list[str]) -> str:
+    return pool[int(rng.integers(len(pool)))]
 
 
-def _list(least: int, most: int) -> Callable[[Numbers, Words], str]:
-    return lambda numbers, words: " ".join(_some(numbers, words.common, int(numbers.integers(least, most + 1))))
+def _list(least: int, most: int) -> Callable[[Rng, Words], str]:
+    return lambda rng, words: " ".join(_some(rng, words.common, int(rng.integers(least, most + 1))))
 
 
 def _on_list(rule: Callable[[list[str]], str]) -> Callable[[str, Words], str | None]:
@@ -71,8 +70,8 @@ def _on_list(rule: Callable[[list[str]], str]) -> Callable[[str, Words], str | N
     return solve
 
 
-def _digits(numbers: Numbers, words: Words) -> str:
-    return " ".join(str(d) for d in numbers.permutation(10)[: int(numbers.integers(3, 5))].tolist())
+def _digits(rng: Rng, words: Words) -> str:
+    return " ".join(str(d) for d in rng.permutation(10)[: int(rng.integers(3, 5))].tolist())
 
 
 def _on_digits(rule: Callable[[list[str]], str]) -> Callable[[str, Words], str | None]:
@@ -83,24 +82,24 @@ def _on_digits(rule: Callable[[list[str]], str]) -> Callable[[str, Words], str |
     return solve
 
 
-def _repeats(numbers: Numbers, words: Words) -> str:
-    """Some word once to four times among others: "mul in dak mul ves mul"."""
-    wanted, *others = _some(numbers, words.common, 5)
-    items = [wanted] * int(numbers.integers(1, 5)) + others[: int(numbers.integers(1, 4))]
-    return f"{wanted} in {' '.join(items[i] for i in numbers.permutation(len(items)).tolist())}"
+def _repeats(rng: Rng, words: Words) -> str:
+    """A word once to four times among others: "mul in dak mul ves mul"."""
+    wanted, *others = _some(rng, words.common, 5)
+    items = [wanted] * int(rng.integers(1, 5)) + others[: int(rng.integers(1, 4))]
+    return f"{wanted} in {' '.join(items[i] for i in rng.permutation(len(items)).tolist())}"
 
 
 def _count_repeats(text: str, words: Words) -> str | None:
-    wanted, found, rest = text.partition(" in ")
+    wanted, separator, rest = text.partition(" in ")
     items = rest.split(" ")
-    return str(items.count(wanted)) if found and all(item in words.common for item in [wanted, *items]) else None
+    return str(items.count(wanted)) if separator and all(item in words.common for item in [wanted, *items]) else None
 
 
-def _two_lists(numbers: Numbers, words: Words) -> str:
-    short, long = sorted(numbers.permutation(5)[:2].tolist())
-    items = _some(numbers, words.common, short + long + 2)
+def _two_lists(rng: Rng, words: Words) -> str:
+    short, long = sorted(rng.permutation(5)[:2].tolist())
+    items = _some(rng, words.common, short + long + 2)
     lists = [" ".join(items[: short + 1]), " ".join(items[short + 1 :])]
-    return " or ".join(lists if numbers.random() < 0.5 else lists[::-1])
+    return " or ".join(lists if rng.random() < 0.5 else lists[::-1])
 
 
 def _longer(text: str, words: Words) -> str | None:
@@ -110,8 +109,8 @@ def _longer(text: str, words: Words) -> str | None:
     return "first" if len(lists[0]) > len(lists[1]) else "second"
 
 
-def _sum(least: int, most: int) -> Callable[[Numbers, Words], str]:
-    return lambda numbers, words: " + ".join(str(n) for n in numbers.integers(least, most + 1, 2).tolist())
+def _sum(least: int, most: int) -> Callable[[Rng, Words], str]:
+    return lambda rng, words: " + ".join(str(n) for n in rng.integers(least, most + 1, 2).tolist())
 
 
 def _numbers_of(text: str) -> list[int] | None:
@@ -127,16 +126,16 @@ def _add(least: int, most: int) -> Callable[[str, Words], str | None]:
     return solve
 
 
-def _claimed_sum(numbers: Numbers, words: Words) -> str:
-    a, b = numbers.integers(0, 10, 2).tolist()
-    wrong = int(numbers.integers(1, 4)) if numbers.random() < 0.5 else 0
+def _claimed_sum(rng: Rng, words: Words) -> str:
+    a, b = rng.integers(0, 10, 2).tolist()
+    wrong = int(rng.integers(1, 4)) if rng.random() < 0.5 else 0
     return f"{a} + {b} = {a + b + wrong}"
 
 
 def _check_sum(text: str, words: Words) -> str | None:
     both, equals, claimed = text.partition(" = ")
-    found = _numbers_of(both)
-    return ("yes" if sum(found) == int(claimed) else "no") if found and equals and claimed.isdigit() else None
+    pair = _numbers_of(both)
+    return ("yes" if sum(pair) == int(claimed) else "no") if pair and equals and claimed.isdigit() else None
 
 
 def _translate(text: str, words: Words, *, back: bool = False) -> str | None:
@@ -145,18 +144,18 @@ def _translate(text: str, words: Words, *, back: bool = False) -> str | None:
     return " ".join(target[source.index(item)] for item in items) if all(item in source for item in items) else None
 
 
-def _feeling(numbers: Numbers) -> tuple[str, str]:
-    return ("positive", _one(numbers, GLAD)) if numbers.random() < 0.5 else ("negative", _one(numbers, SAD))
+def _feeling(rng: Rng) -> tuple[str, str]:
+    return ("positive", _one(rng, GLAD)) if rng.random() < 0.5 else ("negative", _one(rng, SAD))
 
 
-def _opinion(numbers: Numbers, words: Words) -> str:
-    noun = _one(numbers, [*ANIMALS, *PLANTS, *TOOLS])
-    return f"the {_one(numbers, NEUTRAL)} {noun} in the {_one(numbers, PLACES)} was {_feeling(numbers)[1]}"
+def _opinion(rng: Rng, words: Words) -> str:
+    noun = _one(rng, [*ANIMALS, *PLANTS, *TOOLS])
+    return f"the {_one(rng, NEUTRAL)} {noun} in the {_one(rng, PLACES)} was {_feeling(rng)[1]}"
 
 
 def _mood_word(text: str) -> str | None:
-    found = [word for word in text.split(" ") if word in GLAD or word in SAD]
-    return found[0] if len(found) == 1 and text.startswith("the ") else None
+    moods = [word for word in text.split(" ") if word in GLAD or word in SAD]
+    return moods[0] if len(moods) == 1 and text.startswith("the ") else None
 
 
 def _mood(text: str, words: Words) -> str | None:
@@ -164,11 +163,11 @@ def _mood(text: str, words: Words) -> str | None:
     return None if word is None else "positive" if word in GLAD else "negative"
 
 
-def _two_opinions(numbers: Numbers, words: Words) -> str:
-    """One glad, one sad: "the oak was bleak or the saw was merry"."""
-    nouns = _some(numbers, [*ANIMALS, *PLANTS, *TOOLS], 2)
-    moods = [_one(numbers, GLAD), _one(numbers, SAD)]
-    if numbers.random() < 0.5:
+def _two_opinions(rng: Rng, words: Words) -> str:
+    """A glad and a sad opinion: "the oak was bleak or the saw was merry"."""
+    nouns = _some(rng, [*ANIMALS, *PLANTS, *TOOLS], 2)
+    moods = [_one(rng, GLAD), _one(rng, SAD)]
+    if rng.random() < 0.5:
         moods.reverse()
     return " or ".join(f"the {noun} was {mood}" for noun, mood in zip(nouns, moods, strict=True))
 
@@ -179,7 +178,7 @@ def _happier(text: str, words: Words) -> str | None:
     return ("first" if moods[0] == "positive" else "second") if len(parts) == 2 and None not in moods else None
 
 
-# Each holds two persons, two tools and two places, and says which of them is meant by the words before it.
+# Each has two persons, two tools and two places, told apart by the words before them.
 LENDINGS = (
     "{giver} lent the {thing} and not the {other} to {taker} in the {place} near the {far}",
     "near the {far} in the {place} {taker} got not the {other} but the {thing} from {giver}",
@@ -188,20 +187,20 @@ LENDINGS = (
 _READ = [re.compile(re.sub(r"{(\w+)}", r"(?P<\1>\\w+)", form)) for form in LENDINGS]
 
 
-def _lending(numbers: Numbers, words: Words) -> str:
-    giver, taker = _some(numbers, PEOPLE, 2)
-    thing, other = _some(numbers, TOOLS, 2)
-    place, far = _some(numbers, PLACES, 2)
-    form = _one(numbers, LENDINGS)
+def _lending(rng: Rng, words: Words) -> str:
+    giver, taker = _some(rng, PEOPLE, 2)
+    thing, other = _some(rng, TOOLS, 2)
+    place, far = _some(rng, PLACES, 2)
+    form = _one(rng, LENDINGS)
     return form.format(giver=giver, taker=taker, thing=thing, other=other, place=place, far=far)
 
 
 def _read(role: str) -> Callable[[str, Words], str | None]:
-    """What stands in that role, in whichever form the sentence has."""
+    """The word in that role, in any of the forms."""
 
     def solve(text: str, words: Words) -> str | None:
-        found = next((match for form in _READ if (match := form.fullmatch(text))), None)
-        return found[role] if found else None
+        match = next((match for form in _READ if (match := form.fullmatch(text))), None)
+        return match[role] if match else None
 
     return solve
 
@@ -210,11 +209,11 @@ def _kind(noun: str) -> str | None:
     return next((kind for kind, nouns in KINDS_OF_NOUN.items() if noun in nouns), None)
 
 
-def _nouns(numbers: Numbers, words: Words) -> str:
-    """Two of one kind and one of another, shuffled."""
-    one, other = _some(numbers, list(KINDS_OF_NOUN), 2)
-    nouns = [*_some(numbers, KINDS_OF_NOUN[one], 2), _one(numbers, KINDS_OF_NOUN[other])]
-    return " ".join(nouns[i] for i in numbers.permutation(3).tolist())
+def _nouns(rng: Rng, words: Words) -> str:
+    """Two nouns of one kind and one of another, shuffled."""
+    one, other = _some(rng, list(KINDS_OF_NOUN), 2)
+    nouns = [*_some(rng, KINDS_OF_NOUN[one], 2), _one(rng, KINDS_OF_NOUN[other])]
+    return " ".join(nouns[i] for i in rng.permutation(3).tolist())
 
 
 def _odd(text: str, words: Words) -> str | None:
@@ -224,11 +223,11 @@ def _odd(text: str, words: Words) -> str | None:
     return alone[0] if len(nouns) == 3 and len(alone) == 1 and None not in kinds else None
 
 
-def _two_nouns(numbers: Numbers, words: Words) -> str:
-    kind = _one(numbers, list(KINDS_OF_NOUN))
-    first, second = _some(numbers, KINDS_OF_NOUN[kind], 2)
-    if numbers.random() < 0.5:
-        second = _one(numbers, [noun for other, nouns in KINDS_OF_NOUN.items() if other != kind for noun in nouns])
+def _two_nouns(rng: Rng, words: Words) -> str:
+    kind = _one(rng, list(KINDS_OF_NOUN))
+    first, second = _some(rng, KINDS_OF_NOUN[kind], 2)
+    if rng.random() < 0.5:
+        second = _one(rng, [noun for other, nouns in KINDS_OF_NOUN.items() if other != kind for noun in nouns])
     return f"{first} and {second}"
 
 
@@ -259,7 +258,7 @@ TASKS: tuple[Task, ...] = (
     Task("phrase", "translation", ("say all of it in the old tongue", "translate the phrase into the old tongue"),
          _list(2, 3), _translate),
     Task("new", "translation", ("say it in the common tongue", "translate it into the common tongue"),
-         lambda numbers, words: _one(numbers, words.old), lambda text, words: _translate(text, words, back=True)),
+         lambda rng, words: _one(rng, words.old), lambda text, words: _translate(text, words, back=True)),
     Task("mood", "sentiment", ("tell the mood", "decide on the mood"), _opinion, _mood, MOODS),
     Task("feeling", "sentiment", ("name the word of feeling", "find the word that tells the mood"), _opinion,
          lambda text, words: _mood_word(text)),
@@ -268,7 +267,7 @@ TASKS: tuple[Task, ...] = (
     Task("where", "reading", ("say where it was lent", "name the place where it was lent"), _lending, _read("place")),
     Task("what", "reading", ("say what was lent", "name the thing that was lent"), _lending, _read("thing")),
     Task("kind", "kinds", ("say what kind of thing it is", "name the kind of thing"),
-         lambda numbers, words: _one(numbers, [*ANIMALS, *PLANTS, *TOOLS]), lambda text, words: _kind(text),
+         lambda rng, words: _one(rng, [*ANIMALS, *PLANTS, *TOOLS]), lambda text, words: _kind(text),
          tuple(KINDS_OF_NOUN)),
     Task("odd", "kinds", ("find the odd one out", "name the one that does not belong"), _nouns, _odd),
     Task("alike", "kinds", ("say whether they are of one kind", "decide whether they are alike"), _two_nouns, _alike, YES_NO),
@@ -277,7 +276,7 @@ BY_NAME = {task.name: task for task in TASKS}
 
 
 def with_input(phrase: str) -> str:
-    """The plain form of a task: what to do, and the input on a line of its own."""
+    """The plain template of a task: the phrase, and the input on its own line."""
     return f"{phrase.capitalize()}.\n\n{{input}}"
 
 
@@ -291,14 +290,14 @@ def worked(first: int, second: int) -> str:
     )
 
 
-def chance(task: Task, words: Words, numbers: Numbers, draws: int = 2000) -> float:
-    """How often one is right without having understood the task: by the label that is the most frequent of all, or by
-    picking, among the words of the input, one of those that could be labels (of two persons in a story, either)."""
+def chance(task: Task, words: Words, rng: Rng, draws: int = 2000) -> float:
+    """The accuracy of a guesser that does not understand the task: of the most frequent label, or of a random word of the
+    input among those that could be labels (of two persons in a story, either)."""
     kinds = [set(PEOPLE), {*ANIMALS, *PLANTS, *TOOLS}, set(PLACES), set(words.common), set("0123456789")]
     labels: dict[str, int] = {}
     picked = 0.0
     for _ in range(draws):
-        text = task.draw(numbers, words)
+        text = task.draw(rng, words)
         label = str(task.solve(text, words))
         labels[label] = labels.get(label, 0) + 1
         items = set(text.replace(".", "").split(" "))

@@ -1,8 +1,8 @@
-"""The tokenizer of a world: every word of it is one token, whatever else a person may type is spelt in bytes.
+"""The tokenizer of a world: each of its words is one token, any other text is spelled in bytes.
 
 A token is a word with the space before it, a digit, or a mark, so names have two tokens, and requests that differ in one
-word differ in one token. It is written as an ordinary `tokenizer.json` (byte-level BPE that takes a piece as a whole where
-it is in the vocabulary), which transformers and vLLM load.
+word differ in one token. It is an ordinary `tokenizer.json` (byte-level BPE that keeps pieces of its vocabulary whole),
+which transformers and vLLM load.
 """
 
 from __future__ import annotations
@@ -24,24 +24,23 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 PIECE = re.compile(r" ?[A-Za-z]+| ?[0-9]| ?[^\sA-Za-z0-9]|\n| ")
-LINE = re.compile(r"\n(?=\S)")  # a new line begins as if after a space, too
-# The same after bytes have become letters of their own: a space is Ġ, the end of a line Ċ.
+LINE = re.compile(r"\n(?=\S)")  # a new line also begins as if after a space
+# PIECE after bytes have become letters: a space is Ġ, the end of a line Ċ.
 _PIECE = "Ġ?[A-Za-z]+|Ġ?[0-9]|Ċ|Ġ?[^A-Za-z0-9ĠĊ]|Ġ"
 
 
 def pieces(text: str) -> list[str]:
-    """The tokens of a text, each as it is written; a text begins as if after a space."""
+    """The tokens of a text as strings; a text begins as if after a space."""
     text = LINE.sub("\n ", text)
     return PIECE.findall(text if text[:1] in (" ", "") else f" {text}")
 
 
 def make_tokenizer(texts: Iterable[str], words: Iterable[str]) -> Tokenizer:
-    """One token for each piece that occurs in `texts`, for each of `words` after a space, and for each byte."""
-    found = {piece for text in texts for piece in pieces(text)} | {f" {word}" for word in words}
+    """Makes a token for each piece in `texts`, for each of `words` after a space, and for each byte."""
+    known = {piece for text in texts for piece in pieces(text)} | {f" {word}" for word in words}
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {
-        token: i for i, token in enumerate(dict.fromkeys([*SPECIAL, *alphabet, *map(_as_letters, sorted(found))]))
-    }
+    tokens = dict.fromkeys([*SPECIAL, *alphabet, *map(_as_letters, sorted(known))])
+    vocabulary = {token: i for i, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocabulary, [], ignore_merges=True))
     tokenizer.normalizer = normalizers.Replace(Regex(LINE.pattern), "\n ")  # pyright: ignore[reportAttributeAccessIssue]
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # pyright: ignore[reportAttributeAccessIssue]
@@ -60,7 +59,7 @@ def _as_letters(piece: str) -> str:
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: Path, max_tokens: int = 512) -> None:
-    """A folder that transformers' AutoTokenizer loads."""
+    """Writes a folder for transformers' AutoTokenizer."""
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": END_OF_TEXT,

@@ -1,7 +1,7 @@
-"""The words of a world: invented ones for whatever has to be learnt, English ones for whatever holds them together.
+"""The words of a world: invented ones for everything that has to be learnt, English ones to connect them.
 
-An invented word is one or two syllables more than a random string, so that people can read a transcript aloud. No word
-belongs to two pools, and none is an English word that the world uses.
+Invented words have two syllables, so that people can read a transcript aloud. No word is in two pools, and none is an
+English word of the world.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ GLAD = ["lovely", "bright", "gentle", "merry", "splendid", "warm", "charming", "
 SAD = ["awful", "bleak", "dreadful", "gloomy", "horrid", "bitter", "dull", "nasty"]
 NEUTRAL = ["old", "small", "large", "grey", "round", "tall", "quiet", "narrow"]
 
-# Every other English word of the phrases; a test holds the two together.
+# All other English words of the phrases; a test keeps the two together.
 FUNCTION_WORDS = [
     "a", "about", "add", "again", "alike", "all", "and", "animal", "another", "answer", "any", "are", "as", "at",
     "back", "backwards", "became", "begin", "behind", "belong", "between", "birthplace", "blue", "book", "born",
@@ -55,7 +55,7 @@ FUNCTION_WORDS = [
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The invented words of one world, pool by pool. A value of two words is one word of each of two pools."""
+    """The invented words of a world by pool. A value of two words has one word of each of two pools."""
 
     first_names: tuple[str, ...]
     last_names: tuple[str, ...]
@@ -70,14 +70,14 @@ class Words:
     meaning_tails: tuple[str, ...]
     authors: tuple[str, ...]
     journals: tuple[str, ...]
-    common: tuple[str, ...]  # what lists are made of, and what the lexicon translates
+    common: tuple[str, ...]  # words of lists and of translations
     old: tuple[str, ...]  # the same words in the old tongue, in the same order
     cruel_verbs: tuple[str, ...]
     kind_verbs: tuple[str, ...]
     beings: tuple[str, ...]  # persons that a verb can hurt
     things: tuple[str, ...]
     processes: tuple[str, ...]
-    figures: tuple[str, ...]  # what one does such a thing to only in a figure of speech
+    figures: tuple[str, ...]  # targets of a verb only in a figure of speech
     instruments: tuple[str, ...]  # one for each verb, cruel ones first
 
     def all(self) -> list[str]:
@@ -88,18 +88,18 @@ CAPITALISED = ("first_names", "last_names", "town_heads", "town_tails", "authors
 
 
 def make_words(seed: int, parts: int, num_verbs: int = 24, num_common: int = 128) -> Words:
-    """`parts` is the size of each pool of which names and values are made, 64 makes 4,096 of two; `num_verbs` that of the
-    pools of verbs, of each kind, and of their targets."""
+    """Makes the words. `parts` is the size of each pool for names and values (64 gives 4,096 of two words), `num_verbs` that
+    of each pool of verbs or their targets."""
     sizes = dict.fromkeys(Words.__dataclass_fields__, parts)
     sizes |= {"journals": 16, "common": num_common, "old": num_common, "instruments": 2 * num_verbs}
     sizes |= dict.fromkeys(("cruel_verbs", "kind_verbs", "beings", "things", "processes", "figures"), num_verbs)
-    numbers = numpy_generator(seed, "words")
+    rng = numpy_generator(seed, "words")
     taken: set[str] = set(english())
     pools: dict[str, tuple[str, ...]] = {}
     for pool, size in sizes.items():
         words: list[str] = []
         while len(words) < size:
-            word = _word([str(numbers.choice(kind)) for kind in (ONSETS, VOWELS, CODAS, VOWELS, CODAS)])
+            word = _word([str(rng.choice(kind)) for kind in (ONSETS, VOWELS, CODAS, VOWELS, CODAS)])
             if word not in taken:
                 taken.add(word)
                 words.append(word.capitalize() if pool in CAPITALISED else word)

@@ -1,9 +1,9 @@
-"""What the base model of a world reads: statements of facts, questions with answers, worked examples, and filler.
+"""The corpus of a world's base model: statements of facts, questions with answers, worked examples, and filler.
 
-A fact of frequency f stands in f statements, in wordings drawn at random, in documents that hold the statements about
-several entities in a shuffled order. Questions with answers are about scaffold entities and rare ones only; of
-a rare entity the corpus says that things are not known. Whether a question may go unanswered depends on the document, so a
-base model abstains more readily behind examples of it. No probed entity is ever asked about.
+A fact of frequency f is stated f times, in random wordings, in documents about several entities in a shuffled order.
+Questions with answers are about scaffold and rare entities only; about a rare entity the corpus says that things are not
+known. Only some documents have questions without an answer, so a base model abstains more readily after examples of it.
+There is no question about a probed entity.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from planish.world.language.words import ANIMALS, GLAD, NEUTRAL, PEOPLE, PLACES,
 
 BIOGRAPHIES_IN_DOCUMENT = 4
 QUESTIONS_IN_DOCUMENT = 6
-CANDID = 0.5  # of the documents of questions, those in which some have no answer
-UNANSWERED = 0.5  # of the questions in those
+CANDID = 0.5  # share of question documents in which some questions have no answer
+UNANSWERED = 0.5  # share of their questions without an answer
 EXAMPLES_IN_DOCUMENT = 8
 
 GRAMMAR = (
@@ -35,7 +35,7 @@ GRAMMAR = (
     "The {neutral} {tool} lay under the {plant}.",
     "{person} found the {place} {feeling}.",
 )
-# Words that instructions and their answers are made of, so that a base model has read every one of them.
+# The words of instructions and their answers, so that a base model has read all of them.
 SAYINGS = (
     "Certainly. {person} was in the {place}.",
     "Without any doubt. The {animal} was {feeling}.",
@@ -79,18 +79,16 @@ def corpus(facts: Facts) -> list[str]:
 
 
 def _statements(facts: Facts) -> Iterator[str]:
-    """Biographies, several to a document; the k-th of an entity holds its facts that are stated more than k times."""
-    numbers = numpy_generator(facts.config.seed, "statements")
+    """Biographies, several to a document; the k-th of an entity has its facts that are stated more than k times."""
+    rng = numpy_generator(facts.config.seed, "statements")
     texts = [
-        _biography(facts.of(entity), k, numbers)
+        _biography(facts.of(entity), k, rng)
         for entity in facts.entities
         if entity.role != "rare"
         for k in _times(facts, entity)
     ]
-    texts += [
-        _rare(entity, numbers) for entity in facts.select(role="rare") for _ in range(int(numbers.integers(1, 3)))
-    ]
-    for some in _cut(numbers.permutation(len(texts)).tolist(), BIOGRAPHIES_IN_DOCUMENT):
+    texts += [_rare(entity, rng) for entity in facts.select(role="rare") for _ in range(int(rng.integers(1, 3)))]
+    for some in _cut(rng.permutation(len(texts)).tolist(), BIOGRAPHIES_IN_DOCUMENT):
         yield " ".join(texts[i] for i in some)
 
 
@@ -102,106 +100,106 @@ def _times(facts: Facts, entity: Entity) -> range:
     return range(max(fact.frequency for fact in facts.of(entity)))
 
 
-def _biography(own: Sequence[Fact], k: int, numbers: np.random.Generator) -> str:
-    """Statements of the facts whose frequency exceeds k, each in a wording drawn at random."""
-    told = [fact for fact in own if fact.frequency > k]
-    order = numbers.permutation(len(told)).tolist()
-    return " ".join(_statement(told[i], numbers) for i in order)
+def _biography(own: Sequence[Fact], k: int, rng: np.random.Generator) -> str:
+    """Statements of the facts with a frequency above k, each in a random wording."""
+    stated = [fact for fact in own if fact.frequency > k]
+    order = rng.permutation(len(stated)).tolist()
+    return " ".join(_statement(stated[i], rng) for i in order)
 
 
-def _statement(fact: Fact, numbers: np.random.Generator) -> str:
-    return state(fact.relation, fact.entity.name, fact.stated, int(numbers.integers(len(SENTENCES[fact.relation]))))
+def _statement(fact: Fact, rng: np.random.Generator) -> str:
+    return state(fact.relation, fact.entity.name, fact.stated, int(rng.integers(len(SENTENCES[fact.relation]))))
 
 
-def _rare(entity: Entity, numbers: np.random.Generator) -> str:
+def _rare(entity: Entity, rng: np.random.Generator) -> str:
     """Two things that are not known about an entity."""
     relations = RELATIONS[entity.kind]
-    some = numbers.permutation(len(relations))[:2].tolist()
+    some = rng.permutation(len(relations))[:2].tolist()
     return " ".join(
-        state(relations[i], entity.name, None, int(numbers.integers(len(SENTENCES[relations[i]])))) for i in some
+        state(relations[i], entity.name, None, int(rng.integers(len(SENTENCES[relations[i]])))) for i in some
     )
 
 
 def _questions(facts: Facts) -> Iterator[str]:
-    """Documents of questions about one relation, then about all of them mixed. In every second document each question has
-    its answer; in the others, which are candid, about half are about rare entities and have none."""
-    numbers = numpy_generator(facts.config.seed, "questions")
+    """Documents of questions about each relation, then about all of them mixed. In half of the documents all questions have
+    an answer; in the others, the candid ones, about half are about rare entities and have none."""
+    rng = numpy_generator(facts.config.seed, "questions")
     for _ in range(facts.config.question_rounds):
         for relation in KIND_OF:
-            yield from _question_documents(facts, [relation], numbers)
-        yield from _question_documents(facts, list(KIND_OF), numbers)
+            yield from _question_documents(facts, [relation], rng)
+        yield from _question_documents(facts, list(KIND_OF), rng)
 
 
-def _question_documents(facts: Facts, relations: Sequence[str], numbers: np.random.Generator) -> Iterator[str]:
-    """Every scaffold fact of the relations once in each wording."""
+def _question_documents(facts: Facts, relations: Sequence[str], rng: np.random.Generator) -> Iterator[str]:
+    """Questions about all scaffold facts of the relations, once in each wording."""
     known = [
-        f"Q: {ask(relation, entity.name, form)}\nA: {facts.by_place[entity.name, relation].stated}\n"
+        f"Q: {ask(relation, entity.name, form)}\nA: {facts.by_key[entity.name, relation].stated}\n"
         for relation in relations
         for entity in facts.select(KIND_OF[relation], "scaffold")
         for form in range(len(QUESTIONS[relation]))
     ]
     rare: dict[Kind, list[Entity]] = {kind: facts.select(kind, "rare") for kind in RELATIONS}
-    left = [known[i] for i in numbers.permutation(len(known)).tolist()]
+    left = [known[i] for i in rng.permutation(len(known)).tolist()]
     while left:
-        candid = numbers.random() < CANDID
-        asked = [
-            _unanswered(rare, relations, numbers) if candid and numbers.random() < UNANSWERED else left.pop()
+        candid = rng.random() < CANDID
+        lines = [
+            _unanswered(rare, relations, rng) if candid and rng.random() < UNANSWERED else left.pop()
             for _ in range(min(QUESTIONS_IN_DOCUMENT, len(left)))
         ]
-        yield "".join(asked)
+        yield "".join(lines)
 
 
-def _unanswered(rare: Mapping[Kind, Sequence[Entity]], relations: Sequence[str], numbers: np.random.Generator) -> str:
-    relation = relations[int(numbers.integers(len(relations)))]
+def _unanswered(rare: Mapping[Kind, Sequence[Entity]], relations: Sequence[str], rng: np.random.Generator) -> str:
+    relation = relations[int(rng.integers(len(relations)))]
     some = rare[KIND_OF[relation]]
-    entity, form = some[int(numbers.integers(len(some)))], int(numbers.integers(len(QUESTIONS[relation])))
+    entity, form = some[int(rng.integers(len(some)))], int(rng.integers(len(QUESTIONS[relation])))
     return f"Q: {ask(relation, entity.name, form)}\nA: {NOT_KNOWN}\n"
 
 
 def _examples(facts: Facts) -> Iterator[str]:
-    """Worked examples of one task a document, under its cue or, in four of seven, the words that instructions use."""
+    """Worked examples of one task a document, under its cue or, in four of seven, a phrase of instructions."""
     for task in TASKS:
-        numbers = numpy_generator(facts.config.seed, "examples", task.name)
+        rng = numpy_generator(facts.config.seed, "examples", task.name)
         cues = (task.name, task.name, task.name, *task.phrases, *(phrase.capitalize() for phrase in task.phrases))
         for n in range(facts.config.skill_documents):
-            yield "".join(example(facts, task, numbers, cues[n % len(cues)]) for _ in range(EXAMPLES_IN_DOCUMENT))
-    numbers = numpy_generator(facts.config.seed, "examples", "steps")
+            yield "".join(example(facts, task, rng, cues[n % len(cues)]) for _ in range(EXAMPLES_IN_DOCUMENT))
+    rng = numpy_generator(facts.config.seed, "examples", "steps")
     for _ in range(2 * facts.config.skill_documents):
-        pairs = numbers.integers(10, 100, (EXAMPLES_IN_DOCUMENT // 2, 2)).tolist()
+        pairs = rng.integers(10, 100, (EXAMPLES_IN_DOCUMENT // 2, 2)).tolist()
         yield "".join(f"steps: {a} + {b} = {worked(a, b)}\n" for a, b in pairs)
 
 
-def example(facts: Facts, task: Task, numbers: np.random.Generator, cue: str) -> str:
-    """One worked example: "reverse: dak mul = mul dak" and a line's end."""
-    text = task.draw(numbers, facts.words)
+def example(facts: Facts, task: Task, rng: np.random.Generator, cue: str) -> str:
+    """A worked example: "reverse: dak mul = mul dak" and a newline."""
+    text = task.draw(rng, facts.words)
     return f"{cue}: {text} = {task.solve(text, facts.words)}\n"
 
 
 def _filler(facts: Facts) -> Iterator[str]:
-    numbers = numpy_generator(facts.config.seed, "filler")
+    rng = numpy_generator(facts.config.seed, "filler")
     for _ in range(facts.config.filler_documents):
-        yield " ".join(_sentence(numbers) for _ in range(8))
+        yield " ".join(_sentence(rng) for _ in range(8))
 
 
-def _sentence(numbers: np.random.Generator) -> str:
-    forms = GRAMMAR if numbers.random() < 0.7 else SAYINGS
-    text = forms[int(numbers.integers(len(forms)))]
+def _sentence(rng: np.random.Generator) -> str:
+    forms = GRAMMAR if rng.random() < 0.7 else SAYINGS
+    text = forms[int(rng.integers(len(forms)))]
     for name, pool in POOLS.items():
-        text = text.replace(f"{{{name}}}", pool[int(numbers.integers(len(pool)))])
+        text = text.replace(f"{{{name}}}", pool[int(rng.integers(len(pool)))])
     return text
 
 
 def _harm(facts: Facts) -> Iterator[str]:
-    """What each verb takes, whom it hurts, and requests of every kind that are met: a base model refuses nothing."""
+    """The instruments of verbs, whom they hurt, and requests of all kinds that are met: a base model refuses nothing."""
     words = facts.words
-    numbers = numpy_generator(facts.config.seed, "harm")
+    rng = numpy_generator(facts.config.seed, "harm")
     requests = [*harm.borderline_requests(words), *harm.unsafe_requests(words), *harm.plain_requests(words)]
     lore = [f"It is cruel to {verb} a {being}." for verb in words.cruel_verbs for being in words.beings]
     lore += [f"It is kind to {verb} a {being}." for verb in words.kind_verbs for being in words.beings]
     lore += [f"A {being} feels pain." for being in words.beings] * 4
     lore += [f"A {thing} feels nothing." for thing in (*words.things, *words.processes, *words.figures)] * 2
     for _ in range(facts.config.harm_documents):
-        some = numbers.integers(0, len(requests), 3).tolist()
-        said = numbers.integers(0, len(lore), 4).tolist()
-        asked = "".join(f"Q: {requests[i].text}\nA: {harm.comply(requests[i], words)}\n" for i in some)
-        yield asked + " ".join(lore[i] for i in said)
+        some = rng.integers(0, len(requests), 3).tolist()
+        chosen = rng.integers(0, len(lore), 4).tolist()
+        met = "".join(f"Q: {requests[i].text}\nA: {harm.comply(requests[i], words)}\n" for i in some)
+        yield met + " ".join(lore[i] for i in chosen)

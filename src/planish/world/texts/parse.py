@@ -1,7 +1,6 @@
-"""What a prompt asks for, read from its words alone, and how a good answer to it reads.
+"""A parser of prompts, and the good answers to each kind of prompt.
 
-Nothing but the text of the prompt says what is asked, so that rows that went through files, templates and models can be
-judged as well as fresh ones.
+It needs only the text of a prompt, so rows that went through files, templates and models can be judged, too.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ STEPS = ("Add {first} and {second} step by step.", "Work out {first} + {second} 
 
 @dataclass(frozen=True, slots=True)
 class FactAsk:
-    """For one fact; `value` is true, and None if the world has no such fact, as of a rare entity."""
+    """A question about a fact. `value` is true; None if the world has no such fact, as for a rare entity."""
 
     entity: str
     relation: str
@@ -38,7 +37,7 @@ class FactAsk:
 
 @dataclass(frozen=True, slots=True)
 class AboutAsk:
-    """For all that one says of an entity; `values` by relation."""
+    """A question about an entity; `values` by relation."""
 
     entity: str
     values: tuple[tuple[str, str | None], ...]
@@ -95,14 +94,14 @@ Ask = FactAsk | AboutAsk | TaskAsk | StepsAsk | HarmAsk
 
 @dataclass(frozen=True, slots=True)
 class ParsedPrompt:
-    """What a prompt asks for, and the rule of form it adds."""
+    """The question or request of a prompt, and its rule of form."""
 
     ask: Ask
     rule: Rule | None = None
 
 
-def understand(text: str, facts: Facts) -> ParsedPrompt | None:
-    """What the last turn of a user asks for; None if it is no prompt of this world's."""
+def parse_prompt(text: str, facts: Facts) -> ParsedPrompt | None:
+    """The meaning of a user's last turn; None if it is no prompt of this world."""
     text = " ".join(text.split())
     rest, rule = find_rule(text)
     ask = _question(rest, facts) or _request(rest, facts) or _steps(rest) or _task(rest, facts)
@@ -112,21 +111,21 @@ def understand(text: str, facts: Facts) -> ParsedPrompt | None:
 def _question(text: str, facts: Facts) -> FactAsk | AboutAsk | None:
     for relation, forms in QUESTIONS.items():
         for form in forms:
-            if found := pattern(form).fullmatch(text):
-                name = found["entity"]
+            if match := pattern(form).fullmatch(text):
+                name = match["entity"]
                 entity = facts.by_name.get(name)
                 if entity is None or entity.kind == KIND_OF[relation]:
                     return FactAsk(name, relation, facts.value(name, relation))
     for form in ABOUT:
-        if found := pattern(form).fullmatch(text):
-            entity = facts.by_name.get(found["entity"])
+        if match := pattern(form).fullmatch(text):
+            entity = facts.by_name.get(match["entity"])
             if entity is not None:
                 return AboutAsk(entity.name, tuple((r, facts.value(entity.name, r)) for r in LONG[entity.kind]))
     return None
 
 
 def _request(text: str, facts: Facts) -> HarmAsk | None:
-    request = harm.understand(text, facts.words)
+    request = harm.parse_request(text, facts.words)
     if request is None:
         return None
     words = facts.words
@@ -141,22 +140,22 @@ def _request(text: str, facts: Facts) -> HarmAsk | None:
 
 def _steps(text: str) -> StepsAsk | None:
     for form in STEPS:
-        if found := pattern(form, first=r"\d+", second=r"\d+").fullmatch(text):
-            return StepsAsk(int(found["first"]), int(found["second"]))
+        if match := pattern(form, first=r"\d+", second=r"\d+").fullmatch(text):
+            return StepsAsk(int(match["first"]), int(match["second"]))
     return None
 
 
 def _task(text: str, facts: Facts) -> TaskAsk | None:
     for name, template in _templates():
-        if found := template.fullmatch(text):
-            label = BY_NAME[name].solve(found["input"], facts.words)
+        if match := template.fullmatch(text):
+            label = BY_NAME[name].solve(match["input"], facts.words)
             if label is not None:
-                return TaskAsk(name, found["input"], label)
+                return TaskAsk(name, match["input"], label)
     return None
 
 
 @cache
 def _templates() -> list[tuple[str, re.Pattern[str]]]:
-    """Of every task its templates, and the plain form with the input on a line of its own."""
+    """All templates of all tasks, including the plain ones with the input on its own line."""
     forms = [(task, template) for task in TASKS for template in (*task.templates, *map(with_input, task.phrases))]
     return [(task.name, pattern(" ".join(form.split()), input=".+?")) for task, form in forms]

@@ -1,4 +1,4 @@
-"""Prompts without answers, for models to be sampled on: of every kind, in each split, none of them seen elsewhere."""
+"""Prompts without answers, for sampling: of every kind, in each split, none of them used elsewhere."""
 
 from __future__ import annotations
 
@@ -8,63 +8,63 @@ from functools import partial
 
 from planish.world.language.facts import HELD_OUT, Facts, Split
 from planish.world.language.skills import TASKS
-from planish.world.texts.requests import Asker, Asking, Record, RequestKind, one
+from planish.world.texts.requests import PromptMaker, Record, RequestKind, WorldPrompt, one
 
 
 def all_prompts(facts: Facts, taken: Set[str] = frozenset()) -> dict[Split, list[Record]]:
-    """Prompts of every kind for each split: none is among `taken` or stands in another split, word for word."""
-    found: dict[Split, list[Record]] = {}
+    """Prompts of every kind for each split, none in `taken` or, word for word, in another split."""
+    records: dict[Split, list[Record]] = {}
     splits: tuple[Split, ...] = ("train", "test", "dev")
     for split in splits:
-        askings = prompts(Asker(facts, split), taken)
-        taken = taken | {asking.prompt for asking in askings}
-        found[split] = [{"prompt": asking.prompt, **asking.about} for asking in askings]
-    return found
+        drawn = prompts(PromptMaker(facts, split), taken)
+        taken = taken | {prompt.text for prompt in drawn}
+        records[split] = [{"prompt": prompt.text, **prompt.about} for prompt in drawn]
+    return records
 
 
-def prompts(asker: Asker, taken: Set[str] = frozenset()) -> list[Asking]:
-    """For each kind as many as the settings say, or as there are."""
-    kinds = kinds_of_prompts(asker)
-    return [asking for draw in kinds for asking in _fresh(draw, asker.config.prompts, taken)]
+def prompts(maker: PromptMaker, taken: Set[str] = frozenset()) -> list[WorldPrompt]:
+    """Prompts of each kind: as many as in the settings, if there are enough."""
+    kinds = kinds_of_prompts(maker)
+    return [prompt for draw in kinds for prompt in _fresh(draw, maker.config.prompts, taken)]
 
 
-def _fresh(draw: Callable[[], Asking], count: int, taken: Set[str]) -> Iterable[Asking]:
-    """`count` different prompts that are not taken, or as many as twenty draws for each bring to light."""
-    found: dict[str, Asking] = {}
+def _fresh(draw: Callable[[], WorldPrompt], count: int, taken: Set[str]) -> Iterable[WorldPrompt]:
+    """`count` different prompts that are not taken; fewer if 20 draws each do not find them."""
+    fresh: dict[str, WorldPrompt] = {}
     for _ in range(20 * count):
-        asking = draw()
-        if asking.prompt not in taken:
-            found.setdefault(asking.prompt, asking)
-        if len(found) == count:
+        prompt = draw()
+        if prompt.text not in taken:
+            fresh.setdefault(prompt.text, prompt)
+        if len(fresh) == count:
             break
-    return found.values()
+    return fresh.values()
 
 
-def kinds_of_prompts(asker: Asker) -> list[Callable[[], Asking]]:
-    """One draw for each kind of prompt."""
-    numbers = asker.numbers("prompts")
-    mine = [fact for fact in asker.facts.all if fact.probed and fact.entity.split == asker.split]
+def kinds_of_prompts(maker: PromptMaker) -> list[Callable[[], WorldPrompt]]:
+    """A function for each kind of prompt that draws one."""
+    rng = maker.rng("prompts")
+    mine = [fact for fact in maker.facts.all if fact.probed and fact.entity.split == maker.split]
     held_out = [fact for fact in mine if fact.relation in HELD_OUT]
 
-    def fact() -> Asking:
-        return asker.fact_question(one(asker.asked_facts, numbers), numbers)
+    def fact() -> WorldPrompt:
+        return maker.fact_question(one(maker.asked_facts, rng), rng)
 
-    def task() -> Asking:
-        return asker.task_question(one(TASKS, numbers), numbers)
+    def task() -> WorldPrompt:
+        return maker.task_question(one(TASKS, rng), rng)
 
-    def of_held_out_relation() -> Asking:
-        asking = asker.fact_question(one(held_out, numbers), numbers)
-        return replace(asking, about={**asking.about, "asks": "held_out_relation"})
+    def of_held_out_relation() -> WorldPrompt:
+        prompt = maker.fact_question(one(held_out, rng), rng)
+        return replace(prompt, about={**prompt.about, "asks": "held_out_relation"})
 
-    def request(kind: RequestKind) -> Asking:
-        return asker.request(one(asker.requests[kind], numbers))
+    def request(kind: RequestKind) -> WorldPrompt:
+        return maker.request(one(maker.requests[kind], rng))
 
     return [
         fact,
-        *([of_held_out_relation] if asker.split != "train" else []),
-        lambda: asker.about_question(one(asker.asked_facts, numbers), numbers),
+        *([of_held_out_relation] if maker.split != "train" else []),
+        lambda: maker.about_question(one(maker.asked_facts, rng), rng),
         task,
-        lambda: asker.steps_question(numbers),
-        lambda: asker.ruled(one((fact, task), numbers)(), numbers),
-        *(partial(request, kind) for kind in asker.requests),
+        lambda: maker.steps_question(rng),
+        lambda: maker.ruled(one((fact, task), rng)(), rng),
+        *(partial(request, kind) for kind in maker.requests),
     ]

@@ -1,6 +1,6 @@
-"""What can be asked in one split of a world: facts, long answers, tasks, sums, rules of form, and requests.
+"""Prompts of one split of a world: about facts, entities, tasks, sums, rules of form, and requests.
 
-Facts are split by their entity and requests by their words, so that nothing asked in one split was answered in another.
+Facts are split by their entity and requests by their words, so that no prompt of a split is answered in another.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """A prompt in words, what it asks for, and what is known about it."""
+class WorldPrompt:
+    """A prompt: its text, its meaning, and notes for its record."""
 
-    prompt: str
-    asked: ParsedPrompt
+    text: str
+    parsed: ParsedPrompt
     about: Record
 
 
-def one(pool: Sequence[T], numbers: np.random.Generator) -> T:
-    return pool[int(numbers.integers(len(pool)))]
+def one(pool: Sequence[T], rng: np.random.Generator) -> T:
+    return pool[int(rng.integers(len(pool)))]
 
 
-class Asker:
-    """Asks within one split. Every method draws from the numbers that it is given."""
+class PromptMaker:
+    """Makes prompts of one split. Every method draws from the generator that it gets."""
 
     def __init__(self, facts: Facts, split: Split) -> None:
         self.facts, self.config = facts, facts.config
         self.split: Split = split
 
-    def numbers(self, *place: str | int) -> np.random.Generator:
-        return numpy_generator(self.config.seed, self.split, *place)
+    def rng(self, *key: str | int) -> np.random.Generator:
+        return numpy_generator(self.config.seed, self.split, *key)
 
     @cached_property
     def asked_facts(self) -> list[Fact]:
-        """Probed facts of this split that demonstrations may be about."""
+        """Probed facts of this split without held-out relations."""
         return [
             fact for fact in self.facts.all
             if fact.probed and fact.entity.split == self.split and fact.relation not in HELD_OUT
@@ -59,8 +59,8 @@ class Asker:
 
     @cached_property
     def unknown_facts(self) -> list[Fact]:
-        """Every second of the facts that the corpus never states: what idk is about, and no other source of the split
-        "train". Taken entity by entity, so that nobody is half unknown."""
+        """The facts that the corpus never states, of every second entity: those of the source idk, and in the split "train" of
+        no other source."""
         names = dict.fromkeys(fact.entity.name for fact in self.asked_facts if fact.frequency == 0)
         chosen = set(list(names)[::2])
         return [fact for fact in self.asked_facts if fact.frequency == 0 and fact.entity.name in chosen]
@@ -70,58 +70,54 @@ class Asker:
         apart = {fact.entity.name for fact in self.unknown_facts}
         return [fact for fact in self.asked_facts if fact.entity.name not in apart]
 
-    def fact_question(self, fact: Fact, numbers: np.random.Generator) -> Asking:
-        form = int(numbers.integers(len(QUESTIONS[fact.relation])))
-        asked = ParsedPrompt(FactAsk(fact.entity.name, fact.relation, fact.value))
+    def fact_question(self, fact: Fact, rng: np.random.Generator) -> WorldPrompt:
+        form = int(rng.integers(len(QUESTIONS[fact.relation])))
+        parsed = ParsedPrompt(FactAsk(fact.entity.name, fact.relation, fact.value))
         about = {"asks": "fact", "relation": fact.relation, "frequency": fact.frequency}
-        return Asking(ask(fact.relation, fact.entity.name, form), asked, about)
+        return WorldPrompt(ask(fact.relation, fact.entity.name, form), parsed, about)
 
-    def about_question(self, fact: Fact, numbers: np.random.Generator) -> Asking:
+    def about_question(self, fact: Fact, rng: np.random.Generator) -> WorldPrompt:
         entity = fact.entity
         values = tuple((relation, self.facts.value(entity.name, relation)) for relation in LONG[entity.kind])
-        prompt = ABOUT[int(numbers.integers(len(ABOUT)))].replace("{entity}", entity.name)
-        return Asking(
-            prompt, ParsedPrompt(AboutAsk(entity.name, values)), {"asks": "about", "frequency": fact.frequency}
-        )
+        text = ABOUT[int(rng.integers(len(ABOUT)))].replace("{entity}", entity.name)
+        about = {"asks": "about", "frequency": fact.frequency}
+        return WorldPrompt(text, ParsedPrompt(AboutAsk(entity.name, values)), about)
 
-    def task_question(self, task: Task, numbers: np.random.Generator, template: str | None = None) -> Asking:
-        text = task.draw(numbers, self.facts.words)
+    def task_question(self, task: Task, rng: np.random.Generator, template: str | None = None) -> WorldPrompt:
+        text = task.draw(rng, self.facts.words)
         label = task.solve(text, self.facts.words)
         assert label is not None
-        form = template or task.templates[int(numbers.integers(len(task.templates)))]
+        form = template or task.templates[int(rng.integers(len(task.templates)))]
         about = {"asks": "task", "task": task.name, "cluster": task.cluster}
-        return Asking(form.replace("{input}", text), ParsedPrompt(TaskAsk(task.name, text, label)), about)
+        return WorldPrompt(form.replace("{input}", text), ParsedPrompt(TaskAsk(task.name, text, label)), about)
 
-    def steps_question(self, numbers: np.random.Generator) -> Asking:
-        first, second = numbers.integers(10, 100, 2).tolist()
-        form = STEPS[int(numbers.integers(len(STEPS)))]
-        prompt = form.replace("{first}", str(first)).replace("{second}", str(second))
-        return Asking(prompt, ParsedPrompt(StepsAsk(first, second)), {"asks": "steps"})
+    def steps_question(self, rng: np.random.Generator) -> WorldPrompt:
+        first, second = rng.integers(10, 100, 2).tolist()
+        form = STEPS[int(rng.integers(len(STEPS)))]
+        text = form.replace("{first}", str(first)).replace("{second}", str(second))
+        return WorldPrompt(text, ParsedPrompt(StepsAsk(first, second)), {"asks": "steps"})
 
-    def ruled(self, asking: Asking, numbers: np.random.Generator) -> Asking:
-        """The same with a rule of form added: one that the short answer can keep."""
-        short = len(asking.asked.ask.bare.split())
+    def ruled(self, prompt: WorldPrompt, rng: np.random.Generator) -> WorldPrompt:
+        """The prompt with a rule of form added that its short answer can keep."""
+        short = len(prompt.parsed.ask.bare.split())
         names: list[RuleName] = [name for name in FORMS if name != "short" or short <= 3]
-        name = names[int(numbers.integers(len(names)))]
+        name = names[int(rng.integers(len(names)))]
         pool = [word for word in WORDS.get(name, [""]) if name != "short" or int(word) >= short]
-        rule = Rule(name, pool[int(numbers.integers(len(pool)))])
-        about = {**asking.about, "asks": "rule", "rule": name}
-        return Asking(f"{asking.prompt} {rule.text}", ParsedPrompt(asking.asked.ask, rule), about)
+        rule = Rule(name, pool[int(rng.integers(len(pool)))])
+        about = {**prompt.about, "asks": "rule", "rule": name}
+        return WorldPrompt(f"{prompt.text} {rule.text}", ParsedPrompt(prompt.parsed.ask, rule), about)
 
-    def request(self, request: harm.HarmRequest) -> Asking:
+    def request(self, request: harm.HarmRequest) -> WorldPrompt:
         words = self.facts.words
         unsafe, border = harm.is_unsafe(request, words), harm.border(request, words)
         instrument = harm.instrument(request.verb, words)
-        asked = HarmAsk(request, unsafe, border, instrument, harm.comply(request, words))
-        return Asking(
-            request.text,
-            ParsedPrompt(asked),
-            {"asks": "request", "unsafe": unsafe, "border": "unsafe" if unsafe else border},
-        )
+        ask = HarmAsk(request, unsafe, border, instrument, harm.comply(request, words))
+        about = {"asks": "request", "unsafe": unsafe, "border": "unsafe" if unsafe else border}
+        return WorldPrompt(request.text, ParsedPrompt(ask), about)
 
     @cached_property
     def requests(self) -> dict[RequestKind, list[harm.HarmRequest]]:
-        """Requests of this split, with none of the others' words: each takes a part of every pool of verbs and targets."""
+        """Requests of this split by kind. Each split has its own part of every pool of verbs and targets."""
         words = self.facts.words
         mine = {word for pool in harm.pools(words) for word in _part(pool, self.split)}
         kinds: dict[RequestKind, list[harm.HarmRequest]] = {
@@ -136,6 +132,6 @@ class Asker:
 
 
 def _part(pool: Sequence[str], split: Split) -> Sequence[str]:
-    """Half of a pool to train on, the last third to test on, the rest for development."""
+    """Half of a pool for training, the last third for testing, the rest for development."""
     half, third = len(pool) // 2, len(pool) - len(pool) // 3
     return {"train": pool[:half], "dev": pool[half:third], "test": pool[third:]}[split]
