@@ -363,7 +363,14 @@ ROWS = [
         "set `format`",
         (Comparison,),
     ),
-    Bad("named.jsonl", GOOD, ": ", "unknown format 'alpca'", "Set `format` to auto or one of alpaca", format="alpca"),
+    Bad(
+        "named.jsonl",
+        GOOD,
+        ": ",
+        "unknown format 'alpca'",
+        "Set `format` to auto, module:function or one of alpaca",
+        format="alpca",
+    ),
 ]
 
 FOREIGN = ("Traceback", "Error", "Exception", "Errno", "codec", "pyarrow", "unicode string", "<class", "..")

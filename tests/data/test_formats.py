@@ -365,7 +365,7 @@ def test_what_fits_no_format_or_several_is_not_guessed(value: Any, parts: tuple[
 
 
 def test_an_unknown_format_is_answered_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"'alpacca'.*auto or one of alpaca, self_instruct"):
+    with pytest.raises(DataError, match=r"'alpacca'.*auto, module:function or one of alpaca, self_instruct"):
         import_rows(write(tmp_path, "a.jsonl", {"instruction": "a", "output": "b"}), LEARNT, "alpacca")
 
 

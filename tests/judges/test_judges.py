@@ -49,7 +49,7 @@ def test_same_text_has_the_same_score_whoever_says_it(
 
 def test_gold_refuses_a_prompt_of_no_world_when_it_is_opened(tmp_path: Path) -> None:
     world = make_world(ci_config(), tmp_path / "world").path
-    with pytest.raises(DataError, match=r"made up row 1: the world does not know what this asks"):
+    with pytest.raises(DataError, match=r"made up row 1: the world does not understand"):
         open_judge(GoldJudgeConfig(world=str(world)), [PROMPT], tmp_path / "replies.jsonl", CPU)
 
 

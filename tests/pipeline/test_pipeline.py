@@ -433,8 +433,8 @@ def test_data_scores_questions_and_a_page_are_stages_too(
     stages["known"]["probe"] = {"shots": 1, "prompts": 1}
     recipe = PipelineConfig(out=str(tmp_path / "out"), stages=stages)
     paths = run_pipeline(recipe).paths
-    assert len(read_lines(paths["scores"])) == len(read_lines(Path(tiny_data["compared"])))
-    assert {line["category"] for line in read_lines(paths["known"])} <= {
+    assert len(paths["scores"].read_text().splitlines()) == len(Path(tiny_data["compared"]).read_text().splitlines())
+    assert {line["category"] for line in map(json.loads, paths["known"].read_text().splitlines())} <= {
         "HighlyKnown",
         "MaybeKnown",
         "WeaklyKnown",

@@ -32,7 +32,7 @@ class Verdicts:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedAnswers:
     """Scores by system, none if the judge only compares; verdicts by system, without the baseline."""
 
     scores: dict[str, Scores]
@@ -40,15 +40,15 @@ class Judged:
 
 
 class Judge(Protocol):
-    def judge(self, prompts: Sequence[Prompt], answers: Mapping[str, AnswerTexts], baseline: str) -> Judged:
+    def judge(self, prompts: Sequence[Prompt], answers: Mapping[str, AnswerTexts], baseline: str) -> JudgedAnswers:
         """Judges the answers of each system to these prompts."""
         ...
 
 
-def judged_by_scores(scores: dict[str, Scores], baseline: str) -> Judged:
+def judged_by_scores(scores: dict[str, Scores], baseline: str) -> JudgedAnswers:
     """The higher score wins."""
     verdicts = {name: verdicts_of_scores(own, scores[baseline]) for name, own in scores.items() if name != baseline}
-    return Judged(scores, verdicts)
+    return JudgedAnswers(scores, verdicts)
 
 
 def verdicts_of_scores(own: Scores, baseline: Scores) -> Verdicts:

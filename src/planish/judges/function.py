@@ -11,7 +11,7 @@ from planish.base.errors import ConfigError
 from planish.base.plugins import find_function
 from planish.data.chat.tool_calls import as_dicts
 from planish.data.rows import Prompt
-from planish.judges.base import AnswerTexts, Judged, Scores, judged_by_scores
+from planish.judges.base import AnswerTexts, JudgedAnswers, Scores, judged_by_scores
 from planish.judges.config import FunctionJudgeConfig
 
 
@@ -49,7 +49,7 @@ class FunctionJudge:
     def __init__(self, config: FunctionJudgeConfig) -> None:
         self.function = ScoringFunction(config.function, "judge")
 
-    def judge(self, prompts: Sequence[Prompt], answers: Mapping[str, AnswerTexts], baseline: str) -> Judged:
+    def judge(self, prompts: Sequence[Prompt], answers: Mapping[str, AnswerTexts], baseline: str) -> JudgedAnswers:
         return judged_by_scores({name: self._scores(prompts, own) for name, own in answers.items()}, baseline)
 
     def _scores(self, prompts: Sequence[Prompt], answers: AnswerTexts) -> Scores:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from planish.base.errors import DataError
 from planish.data.rows import Prompt
-from planish.judges.base import AnswerTexts, Judged, Scores, judged_by_scores
+from planish.judges.base import AnswerTexts, JudgedAnswers, Scores, judged_by_scores
 from planish.judges.config import GoldJudgeConfig
 from planish.world.gold.files import judge_one
 from planish.world.make import open_world
@@ -24,7 +24,7 @@ class GoldJudge:
             except DataError as error:
                 raise DataError(f"{prompt.origin}: {error}") from None
 
-    def judge(self, prompts: Sequence[Prompt], answers: Mapping[str, AnswerTexts], baseline: str) -> Judged:
+    def judge(self, prompts: Sequence[Prompt], answers: Mapping[str, AnswerTexts], baseline: str) -> JudgedAnswers:
         return judged_by_scores({name: self._scores(prompts, own) for name, own in answers.items()}, baseline)
 
     def _scores(self, prompts: Sequence[Prompt], answers: AnswerTexts) -> Scores:

@@ -17,7 +17,7 @@ from planish.base.errors import RunError
 from planish.base.http import HttpClient, NoAnswerError
 from planish.base.progress import track
 from planish.data.rows import Prompt
-from planish.judges.base import AnswerTexts, Judged, Verdicts
+from planish.judges.base import AnswerTexts, JudgedAnswers, Verdicts
 from planish.judges.config import LlmConfig, LlmJudgeConfig
 
 ATTEMPTS, PAUSE = 4, 2.0  # requests before giving up, and seconds before the second; doubled each time
@@ -52,9 +52,9 @@ class LlmJudge:
     def __init__(self, config: LlmJudgeConfig, memory: Path) -> None:
         self.client = LlmClient(config, memory)
 
-    def judge(self, prompts: Sequence[Prompt], answers: Mapping[str, AnswerTexts], baseline: str) -> Judged:
+    def judge(self, prompts: Sequence[Prompt], answers: Mapping[str, AnswerTexts], baseline: str) -> JudgedAnswers:
         others = [name for name in answers if name != baseline]
-        return Judged({}, {name: self.verdicts(prompts, answers[name], answers[baseline]) for name in others})
+        return JudgedAnswers({}, {name: self.verdicts(prompts, answers[name], answers[baseline]) for name in others})
 
     def verdicts(self, prompts: Sequence[Prompt], own: AnswerTexts, baseline: AnswerTexts) -> Verdicts:
         """Equal answers are a tie without a question. Two replies that name the same answer are a verdict; else a tie."""

@@ -9,7 +9,7 @@ import torch
 from planish.base.progress import track
 from planish.data.rows import Prompt
 from planish.inference.score import RewardModel, scorable
-from planish.judges.base import AnswerTexts, Judged, Scores, judged_by_scores
+from planish.judges.base import AnswerTexts, JudgedAnswers, Scores, judged_by_scores
 from planish.judges.config import RewardJudgeConfig
 from planish.models.load import ModelConfig
 
@@ -22,7 +22,7 @@ class RewardJudge:
     def __init__(self, config: RewardJudgeConfig, device: torch.device) -> None:
         self.path, self.device = config.path, device
 
-    def judge(self, prompts: Sequence[Prompt], answers: Mapping[str, AnswerTexts], baseline: str) -> Judged:
+    def judge(self, prompts: Sequence[Prompt], answers: Mapping[str, AnswerTexts], baseline: str) -> JudgedAnswers:
         """Scores each text once, so that equal answers have equal scores."""
         model = RewardModel(ModelConfig(path=self.path), self.device)
         by_text: list[dict[str, float]] = []

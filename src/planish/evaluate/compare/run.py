@@ -32,7 +32,7 @@ from planish.data.prompts import import_prompts
 from planish.data.rows import Prompt
 from planish.evaluate.compare.answers import SystemAnswers, answer_all
 from planish.evaluate.compare.config import CompareConfig
-from planish.judges.base import Judged
+from planish.judges.base import JudgedAnswers
 from planish.judges.open import open_judge
 from planish.statistics.comparison_result import ComparisonResult, Kind, System, comparison_table
 from planish.statistics.estimate import LEVEL, clustered_mean
@@ -83,7 +83,7 @@ def _lengths(config: CompareConfig, texts: Mapping[str, Sequence[Sequence[str]]]
 
 
 def _systems(
-    config: CompareConfig, prompts: Sequence[Prompt], answered: SystemAnswers, lengths: Lengths, judged: Judged
+    config: CompareConfig, prompts: Sequence[Prompt], answered: SystemAnswers, lengths: Lengths, judged: JudgedAnswers
 ) -> list[System]:
     firsts = {repr(prompt.messages): i for i, prompt in enumerate(prompts)}  # a prompt that comes twice is one cluster
     prompts_N = np.repeat([firsts[repr(prompt.messages)] for prompt in prompts], config.num_samples)
@@ -145,7 +145,7 @@ def _kind(about: Sequence[Mapping[str, Any]], prompts_N: np.ndarray) -> Kind:
 
 
 def _lines(
-    prompts: Sequence[Prompt], answered: SystemAnswers, lengths: Lengths, judged: Judged
+    prompts: Sequence[Prompt], answered: SystemAnswers, lengths: Lengths, judged: JudgedAnswers
 ) -> Iterator[dict[str, Any]]:
     """{"prompt": [{"role", "content"}], "about": {…}, "answers": {"sft": [{"text", "ended", "tokens", …}]}}. An answer also
     has its "score", its "outcome" against the baseline, its "log_ratio", and "kind", "label", "terms" and "reasons" of gold,
