@@ -18,7 +18,7 @@ from sphinx.errors import ExtensionError
 project = html_title = "planish"
 extensions = ["myst_parser"]
 root_doc = "docs/index"
-include_patterns = ["README.md", "docs/**.md", "log/**.md", "recipes/**.md"]
+include_patterns = ["README.md", "CHANGELOG.md", "docs/**.md", "log/**.md", "recipes/**.md"]
 exclude_patterns = [".*", "build", "dist", "runs", "models", "src", "tests"]
 html_theme = "furo"
 html_copy_source = html_show_copyright = False
@@ -46,7 +46,7 @@ def setup(app: Sphinx) -> None:
 
 def add_contents(app: Sphinx, page: str, source: list[str]) -> None:
     """Makes the sidebar from a page's links, section by section."""
-    if page.startswith("recipes/"):
+    if page.startswith("recipes/") or page == "CHANGELOG":
         source[0] = f"---\norphan: true\n---\n{source[0]}"
     if page not in CONTENTS:
         return
