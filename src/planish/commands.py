@@ -66,6 +66,7 @@ MODEL_FLAG = Argument("--model", "model.path", FOLDER, "MODEL")
 DATA_FLAG = Argument(
     "--data", "data.sources.*", "a file or folder to learn from; may be repeated", "FILE", "path", many=True
 )
+DRY_RUN = "planish.preview.dry_run:dry_run"
 RUN_FLAGS = (MODEL_FLAG, DATA_FLAG, Argument("--out", "out", RUN_FOLDER, "FOLDER"))
 MODEL_WORD = Argument("MODEL", "model.path", FOLDER)
 PROMPTS_WORD = Argument("PROMPTS", "prompts", PROMPTS)
@@ -99,25 +100,25 @@ COMMANDS: dict[str, Command] = {
         "train a base model on documents, or continue to train one",
         "planish.methods.pretrain:pretrain", "planish.methods.pretrain:PretrainConfig",
         "planish pretrain recipes/tiny_pretrain.yaml out=runs/base",
-        flags=RUN_FLAGS, shown=RUN, stage="pretrain", ranks=True,
+        flags=RUN_FLAGS, shown=RUN, stage="pretrain", ranks=True, dry_run=DRY_RUN,
     ),
     "sft": Command(
         "fine-tune a model on demonstrations",
         "planish.methods.sft:sft", "planish.methods.sft:SftConfig",
         "planish sft --model models/smollm2 --data recipes/data/alpaca.json --out runs/sft",
-        flags=RUN_FLAGS, shown=RUN, stage="sft", ranks=True,
+        flags=RUN_FLAGS, shown=RUN, stage="sft", ranks=True, dry_run=DRY_RUN,
     ),
     "reward": Command(
         "train a reward model on comparisons",
         "planish.methods.reward_model:reward_model", "planish.methods.reward_model:RewardConfig",
         "planish reward --model runs/sft --data recipes/data/comparisons.jsonl --out runs/reward",
-        flags=RUN_FLAGS, shown=("eval_sets", *RUN), stage="reward", ranks=True,
+        flags=RUN_FLAGS, shown=("eval_sets", *RUN), stage="reward", ranks=True, dry_run=DRY_RUN,
     ),
     "dpo": Command(
         "fit a model to comparisons without a reward model",
         "planish.methods.dpo:dpo", "planish.methods.dpo:DpoConfig",
         "planish dpo --model runs/sft --data recipes/data/comparisons.jsonl --out runs/dpo",
-        flags=RUN_FLAGS, shown=("loss.name", "loss.beta", *RUN), stage="dpo", ranks=True,
+        flags=RUN_FLAGS, shown=("loss.name", "loss.beta", *RUN), stage="dpo", ranks=True, dry_run=DRY_RUN,
     ),
     "ppo": Command(
         "train a policy on the scores of its own completions: PPO, PPO-ptx, RLOO, GRPO",
@@ -135,7 +136,7 @@ COMMANDS: dict[str, Command] = {
             "sampling.max_completion_tokens", "missing_eos", "kl.beta", "advantage.name", "clip_range", "ptx.gamma",
             "model.lora", "held_out", "evaluate_every", "seed", "device",
         ),
-        stage="ppo", ranks=True,
+        stage="ppo", ranks=True, dry_run=DRY_RUN,
     ),
     "chat": Command(
         "talk to a model",

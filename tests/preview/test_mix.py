@@ -11,8 +11,8 @@ import yaml
 
 from planish.base.errors import ConfigError
 from planish.cli.main import main
-from planish.commands import COMMANDS as TABLE
-from planish.preview.mix import COMMANDS, mix, read_recipe
+from planish.commands import COMMANDS
+from planish.preview.mix import METHODS, mix, read_recipe
 from support.comparison_files import ruled, write
 from support.recipes import RECIPES, method_of
 from support.refusals import refused
@@ -67,17 +67,15 @@ def test_stages_of_comparisons_are_shown(
     assert "--for" not in text  # only `planish reward` has a margin
 
 
-@pytest.mark.parametrize(
-    "recipe", [path for path in RECIPES if method_of(path) in COMMANDS], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("recipe", [path for path in RECIPES if method_of(path) in METHODS], ids=lambda path: path.stem)
 def test_the_command_of_every_recipe_is_one_that_reads_it(recipe: Path) -> None:
     """Its files need not be there: what its settings do not tell, the caller does."""
     assert read_recipe(str(recipe), command=method_of(recipe)).command == method_of(recipe)
 
 
 def test_the_commands_that_may_be_named_are_those_that_are_read() -> None:
-    [flag] = [flag for flag in TABLE["data mix"].flags if flag.name == "--for"]
-    assert flag.choices == tuple(COMMANDS)
+    [flag] = [flag for flag in COMMANDS["data mix"].flags if flag.name == "--for"]
+    assert flag.choices == tuple(METHODS)
 
 
 def test_where_settings_fit_several_commands_the_files_tell(

@@ -16,59 +16,50 @@ from pydantic.fields import FieldInfo
 
 from planish.base.text import listed
 
-# What other libraries call a setting, and what it is called here: the last words of its key, the first that exists.
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    "output_dir": ("out",),
-    "learning_rate": ("optim.lr",),
-    "lr_scheduler_type": ("optim.schedule",),
-    "warmup_steps": ("optim.warmup_ratio",),
-    "warmup": ("optim.warmup_ratio",),
-    "max_grad_norm": ("optim.clip_grad_norm",),
-    "num_epochs": ("epochs",),
-    "num_train_epochs": ("epochs",),
-    "max_steps": ("steps", "iterations"),
-    "batch_size": ("batch.examples", "batch.prompts"),
-    "per_device_train_batch_size": ("batch.examples", "batch.prompts"),
-    "train_batch_size": ("batch.examples", "batch.prompts"),
-    "gradient_accumulation_steps": ("batch.micro_tokens",),
-    "micro_batch_size": ("batch.micro_tokens",),
-    "max_length": ("data.max_tokens", "max_completion_tokens"),
-    "max_seq_length": ("data.max_tokens",),
-    "max_seq_len": ("data.max_tokens",),
-    "cutoff_len": ("data.max_tokens",),
-    "max_new_tokens": ("max_completion_tokens",),
-    "response_length": ("max_completion_tokens",),
-    "max_completion_length": ("max_completion_tokens",),
-    "model_name_or_path": ("model.path",),
-    "base_model": ("model.path",),
-    "dataset": ("data.sources.*.path", "prompts"),
-    "dataset_name": ("data.sources.*.path", "prompts"),
-    "train_file": ("data.sources.*.path",),
-    "val_size": ("data.held_out", "held_out"),
-    "chat_template": ("data.template",),
-    "lora_r": ("model.lora.rank",),
-    "lora_rank": ("model.lora.rank",),
-    "lora_alpha": ("model.lora.alpha",),
-    "lora_target": ("model.lora.targets",),
-    "target_modules": ("model.lora.targets",),
-    "r": ("model.lora.rank",),
-    "use_lora": ("model.lora",),
-    "torch_dtype": ("model.dtype",),
-    "bf16": ("model.compute",),
-    "eval_steps": ("evaluate_every",),
-    "save_steps": ("checkpoint.every",),
-    "save_total_limit": ("checkpoint.keep",),
-    "load_best_model_at_end": ("save_best",),
-    "report_to": ("tracker",),
-    "loss_type": ("loss.name",),
-    "ref_model": ("reference",),
-    "num_generations": ("batch.completions", "num_samples"),
-    "num_return_sequences": ("num_samples",),
-    "num_ppo_epochs": ("batch.epochs",),
-    "num_mini_batches": ("batch.minibatches",),
-    "kl_coef": ("kl.beta",),
-    "cliprange": ("clip_range",),
-    "vf_coef": ("value.coefficient",),
+# A setting, and what other libraries call it; of several settings, the first that a command has.
+NAMES_ELSEWHERE = """
+out: output_dir
+optim.lr: learning_rate
+optim.schedule: lr_scheduler_type
+optim.warmup_ratio: warmup_steps warmup
+optim.clip_grad_norm: max_grad_norm
+epochs: num_epochs num_train_epochs
+steps or iterations: max_steps
+batch.examples or batch.prompts: batch_size per_device_train_batch_size train_batch_size
+batch.micro_tokens: gradient_accumulation_steps micro_batch_size
+data.max_tokens or max_completion_tokens: max_length
+data.max_tokens: max_seq_length max_seq_len cutoff_len
+max_completion_tokens: max_new_tokens response_length max_completion_length
+model.path: model_name_or_path base_model
+data.sources.*.path or prompts: dataset dataset_name
+data.sources.*.path: train_file
+data.held_out or held_out: val_size
+data.template: chat_template
+model.lora.rank: lora_r lora_rank r
+model.lora.alpha: lora_alpha
+model.lora.targets: lora_target target_modules
+model.lora: use_lora
+model.dtype: torch_dtype
+model.compute: bf16
+evaluate_every: eval_steps
+checkpoint.every: save_steps
+checkpoint.keep: save_total_limit
+save_best: load_best_model_at_end
+tracker: report_to
+loss.name: loss_type
+reference: ref_model
+batch.completions or num_samples: num_generations
+num_samples: num_return_sequences
+batch.epochs: num_ppo_epochs
+batch.minibatches: num_mini_batches
+kl.beta: kl_coef
+clip_range: cliprange
+value.coefficient: vf_coef
+"""
+SYNONYMS = {
+    name: tuple(settings.split(" or "))
+    for settings, names in (line.split(": ") for line in NAMES_ELSEWHERE.strip().splitlines())
+    for name in names.split()
 }
 MOST_NAMED = 3
 

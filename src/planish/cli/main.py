@@ -48,7 +48,8 @@ def _refuse(message: str) -> NoReturn:
 def run(request: Request) -> None:
     """Runs the command of a request and prints what came of it."""
     command = request.command
-    if not command.ranks and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    dry_run = getattr(request.options, "dry_run", False)
+    if (dry_run or not command.ranks) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(f"planish {request.name} runs in one process: start it without torchrun")
     if not command.config:
         load(command.function)(request)
@@ -58,11 +59,11 @@ def run(request: Request) -> None:
             f"planish {request.name} needs settings, for example\n  {command.example}\nplanish {request.name} --help lists more"
         )
     from planish.base.config import load_config
-    from planish.cli.results import RESULTS, say_plan
+    from planish.cli.results import PLANS, RESULTS
 
     config = load_config(command.load_config_class(), request.recipe, request.settings, request.values)
-    if getattr(request.options, "dry_run", False):
-        say_plan(load(command.dry_run)(config))
+    if dry_run:
+        PLANS[request.name](load(command.dry_run)(config))
         return
     result = command.run(config)
     if int(os.environ.get("RANK", "0")) == 0:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planish.base.errors import DataError
+from planish.commands import METHODS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from planish.inference.best_of_n import BestOfNResult
     from planish.pipeline.run import Pipeline
     from planish.pipeline.stages import Stage
+    from planish.preview.dry_run import DryRun
     from planish.preview.inspect import InspectConfig
     from planish.world.annotators.rank import RankResult
     from planish.world.make import MadeWorld
@@ -105,7 +107,29 @@ def _ran(config: Any, done: Pipeline) -> None:
         print(f"page:  planish report {done.path}")
 
 
-def say_plan(plan: Sequence[tuple[Stage, str]]) -> None:
+def _would_train(plan: DryRun) -> None:
+    """The model, the rows and the steps of a run, where it would start and what it would save."""
+    from planish.report.read.mixture import show_mixture, show_sources
+
+    prompts: Mapping[str, Any] = plan.account.get("prompts", {}).get("sources", {})
+    if sources := plan.account.get("sources"):
+        show_sources(sources)
+        show_mixture(plan.account["stages"])
+    for name, found in prompts.items():
+        print(f"prompts {name}: {found['training']:,} to learn from, {len(found['held_out']):,} held out")
+    for name in plan.account.get("eval_sets", {}):
+        print(f"also measured on: {name}")
+    lora = " (LoRA)" if plan.lora else ""
+    print(f"model: {plan.weights:,} weights; {plan.trained:,} trained{lora}, on {plan.device}")
+    begin = "from the start" if plan.checkpoint is None else f"from the checkpoint of step {plan.checkpoint:,}"
+    print(
+        f"steps: {plan.steps:,}; " + ("all done, nothing is left to do" if plan.finished else f"it would begin {begin}")
+    )
+    print(f"saved in: {plan.out / 'model'}" + (f" and {plan.out / 'adapter'}" if plan.lora else ""))
+    print("dry run: nothing was trained or written")
+
+
+def _would_run(plan: Sequence[tuple[Stage, str]]) -> None:
     """The stages of a pipeline that would run, and why."""
     from rich.console import Console
 
@@ -124,8 +148,9 @@ def _table(*columns: str) -> Table:
     return table
 
 
+PLANS: dict[str, Callable[[Any], None]] = {**dict.fromkeys(METHODS, _would_train), "run": _would_run}
 RESULTS: dict[str, Callable[[Any, Any], None]] = {
-    **dict.fromkeys(("pretrain", "sft", "reward", "dpo", "ppo"), _trained),
+    **dict.fromkeys(METHODS, _trained),
     "chat": lambda config, result: None,
     "sample": lambda config, count: print(f"{count} completions in {config.out}"),
     "score": lambda config, count: print(f"{count} rows scored in {config.out}"),

@@ -39,7 +39,7 @@ def run_method(config: C, method: Method[C]) -> Path:
     """The whole run; returns its folder, whose `model/` is the result."""
     device = local_device(config.device)
     with open_run(config.out, config, CHANGEABLE_ON_RESUME) as folder:
-        run, account = _prepared(config, method, folder, device)
+        run, account = prepare_run(config, method, folder, device)
         trainer = method.trainer(run)  # before any forward pass, which unshards what FSDP shards
         account |= method.describe(run)
         if is_main():
@@ -49,7 +49,7 @@ def run_method(config: C, method: Method[C]) -> Path:
     return folder.path
 
 
-def _prepared(
+def prepare_run(
     config: C, method: Method[C], folder: RunFolder, device: torch.device
 ) -> tuple[RunContext[C], dict[str, Any]]:
     """The run with its model and its mixture, and what data.json says of the mixture."""

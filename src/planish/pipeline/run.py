@@ -24,11 +24,13 @@ from pathlib import Path
 from planish.base.config import load_config
 from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.base.text import duration_text
-from planish.commands import STAGES
+from planish.commands import COMMANDS, STAGES
 from planish.pipeline.config import PipelineConfig
 from planish.pipeline.history import GONE, History, alone, why
 from planish.pipeline.inputs import Digests, say
 from planish.pipeline.stages import Stage, plan
+
+WORDS = {command.stage: words for words, command in COMMANDS.items()}  # as each stage is called on the command line
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def _carry_out(stage: Stage, history: History, title: str) -> Finished:
     if before := reason == "done":
         say(f"{title}: done before, in {duration_text(spent)}")
     else:
-        say(f"{title}: planish {stage.command} ({reason})")
+        say(f"{title}: planish {WORDS[stage.command]} ({reason})")
         begun = time.monotonic()
         history.set(stage, "running", spent)
         try:

@@ -1,4 +1,4 @@
-"""What a recipe's data come to, without training: rows and tokens of each source in each stage, steps, passes."""
+"""The command `data mix`: rows and tokens of each source in each stage of a recipe, steps and passes, without a model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from planish.base.config import load_config
 from planish.base.errors import ConfigError
 from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.chat.tokenizer import load_tokenizer, train_tokenizer
-from planish.data.examples import Encodable
 from planish.data.formats.registry import open_files
 from planish.data.rows import LEARNT, Comparison
 from planish.data.settings import DataConfig, longest
 from planish.data.sources import prepare_sources
+from planish.methods.base import Method
 from planish.methods.dpo import DpoConfig, DpoMethod
 from planish.methods.pretrain import NewModel, PretrainConfig, PretrainMethod, documents
 from planish.methods.reward_model import RewardConfig, RewardMethod
@@ -26,11 +26,11 @@ from planish.models.load import ModelConfig, context_length, load_settings
 from planish.train.feed import plan_feed
 
 AnyConfig = SftConfig | PretrainConfig | RewardConfig | DpoConfig
-COMMANDS: dict[str, tuple[type[AnyConfig], tuple[type[Encodable], ...]]] = {
-    "sft": (SftConfig, SftMethod.kinds),
-    "pretrain": (PretrainConfig, PretrainMethod.kinds),
-    "reward": (RewardConfig, RewardMethod.kinds),
-    "dpo": (DpoConfig, DpoMethod.kinds),
+METHODS: dict[str, tuple[type[AnyConfig], type[Method[Any]]]] = {
+    "sft": (SftConfig, SftMethod),
+    "pretrain": (PretrainConfig, PretrainMethod),
+    "reward": (RewardConfig, RewardMethod),
+    "dpo": (DpoConfig, DpoMethod),
 }
 
 
@@ -53,16 +53,16 @@ def read_recipe(
     the files tell: text, if each source gives any."""
     fitting: dict[str, AnyConfig] = {}
     errors: list[str] = []
-    for name in [command] if command else COMMANDS:
+    for name in [command] if command else METHODS:
         try:
             fitting[name] = load_config(
-                COMMANDS[name][0], path, settings, {**(values or {}), "out": "nothing is written"}
+                METHODS[name][0], path, settings, {**(values or {}), "out": "nothing is written"}
             )
         except ConfigError as error:
             errors.append(str(error))
     if not fitting:
         raise ConfigError(min(errors, key=lambda text: (text.count("unknown setting"), text.count("\n"))))
-    compares = {name: Comparison in COMMANDS[name][1] for name in fitting}
+    compares = {name: Comparison in METHODS[name][1].kinds for name in fitting}
     guessed = len(set(compares.values())) == 2
     name = next(iter(fitting))
     if guessed and not _give_text(fitting[name].data):
@@ -86,7 +86,7 @@ def mix(recipe: MixRecipe) -> dict[str, Any]:
     tokenizer, own = _tokenizer(config.model, config.data)
     ensure_template(tokenizer, config.data.template)
     template = ChatTemplate(tokenizer, config.data.mask)
-    limit, kinds = longest(config.data, own), COMMANDS[recipe.command][1]
+    limit, kinds = longest(config.data, own), METHODS[recipe.command][1].kinds
     sources = prepare_sources(config.data, tokenizer, template, limit, config.seed, kinds=kinds)
     feed, plan = plan_feed(config.data, config.batch, sources, config.steps, config.epochs, config.seed)
     return mixture_account(sources, feed, plan)

@@ -75,23 +75,31 @@ def open_run(path: str | Path, config: Config, free: tuple[str, ...] = ("device"
 
 
 def _claim(run: RunFolder, config: Config, free: tuple[str, ...]) -> tuple[str | None, int | None]:
-    settings = run.path / "config.yaml"
     try:
-        if run.path.exists() and not run.path.is_dir():
-            return f"{run.path}: is a file; out= names a folder", None
+        if problem := refusal(run, config, free):
+            return problem, None
         run.path.mkdir(parents=True, exist_ok=True)
-        if not settings.exists() and any(entry.name not in (".lock", INPUTS) for entry in run.path.iterdir()):
-            return f"{run.path}: holds files, and no config.yaml of a run. Choose an empty folder with out=", None
         if (handle := lock_folder(run.path)) is None:
             return f"{run.path}: another process is running in this folder. Wait for it, or choose another out=", None
-        begun = any(entry.name not in BEFORE_THE_FIRST_STEP for entry in run.path.iterdir())
-        if begun and (different := _differences(settings, config, free)):
-            os.close(handle)
-            return f"{run.path}: holds another run. {different}. Choose another out=, or give the same settings", None
-        write_text(settings, dump_config(config))
+        write_text(run.path / "config.yaml", dump_config(config))
         return None, handle
     except OSError as error:
         return f"{run.path}: cannot be written: {error.strerror or error}. Choose another out=", None
+
+
+def refusal(run: RunFolder, config: Config, free: tuple[str, ...]) -> str | None:
+    """Why a run with these settings cannot start or resume in this folder; None if it can."""
+    settings = run.path / "config.yaml"
+    if not run.path.exists():
+        return None
+    if not run.path.is_dir():
+        return f"{run.path}: is a file; out= names a folder"
+    entries = {entry.name for entry in run.path.iterdir()}
+    if not settings.exists() and entries - {".lock", INPUTS}:
+        return f"{run.path}: holds files, and no config.yaml of a run. Choose an empty folder with out="
+    if entries - {*BEFORE_THE_FIRST_STEP} and (different := _differences(settings, config, free)):
+        return f"{run.path}: holds another run. {different}. Choose another out=, or give the same settings"
+    return None
 
 
 def _differences(settings: Path, config: Config, free: tuple[str, ...]) -> str:
