@@ -109,7 +109,7 @@ def _ran(config: Any, done: Pipeline) -> None:
 
 def _would_train(plan: DryRun) -> None:
     """The model, the rows and the steps of a run, where it would start and what it would save."""
-    from planish.report.read.mixture import show_mixture, show_sources
+    from planish.reports.read.mixture import show_mixture, show_sources
 
     prompts: Mapping[str, Any] = plan.account.get("prompts", {}).get("sources", {})
     if sources := plan.account.get("sources"):
