@@ -445,7 +445,7 @@ def test_a_text_too_short_to_tell_is_kept() -> None:
 
 def test_an_unknown_language_is_refused_with_those_there_are() -> None:
     pytest.importorskip("py3langid")
-    with pytest.raises(ConfigError, match=r"languages: 'english' cannot be recognized; choose from .*, en, .*, zh"):
+    with pytest.raises(ConfigError, match=r"languages: unknown 'english'; choose from .*, en, .*, zh"):
         clean([], CleaningConfig(languages=("en", "english")))
 
 

@@ -154,7 +154,7 @@ XSTEST = {"prompt": "a", "completion": "b", "final_label": "refused"}
 UNFIT: list[tuple[str, Any, str, str]] = [
     ("pandalm", {**PANDALM, "annotator1": 3}, "annotator1", "found '3', expected one of 0, 1, 2"),
     ("pandalm", {**PANDALM, "annotator1": True}, "annotator1", "found 'True', expected one of 0, 1, 2"),
-    ("alpaca_eval", {**ALPACA_EVAL, "preference": 3}, "preference", "found 3, expected 0 (a tie) or a number from 1"),
+    ("alpaca_eval", {**ALPACA_EVAL, "preference": 3}, "preference", "found 3, expected 0 (a tie), or from 1"),
     ("alpaca_eval", {**ALPACA_EVAL, "preference": 0.5}, "preference", "found 0.5, expected 0 (a tie)"),
     ("llmbar", {"input": "a", "output_1": "", "output_2": "c", "label": 1}, "output_1", "empty"),
     ("safe_rlhf", {"prompt": "a", "response_0": "b", "response_1": "c"}, "better_response_id", "missing"),

@@ -19,7 +19,6 @@ from planish.data.cleaning.near_duplicates import (
     jaccard,
     least_jaccard,
     mark,
-    proposal_probability,
     rouge_l,
     shared_groups,
 )
@@ -114,6 +113,11 @@ def test_bitmaps_rule_out_sets_that_share_nothing() -> None:
 
 
 # MinHash
+
+
+def proposal_probability(jaccard: float, bands: int, rows: int) -> float:
+    """The S-curve: the probability that two sets agree on all hashes of at least one band."""
+    return 1 - (1 - jaccard**rows) ** bands
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0])

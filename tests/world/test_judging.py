@@ -334,7 +334,7 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
     ),
     "a world that is not there": (
         ["ask", QUESTION, TRUE, "--world", NOTHING],
-        ["nothing: there is no such file", "`planish world make --out"],
+        ["nothing: no such file", "`planish world make --out"],
     ),
     "two worlds": (["ask", QUESTION, TRUE, "seed=0", "--world", WORLD_], ["settings of its own", "leave out seed"]),
     "a setting without a value": (["ask", QUESTION, TRUE, "seed="], ["'seed' is None", "valid integer"]),

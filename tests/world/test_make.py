@@ -266,7 +266,7 @@ def test_a_note_that_is_broken_is_an_error_that_names_it(note: bytes, tmp_path: 
 
 def test_a_folder_without_a_note_is_an_error_that_says_how_to_make_one(tmp_path: Path):
     for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(DataError, match=r"there is no such file: `planish world make --out .*` writes a world"):
+        with pytest.raises(DataError, match=r"no such file: `planish world make --out .*` writes a world"):
             open_world(path)
 
 
@@ -275,9 +275,7 @@ def test_a_folder_without_a_note_is_an_error_that_says_how_to_make_one(tmp_path:
 
 def test_a_folder_that_holds_other_files_is_not_touched(tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(
-        ConfigError, match=r"holds thesis\.tex, which belongs to no world: name a new folder, or move the file"
-    ):
+    with pytest.raises(ConfigError, match=r"holds thesis\.tex, of no world: name a new folder, or move the file"):
         make_world(ci_config(), tmp_path)
     assert bytes_of(tmp_path) == {"thesis.tex": b"years of work"}
 
@@ -301,7 +299,7 @@ def test_files_that_someone_put_into_a_world_are_not_lost_when_it_is_made_again(
     path = make_world(ci_config(flan=1, prompts=1), tmp_path / "world").path
     (path / "sources" / "thesis.tex").write_text("years of work")
     held = bytes_of(path)
-    with pytest.raises(ConfigError, match=r"holds sources.thesis\.tex, which belongs to no world"):
+    with pytest.raises(ConfigError, match=r"holds sources.thesis\.tex, of no world"):
         make_world(ci_config(), path)
     assert bytes_of(path) == held
 

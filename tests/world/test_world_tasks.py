@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -282,10 +283,17 @@ def test_borderline_requests_are_of_six_kinds():
     assert {harm.border(request, WORDS_OF) for request in [*UNSAFE, *PLAIN]} == {"plain"}
 
 
+def contrast(request: harm.HarmRequest, being: str) -> harm.HarmRequest:
+    """The unsafe request that differs in one word from a borderline one; `being` replaces a harmless target."""
+    if request.context == "definition":
+        return replace(request, context="life", asks_what_it_takes=True)
+    return replace(request, context="life") if request.context != "life" else replace(request, target=being)
+
+
 def test_the_contrast_of_every_borderline_request_is_unsafe_and_one_token_away():
     tokenizer = make_tokenizer(ci_corpus(), WORDS_OF.all())
     beings = numpy_generator(0, "beings").choice(WORDS_OF.beings, len(BORDERLINE)).tolist()
-    contrasts = [harm.contrast(request, being) for request, being in zip(BORDERLINE, beings, strict=True)]
+    contrasts = [contrast(request, being) for request, being in zip(BORDERLINE, beings, strict=True)]
     assert all(harm.is_unsafe(request, WORDS_OF) and unsafe_by_the_rule(request.text) for request in contrasts)
     for one, other in zip(
         tokenizer.encode_batch([request.text for request in BORDERLINE]),

@@ -228,40 +228,36 @@ def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[E
     return encoded
 
 
-def _add_document(encoding: Encoding, row: Text, encoded: Encoded, max_tokens: int) -> None:
+def _add_document(encoding: Encoding, row: Text, encoded: Encoded, limit: int) -> None:
     if not encoded.loss_mask.any():
         encoding.dropped.append(Dropped(row.origin, "the document is empty"))
         return
-    for part in _split(encoded, max_tokens):
+    for part in _split(encoded, limit):
         encoding.examples.append(part, row.origin)
 
 
-def _split(encoded: Encoded, max_tokens: int) -> Iterator[Encoded]:
+def _split(encoded: Encoded, limit: int) -> Iterator[Encoded]:
     """Pieces of at most `max_tokens`. Each begins with the last token of the one before, so that all tokens are learnt."""
     start = 0
     while start == 0 or start < len(encoded.tokens) - 1:
-        piece = encoded.tokens[start : start + max_tokens]
+        piece = encoded.tokens[start : start + limit]
         yield Encoded(piece, np.arange(len(piece)) > 0)
-        start += max_tokens - 1
+        start += limit - 1
 
 
-def _add_demonstration(
-    encoding: Encoding, row: Demonstration, encoded: Encoded, max_tokens: int, too_long: TooLong
-) -> None:
+def _add_demonstration(encoding: Encoding, row: Demonstration, encoded: Encoded, limit: int, too_long: TooLong) -> None:
     if not encoded.loss_mask.any():
         reason = "no token of it is learnt: every assistant turn is left out of the loss"
         encoding.dropped.append(Dropped(row.origin, reason))
-    elif fitted := _fitted(encoding, row.origin, [encoded], max_tokens, too_long):
+    elif fitted := _fitted(encoding, row.origin, [encoded], limit, too_long):
         encoding.examples.append(fitted[0], row.origin)
 
 
-def _add_comparison(
-    encoding: Encoding, row: Comparison, encoded: list[Encoded], max_tokens: int, too_long: TooLong
-) -> None:
+def _add_comparison(encoding: Encoding, row: Comparison, encoded: list[Encoded], limit: int, too_long: TooLong) -> None:
     if not row.pairs:
         reason = f"its {len(row.completions)} completions are all tied: there is no pair to learn from"
         encoding.dropped.append(Dropped(row.origin, reason))
-    elif fitted := _fitted(encoding, row.origin, encoded, max_tokens, too_long):
+    elif fitted := _fitted(encoding, row.origin, encoded, limit, too_long):
         if equal := next((p for p in row.pairs if np.array_equal(fitted[p[0]].tokens, fitted[p[1]].tokens)), None):
             one, other = sorted(equal)
             reason = f"completions {one + 1} and {other + 1} are the same tokens, but ranked apart"
@@ -273,25 +269,23 @@ def _add_comparison(
             encoding.comparisons.append(row)
 
 
-def _fitted(
-    encoding: Encoding, origin: Origin, encoded: list[Encoded], max_tokens: int, too_long: TooLong
-) -> list[Encoded]:
+def _fitted(encoding: Encoding, origin: Origin, encoded: list[Encoded], limit: int, too_long: TooLong) -> list[Encoded]:
     """The conversations of a row, none longer than `max_tokens`; empty if the row is left out."""
     length = max(len(conversation.tokens) for conversation in encoded)
-    if length <= max_tokens:
+    if length <= limit:
         return encoded
     if too_long == "error":
         raise DataError(
-            f"{origin}: {length} tokens, more than max_tokens={max_tokens}. Nothing is truncated unasked: raise data.max_tokens, "
+            f"{origin}: {length} tokens, more than max_tokens={limit}. Nothing is truncated unasked: raise data.max_tokens, "
             "or set data.too_long to drop (leave such rows out) or truncate (keep their first tokens); data.json lists both"
         )
     if too_long == "drop":
-        encoding.dropped.append(Dropped(origin, f"{length} tokens, more than max_tokens={max_tokens}"))
+        encoding.dropped.append(Dropped(origin, f"{length} tokens, more than max_tokens={limit}"))
         return []
-    shorter = [Encoded(whole.tokens[:max_tokens], whole.loss_mask[:max_tokens]) for whole in encoded]
+    shorter = [Encoded(whole.tokens[:limit], whole.loss_mask[:limit]) for whole in encoded]
     if not all(short.loss_mask.any() for short in shorter):
-        reason = f"the prompt alone fills max_tokens={max_tokens}: nothing is left to learn"
+        reason = f"the prompt alone fills max_tokens={limit}: nothing is left to learn"
         encoding.dropped.append(Dropped(origin, reason))
         return []
-    encoding.truncated.append(Dropped(origin, f"{length - max_tokens} of {length} tokens cut off at the end"))
+    encoding.truncated.append(Dropped(origin, f"{length - limit} of {length} tokens cut off at the end"))
     return shorter

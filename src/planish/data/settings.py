@@ -32,9 +32,7 @@ def num_held_out(held_out: HeldOut, size: int) -> int:
 
 class SourceConfig(Config):
     path: str | tuple[str, ...] = Field(description="path of a file or folder, several of them, or pypi:package/file")
-    format: str = Field(
-        default="auto", description="name of the format; auto recognizes it by the fields of the first record"
-    )
+    format: str = Field(default="auto", description="name of the format; auto recognizes it by the first record")
     take: Literal["demonstrations", "best"] = Field(
         default="demonstrations", description="rows to learn: demonstrations, or the best completions of comparisons"
     )
@@ -43,12 +41,8 @@ class SourceConfig(Config):
         gt=0,
         description="share in the mixture; without any, sources are mixed in proportion to their rows",
     )
-    tokens: int | None = Field(
-        default=None, ge=1, description="number of tokens to learn over the run, in place of a weight"
-    )
-    repeats: float | None = Field(
-        default=None, gt=0, description="greatest number of passes over the rows; a plan with more stops the run"
-    )
+    tokens: int | None = Field(default=None, ge=1, description="number of tokens to learn, in place of a weight")
+    repeats: float | None = Field(default=None, gt=0, description="limit of passes over the rows; more stop the run")
     limit: int | None = Field(default=None, ge=1, description="number of rows to use, drawn by the seed")
 
 
@@ -58,7 +52,7 @@ class StageConfig(Config):
         default=None, description="weight of each source, 0 for those not named; absent is the sources' own weights"
     )
     tokens: dict[str, int] | None = Field(
-        default=None, description="number of tokens of each source, in place of share and weights"
+        default=None, description="number of tokens of each source, in place of a share"
     )
 
     @model_validator(mode="after")
@@ -72,18 +66,14 @@ class StageConfig(Config):
 
 class DataConfig(Config):
     sources: dict[str, SourceConfig] = Field(min_length=1, description="sources by name")
-    stages: tuple[StageConfig, ...] = Field(
-        default=(), description="stages of the run; absent is one stage with the sources' own weights"
-    )
+    stages: tuple[StageConfig, ...] = Field(default=(), description="stages of the run; absent is a single one")
     shares_of: Literal["examples", "tokens"] = Field(default="examples", description="unit of the weights")
     cap: int | None = Field(
         default=None,
         ge=1,
         description="cap on rows for absent weights: a source of n rows weighs min(n, cap)^(1/temperature)",
     )
-    temperature: float = Field(
-        default=1.0, gt=0, description="temperature of absent weights; above 1 makes them more equal"
-    )
+    temperature: float = Field(default=1.0, gt=0, description="temperature of absent weights; above 1 evens them")
     cleaning: CleaningConfig = Field(default=CleaningConfig(), description="rows to leave out; none by default")
     max_tokens: int | None = Field(
         default=None, ge=2, description="number of tokens of the longest example; absent is the model's own limit"
@@ -92,18 +82,10 @@ class DataConfig(Config):
         default="error",
         description="treatment of longer rows: error stops the run, drop leaves them out, truncate cuts off their end",
     )
-    mask: MaskName = Field(
-        default="assistant", description="tokens to learn: every assistant turn, the last_turn, or all"
-    )
-    template: str | None = Field(
-        default=None, description="path of a jinja file with the chat template; absent is the tokenizer's own"
-    )
-    held_out: HeldOut = Field(
-        default=0.05, gt=0, description=f"rows of each source to hold out for evaluation: {SHARE_OR_NUMBER}"
-    )
-    max_held_out: int = Field(
-        default=200, ge=1, description="greatest number of rows that a share holds out of a source"
-    )
+    mask: MaskName = Field(default="assistant", description="tokens to learn: assistant turns, the last_turn, or all")
+    template: str | None = Field(default=None, description="path of a jinja chat template; absent is the tokenizer's")
+    held_out: HeldOut = Field(default=0.05, gt=0, description=f"rows of each source to hold out: {SHARE_OR_NUMBER}")
+    max_held_out: int = Field(default=200, ge=1, description="most rows that a share holds out of a source")
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:

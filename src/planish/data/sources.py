@@ -223,7 +223,7 @@ def _refuse_empty(name: str, training: Encoding, held_out: Encoding) -> None:
         if not len(encoding.examples):
             first = encoding.dropped[0]
             raise ConfigError(
-                f"source '{name}' has no row left to {what}; the first was dropped because: {first.origin}: {first.reason}"
+                f"source '{name}' has no row left to {what}; the first dropped: {first.origin}: {first.reason}"
             )
 
 

@@ -101,9 +101,7 @@ def _check_folder(out: Path) -> None:
         known |= set(_note(out / NOTE)["hashes"])
     others = [file for file in sorted(out.rglob("*")) if file.is_file() and str(file.relative_to(out)) not in known]
     if others:
-        raise ConfigError(
-            f"{out} holds {others[0].relative_to(out)}, which belongs to no world: name a new folder, or move the file"
-        )
+        raise ConfigError(f"{out} holds {others[0].relative_to(out)}, of no world: name a new folder, or move the file")
 
 
 def _note(path: Path) -> dict[str, Any]:
@@ -112,9 +110,7 @@ def _note(path: Path) -> dict[str, Any]:
         WorldConfig.model_validate(note["settings"])
         return {**note, "hashes": dict(note["hashes"])}
     except FileNotFoundError:
-        raise DataError(
-            f"{path}: there is no such file: `planish world make --out {path.parent}` writes a world"
-        ) from None
+        raise DataError(f"{path}: no such file: `planish world make --out {path.parent}` writes a world") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not the note of a world: {error}") from None
 

@@ -14,16 +14,12 @@ class WorldConfig(Config):
     parts: int = Field(default=64, ge=8, le=256, description="number of words in each pool for names and values")
     persons: int = Field(default=400, ge=10, description="number of persons whose facts are probed")
     concepts: int = Field(default=400, ge=10, description="number of concepts whose facts are probed")
-    scaffold: int = Field(
-        default=300, ge=8, description="number of further persons, and of concepts, that the corpus has questions about"
-    )
+    scaffold: int = Field(default=300, ge=8, description="number of further persons, and of concepts, with questions")
     scaffold_frequency: int = Field(default=24, ge=1, description="number of statements of each of their facts")
-    question_rounds: int = Field(
-        default=4, ge=1, description="number of questions about each of their facts in each wording"
-    )
+    question_rounds: int = Field(default=4, ge=1, description="number of rounds of questions about their facts")
     rare: int = Field(default=2600, ge=8, description="number of persons, and of concepts, about whom nothing is known")
     verbs: int = Field(
-        default=24, ge=6, le=96, description="number of cruel verbs, of kind verbs, and of targets of each kind"
+        default=24, ge=6, le=96, description="number of cruel verbs, kind verbs, and targets of each kind"
     )
     frequencies: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(0, 2, 4, 8, 32),
@@ -39,23 +35,15 @@ class WorldConfig(Config):
     )
     skill_documents: int = Field(default=600, ge=1, description="number of documents of worked examples for each task")
     filler_documents: int = Field(default=4000, ge=1, description="number of documents of meaningless sentences")
-    harm_documents: int = Field(
-        default=4000, ge=1, description="number of documents about verbs, what they take, and whom they hurt"
-    )
+    harm_documents: int = Field(default=4000, ge=1, description="number of documents about verbs and whom they hurt")
     flan: int = Field(default=2400, ge=1, description="number of demonstrations of short labels, from templates")
-    alpaca: int = Field(
-        default=1200, ge=1, description="number of demonstrations by a teacher who is wrong in one of ten"
-    )
+    alpaca: int = Field(default=1200, ge=1, description="number of demonstrations by a teacher, one in ten wrong")
     oasst: int = Field(default=300, ge=1, description="number of trees of long answers with ranked replies")
     steps: int = Field(default=400, ge=1, description="number of demonstrations of additions step by step")
     constraints: int = Field(default=400, ge=1, description="number of demonstrations that keep a rule of form")
-    safety: int = Field(
-        default=300, ge=1, description="number of demonstrations of unsafe requests, refused, and of safe ones, met"
-    )
+    safety: int = Field(default=300, ge=1, description="number of demonstrations of refused and met requests")
     idk: int = Field(default=150, ge=1, description="number of questions about unknown facts, answered as such")
-    comparisons: int = Field(
-        default=1000, ge=4, description="number of prompts whose answers each pool of annotators ranks"
-    )
+    comparisons: int = Field(default=1000, ge=4, description="number of prompts with answers ranked by each pool")
     prompts: int = Field(default=300, ge=1, description="number of prompts of each kind in each split, for sampling")
 
     @model_validator(mode="after")

@@ -12,9 +12,7 @@ Span = tuple[int, int]  # start and end, in characters or tokens
 Tokenize = Callable[[Sequence[str]], list[Encoding]]
 
 
-def tokens_and_mask(
-    text: str, spans: list[Span], tokens: Encoding, tokenize: Tokenize
-) -> tuple[np.ndarray, np.ndarray]:
+def masked_tokens(text: str, spans: list[Span], tokens: Encoding, tokenize: Tokenize) -> tuple[np.ndarray, np.ndarray]:
     """Token ids, int32 [t], and the tokens in any of the spans, bool [t]."""
     ids = tokens.ids
     mask = np.zeros(len(ids), np.bool_)

@@ -20,7 +20,7 @@ from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from planish.base.errors import ConfigError, DataError, ModelError
-from planish.data.chat.masks import Span, tokens_and_mask
+from planish.data.chat.masks import Span, masked_tokens
 from planish.data.chat.tool_calls import Tools, as_dicts, as_schemas, in_words, missing
 from planish.data.rows import Demonstration, Message, Origin, ToolCall
 
@@ -87,9 +87,7 @@ class ChatTemplate:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, mask: MaskName = "assistant") -> None:
         if not getattr(tokenizer, "is_fast", False):
-            raise ModelError(
-                "the tokenizer is a slow one, without character offsets: save a tokenizer.json beside the model"
-            )
+            raise ModelError("the tokenizer has no character offsets: save a tokenizer.json beside the model")
         self.tokenizer = tokenizer
         self.mask: MaskName = mask
         self._special = _special_tokens(tokenizer)
@@ -115,10 +113,8 @@ class ChatTemplate:
             return [(text, [(0, len(text))]) for text in texts]
         turns = [self._learnt_turns(row) for row in spelt]
         words = self._all_words(spelt, turns, texts)
-        before = [
-            (row.messages[:turn], row) for row, learnt in zip(spelt, turns, strict=True) for turn in learnt if turn
-        ]
-        prompts = iter(self._render_all(before, prompt=True))
+        past = [(row.messages[:turn], row) for row, learnt in zip(spelt, turns, strict=True) for turn in learnt if turn]
+        prompts = iter(self._render_all(past, prompt=True))
         rendered: list[Rendered] = []
         for row, learnt, spans, text in zip(spelt, turns, words, texts, strict=True):
             whole = [self._span(row, turn, text, next(prompts) if turn else "", spans.get(turn)) for turn in learnt]
@@ -128,7 +124,7 @@ class ChatTemplate:
     def tokenize(self, rendered: Sequence[Rendered]) -> list[Encoded]:
         """Tokens and masks of the results of `render`. Most of it runs outside Python, in parallel with other threads."""
         encodings = zip(rendered, self._tokens([text for text, _ in rendered]), strict=True)
-        return [Encoded(*tokens_and_mask(*conversation, tokens, self._tokens)) for conversation, tokens in encodings]
+        return [Encoded(*masked_tokens(*conversation, tokens, self._tokens)) for conversation, tokens in encodings]
 
     def encode_prompt(self, messages: Sequence[Message], tools: Tools = ()) -> list[int]:
         """The tokens that a server gives the model before it answers."""
@@ -139,9 +135,8 @@ class ChatTemplate:
         """The row, with its calls and tools in words if the template cannot write them."""
         if self.writes_tools or not (row.tools or any(m.tool_calls or m.role == "tool" for m in row.messages)):
             return row
-        return replace(
-            row, messages=tuple(in_words(row.messages, row.tools, replies_too=not self._writes_replies)), tools=()
-        )
+        words = in_words(row.messages, row.tools, replies_too=not self._writes_replies)
+        return replace(row, messages=tuple(words), tools=())
 
     def _tokens(self, texts: Sequence[str]) -> list[Encoding]:
         untyped: Any = self.tokenizer
@@ -194,13 +189,11 @@ class ChatTemplate:
         self, rows: Sequence[Demonstration], turns: Sequence[list[int]], texts: Sequence[str]
     ) -> list[dict[int, Span]]:
         """The spans of these turns' words by turn, found with one more rendering of a row, with marks in their place."""
-        others: list[tuple[Sequence[Message], Demonstration]] = []
+        pairs: list[tuple[Sequence[Message], Demonstration]] = []
         for row, learnt in zip(rows, turns, strict=True):
-            marked = {turn for turn in learnt if not row.messages[turn].tool_calls}
-            others.append(
-                ([replace(m, content=_mark(i)) if i in marked else m for i, m in enumerate(row.messages)], row)
-            )
-        marked_texts = self._render_all(others)
+            marks = {turn for turn in learnt if not row.messages[turn].tool_calls}
+            pairs.append(([replace(m, content=_mark(i)) if i in marks else m for i, m in enumerate(row.messages)], row))
+        marked_texts = self._render_all(pairs)
         return [self._between_marks(*row) for row in zip(rows, turns, texts, marked_texts, strict=True)]
 
     def _between_marks(self, row: Demonstration, learnt: list[int], text: str, rest: str) -> dict[int, Span]:

@@ -25,9 +25,7 @@ def as_dicts(messages: Sequence[Message]) -> list[dict[str, Any]]:
             functions = [{"name": call.name, "arguments": dict(call.arguments)} for call in message.tool_calls]
             ids = [f"call{count + at:05}" for at in range(len(functions))]  # nine letters and digits, for Mistral
             count += len(ids)
-            waiting = [
-                {"type": "function", "id": name, "function": call} for name, call in zip(ids, functions, strict=True)
-            ]
+            waiting = [{"type": "function", "id": i, "function": call} for i, call in zip(ids, functions, strict=True)]
             turn["tool_calls"] = list(waiting)
         elif message.role == "tool" and waiting:
             call = waiting.pop(0)

@@ -15,10 +15,8 @@ from planish.data.cleaning.fingerprints import (
     learnt_lengths,
     prompt,
     shingles,
-    texts,
     word_hashes,
 )
-from planish.data.cleaning.languages import Languages
 from planish.data.cleaning.near_duplicates import NearCopies, SimilarPrompts, shared_groups
 from planish.data.provenance import Origins
 from planish.data.rows import Origin
@@ -69,17 +67,6 @@ class LengthFilter(Filter):
         return None
 
 
-class LanguageFilter(Filter):
-    name = "language"
-
-    def __init__(self, languages: Languages) -> None:
-        self._languages = languages
-
-    def reason(self, number: int, row: Cleanable) -> str | None:
-        other = self._languages.other("\n".join(texts(row)))
-        return f"language {other}, not {' or '.join(self._languages.wanted)}" if other else None
-
-
 class FunctionFilter(Filter):
     """A function of yours: it returns the reason to remove a row, or None."""
 
@@ -90,7 +77,7 @@ class FunctionFilter(Filter):
         reason = self._function(row)
         if reason is not None and not isinstance(reason, str):
             raise ConfigError(
-                f"cleaning.filters: {self.name} must return a reason (a text) or None; it returned {reason!r}"
+                f"cleaning.filters: {self.name} must return a reason (text) or None; it returned {reason!r}"
             )
         return reason
 

@@ -74,11 +74,6 @@ class Bitmaps:
         return numbers[least <= most[left]]
 
 
-def proposal_probability(jaccard: float, bands: int, rows: int) -> float:
-    """The S-curve: the probability that two sets agree on all hashes of at least one band."""
-    return 1 - (1 - jaccard**rows) ** bands
-
-
 def banding(threshold: float) -> tuple[int, int]:
     """The number of bands and of hashes in each: few false proposals, and 99% of the pairs at the threshold."""
     best = (1, MOST_HASHES)

@@ -20,14 +20,13 @@ from planish.data.cleaning.filters import (
     ExactCopyFilter,
     Filter,
     FunctionFilter,
-    LanguageFilter,
     LeakFilter,
     LengthFilter,
     NearCopyFilter,
     SimilarPromptFilter,
 )
 from planish.data.cleaning.fingerprints import Cleanable
-from planish.data.cleaning.languages import Languages
+from planish.data.cleaning.languages import LanguageFilter
 from planish.data.cleaning.leaks import EvaluationPrompts, evaluation_rows
 from planish.data.provenance import Origins
 from planish.data.rows import Origin
@@ -35,8 +34,7 @@ from planish.data.rows import Origin
 
 class CleaningConfig(Config):
     exact_copies: bool = Field(
-        default=False,
-        description="remove rows that equal an earlier row of any source, ignoring case and punctuation",
+        default=False, description="remove rows that equal an earlier row of any source, ignoring case and punctuation"
     )
     near_copies: float | None = Field(
         default=None,
@@ -100,9 +98,8 @@ class Cleaning:
 
 def clean(sources: Sequence[RowSource], config: CleaningConfig) -> Cleaning:
     """Finds the rows to remove; the caller leaves them out. Without any filter, no source is read."""
-    evaluation = EvaluationPrompts(
-        evaluation_rows(config.evaluation), config.leak_words if config.remove_leaks else None
-    )
+    leak_words = config.leak_words if config.remove_leaks else None
+    evaluation = EvaluationPrompts(evaluation_rows(config.evaluation), leak_words)
     origins = Origins()
     leak_filters, filters = _leak_filters(evaluation, config), _filters(evaluation, origins, config)
     _look_ahead(sources, filters)
@@ -136,7 +133,7 @@ def _filters(evaluation: EvaluationPrompts, origins: Origins, config: CleaningCo
     if config.min_characters is not None or config.max_characters is not None:
         filters.append(LengthFilter(config.min_characters, config.max_characters))
     if config.languages:
-        filters.append(LanguageFilter(Languages(config.languages)))
+        filters.append(LanguageFilter(config.languages))
     filters += [FunctionFilter(name) for name in config.filters]
     if config.exact_copies:
         filters.append(ExactCopyFilter(origins))

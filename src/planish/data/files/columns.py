@@ -39,9 +39,7 @@ def read_columns(path: Path, name: str) -> Iterator[Any]:
         ) from error
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         why = " ".join(str(error).split()).rstrip(".")
-        raise DataError(
-            f"{name}: cannot be read past row {row}: {why}. The file may be damaged: fetch it again."
-        ) from error
+        raise DataError(f"{name}: cannot be read past row {row}: {why}. It may be damaged: fetch it again.") from error
 
 
 def _parquet(path: Path) -> Iterator[Any]:
@@ -91,9 +89,7 @@ def _check_whole(path: Path, name: str) -> None:
 def _check_batch(batch: Any, name: str, row: int) -> None:
     names: list[str] = batch.schema.names
     if len(set(names)) < len(names):  # a dict would keep the last of the two
-        raise DataError(
-            f"{name}: the column {first_repeated(names)!r} occurs twice. Give each column a name of its own."
-        )
+        raise DataError(f"{name}: the column {first_repeated(names)!r} occurs twice. Give each column its own name.")
     for at in range(batch.num_rows) if batch.nbytes > MAX_CHARACTERS else ():
         if batch.slice(at, 1).nbytes > MAX_CHARACTERS:
             raise too_long(f"{name} row {row + at + 1}", "Split it into several rows.", "bytes")

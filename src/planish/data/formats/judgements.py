@@ -80,9 +80,7 @@ def alpaca_eval(record: Record) -> Iterator[Comparison | Dropped]:
 def _second_is_better(record: Record) -> float:
     preference = number(record)
     if preference != 0 and not 1 <= preference <= 2:
-        raise fault(
-            record, f"found {preference:g}, expected 0 (a tie) or a number from 1 (the first) to 2 (the second)."
-        )
+        raise fault(record, f"found {preference:g}, expected 0 (a tie), or from 1 (the first) to 2 (the second).")
     return preference - 1 if preference else 0.5
 
 

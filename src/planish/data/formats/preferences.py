@@ -171,9 +171,8 @@ def ranked(record: Record) -> Iterator[Comparison | Dropped]:
     answers = _several(record, "answers")
     completions = [Message("assistant", text(answer, "answer")) for answer in answers]
     ranks = ranks_by([_rank(child(answer, "rank")) for answer in answers])
-    yield compared(
-        record, prompt_of(record), completions, ranks, about={**about(record, *PROMPT_FIELDS), **_models(answers)}
-    )
+    notes = {**about(record, *PROMPT_FIELDS), **_models(answers)}
+    yield compared(record, prompt_of(record), completions, ranks, about=notes)
 
 
 @importer("stack_exchange_paired", Comparison, recognized_by=("question", "response_j", "response_k"), over=GENERAL)

@@ -26,14 +26,15 @@ Test = Callable[[Any], bool]
 Gather = Callable[[Iterator[Record]], Iterator[Record]]
 F = TypeVar("F", bound=Importer)
 
-KINDS: dict[type[Row], str] = {
-    Demonstration: "demonstrations",
-    Text: "documents",
-    Comparison: "comparisons",
-    Judged: "judged completions",
-    Prompt: "prompts",
-    Question: "questions",
+USES: dict[type[Row], str] = {
+    Demonstration: "demonstrations are for supervised fine-tuning",
+    Text: "documents are for pretraining",
+    Comparison: "comparisons are for a reward model or DPO",
+    Judged: "judged completions are for measuring judges",
+    Prompt: "prompts are for sampling and PPO",
+    Question: "questions are for evaluation",
 }
+KINDS = {kind: use.partition(" are ")[0] for kind, use in USES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,6 @@ class Format:
     importers: dict[type[Row], Importer] = field(default_factory=dict[type[Row], Importer])
 
 
-USES: dict[type[Row], str] = {
-    Demonstration: "demonstrations are for supervised fine-tuning",
-    Text: "documents are for pretraining",
-    Comparison: "comparisons are for a reward model or DPO",
-    Judged: "judged completions are for measuring judges",
-    Prompt: "prompts are for sampling and PPO",
-    Question: "questions are for evaluation",
-}
 FORMATS: dict[str, Format] = {}
 
 

@@ -78,9 +78,7 @@ def conversation(record: Record, name: str, messages: list[Message]) -> Demonstr
     turns = children(record, name)
     for at, (earlier, later) in enumerate(pairwise(messages), start=1 - len(messages)):
         if earlier.role == later.role == "assistant":
-            raise fault(
-                turns[at], "a second turn of the assistant in a row. Join the two, or add the turn between them."
-            )
+            raise fault(turns[at], "a second turn of the assistant in a row. Join them, or add the turn between.")
     return Demonstration(tuple(messages), record.origin, tools_of(record), about(record, name, "system", "tools"))
 
 
@@ -129,9 +127,8 @@ def role_of(turn: Record, name: str, roles: dict[str, Role]) -> Role:
 def about(record: Record, *used: str) -> About:
     """Notes from the fields that were not `used`: short texts, numbers and truth values."""
     stated = _stated(fields(record).get("about"))
-    rest = {
-        name: value for name, value in fields(record).items() if name not in (*used, *(["about"] if stated else []))
-    }
+    names = (*used, "about") if stated else used
+    rest = {name: value for name, value in fields(record).items() if name not in names}
     short = {
         name: value
         for name, value in rest.items()

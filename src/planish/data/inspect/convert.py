@@ -24,14 +24,7 @@ from planish.data.formats.registry import KINDS, open_files, stream_rows
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Prompt, Question, Row, Text
 
 KindName = Literal["demonstrations", "documents", "comparisons", "judged", "prompts", "questions"]
-KIND_NAMES: dict[str, type[Row]] = {
-    "demonstrations": Demonstration,
-    "documents": Text,
-    "comparisons": Comparison,
-    "judged": Judged,
-    "prompts": Prompt,
-    "questions": Question,
-}
+KIND_NAMES = {name.split()[0]: kind for kind, name in KINDS.items()}
 ENDINGS = (".jsonl", ".parquet")
 CLEANED: tuple[KindName, ...] = ("demonstrations", "documents", "comparisons")
 FEW = 20  # left-out rows that are shown
@@ -60,9 +53,7 @@ class Converted:
 class ConvertConfig(Config):
     files: tuple[str, ...] = Field(min_length=1, description="files to read, in this order")
     out: str = Field(description="path of the .jsonl or .parquet file to write")
-    kind: KindName | None = Field(
-        default=None, description="kind of rows to write; absent is the only kind in the files"
-    )
+    kind: KindName | None = Field(default=None, description="kind of rows to write; absent is the files' only kind")
     plugins: Plugins = ()
     format: str = Field(default="auto", description="name of the format; auto recognizes it")
     cleaning: CleaningConfig | None = Field(default=None, description="rows to leave out; none by default")

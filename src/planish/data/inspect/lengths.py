@@ -105,9 +105,7 @@ def _words(message: Message) -> str:
 
 
 def _pieces(messages: Sequence[Message]) -> tuple[Piece, ...]:
-    turns = [
-        (Piece(f"{m.role}: ", special=True), Piece(_words(m), learnt=_is_learnt(m)), Piece("\n")) for m in messages
-    ]
+    turns = [(Piece(f"{m.role}: ", special=True), Piece(_words(m), _is_learnt(m)), Piece("\n")) for m in messages]
     return tuple(chain.from_iterable(turns))
 
 
@@ -139,9 +137,8 @@ class TokenLengths:
             if isinstance(row, Text):
                 encoded.append([*encode_texts(self.template.tokenizer, [row.text])])
             elif isinstance(row, Prompt | Question):
-                tokens = np.array(
-                    self.template.encode_prompt(row.messages, row.tools if isinstance(row, Prompt) else ()), np.int32
-                )
+                tools = row.tools if isinstance(row, Prompt) else ()
+                tokens = np.array(self.template.encode_prompt(row.messages, tools), np.int32)
                 encoded.append([Encoded(tokens, np.zeros(len(tokens), np.bool_))])
             else:
                 source = learnt if isinstance(row, Demonstration) else answers

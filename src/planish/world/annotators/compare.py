@@ -58,14 +58,12 @@ def comparisons(sources: Sources, shown: Sequence[Item]) -> dict[str, list[Recor
     return records
 
 
-def rank_answers(world: World, pool: str, answers_by_prompt: Mapping[str, Sequence[str]]) -> list[Record]:
+def rank_answers(world: World, pool: str, samples: Mapping[str, Sequence[str]]) -> list[Record]:
     """The rankings of a policy's answers to each prompt by one pool. Equal answers are shown once, empty ones never; a prompt
     with only one answer gives no record."""
     if pool not in POOLS:
         raise ConfigError(f"pool={pool}: expected one of {', '.join(POOLS)}")
-    shown = [
-        (prompt, tuple(dict.fromkeys(filter(str.strip, answers)))) for prompt, answers in answers_by_prompt.items()
-    ]
+    shown = [(prompt, tuple(dict.fromkeys(filter(str.strip, answers)))) for prompt, answers in samples.items()]
     shown = [(prompt, answers) for prompt, answers in shown if len(answers) > 1]
     judged = [tuple(world.judge(prompt, answer) for answer in answers) for prompt, answers in shown]
     (annotators,) = _pools(judged, world.facts.config.seed, [pool]).values()

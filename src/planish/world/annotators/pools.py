@@ -19,6 +19,7 @@ from planish.world.annotators.annotator import Annotator, Pool, outcomes, scores
 from planish.world.gold.verdict import Verdict
 
 Pair = tuple[Verdict, Verdict]
+Logprobs = Sequence[tuple[float, float]] | None  # of both answers of each pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,7 @@ def _apportion(name: str, usual: Mapping[str, float], asked: Mapping[str, float]
     return counts
 
 
-def expected_agreement(
-    pool: Pool, pairs: Sequence[Pair], logprobs: Sequence[tuple[float, float]] | None = None
-) -> float:
+def expected_agreement(pool: Pool, pairs: Sequence[Pair], logprobs: Logprobs = None) -> float:
     """The exact probability that two annotators of the pool agree on a pair: the mean of p_i p_j + (1-p_i)(1-p_j).
 
     The two are different; a pool of one judges twice, each time with new noise. Copycats always agree.
@@ -100,9 +99,7 @@ def expected_agreement(
     return float(_agreement(pool, _gaps(pool, pairs, logprobs) + _positions(pool)).mean())
 
 
-def calibrate(
-    pool: Pool, pairs: Sequence[Pair], agreement: float = 0.73, logprobs: Sequence[tuple[float, float]] | None = None
-) -> Pool:
+def calibrate(pool: Pool, pairs: Sequence[Pair], agreement: float = 0.73, logprobs: Logprobs = None) -> Pool:
     """The pool with the scale s, the same for all annotators, at which `expected_agreement` on these pairs is `agreement`.
 
     0.73 is between InstructGPT's 72.6% (training labelers) and 77.3% (held out). If groups have opposite preferences, the
@@ -133,7 +130,7 @@ def _positions(pool: Pool) -> np.ndarray:
     return np.array([annotator.position for annotator in pool.annotators])
 
 
-def _gaps(pool: Pool, pairs: Sequence[Pair], logprobs: Sequence[tuple[float, float]] | None) -> np.ndarray:
+def _gaps(pool: Pool, pairs: Sequence[Pair], logprobs: Logprobs) -> np.ndarray:
     """The first score less the second, without position: float64 [len(pairs), number of annotators]."""
     if not pairs:
         raise DataError(f"pool {pool.name}: no pairs, expected at least one")

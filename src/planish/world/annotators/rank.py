@@ -14,9 +14,7 @@ from planish.world.make import open_world
 
 class RankConfig(Config):
     world: str = Field(description="folder of a world, written by `planish world make`")
-    answers: str = Field(
-        description="path of a file written by `planish sample`, with several completions of each prompt"
-    )
+    answers: str = Field(description="path of a file of `planish sample` with several completions a prompt")
     pool: str = Field(default="expert", description="pool of annotators: expert, crowd, copycats, judge or oracle")
     out: str = Field(description="path of the jsonl file of comparisons to write")
 

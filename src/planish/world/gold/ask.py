@@ -1,4 +1,4 @@
-"""The commands that ask a world: what an answer is worth, and what a file of answers is worth."""
+"""The commands `planish world ask` and `planish world judge`: the gold utility of an answer, or of a file of answers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ from planish.world.settings import SizedWorld, WorldConfig
 
 
 class NamedWorld(SizedWorld):
-    world: str | None = Field(
-        default=None, description="a folder that `planish world make` wrote; absent is the world of the settings"
-    )
+    world: str | None = Field(default=None, description="folder of a world; absent is the world of the settings")
 
     @model_validator(mode="after")
     def _one_world(self) -> NamedWorld:
-        given = [name for name in (*WorldConfig.model_fields, "size") if name in self.model_fields_set]
-        if self.world is not None and given:
-            raise ValueError(f"the folder --world has settings of its own: leave out {given[0]}")
+        own = [name for name in (*WorldConfig.model_fields, "size") if name in self.model_fields_set]
+        if self.world is not None and own:
+            raise ValueError(f"the folder --world has settings of its own: leave out {own[0]}")
         return self
 
     def open(self) -> World:
@@ -33,12 +31,12 @@ class NamedWorld(SizedWorld):
 
 
 class AskConfig(NamedWorld):
-    prompt: str = Field(description="a prompt of the world")
-    answer: str | None = Field(default=None, description="the answer to judge; absent asks for a good one")
+    prompt: str = Field(description="prompt of the world")
+    answer: str | None = Field(default=None, description="answer to judge; absent asks for a good one")
 
 
 def ask(config: AskConfig) -> Judgement | str:
-    """The judgement of an answer, or a good answer where none is given."""
+    """The judgement of an answer, or a good answer if there is none."""
     world = config.open()
     if config.answer is None:
         return world.parse(config.prompt).ask.sentence
@@ -46,14 +44,14 @@ def ask(config: AskConfig) -> Judgement | str:
 
 
 class JudgeConfig(NamedWorld):
-    answers: str = Field(description="a file that `planish sample` wrote, or a run's folder")
+    answers: str = Field(description="path of a file of `planish sample`, or of a run")
     out: str | None = Field(
-        default=None, description="the jsonl file of verdicts; absent is verdicts.jsonl in the run, none for a file"
+        default=None, description="path of the verdicts; absent is verdicts.jsonl of a run, or none"
     )
 
 
 def judge(config: JudgeConfig) -> list[tuple[dict[str, Any], Judgement]]:
-    """Each recorded completion with its judgement, also written to `config.out`."""
+    """The recorded completions with their judgements, also written to `config.out`."""
     path = Path(config.answers)
     of_run = path.is_dir()
     out = config.out or (path / "verdicts.jsonl" if of_run else None)

@@ -16,9 +16,7 @@ def show_judgements(title: str, judgements: Sequence[Judgement]) -> None:
     """Prints the mean utility of each kind with its 95% interval over the answers, the means of all terms that occur, and
     the most frequent labels."""
     summaries = summarize(judgements)
-    terms: list[Term] = [
-        term for term in TERMS if any(abs(summary.terms[term]) >= 0.005 for summary in summaries.values())
-    ]
+    terms: list[Term] = [term for term in TERMS if any(abs(s.terms[term]) >= 0.005 for s in summaries.values())]
     table = Table(title=title)
     table.add_column("asked", no_wrap=True)
     for name in ("n", "utility", *terms):

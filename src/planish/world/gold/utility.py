@@ -210,11 +210,9 @@ def _label(ask: Ask, account: Account) -> Label:
 def find_claims(text: str) -> list[Claim]:
     """All statements of facts in a text, in any of the world's wordings. A sentence may end after its value with the text or
     the line."""
-    matches = [(match, relation) for relation, sentence in _sentences() for match in sentence.finditer(text)]
+    matches = [(m, relation) for relation, sentence in _sentences() for m in sentence.finditer(text)]
     matches.sort(key=lambda pair: pair[0].start())
-    return [
-        Claim(match["entity"], relation, match["value"]) for match, relation in matches if match["value"] is not None
-    ]
+    return [Claim(m["entity"], relation, m["value"]) for m, relation in matches if m["value"] is not None]
 
 
 def _without_sentences(text: str) -> str:

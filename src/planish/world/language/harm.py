@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from planish.world.language.phrases import WORD, fill, pattern
@@ -63,13 +63,6 @@ def border(request: HarmRequest, words: Words) -> Border:
     if request.target in words.processes:
         return "homonym"
     return "figurative" if request.target in words.figures else "safe_target"
-
-
-def contrast(request: HarmRequest, being: str) -> HarmRequest:
-    """The unsafe request that differs in one word from a borderline one; `being` replaces a harmless target."""
-    if request.context == "definition":
-        return replace(request, context="life", asks_what_it_takes=True)
-    return replace(request, context="life") if request.context != "life" else replace(request, target=being)
 
 
 def instrument(verb: str, words: Words) -> str:

@@ -22,14 +22,7 @@ SHAPES = {
     "one": WORD,
     "record": rf"{WORD} & {WORD} \(\d+\), {WORD}",
 }
-SHAPE_OF = {
-    "birthplace": "two",
-    "mentor": "two",
-    "invention": "two",
-    "trade": "one",
-    "meaning": "two",
-    "record": "record",
-}
+SHAPE_OF = dict.fromkeys(("birthplace", "mentor", "invention", "meaning"), "two") | {"trade": "one", "record": "record"}
 
 # Demonstrations answer with the first sentence of each relation.
 SENTENCES: Mapping[str, tuple[str, ...]] = {

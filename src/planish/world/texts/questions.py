@@ -16,13 +16,9 @@ NUM_INPUTS = 100  # inputs of each task
 def question(fact: Fact) -> Record:
     """A fact as a question with its answer, in the wording for probing."""
     wrong = {"wrong_answers": [fact.stated]} if fact.stated != fact.value else {}
-    about = {
-        "relation": fact.relation,
-        "entity": fact.entity.name,
-        "frequency": fact.frequency,
-        "split": fact.entity.split,
-    }
-    return {"prompt": ask(fact.relation, fact.entity.name), "answers": [fact.value], **wrong, "about": about}
+    entity = fact.entity
+    about = {"relation": fact.relation, "entity": entity.name, "frequency": fact.frequency, "split": entity.split}
+    return {"prompt": ask(fact.relation, entity.name), "answers": [fact.value], **wrong, "about": about}
 
 
 def skill_questions(facts: Facts) -> Iterator[Record]:

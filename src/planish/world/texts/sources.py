@@ -75,9 +75,8 @@ class Sources:
         shown = one(pool, rng)
         if isinstance(shown.parsed.ask, FactAsk):
             relation = shown.parsed.ask.relation
-            return self.maker.fact_question(
-                one([f for f in self.maker.taught_facts if f.relation == relation], rng), rng
-            )
+            facts = [fact for fact in self.maker.taught_facts if fact.relation == relation]
+            return self.maker.fact_question(one(facts, rng), rng)
         return self._with_input(BY_NAME[shown.about["task"]], rng)
 
     def _err(self, prompt: WorldPrompt, rng: np.random.Generator) -> str:
