@@ -12,7 +12,7 @@ import torch
 
 from planish.base.types import Example, pack
 from planish.inference.decode import Sampled, SampleRequest, TokenSampling, decode, why_not_decodable
-from planish.inference.sample import generating
+from planish.inference.generate import generating
 from planish.models.packed import CausalLM
 from support.models import KINDS, UNPACKABLE, random_model
 

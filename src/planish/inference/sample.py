@@ -5,19 +5,17 @@ The noise of each completion comes from (seed, prompt, sample), so neither its n
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
-import torch
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation.streamers import BaseStreamer
 
 from planish.base.config import Config, Field
 from planish.base.random import fold_in
 from planish.inference.decode import SampleRequest, TokenSampling, decode, why_not_decodable
-from planish.models.attention import NAME, attention_in_use
+from planish.inference.generate import generate, generating
 from planish.models.packed import CausalLM
 
 
@@ -29,6 +27,10 @@ class SamplingConfig(Config):
     )
     top_k: int = Field(default=0, ge=0, description="sample from so many of the likeliest tokens; 0 is all")
     seed: int = Field(default=0, description="seed of sampling")
+
+    @property
+    def choosing(self) -> TokenSampling:
+        return TokenSampling(self.temperature, self.top_p, self.top_k)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,7 @@ def sample(
     requests = [
         SampleRequest(i, (config.seed, "sample", first + i, k)) for i in range(len(prompts)) for k in range(num_samples)
     ]
-    choosing = TokenSampling(config.temperature, config.top_p, config.top_k)
-    drawn = iter(decode(policy, prompts, requests, choosing, config.max_completion_tokens, (stop_token_id,)))
+    drawn = iter(decode(policy, prompts, requests, config.choosing, config.max_completion_tokens, (stop_token_id,)))
     return [[completion_of(tokenizer, next(drawn).tokens, stop_token_id) for _ in range(num_samples)] for _ in prompts]
 
 
@@ -74,13 +75,14 @@ def _slowly(
 ) -> list[list[Completion]]:
     """Completions from transformers' generate. Greedy prompts share batches of similar length; sampled ones do not."""
     found: dict[int, list[Completion]] = {i: [] for i in range(len(prompts))}
-    batch = 16 if config.temperature == 0 else 1
+    batch, most = 16 if config.temperature == 0 else 1, config.max_completion_tokens
     with generating(policy.model):
         for k in range(num_samples):
             for chosen in _batches([len(prompt) for prompt in prompts], batch):
                 seed = fold_in(config.seed, "sample", first + chosen[0], k)
-                rows = _generate(policy.model, [prompts[i] for i in chosen], config, stop_token_id, seed)
-                for i, row in zip(chosen, rows, strict=True):
+                some = [prompts[i] for i in chosen]
+                generated = generate(policy.model, some, config.choosing, most, (stop_token_id,), seed)
+                for i, row in zip(chosen, generated.tokens, strict=True):
                     found[i].append(completion_of(tokenizer, row, stop_token_id))
     return [found[i] for i in range(len(prompts))]
 
@@ -106,61 +108,9 @@ def stream(
     turn: int,
 ) -> list[int]:
     """One completion, handed to the streamer token by token as it grows."""
+    seed, most = fold_in(config.seed, "chat", turn), config.max_completion_tokens
     with generating(model):
-        return _generate(model, [prompt], config, stop_token_id, fold_in(config.seed, "chat", turn), streamer)[0]
-
-
-@contextmanager
-def generating(model: PreTrainedModel) -> Generator[None]:
-    """Our attention function knows no padding and no cache: while generating, transformers' own is used. A model's folder may
-    ask for a repetition penalty and the like, which would be another model's completions: it is not listened to."""
-    own, defaults = attention_in_use(model), model.generation_config
-    model.generation_config = GenerationConfig()
-    stand_in = "sdpa" if getattr(model, "_supports_sdpa", False) else "eager"  # Gemma 2 has no sdpa
-    model.set_attn_implementation(stand_in if own == NAME else own)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(own)
-        model.generation_config = defaults
-
-
-@torch.no_grad()
-def _generate(
-    model: PreTrainedModel,
-    prompts: Sequence[Sequence[int]],
-    config: SamplingConfig,
-    stop_token_id: int,
-    seed: int,
-    streamer: BaseStreamer | None = None,
-) -> list[list[int]]:
-    """New tokens of each prompt, the stop token included."""
-    width = max(len(prompt) for prompt in prompts)
-    ids = torch.full((len(prompts), width), stop_token_id)
-    mask = torch.zeros_like(ids)
-    for i, prompt in enumerate(prompts):  # on the left, so that all prompts end together
-        ids[i, width - len(prompt) :] = torch.tensor(prompt)
-        mask[i, width - len(prompt) :] = 1
-    choice: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-    if config.temperature > 0:
-        choice = {"do_sample": True, "temperature": config.temperature, "top_p": config.top_p, "top_k": config.top_k}
-    generator: Any = model
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        output = generator.generate(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            max_new_tokens=config.max_completion_tokens,
-            eos_token_id=stop_token_id,
-            pad_token_id=stop_token_id,
-            streamer=streamer,
-            **choice,
-        )
-    return [_until_stop(row, stop_token_id) for row in output[:, width:].tolist()]
-
-
-def _until_stop(tokens: list[int], stop_token_id: int) -> list[int]:
-    return tokens[: tokens.index(stop_token_id) + 1] if stop_token_id in tokens else tokens
+        return generate(model, [prompt], config.choosing, most, (stop_token_id,), seed, streamer).tokens[0]
 
 
 def completion_of(

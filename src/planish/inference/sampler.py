@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
 from planish.base.random import fold_in
 from planish.inference.decode import Sampled, SampleRequest, TokenSampling, decode, why_not_decodable
-from planish.inference.sample import generating
+from planish.inference.generate import generate, generating
 from planish.models.packed import CausalLM
 
 
@@ -59,7 +59,6 @@ class LocalSampler:
         self.policy = policy
 
 
-@torch.no_grad()
 def _generated(
     policy: CausalLM,
     prompt: Sequence[int],
@@ -69,29 +68,11 @@ def _generated(
     stop_token_ids: Sequence[int],
 ) -> Sampled:
     """One completion by transformers' generate. Its log-probabilities are those before top-p and top-k, as ours are."""
-    choice: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-    if choosing.temperature > 0:
-        choice = {
-            "do_sample": True,
-            "temperature": choosing.temperature,
-            "top_p": choosing.top_p,
-            "top_k": choosing.top_k,
-        }
-    ids = torch.tensor([list(prompt)], device=policy.model.device)
-    generator: Any = policy.model
-    with torch.random.fork_rng(), policy.precision():
-        torch.manual_seed(fold_in(*request.key))
-        output = generator.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=most_tokens,
-            eos_token_id=list(stop_token_ids) or None,
-            pad_token_id=0,  # a single sequence is never padded
-            return_dict_in_generate=True,
-            output_logits=True,
-            **choice,
+    with policy.precision():
+        generated = generate(
+            policy.model, [prompt], choosing, most_tokens, stop_token_ids, fold_in(*request.key), logits=True
         )
-    tokens_L = output.sequences[0, len(prompt) :]
-    logits_LV = torch.cat(output.logits).double() / (choosing.temperature or 1.0)
+    tokens_L = torch.tensor(generated.tokens[0], device=policy.model.device)
+    logits_LV = torch.cat(list(generated.logits)).double() / (choosing.temperature or 1.0)
     logprobs_L = torch.log_softmax(logits_LV, 1).gather(1, tokens_L[:, None]).squeeze(1)
-    return Sampled(tuple(tokens_L.tolist()), tuple(logprobs_L.tolist()))
+    return Sampled(tuple(generated.tokens[0]), tuple(logprobs_L.tolist()))

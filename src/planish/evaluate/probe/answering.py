@@ -20,7 +20,7 @@ from planish.base.types import Example, Packed
 from planish.data.mixture.packing import deal
 from planish.data.rows import Question
 from planish.evaluate.probe.matching import Endings, RightAnswers, TokenPath
-from planish.inference.sample import generating
+from planish.inference.generate import generating, left_padded
 from planish.maths.answer_log_probs import Ahead, look_ahead
 from planish.maths.log_probs import CHUNK
 from planish.models.packed import CausalLM, backbone, head_of
@@ -185,13 +185,8 @@ def _generate(
 ) -> list[list[int]]:
     """New tokens of each copy of each prompt. The copies of a prompt share its keys and values."""
     model: Any = policy.model
-    ends, width = list(endings.texts), max(map(len, prompts))
-    ids = torch.full((len(prompts), width), ends[0])
-    mask = torch.zeros_like(ids)
-    for i, prompt in enumerate(prompts):  # on the left, so that all prompts end together
-        ids[i, width - len(prompt) :] = torch.tensor(prompt)
-        mask[i, width - len(prompt) :] = 1
-    ids, mask = ids.to(model.device), mask.to(model.device)
+    ends = list(endings.texts)
+    ids, mask = left_padded(prompts, ends[0], model.device)
     plain = {"do_sample": False, "eos_token_id": ends, "pad_token_id": ends[0]}
     shared: dict[str, Any] = {}
     if not policy.why_not_packed:  # other models carry more than keys and values, which cannot always be copied
@@ -207,4 +202,4 @@ def _generate(
         **plain,
         **shared,
     )
-    return cast(Tensor, output)[:, width:].tolist()
+    return cast(Tensor, output)[:, ids.shape[1] :].tolist()
