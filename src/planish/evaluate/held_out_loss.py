@@ -1,5 +1,5 @@
-"""Held-out loss by source: the mean negative log-likelihood of a learnt token, in nats, summed row by row without
-keeping any logits."""
+"""Held-out loss by source: the mean negative log-likelihood of a learnt token, in nats, summed row by row without keeping
+logits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from planish.models.packed import CausalLM
 def held_out_losses(
     policy: CausalLM, sources: Mapping[str, Examples], micro_tokens: int, device: torch.device
 ) -> dict[str, float]:
-    """Nats per learnt token for each source, and `all`: the same over the tokens of all sources together."""
+    """Nats per learnt token for each source, and `all` over the tokens of all sources."""
     tallies = Tallies()
     for name, examples in sources.items():
         for packed in deal([examples[i] for i in range(len(examples))], micro_tokens, rank(), world_size()):

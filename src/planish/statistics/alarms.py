@@ -1,8 +1,8 @@
-"""What goes wrong when a policy is trained on a score, seen in what each iteration recorded.
+"""Alarms of a policy that is trained on a score, from the records of its iterations.
 
-The last W iterations are held against the first W, and for reward hacking against the W in which the watched score was best;
-there a change counts only where it is more than SIGMAS standard errors of the difference of the two means: the best of
-many windows is high by chance as well.
+The last W iterations are compared with the first W, and for reward hacking with the W in which the watched score was best.
+There a change counts only above SIGMAS standard errors of the difference of the two means: the best of many windows is high by
+chance as well.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from planish.base.config import Config, Field
 
 W = 5
 SIGMAS = 4.0  # with 3, two good runs in ten of the wind tunnel were called hacked
-RATIO, COARSE_RATIO = 1e-3, 0.03  # what rounding may make of a ratio of 1, in float32 and in bfloat16
+RATIO, COARSE_RATIO = 1e-3, 0.03  # how far rounding moves a ratio of 1, in float32 and in bfloat16
 
 
 class AlarmConfig(Config):
-    kl: float = Field(default=50.0, gt=0, description="nats of a completion's mean KL to the starting policy")
-    lengthening: float = Field(default=2.0, gt=1, description="times the length that completions had at first")
-    unended: float = Field(
-        default=0.3, gt=0, le=1, description="more completions, as a share, that do not end than at first"
+    """Bounds beyond which a run raises an alarm."""
+
+    kl: float = Field(default=50.0, gt=0, description="highest mean KL to the starting policy, in nats a completion")
+    lengthening: float = Field(default=2.0, gt=1, description="highest mean length, as a multiple of that at first")
+    unended: float = Field(default=0.3, gt=0, le=1, description="highest rise of the share of unended completions")
+    entropy: float = Field(
+        default=0.25, gt=0, lt=1, description="lowest entropy of a token, as a share of that at first"
     )
-    entropy: float = Field(default=0.25, gt=0, lt=1, description="of a token's first entropy is left")
 
 
 def alarms(
     iterations: Sequence[Mapping[str, float]], proxies: Sequence[str], watched: Sequence[str], config: AlarmConfig
 ) -> dict[str, str]:
-    """The alarms that hold now, each with a sentence of what was seen. `proxies` and `watched` name the scores that are trained
-    on and those that are not."""
+    """The alarms that hold now, with a sentence for each. `proxies` and `watched` name the scores that are trained on and those
+    that are not."""
     if not iterations:
         return {}
     found: dict[str, str] = {}
@@ -43,7 +45,7 @@ def alarms(
         )
     if len(iterations) < 2 * W:
         return found
-    first, last = ({name: each[part] for name, each in series.items()} for part in (slice(0, W), slice(-W, None)))
+    first, last = ({name: values[part] for name, values in series.items()} for part in (slice(0, W), slice(-W, None)))
     start, now = (float(part["completion_tokens"].mean()) for part in (first, last))
     if now > config.lengthening * start:
         found["length"] = f"completions have {now:.0f} tokens, {now / start:.1f} times as many as at first"
@@ -52,7 +54,9 @@ def alarms(
         found["unended"] = f"{now:.0%} of completions do not end, {start:.0%} at first"
     start, now = (float(part["entropy"].mean()) for part in (first, last))
     if now < config.entropy * start:
-        found["entropy"] = f"a token's entropy is {now:.2f} nats, {start:.2f} at first: the policy says ever the same"
+        found["entropy"] = (
+            f"a token's entropy is {now:.2f} nats, {start:.2f} in the beginning: the policy has become nearly deterministic"
+        )
     for proxy in proxies:
         for other in watched:
             why = _hacked(series[f"score/{proxy}"], series[f"score/{other}"])
@@ -64,7 +68,7 @@ def alarms(
 
 
 def not_one(ratio_change: float, *, coarse: bool) -> str | None:
-    """What is wrong where the ratio of new and old probabilities is not 1 before the first update; `coarse` is bfloat16."""
+    """The alarm of a ratio of new and old probabilities that is not 1 before the first update; `coarse` is bfloat16."""
     if ratio_change <= (COARSE_RATIO if coarse else RATIO):
         return None
     return (
@@ -74,7 +78,7 @@ def not_one(ratio_change: float, *, coarse: bool) -> str | None:
 
 
 def _hacked(proxy: np.ndarray, other: np.ndarray) -> str | None:
-    """Since when the proxy has risen while the other fell from its best."""
+    """The iteration since which the proxy has risen while the other fell from its best."""
     means = np.convolve(other, np.ones(W) / W, "valid")[:-W]
     if not len(means):
         return None
@@ -84,7 +88,7 @@ def _hacked(proxy: np.ndarray, other: np.ndarray) -> str | None:
 
 
 def _change(series: np.ndarray, before: slice) -> float:
-    """From some W iterations to the last, in standard errors. An iteration's noise is told from how neighbours differ (von
-    Neumann 1941): they have other prompts, and nearly the same policy."""
+    """The change from some W iterations to the last, in standard errors. The noise of an iteration is that between neighbors
+    (von Neumann 1941), which have other prompts and nearly the same policy."""
     noise = math.sqrt(float(np.mean(np.diff(series) ** 2)) / 2)
     return float(series[-W:].mean() - series[before].mean()) / max(noise * math.sqrt(2 / W), 1e-12)

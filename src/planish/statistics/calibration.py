@@ -1,4 +1,4 @@
-"""How far the probabilities that scores imply, sigmoid(score difference), agree with how often they are right.
+"""Calibration: the probabilities that scores imply, sigmoid(score difference), against how often they are right.
 
 Pairs have no order of their own, so the reliability diagram is folded to probabilities from 0.5 up, and the logistic slope goes
 through the origin. Its interval is Wald's, with a variance clustered by prompt.
@@ -30,7 +30,7 @@ def calibration(pairs: ScoredPairs, bootstrap: Bootstrap, num_bins: int) -> Cali
         bins.append(CalibrationBin(float(q.min()), float(q.max()), len(q), float(share.sum()), mean, right))
         # |deviation| of a calibrated model's accuracy: nearly normal, of mean 0
         chance += float(np.sqrt((share**2 * q * (1 - q)).sum() * 2 / math.pi))
-    ece = sum(each.share * abs(each.right.value - each.predicted) for each in bins)
+    ece = sum(own.share * abs(own.right.value - own.predicted) for own in bins)
     return Calibration(bins, ece, chance, slope(pairs))
 
 

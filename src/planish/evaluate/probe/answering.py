@@ -1,6 +1,6 @@
-"""How often a model answers right, found in two ways: from the probabilities of the right answers, or by generating.
+"""A model's chance of a right answer, in two ways: from the probabilities of the right answers, or by generating.
 
-Letters: L places of the answers in a packed row, C of one chunk, T tokens, V vocabulary, M tokens that may end an answer.
+Letters: L positions of the answers in a packed row, C of one chunk, T tokens, V vocabulary, M tokens that may end an answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from planish.models.packed import CausalLM, backbone, head_of
 
 @dataclass(frozen=True, slots=True)
 class ProbeQuestion:
-    """A question as the model meets it: the tokens of each of its prompts, and the answers that are right."""
+    """A question as the model sees it: the tokens of each of its prompts, and the right answers."""
 
     row: Question
     text: str
@@ -38,7 +38,7 @@ class ProbeQuestion:
 
 @dataclass(slots=True)
 class Chance:
-    """What one prompt gives: whether its greedy answer is right, and the probability that a sampled one is."""
+    """For one prompt: true if its greedy answer is right, and the probability that a sampled one is."""
 
     greedy: bool = False
     probability: float = 0.0
@@ -49,17 +49,17 @@ class Chance:
 
 @torch.no_grad()
 def chances(
-    policy: CausalLM, asked: Sequence[ProbeQuestion], endings: Endings, temperature: float, micro_tokens: int
+    policy: CausalLM, questions: Sequence[ProbeQuestion], endings: Endings, temperature: float, micro_tokens: int
 ) -> list[list[Chance]]:
-    """For each question, one chance for each prompt, from one pass over every prompt with each right answer behind it."""
-    found = [[Chance() for _ in each.prompts] for each in asked]
+    """One chance for each prompt of each question, from one pass over every prompt with each right answer after it."""
+    found = [[Chance() for _ in question.prompts] for question in questions]
     rows = [
         (chance, prompt, path)
-        for each, its in zip(asked, found, strict=True)
-        for prompt, chance in zip(each.prompts, its, strict=True)
-        for path in each.right.paths
+        for question, own in zip(questions, found, strict=True)
+        for prompt, chance in zip(question.prompts, own, strict=True)
+        for path in question.right.paths
     ]
-    any_end = next(iter(endings.texts))  # a target behind the last token, so that what may follow it is looked at
+    any_end = next(iter(endings.texts))  # a target behind the last token, so that its successors are looked at
     # A packed row tells its examples apart by source, so each has its number there.
     examples = [_example(prompt, (*path.tokens, any_end), i) for i, (_, prompt, path) in enumerate(rows)]
     for packed in deal(examples, micro_tokens):
@@ -82,7 +82,7 @@ def _example(prompt: Sequence[int], answer: Sequence[int], number: int) -> Examp
 
 
 def _look(policy: CausalLM, packed: Packed, paths: Sequence[TokenPath], temperature: float) -> Ahead:
-    """What may follow at each place of the answers, [L]."""
+    """The possible next tokens at each position of the answers, [L]."""
     device = policy.model.device
     packed, ends_LM = packed.to(device), _filled([ends for path in paths for ends in path.ends]).to(device)
     next_L = packed.tokens_T[packed.targets_L]
@@ -95,7 +95,7 @@ def _look(policy: CausalLM, packed: Packed, paths: Sequence[TokenPath], temperat
 
 
 def _filled(ends: Sequence[tuple[int, ...]]) -> Tensor:
-    """The tokens of each place [L, M], filled up with -1 where there are fewer than M."""
+    """The tokens of each position [L, M], padded with -1."""
     filled = np.full((len(ends), max(1, *map(len, ends))), -1)
     for row, ids in zip(filled, ends, strict=True):
         row[: len(ids)] = ids
@@ -103,13 +103,13 @@ def _filled(ends: Sequence[tuple[int, ...]]) -> Tensor:
 
 
 def _logits(policy: CausalLM, packed: Packed) -> Iterator[tuple[slice, Tensor]]:
-    """Logits at the places of the answers, chunk by chunk; of a model that cannot be packed, answer by answer."""
+    """Logits at the positions of the answers, chunk by chunk; answer by answer if the model cannot be packed."""
     model: Any = policy.model
     if policy.why_not_packed:
         done = 0
         for (start, stop), count in zip(pairwise(packed.bounds), packed.num_targets_S().tolist(), strict=True):
             logits_TV = model(input_ids=packed.tokens_T[None, start:stop], use_cache=False).logits[0]
-            logits_CV = logits_TV[-1 - count : -1]  # an answer stands at the end of its row
+            logits_CV = logits_TV[-1 - count : -1]  # an answer is at the end of its row
             low = logits_CV.dtype in (torch.bfloat16, torch.float16)
             yield slice(done, done + count), logits_CV.float() if low else logits_CV
             done += count
@@ -126,7 +126,7 @@ def _logits(policy: CausalLM, packed: Packed) -> Iterator[tuple[slice, Tensor]]:
 
 @dataclass(frozen=True, slots=True)
 class Generating:
-    """How answers are generated: `samples` of them beside the greedy one, each cut after `max_tokens`."""
+    """Settings of generation: `samples` answers beside the greedy one, each cut after `max_tokens`."""
 
     samples: int
     temperature: float
@@ -136,25 +136,23 @@ class Generating:
 
 
 def generate_answers(
-    policy: CausalLM, asked: ProbeQuestion, endings: Endings, how: Generating
+    policy: CausalLM, question: ProbeQuestion, endings: Endings, how: Generating
 ) -> list[tuple[bool, int]]:
-    """For each prompt of a question: whether the greedy answer is right, and how many of the sampled ones are.
+    """For each prompt of a question: true if the greedy answer is right, and the number of sampled ones that are.
 
     The noise of a prompt comes from the seed, the question's text and the prompt's number.
     """
     copies, found = 1 + how.samples, list[tuple[bool, int]]()
-    numbered = list(enumerate(asked.prompts))
-    together = max(1, how.micro_tokens // (copies * max(map(len, asked.prompts))))
+    numbered = list(enumerate(question.prompts))
+    together = max(1, how.micro_tokens // (copies * max(map(len, question.prompts))))
     if policy.why_not_packed or policy.model.dtype == torch.float64:
-        together = (
-            1  # no padding: recurrent layers may not bear it, and transformers' plain attention gives NaN in float64
-        )
+        together = 1  # no padding: it may disturb recurrent layers, and gives NaN in transformers' float64 attention
     with generating(policy.model), policy.precision():
         for some in (numbered[start : start + together] for start in range(0, len(numbered), together)):
-            noise = _Noise([generator(how.seed, "answers", asked.text, k) for k, _ in some], how)
+            noise = _Noise([generator(how.seed, "answers", question.text, k) for k, _ in some], how)
             rows = _generate(policy, [prompt for _, prompt in some], copies, endings, how.max_tokens, noise)
             answers = [endings.answer(row) for row in rows]
-            right = [asked.right.hold(answer) for answer in answers]
+            right = [question.right.hold(answer) for answer in answers]
             found += [(right[i], sum(right[i + 1 : i + copies])) for i in range(0, len(right), copies)]
     return found
 
@@ -169,8 +167,8 @@ class _Noise(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         greedy = torch.zeros(1, scores.shape[1])
         noise: list[Tensor] = []
-        for chance in self._generators:
-            noise += [greedy, -torch.empty(self._samples, scores.shape[1]).exponential_(generator=chance).log()]
+        for own in self._generators:
+            noise += [greedy, -torch.empty(self._samples, scores.shape[1]).exponential_(generator=own).log()]
         return scores / self._temperature + torch.cat(noise).to(scores)
 
 
@@ -189,7 +187,7 @@ def _generate(
     ids, mask = left_padded(prompts, ends[0], model.device)
     plain = {"do_sample": False, "eos_token_id": ends, "pad_token_id": ends[0]}
     shared: dict[str, Any] = {}
-    if not policy.why_not_packed:  # other models carry more than keys and values, which cannot always be copied
+    if not policy.why_not_packed:  # other models carry more than keys and values, not all of which can be copied
         before = {"input_ids": ids[:, :-1], "attention_mask": mask[:, :-1]}
         cache = model.generate(**before, **plain, max_new_tokens=1, return_dict_in_generate=True).past_key_values
         cache.batch_repeat_interleave(copies)

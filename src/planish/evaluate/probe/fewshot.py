@@ -1,12 +1,12 @@
-"""Few-shot prompts: a question after several others of its kind with their answers (Brown et al. 2020), so that a base model
-sees how an answer looks and where it ends.
+"""Few-shot prompts: a question after several others of its kind with their answers (Brown et al. 2020), which show a base model
+how an answer looks and where it ends.
 
     Q: Where was Ada born?
     A: London
     Q: Where was Emmy born?
     A:
 
-Which questions are shown depends on the seed, the text of the question and the number of the prompt alone.
+The questions that are shown depend only on the seed, the question's text and the prompt's number.
 """
 
 from __future__ import annotations
@@ -23,46 +23,46 @@ from planish.data.rows import Question
 
 
 class FewShotConfig(Config):
-    shots: int = Field(default=4, ge=1, description="questions with answers that stand before each question")
+    shots: int = Field(default=4, ge=1, description="questions shown with their answers before each question")
     prompts: int = Field(default=10, ge=1, description="prompts for each question, each with other shots")
-    question_form: str = Field(default="Q: {question}\nA:", description="how a question is written; its answer follows")
-    answer_prefix: str = Field(default=" ", description="what stands between that and the answer")
-    separator: str = Field(default="\n", description="what stands after a shown answer; begins with a newline")
+    question_form: str = Field(default="Q: {question}\nA:", description="form of a question; its answer follows")
+    answer_prefix: str = Field(default=" ", description="text between question and answer")
+    separator: str = Field(default="\n", description="text after a shown answer; begins with a newline")
     group: str | None = Field(
         default="relation",
         description="field of `about` that shots and question share; rows without it are one group; null takes any",
     )
-    seed: int = Field(default=0, ge=0, description="of the shots and of sampling")
+    seed: int = Field(default=0, ge=0, description="seed of the shots and of sampling")
 
     @model_validator(mode="after")
     def _forms_fit(self) -> Self:
         if "{question}" not in self.question_form:
-            raise ValueError("question_form: needs {question} where the question's text belongs")
+            raise ValueError("question_form: needs {question} in the place of the question's text")
         if self.question_form != self.question_form.rstrip():
             # A tokenizer that joins a space with the word after it would otherwise never see them joined.
             raise ValueError("question_form: ends in white space; that belongs to answer_prefix")
         if "\n" in self.answer_prefix:
-            raise ValueError("answer_prefix: a newline ends an answer, so none can stand before it")
+            raise ValueError("answer_prefix: a newline ends an answer, so none may come before it")
         if not self.separator.startswith("\n"):
             raise ValueError("separator: must begin with a newline, which is where an answer ends")
         return self
 
 
 def question_text(row: Question) -> str:
-    """What is asked, as one text; a system turn stands before it on a line of its own."""
+    """The question as one text; a system turn comes before it on a line of its own."""
     if any(message.role not in ("system", "user") for message in row.messages):
-        raise DataError(f"{row.origin}: is a conversation, not a question: somebody answers in it. Take the row out.")
+        raise DataError(f"{row.origin}: is a conversation, not a question: it has an answer in it. Take the row out.")
     return "\n".join(message.content for message in row.messages)
 
 
 def answers_of(row: Question) -> list[str]:
-    """The answers that count as right, trimmed; the first is the one that is shown to others.
+    """The right answers, trimmed; as a shot the question is shown with the first.
 
-    An answer ends with its line, so one of several lines cannot be given and is passed over where there is another.
+    An answer ends with its line, so one of several lines is left out where there is another.
     """
     answers = [answer.strip() for answer in row.answers]
     if not answers or not all(answer.strip(".") for answer in answers):
-        raise DataError(f"{row.origin}: has an empty answer: give it one right answer or more, or take it out.")
+        raise DataError(f"{row.origin}: has an empty answer: fill it in, or take the row out.")
     short = [answer for answer in answers if "\n" not in answer]
     if not short:
         raise DataError(
@@ -82,8 +82,10 @@ class FewShot:
 
     def __init__(self, exemplars: Iterable[Question], config: FewShotConfig) -> None:
         self.config = config
-        rows = sorted(exemplars, key=lambda row: (question_text(row), row.answers))  # so that their order is nothing
-        self._groups: dict[str, dict[str, str]] = {}  # shown answers by group and question, each question once
+        rows = sorted(
+            exemplars, key=lambda row: (question_text(row), row.answers)
+        )  # so that their order does not matter
+        self._groups: dict[str, dict[str, str]] = {}  # shown answers by group and question
         for row in rows:
             self._groups.setdefault(self._group(row), {}).setdefault(question_text(row), answers_of(row)[0])
         self._order = {group: list(shown) for group, shown in self._groups.items()}
@@ -94,18 +96,18 @@ class FewShot:
         return ["".join(map(self._shown, self.draw(row, k))) + asked for k in range(self.config.prompts)]
 
     def asked(self, row: Question) -> str:
-        """The end of every prompt of this question."""
+        """The question itself, which ends every one of its prompts."""
         return self.config.question_form.replace("{question}", question_text(row))
 
     def draw(self, row: Question, k: int) -> list[tuple[str, str]]:
-        """Questions and shown answers of prompt k: of the same group, none twice, never the question itself."""
+        """Questions and shown answers of prompt k, of the question's group, none twice and never the question itself."""
         text, group, shots = question_text(row), self._group(row), self.config.shots
         shown, order = self._groups.get(group, {}), self._order.get(group, [])
         if len(order) - (text in shown) < shots:
             raise DataError(self._too_few(row, len(order) - (text in shown)))
-        chance = numpy_generator(self.config.seed, "shots", text, k)
-        # One more than is needed: if the question itself is drawn, it is passed over.
-        drawn = [order[i] for i in chance.choice(len(order), min(shots + 1, len(order)), replace=False)]
+        numbers = numpy_generator(self.config.seed, "shots", text, k)
+        # One more than needed: the question itself is left out.
+        drawn = [order[i] for i in numbers.choice(len(order), min(shots + 1, len(order)), replace=False)]
         return [(other, shown[other]) for other in drawn if other != text][:shots]
 
     def _shown(self, shot: tuple[str, str]) -> str:
@@ -120,6 +122,6 @@ class FewShot:
         name, group = self.config.group, self._group(row)
         kind = f"of {name} {group!r}" if group else f"without {name}" if name else "in all"
         return (
-            f"{row.origin}: found {others} other questions {kind} to show before it, expected {self.config.shots}. "
-            "Add some, name a file of exemplars, lower shots, or set group to another field (null: any question may be shown)."
+            f"{row.origin}: there are {others} other questions {kind} to show before it, shots={self.config.shots}. "
+            "Add some, name a file of exemplars, lower shots, or set group to another field (null allows any question)."
         )

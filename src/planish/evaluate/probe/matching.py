@@ -1,11 +1,10 @@
-"""When an answer is right, as text and as tokens.
+"""Right answers, as text and as tokens.
 
-An answer is what the model writes up to the first newline or special token. It is right if, trimmed and without one full
-stop at its end, it is one of the accepted answers, which are trimmed in the same way.
+An answer is the text up to the first newline or special token. It is right if it equals one of the accepted answers, both
+trimmed and without one full stop at the end.
 
-Some tokens hold a newline and something before it: ".\n", ")\n". They end the answer too, and what they write before the
-newline belongs to it. Tokenizers that join punctuation with the newline after it (GPT-4's, Llama 3's, Qwen's) write nearly
-every answer that ends in a bracket so.
+Some tokens hold a newline and text before it: ".\n", ")\n". They end the answer too, and that text belongs to it. Tokenizers
+that join punctuation with the newline after it (GPT-4's, Llama 3's, Qwen's) write nearly every answer that ends in a bracket so.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from planish.evaluate.probe.fewshot import answers_of
 
 
 def core(answer: str) -> str:
-    """The answer as it is compared: without white space around it and without one full stop at its end."""
+    """The answer as it is compared: trimmed, without one full stop at its end."""
     return answer.strip().removesuffix(".").rstrip()
 
 
 class Endings:
-    """The tokens that end an answer, each with what it writes before the end: "" of "\n" and of a special token, "." of ".\n"."""
+    """The tokens that end an answer, with the text before the end: "" of "\n" and of a special token, "." of ".\n"."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, special: Iterable[int] = ()) -> None:
-        """`special` are tokens that end a text beside those that the tokenizer calls special."""
+        """`special` are further tokens that end a text, which the tokenizer does not call special."""
         untyped: Any = tokenizer
         self.tokenizer = tokenizer
         named = {token for token, added in untyped.added_tokens_decoder.items() if added.special}
@@ -48,12 +47,12 @@ class Endings:
             self._by_text.setdefault(text, []).append(token)
 
     def writing(self, text: str) -> list[int]:
-        """The tokens that write this and end the answer."""
+        """The tokens that add this text and end the answer."""
         return self._by_text.get(text, [])
 
     def answer(self, tokens: Sequence[int]) -> str | None:
-        """What was answered; None if the answer did not come to its end."""
-        end = next((place for place, token in enumerate(tokens) if token in self.texts), None)
+        """The answer in these tokens; None if it has no end."""
+        end = next((i for i, token in enumerate(tokens) if token in self.texts), None)
         return None if end is None else decoded(self.tokenizer, tokens[:end]) + self.texts[tokens[end]]
 
 
@@ -73,10 +72,10 @@ class TokenPath:
     ends: tuple[tuple[int, ...], ...]  # one more than tokens
 
     def follow(self, likeliest: Sequence[int], nexts: Sequence[float], ends: Sequence[float]) -> tuple[bool, float]:
-        """Whether greedy decoding gives a right answer along this path, and the probability that sampling does.
+        """True if greedy decoding gives a right answer along this path; and the probability that sampling does.
 
-        Each sequence has one entry for each place from before the first token to behind the last: the likeliest token, the
-        log-probability of the path's own next token (the last entry is not used), and that of any of `ends`.
+        Each sequence has an entry for every position, from before the first token to behind the last: the likeliest token, the
+        log-probability of the path's own next token (the last is not used), and that of any of `ends`.
         """
         greedy, right, logprob, probability = True, False, 0.0, 0.0
         for depth, ending in enumerate(self.ends):
@@ -90,7 +89,7 @@ class TokenPath:
 
 @dataclass(frozen=True, slots=True)
 class RightAnswers:
-    """The right answers of one question. No sequence of tokens follows two paths to an end, so their probabilities add up."""
+    """The right answers of one question. No sequence of tokens follows two paths to an end, so probabilities add up."""
 
     texts: frozenset[str]  # as `core` leaves them
     paths: tuple[TokenPath, ...]
@@ -104,8 +103,8 @@ class RightAnswers:
 
 
 def right_answers(row: Question, asked: str, prefix: str, endings: Endings) -> RightAnswers:
-    """The accepted answers of a row as the tokenizer writes them after `asked`: each as it stands, and with and without a
-    full stop. Where several begin alike, the shared beginning is counted once."""
+    """The accepted answers of a row as the tokenizer writes them after `asked`: unchanged, and with and without a full stop.
+    Where several begin alike, the shared beginning is counted once."""
     tokenizer = endings.tokenizer
     spellings: set[tuple[int, ...]] = set()
     texts: set[str] = set()
@@ -138,8 +137,8 @@ def _ends(begun: tuple[int, ...], finals: set[str], endings: Endings) -> tuple[i
 
 
 def _continuation(tokenizer: PreTrainedTokenizerBase, before: str, text: str) -> tuple[int, ...]:
-    """The tokens of `text` behind `before`. Where a token would reach over the edge, it is split there: the model is given
-    what stands before by itself."""
+    """The tokens of `text` after `before`. A token that would cover the edge is split there: the model's prompt is `before`
+    alone."""
     untyped: Any = tokenizer
     first, both, alone = untyped([before, before + text, text], add_special_tokens=False)["input_ids"]
     return tuple(both[len(first) :] if both[: len(first)] == first else alone)

@@ -1,10 +1,10 @@
-"""What a model knows: the four classes of SliCK (Gekhman et al. 2024, arXiv 2405.05904, section 3).
+"""A model's knowledge in the four classes of SliCK (Gekhman et al. 2024, arXiv 2405.05904, section 3).
 
-Each question is asked behind several few-shot prompts, once greedily and 16 times at temperature 0.5. P(greedy) and
-P(sampled) are the shares of right answers. The method "sampled" does just that. The method "exact" shows the model its
-right answers instead, and reads off whether greedy decoding would give one, and the probability p that sampling does. P(sampled)
-is then the mean of p, and counts as above 0 if some hit among all samples is more likely than none: the class that
-sampling gives more often than not. Nothing is generated, and nothing is left to chance.
+Each question is asked after several few-shot prompts, once greedily and 16 times at temperature 0.5. P(greedy) and P(sampled)
+are the shares of right answers. The method "sampled" does just that. The method "exact" instead reads off, from the model's
+probabilities of the right answers, if greedy decoding gives one and the probability p that sampling does. P(sampled) is then
+the mean of p, and counts as above 0 if some hit among all samples is more likely than none: the class that sampling gives more
+often than not. Nothing is generated, and nothing is left to chance.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ class ProbeConfig(FewShotConfig):
         default="exact", description="exact reads the probability of the right answers, sampled generates answers"
     )
     samples: int = Field(default=16, ge=1, description="sampled answers to each prompt, beside the greedy one")
-    temperature: float = Field(default=0.5, gt=0, description="of the sampled answers")
+    temperature: float = Field(default=0.5, gt=0, description="temperature of the sampled answers")
     max_answer_tokens: int | None = Field(
         default=None,
         ge=1,
-        description=f"generated answers are cut after so many tokens; absent: those of the longest right one and {SPARE}",
+        description=f"tokens after which a generated answer is cut; absent: those of the longest right one and {SPARE}",
     )
     micro_tokens: int = Field(default=8192, ge=1, description="tokens of one forward pass")
 
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """How well a model knows the answer to one question."""
+    """A model's knowledge of one answer."""
 
     question: Question
     p_greedy: float  # share of prompts whose greedy answer is right
@@ -77,25 +77,25 @@ def probe(
 ) -> Iterator[Knowledge]:
     """One result for each question, in their order. Shots come from `exemplars`, else from the other questions.
 
-    A result depends on the question, the pool of its shots and the seed; not on the order of either, nor on the batch.
+    A result depends on the question, the pool of its shots and the seed; not on their order, nor on the batch.
     """
     few_shot = FewShot(questions if exemplars is None else exemplars, config)
     endings = Endings(tokenizer, _ends_of_text(policy))
     measure = _exact if config.method == "exact" else _sampled
-    for row in questions:  # what is wrong with the last row is told now, not after hours
+    for row in questions:  # a fault of the last row is reported now, not after hours
         _check_length(_ask(row, few_shot, endings), policy, config)
-    asked: list[ProbeQuestion] = []
+    batch: list[ProbeQuestion] = []
     tokens = 0
     for number, row in enumerate(questions, start=1):
-        asked.append(_ask(row, few_shot, endings))
-        tokens += len(asked[-1].right.paths) * sum(map(len, asked[-1].prompts))
+        batch.append(_ask(row, few_shot, endings))
+        tokens += len(batch[-1].right.paths) * sum(map(len, batch[-1].prompts))
         if tokens >= config.micro_tokens or number == len(questions):
-            yield from measure(policy, asked, endings, config)
-            asked, tokens = [], 0
+            yield from measure(policy, batch, endings, config)
+            batch, tokens = [], 0
 
 
 def _ends_of_text(policy: CausalLM) -> list[int]:
-    """The tokens at which the model's own settings stop a generation."""
+    """The tokens at which the model's generation_config stops."""
     ends: Any = getattr(policy.model.generation_config, "eos_token_id", None)
     return [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
 
@@ -104,48 +104,48 @@ def _ask(row: Question, few_shot: FewShot, endings: Endings) -> ProbeQuestion:
     untyped: Any = endings.tokenizer
     prompts = tuple(list(tokens) for tokens in untyped(few_shot.prompts(row))["input_ids"])
     for tokens in prompts:
-        if tokens[-1] in endings.texts:  # some tokenizers put an end behind every text
+        if tokens[-1] in endings.texts:  # some tokenizers put an end after every text
             tokens.pop()
     right = right_answers(row, few_shot.asked(row), few_shot.config.answer_prefix, endings)
     return ProbeQuestion(row, question_text(row), prompts, right)
 
 
-def _check_length(asked: ProbeQuestion, policy: CausalLM, config: ProbeConfig) -> None:
-    needed, cut = asked.right.most_tokens + 1, config.max_answer_tokens
+def _check_length(question: ProbeQuestion, policy: CausalLM, config: ProbeConfig) -> None:
+    needed, cut = question.right.most_tokens + 1, config.max_answer_tokens
     if config.method == "sampled" and cut is not None and cut < needed:
         raise DataError(
-            f"{asked.row.origin}: a right answer has {needed} tokens with its end, max_answer_tokens={cut} would cut it "
+            f"{question.row.origin}: a right answer has {needed} tokens with its end, max_answer_tokens={cut} would cut it "
             "off. Raise it or leave it out."
         )
-    length, most = max(map(len, asked.prompts)) + needed, context_length(policy.config)
+    length, most = max(map(len, question.prompts)) + needed, context_length(policy.config)
     if most is not None and length > most:
         raise DataError(
-            f"{asked.row.origin}: has {length} tokens with its shots and answer, the model was made for {most}. "
+            f"{question.row.origin}: has {length} tokens with its shots and answer, the model was made for {most}. "
             "Lower shots, or take the row out."
         )
 
 
 def _exact(
-    policy: CausalLM, asked: Sequence[ProbeQuestion], endings: Endings, config: ProbeConfig
+    policy: CausalLM, questions: Sequence[ProbeQuestion], endings: Endings, config: ProbeConfig
 ) -> Iterator[Knowledge]:
-    found = chances(policy, asked, endings, config.temperature, config.micro_tokens)
-    for each, its in zip(asked, found, strict=True):
+    found = chances(policy, questions, endings, config.temperature, config.micro_tokens)
+    for question, own in zip(questions, found, strict=True):
         p_greedy, p_sampled = (
-            sum(values) / len(its) for values in ([c.greedy for c in its], [c.probability for c in its])
+            sum(values) / len(own) for values in ([c.greedy for c in own], [c.probability for c in own])
         )
-        p_any = -expm1(config.samples * sum(log1p(-min(c.probability, 1 - 1e-12)) for c in its))
-        yield Knowledge(each.row, p_greedy, p_sampled, slick(p_greedy, float(p_any >= 0.5)), p_any)
+        p_any = -expm1(config.samples * sum(log1p(-min(c.probability, 1 - 1e-12)) for c in own))
+        yield Knowledge(question.row, p_greedy, p_sampled, slick(p_greedy, float(p_any >= 0.5)), p_any)
 
 
 def _sampled(
-    policy: CausalLM, asked: Sequence[ProbeQuestion], endings: Endings, config: ProbeConfig
+    policy: CausalLM, questions: Sequence[ProbeQuestion], endings: Endings, config: ProbeConfig
 ) -> Iterator[Knowledge]:
-    for each in asked:
-        most = config.max_answer_tokens or each.right.most_tokens + 1 + SPARE
+    for question in questions:
+        most = config.max_answer_tokens or question.right.most_tokens + 1 + SPARE
         how = Generating(config.samples, config.temperature, most, config.seed, config.micro_tokens)
-        greedy, hits = zip(*generate_answers(policy, each, endings, how), strict=True)
+        greedy, hits = zip(*generate_answers(policy, question, endings, how), strict=True)
         p_greedy, p_sampled = sum(greedy) / len(greedy), sum(hits) / (len(hits) * config.samples)
-        yield Knowledge(each.row, p_greedy, p_sampled, slick(p_greedy, p_sampled))
+        yield Knowledge(question.row, p_greedy, p_sampled, slick(p_greedy, p_sampled))
 
 
 # Counting
@@ -161,16 +161,16 @@ class Breakdown:
 
 
 def tabulate(found: Sequence[Knowledge], by: str | None = None) -> list[Breakdown]:
-    """Counts and shares of the classes for each value of the field `by` of `about`, in order of name; then for all."""
+    """Shares of the classes for each value of the field `by` of `about`, in order of name; then for all."""
     groups: dict[str, list[Knowledge]] = {}
     if by is not None:
-        for name, each in zip(values_of([each.question for each in found], by), found, strict=True):
-            groups.setdefault(name, []).append(each)
+        for name, known in zip(values_of([known.question for known in found], by), found, strict=True):
+            groups.setdefault(name, []).append(known)
     return [_breakdown(name, members) for name, members in [*sorted(groups.items()), ("all", list(found))]]
 
 
 def values_of(questions: Sequence[Question], by: str) -> list[str]:
-    """What each question says in the field `by` of `about`."""
+    """The field `by` of `about` of each question."""
     if not any(by in row.about for row in questions):
         names = sorted({name for row in questions for name in row.about})
         raise ConfigError(f"by={by}: no question has this field; there are: {', '.join(names) or 'none'}")
@@ -179,5 +179,5 @@ def values_of(questions: Sequence[Question], by: str) -> list[str]:
 
 def _breakdown(name: str, members: Sequence[Knowledge]) -> Breakdown:
     total = len(members)
-    counts: dict[Category, int] = {c: sum(each.category == c for each in members) for c in CATEGORIES}
+    counts: dict[Category, int] = {c: sum(known.category == c for known in members) for c in CATEGORIES}
     return Breakdown(name, total, {category: wilson(count, total) for category, count in counts.items()})
