@@ -545,9 +545,3 @@ def test_what_is_read_is_not_written_over(asking: dict[str, Any], tmp_path: Path
         know(load_config(KnowConfig, None, [], {**asking, "out": asking["questions"]}))
     with pytest.raises(ConfigError, match="is a folder"):
         know(load_config(KnowConfig, None, [], {**asking, "out": str(tmp_path)}))
-
-
-def test_every_setting_of_the_probe_is_documented() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
-    names = [f"probe.{name}" for name in ProbeConfig.model_fields] + ["limit", "exemplars", "by", "format", "device"]
-    assert [name for name in names if f"`{name}`" not in page] == []

@@ -122,6 +122,6 @@ class FewShot:
         name, group = self.config.group, self._group(row)
         kind = f"of {name} {group!r}" if group else f"without {name}" if name else "in all"
         return (
-            f"{row.origin}: there are {others} other questions {kind} to show before it, shots={self.config.shots}. "
+            f"{row.origin}: found {others} other questions {kind} to show before it, expected {self.config.shots}. "
             "Add some, name a file of exemplars, lower shots, or set group to another field (null allows any question)."
         )
