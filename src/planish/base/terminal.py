@@ -17,10 +17,12 @@ def terminal() -> Console:
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], console: Console | None = None) -> None:
-    """Prints rows of cells under their columns' names; the first column names the row."""
+    """Prints rows of cells under their columns' names, the row's name first. No cell is cut, however narrow the terminal."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for i, name in enumerate(names):
         table.add_column(name, justify="right" if i else "left", no_wrap=True)
     for cells in rows:
         table.add_row(*cells)
-    (console or terminal()).print(table)
+    console = console or terminal()
+    console.width = max(console.width, console.measure(table, options=console.options.update(width=1000)).maximum)
+    console.print(table)
