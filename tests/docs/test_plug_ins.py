@@ -1,4 +1,4 @@
-"""The examples of docs/howto/plug-ins.md, against numbers worked by hand. tests/test_docs.py runs the commands of the page."""
+"""The examples of docs/howto/plug-ins.md, against numbers worked by hand. tests/docs/test_pages.py runs the commands of the page."""
 
 from __future__ import annotations
 
@@ -151,6 +151,6 @@ def test_a_filter_says_why_a_row_is_left_out(folder: Path) -> None:
     (folder / "my_filter.py").write_text("def no_links(row):\n    return True\n")
     sys.modules.pop("my_filter")
     with pytest.raises(
-        ConfigError, match=r"my_filter:no_links must return a reason \(a text\) or None; it returned True"
+        ConfigError, match=r"my_filter:no_links must return a reason \(text\) or None; it returned True"
     ):
         convert(ConvertConfig(files=("rows.jsonl",), out="again.jsonl", cleaning=cleaning))

@@ -93,12 +93,15 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("documents")  # one after the other: a page may use what an earlier one made
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_every_command_of_a_page_runs_in_order(page: Path, clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_runs_in_the_order_of_the_pages(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
+) -> None:
+    """One test, since a page may use what an earlier one made."""
     monkeypatch.chdir(clone)
-    write_files(page)
-    for block in blocks(page):
-        if block.is_run:
-            with monkeypatch.context() as patch, mock.patch.dict(FORMATS):
-                only_read(block, patch) if block.reason else run(block, clone, patch)
+    for page in PAGES:
+        with subtests.test(page=page.relative_to(ROOT).as_posix()):
+            write_files(page)
+            for block in blocks(page):
+                if block.is_run:
+                    with monkeypatch.context() as patch, mock.patch.dict(FORMATS):
+                        only_read(block, patch) if block.reason else run(block, clone, patch)
