@@ -1,4 +1,4 @@
-"""The examples of docs/howto/plug-ins.md, against numbers worked by hand. tests/docs/test_pages.py runs the commands of the page."""
+"""The examples of docs/howto/plug-ins.md, against numbers worked by hand; test_pages.py runs the commands of the page."""
 
 from __future__ import annotations
 
