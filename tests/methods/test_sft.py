@@ -98,6 +98,15 @@ def test_s6_fifty_epochs_on_64_items_reach_99_percent_exact_match(tmp_path: Path
     assert sum(exact) / len(exact) >= 0.99
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_a_run_of_one_step_trains(schedule: str, tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path) -> None:
+    optim = {"lr": 1e-2, "schedule": schedule}
+    run = sft(settings(tiny_model, tmp_path / "run", tiny_data["first"], steps=1, optim=optim, num_samples=0))
+    before, step, after = read_lines(run / "metrics.jsonl")
+    assert step["learning_rate"] == 1e-2
+    assert after["held_out/all"] < before["held_out/all"]
+
+
 @pytest.mark.parametrize("lora", [None, {"rank": 4}])
 def test_the_saved_model_gives_the_logits_of_training_in_plain_transformers(
     lora: dict[str, int] | None, tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path

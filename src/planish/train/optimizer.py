@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 
 from planish.base.config import Config, Field
 from planish.base.errors import RunError
-from planish.maths.schedule import DecayName, ScheduleName, learning_rate_factor
+from planish.maths.schedule import DecayName, MinAt, ScheduleName, learning_rate_factor
 
 
 class OptimConfig(Config):
@@ -27,6 +27,10 @@ class OptimConfig(Config):
         default=0.03, ge=0, lt=1, description="share of the steps in which the learning rate rises linearly"
     )
     min_lr_ratio: float = Field(default=0.0, ge=0, le=1, description="final learning rate, as a share of lr")
+    min_lr_at: MinAt = Field(
+        default="after_last_step",
+        description="where cosine and linear reach it: after_last_step, so that the last step still learns, or last_step",
+    )
     decay: DecayName = Field(default="exponential", description="wsd: half_life, exponential or linear")
     decay_ratio: float = Field(default=0.1, gt=0, le=1, description="wsd: share of the steps that decay")
     half_life: float = Field(
@@ -86,6 +90,7 @@ class Trainer:
             decay_start=self.steps - max(1, round(config.decay_ratio * self.steps)),
             decay=config.decay,
             half_life=config.half_life,
+            min_at=config.min_lr_at,
         )
 
     @property
