@@ -153,3 +153,24 @@ def imported(code: str) -> str:
 def test_help_and_settings_import_nothing_heavy(words: list[str]) -> None:
     code = f"from planish.cli.main import main\ntry: main({words})\nexcept SystemExit: pass"
     assert imported(code).endswith("[]\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "models"),
+    [
+        ("sft --model a --data d.json", ["a"]),
+        ("sample a p.jsonl --out o.jsonl", ["a"]),
+        ("compare a b --prompts p.jsonl --reward c --reference d", ["a", "b", "c", "d"]),
+        ("world ask Q A", []),
+    ],
+)
+def test_models_of_words_and_flags(arguments: str, models: list[str]) -> None:
+    assert request(*arguments.split()).models() == models
+
+
+def test_a_model_that_is_not_here_is_refused_before_torch_is_imported(tmp_path: Path) -> None:
+    code = "import sys; from planish.cli.main import main\n"
+    code += "try: main(['chat', 'runs/none'])\nexcept SystemExit as error: print(error.code)\n"
+    code += "print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["planish: runs/none: there is no such folder.", "False"]

@@ -35,6 +35,13 @@ class Request:
     words: list[str]
     values: dict[str, Any]
 
+    def models(self) -> list[str]:
+        """The models that its words and flags name."""
+        flags = [flag.name.removeprefix("--") for flag in self.command.flags if flag.metavar == "MODEL"]
+        slots = [slot for slot in self.command.words if slot.name == "MODEL"]
+        words = [word for slot in slots for word in (self.words if slot.many else self.words[:1])]
+        return [*words, *filter(None, (getattr(self.options, flag) for flag in flags))]
+
 
 def kind_of(word: str) -> Literal["setting", "recipe", "model", "file", "text"]:
     """The kind of a word on the command line."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from planish.base.errors import ConfigError, PlanishError
+from planish.base.model_folder import check_model_folder
 from planish.cli.arguments import Request, build_parser, read_request, unknown_command, unknown_flag
 from planish.cli.completion import complete
 from planish.commands import load
@@ -32,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run(read_request(options, rest))
     except PlanishError as error:
         sys.exit(f"planish: {error}")
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(f"planish: {where}{error.strerror or error}")
@@ -51,6 +55,9 @@ def run(request: Request) -> None:
     dry_run = getattr(request.options, "dry_run", False)
     if (dry_run or not command.ranks) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(f"planish {request.name} runs in one process: start it without torchrun")
+    for model in request.models():
+        if ":" not in model:  # module:function
+            check_model_folder(model)  # at once, not after the seconds that importing torch takes
     if not command.config:
         load(command.function)(request)
         return
