@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from planish.base.errors import ConfigError, PlanishError
 from planish.base.model_folder import check_model_folder
+from planish.base.interrupt import Stopped, ending_on_signals
 from planish.cli.arguments import Request, build_parser, read_request, unknown_command, unknown_flag
 from planish.cli.completion import complete
 from planish.commands import load
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _refuse(unknown_flag(options.name, strange[0], *arguments[arguments.index(strange[0]) + 1 :][:1]))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
-        run(read_request(options, rest))
+        with ending_on_signals():
+            run(read_request(options, rest))
     except PlanishError as error:
         sys.exit(f"planish: {error}")
     except BrokenPipeError:  # the reader, such as head, has seen enough
@@ -39,8 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(f"planish: {where}{error.strerror or error}")
-    except KeyboardInterrupt:
-        sys.exit("\nplanish: stopped. The same command carries on from the last checkpoint")
+    except KeyboardInterrupt as error:
+        stopped = error if isinstance(error, Stopped) else Stopped()
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(f"\nplanish: {stopped.message}", file=sys.stderr)
+        sys.exit(stopped.status)
 
 
 def _refuse(message: str) -> NoReturn:

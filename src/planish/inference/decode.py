@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from planish.base.interrupt import give_up_if_asked
 from planish.base.random import numpy_generator
 from planish.base.types import Example, pack
 from planish.inference.kv_cache import Cache, Layer, Reading
@@ -110,6 +111,7 @@ def decode(
     cache, growing = Cache(rows, places), list[_Row]()
     logits = list[Tensor]()  # of the rows' next tokens, [.., V] each
     while waiting or growing:
+        give_up_if_asked()
         while waiting and len(growing) < rows:
             number = waiting.popleft()
             kept, first_V = prompted.take(number)

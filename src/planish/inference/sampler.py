@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 
+from planish.base.interrupt import give_up_if_asked
 from planish.base.random import fold_in
 from planish.inference.decode import Sampled, SampleRequest, TokenSampling, decode, why_not_decodable
 from planish.inference.generate import generate, generating
@@ -68,6 +69,7 @@ def _generated(
     stop_token_ids: Sequence[int],
 ) -> Sampled:
     """One completion by transformers' generate. Its log-probabilities are those before top-p and top-k, as ours are."""
+    give_up_if_asked()
     with policy.precision():
         generated = generate(
             policy.model, [prompt], choosing, most_tokens, stop_token_ids, fold_in(*request.key), logits=True

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from planish.base.distributed import all_sum_list, rank, world_size
+from planish.base.interrupt import give_up_if_asked
 from planish.base.types import Example, Packed
 from planish.data.examples import Examples
 from planish.data.mixture.packing import deal
@@ -54,6 +55,7 @@ def _values(
     starts = np.cumsum([0, *counts])
     found = np.zeros((int(starts[-1]), columns))
     for packed in deal(numbered, micro_tokens, rank(), world_size()):
+        give_up_if_asked()
         values = values_of(packed.to(device)).double().cpu().numpy()
         first = 0
         for i in packed.sources:

@@ -14,10 +14,11 @@ import hashlib
 import json
 import logging
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,17 @@ from planish.base.files import put_in_place, write_json
 from planish.train.optimizer import Trainer
 
 MANIFEST = "checkpoint.json"
+COST = 20  # a checkpoint by time is at least so many times as far from the last as that took to write
 
 
 class CheckpointConfig(Config):
-    every: int = Field(default=200, ge=0, description="steps between two checkpoints; 0 writes only the last")
+    every: int = Field(default=200, ge=0, description="steps between two checkpoints; 0 leaves that to `minutes`")
+    minutes: float = Field(
+        default=5.0,
+        ge=0,
+        description="minutes of work after which one is written besides, or more, so that it takes a twentieth of the time at "
+        "most; 0 is never",
+    )
     keep: int = Field(
         default=2, ge=1, description="number of newest checkpoints that are kept, beside the best if save_best is set"
     )
@@ -56,13 +64,24 @@ class Checkpoints:
     config: CheckpointConfig
     best: Callable[[], int | None] = lambda: None
     unit: int = 1
+    _saved: float = field(default_factory=time.monotonic)  # when the last one was written, or the run began
+    _seconds: float = 0.0  # that it took
+
+    def overdue(self) -> bool:
+        """True if the time for one has come, by this process's clock."""
+        waited = time.monotonic() - self._saved
+        return self.config.minutes > 0 and waited >= max(60 * self.config.minutes, COST * self._seconds)
+
+    def resumable(self, step: int) -> bool:
+        """True if a run could resume at this step."""
+        return step % self.unit == 0 or step == self.trainer.steps or self.trainer.stopped
 
     def due(self, step: int) -> bool:
         regular = self.config.every > 0 and step % (self.config.every * self.unit) == 0
         return regular or step == self.trainer.steps or self.trainer.stopped or step == self.best()
 
     def save(self, step: int) -> None:
-        path, best = self.path(step), self.best()
+        path, best, begun = self.path(step), self.best(), time.monotonic()
         if path.exists():
             return
         partial = path.with_name(f".{path.name}.partial")
@@ -85,6 +104,8 @@ class Checkpoints:
         if is_main():
             self._finish(partial, path, step, best)
         barrier()
+        self._saved = time.monotonic()
+        self._seconds = self._saved - begun
 
     def path(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from planish.base.distributed import all_sum
 from planish.base.errors import RunError
+from planish.base.interrupt import give_up_if_asked
 from planish.base.metrics import Mean, Metrics, Tallies
 from planish.base.types import Packed
 from planish.train.optimizer import Trainer
@@ -75,6 +76,7 @@ def train(parts: Sequence[LossTerm], trainer: Trainer, record: RunRecord, callba
             weight = all_sum(sum(part.objective.weight(packed) for packed in micro_batches))
             tokens += all_sum(sum(packed.num_tokens for packed in micro_batches))
             for packed in micro_batches:
+                give_up_if_asked()
                 loss, metrics = part.objective.loss(packed)  # sums, not means
                 (part.coefficient * loss / weight).backward()
                 metrics = {"loss": Mean(loss.detach(), part.objective.weight(packed)), **metrics}

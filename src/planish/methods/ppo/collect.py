@@ -67,8 +67,8 @@ class RolloutFeed:
         models.kl = float(kl_N.mean())
         scored = ScoredCompletions(score_N, kl_M, values_M, lengths_N, beta, config.batch.completions)
         advantages_M, returns_M = config.advantage.estimate(scored)
-        if config.kl.target is not None:  # from the next iteration on
-            models.beta.fill_(adapted_beta(beta, models.kl, config.kl.target, len(kl_N), config.kl.horizon))
+        if config.kl.target is not None:
+            models.next_beta = adapted_beta(beta, models.kl, config.kl.target, len(kl_N), config.kl.horizon)
 
         self.record.note(
             self.trainer.step + 1,

@@ -46,6 +46,7 @@ class PpoModels:
     rewards: dict[str, Reward]
     prompts: PromptDataset
     beta: Tensor  # float64, a number: what a nat of KL costs by now
+    next_beta: float  # what it costs from the next iteration on
     kl: float = 0.0  # of the last iteration's completions
 
     def sample(
@@ -142,7 +143,7 @@ def build_models(run: RunContext[PpoConfig], prompts: PromptDataset) -> PpoModel
     actor = ActorCritic(policy, None if value is None else shard(value, run.device))
     beta = torch.tensor(config.kl.beta, dtype=torch.float64)
     sampler = LocalSampler(policy) if config.server is None else VllmSampler(config.server)
-    return PpoModels(actor, reference, run.loaded, sampler, rewards, prompts, beta)
+    return PpoModels(actor, reference, run.loaded, sampler, rewards, prompts, beta, config.kl.beta)
 
 
 def _value_model(config: PpoConfig, loaded: LoadedModel, device: torch.device, longest: int) -> Values:

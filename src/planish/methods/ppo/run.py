@@ -99,6 +99,11 @@ class PpoMethod(Method[PpoConfig]):
                 for p, mean in _averaged(trainer):
                     mean.lerp_(p.detach(), 1 - (run.config.ema or 0))
 
+        def adapt_beta(step: int) -> None:
+            """Not before: an iteration that is given up half-way begins again with the beta that it had."""
+            if step:
+                self.models.beta.fill_(self.models.next_beta)
+
         def stop(step: int) -> None:
             """Ends the run where the policy has gone as far as it may."""
             limit = run.config.kl.stop
@@ -109,6 +114,7 @@ class PpoMethod(Method[PpoConfig]):
 
         return [
             (1, average),
+            (iteration, adapt_beta),
             (iteration, stop),
             (iteration, monitor.alarms),
             (iteration * run.config.evaluate_every, monitor.held_out),
