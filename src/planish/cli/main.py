@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from planish.base.errors import ConfigError, PlanishError
-from planish.base.model_folder import check_model_folder
 from planish.base.interrupt import Stopped, ending_on_signals
+from planish.base.model_folder import check_model_folder
 from planish.cli.arguments import Request, build_parser, read_request, unknown_command, unknown_flag
 from planish.cli.completion import complete
 from planish.commands import load
