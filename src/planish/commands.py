@@ -6,7 +6,7 @@ takes its config and returns its result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -66,8 +66,13 @@ MODEL_FLAG = Argument("--model", "model.path", FOLDER, "MODEL")
 DATA_FLAG = Argument(
     "--data", "data.sources.*", "a file or folder to learn from; may be repeated", "FILE", "path", many=True
 )
+COLUMNS = "which column is which field, such as prompt=Question,completion=Answer"
+COLUMNS_FLAG = Argument("--columns", "columns", COLUMNS, "FIELD=COLUMN,…")
+DATA_COLUMNS_FLAG = Argument(
+    "--columns", "data.sources.*.columns", f"{COLUMNS}, in the files of --data", "FIELD=COLUMN,…"
+)
 DRY_RUN = "planish.preview.dry_run:dry_run"
-RUN_FLAGS = (MODEL_FLAG, DATA_FLAG, Argument("--out", "out", RUN_FOLDER, "FOLDER"))
+RUN_FLAGS = (MODEL_FLAG, DATA_FLAG, DATA_COLUMNS_FLAG, Argument("--out", "out", RUN_FOLDER, "FOLDER"))
 MODEL_WORD = Argument("MODEL", "model.path", FOLDER)
 PROMPTS_WORD = Argument("PROMPTS", "prompts", PROMPTS)
 WORLD_FLAG = Argument(
@@ -128,6 +133,7 @@ COMMANDS: dict[str, Command] = {
             Argument("--model", "model.path", f"the policy: {FOLDER}", "MODEL"),
             Argument("--reward", "rewards.reward", "a run of `planish reward`, or module:function of yours", "MODEL", "path"),
             Argument("--prompts", "prompts.*", "a file of prompts; may be repeated", "FILE", many=True),
+            replace(COLUMNS_FLAG, help=f"{COLUMNS}, in the files of --prompts"),
             Argument("--pretraining", "pretraining.sources.*", "documents to keep in mind (PPO-ptx)", "FILE", "path", many=True),
             RUN_FLAGS[-1],
         ),
@@ -221,6 +227,7 @@ COMMANDS: dict[str, Command] = {
         flags=(
             Argument("--model", "model.path", "count in the tokens of this model; without it, in characters", "MODEL"),
             FORMAT_FLAG,
+            COLUMNS_FLAG,
             Argument("--rows", "rows", "rows to show of each source and kind", "NUMBER"),
             Argument("--list", "list_all", "name every row that is dropped, cut, or does not fit", switch=True),
             Argument("--keep-going", "keep_going", "read on behind a row that does not fit", switch=True),
@@ -236,6 +243,7 @@ COMMANDS: dict[str, Command] = {
         flags=(
             out_file("the .jsonl or .parquet file to write"),
             FORMAT_FLAG,
+            COLUMNS_FLAG,
             Argument("--as", "kind", "which rows, where the files hold several kinds", choices=KINDS),
         ),
         shown=("cleaning.exact_copies", "cleaning.near_copies", "cleaning.evaluation", "cleaning.remove_leaks"),
@@ -247,6 +255,7 @@ COMMANDS: dict[str, Command] = {
         flags=(
             MODEL_FLAG,
             DATA_FLAG,
+            DATA_COLUMNS_FLAG,
             Argument("--for", "", "the command, where settings and files do not tell", choices=METHODS[:-1]),
             Argument("--list", "", "name every row that is left out, cut, or also measured on", switch=True),
         ),

@@ -329,7 +329,6 @@ def test_chitchat_gives_one_row_per_conversation_and_one_turn_per_speaker() -> N
         ({"prompt": "a", "answer": "b"}, "prompt_completion"),
         ({"prompt": {"replies": []}}, "oasst"),
         ({"text": "a", "role": "prompter", "replies": []}, "oasst"),
-        (["a", "b", "c"], "flan_cot"),
         ({"prompt": "a", "completion": "b"}, "prompt_completion"),
         ({"prompt": "a", "response": "b"}, "prompt_completion"),
         ({"prompt": "a", "completion": "b", "ended": True}, "prompt_completion"),
@@ -348,12 +347,11 @@ def test_a_format_is_recognised_by_its_first_record(value: Any, name: str) -> No
 @pytest.mark.parametrize(
     ("value", "parts"),
     [
-        ({"query": "a", "reply": "b"}, ("the fields query, reply", "no known format", *FORMATS)),
+        ({"letter": "a", "reply": "b"}, ("the fields letter, reply", "no known format", *FORMATS)),
         ({"question": "a", "answer": "b", "choices": ["b", "c"]}, ("no known format",)),
         ({"text": "a", "role": "prompter", "parent_id": None}, ("the fields text, role", "no known format")),
         ({"instruction": "a", "output": "b", "messages": []}, ("alpaca and messages",)),
         ({}, ("no known format",)),
-        (["a", "b"], ("a list", "no known format")),
         (3, ("a number", "no known format")),
     ],
 )
@@ -380,6 +378,14 @@ def test_rows_and_drops_are_collected_with_their_origins(tmp_path: Path) -> None
 def test_rows_stream_before_the_file_ends(tmp_path: Path) -> None:
     path = write(tmp_path, "a.jsonl", {"text": "one"}, {"words": "two"})
     assert next(stream_rows(path, LEARNT)) == Text("one", Origin(str(path), 1))
+
+
+@pytest.mark.parametrize("cells", [["a", "b"], ["a", "b", "c"], ["1", "What is it?", "A pear."]])
+def test_cells_without_a_header_are_not_guessed_by_their_number(cells: list[str]) -> None:
+    with pytest.raises(
+        DataError, match=r"a list, which fits no known format.*--columns prompt=1,completion=2.*flan_cot"
+    ):
+        recognize(Record(cells, HERE))
 
 
 def test_flan_cot_by_name_takes_any_first_line_for_data(tmp_path: Path) -> None:
@@ -558,10 +564,6 @@ def shared(name: str) -> Path:
         ("alpaca_eval/results/falcon-40b-instruct/model_outputs.json.gz", 805, 0),
         ("alpaca_eval/results/llama-2-7b-chat-hf/model_outputs.json.gz", 805, 0),
         ("alpaca_eval/results/gpt4/model_outputs.json.gz", 805, 0),
-        ("flan_cot/aqua_train.tsv.gz", 2728, 0),
-        ("flan_cot/creak_train.tsv.gz", 6915, 0),
-        ("flan_cot/qasc_train.tsv.gz", 1084, 0),
-        ("flan_cot/strategyqa_train.tsv.gz", 2061, 0),
         ("t0_train", 25 * 200, 0),
         ("sharegpt/dummy_conversation.json", 500, 0),
         ("sharegpt/v1_sft_demo.jsonl.gz", 500, 0),

@@ -171,13 +171,15 @@ def test_a_file_gives_all_its_rows_and_they_make_a_round_trip(
     files: str, format: str, kind: type[Row], rows: int, dropped: int, tmp_path: Path
 ) -> None:
     found = shared(files)
-    assert {next(open_files(file))[0].name for file in found} == {format}
-    imported = [import_rows(file, (kind,)) for file in found]
+    given = format if format == "flan_cot" else "auto"  # nothing in its tables says what they are
+    assert {next(open_files(file, given))[0].name for file in found} == {format}
+    imported = [import_rows(file, (kind,), given) for file in found]
     assert sum(len(each.rows) for each in imported) == rows
     assert sum(len(each.dropped) for each in imported) == dropped
     name = next(name for name, each in KIND_NAMES.items() if each is kind)
     files = tuple(str(file) for file in found)
-    convert(ConvertConfig(files=files, out=str(tmp_path / "common.jsonl"), kind=cast("KindName", name)))
+    out = str(tmp_path / "common.jsonl")
+    convert(ConvertConfig(files=files, out=out, kind=cast("KindName", name), format=given))
     again = import_rows(tmp_path / "common.jsonl", (kind,))
     assert [replace(row, origin=NOWHERE) for row in again.rows] == [
         replace(row, origin=NOWHERE) for each in imported for row in each.rows

@@ -7,9 +7,10 @@ import difflib
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from planish import __version__
@@ -159,7 +160,7 @@ def read_request(options: argparse.Namespace, rest: Sequence[str]) -> Request:
     for flag in command.flags:
         given = getattr(options, flag.name.removeprefix("--").replace("-", "_"))
         if flag.setting and given not in (None, False):
-            values |= _values_of(flag, given if flag.many else [given])
+            values |= _values_of(flag, given if flag.many else [given], named=values)
     recipe = recipes[0] if recipes else None
     return Request(options.name, command, options, recipe, settings, words, values)
 
@@ -203,9 +204,18 @@ def _misplaced(name: str, command: Command, word: str) -> str:
     return f"planish {name} takes {places} beside settings, which are written key=value"
 
 
-def _values_of(argument: Argument, texts: Sequence[Any], whole: bool = False) -> dict[str, Any]:
-    """The settings that these texts of one argument give; `whole` puts them in place of all that a recipe names."""
+def _values_of(
+    argument: Argument, texts: Sequence[Any], whole: bool = False, named: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """The settings that these texts of one argument give; `whole` puts them in place of all that a recipe names. A setting
+    of each source, `data.sources.*.columns`, is that of the sources that are `named` already."""
     values = [{argument.key: text} if argument.key else text for text in texts]
+    before, star, after = argument.setting.partition(".*.")
+    if star:
+        sources = [key for key in named if key.startswith(f"{before}.")]
+        if not sources:
+            raise ConfigError(f"{argument.name} goes with --data FILE; in a recipe set {before}.NAME.{after}")
+        return {f"{key}.{after}": values[0] for key in sources}
     if "*" not in argument.setting:
         return {argument.setting: values if argument.many else values[0]}
     above = argument.setting.removesuffix(".*")

@@ -12,6 +12,7 @@ import numpy as np
 from planish.base.errors import ConfigError, DataError
 from planish.base.random import Permutation
 from planish.data.chat.templates import ChatTemplate
+from planish.data.formats.mapping import Columns
 from planish.data.prompts import stream_prompts
 from planish.data.rows import Dropped, Prompt
 from planish.data.settings import num_held_out
@@ -78,6 +79,7 @@ def read_prompts(
     held_out: float,
     seed: int,
     too_long: Literal["error", "drop"] = "error",
+    columns: Columns | None = None,
 ) -> PromptDataset:
     """Reads and tokenizes all prompts, of at most `limit` tokens each.
 
@@ -85,8 +87,9 @@ def read_prompts(
     prompts are held out together.
     """
     dropped: list[Dropped] = []
-    sources = [_read("prompts", *named, template, limit, too_long, dropped) for named in paths.items()]
-    kept = [_read("held_out_prompts", *named, template, limit, too_long, dropped) for named in held_out_paths.items()]
+    how = template, columns, limit, too_long, dropped
+    sources = [_read("prompts", *named, *how) for named in paths.items()]
+    kept = [_read("held_out_prompts", *named, *how) for named in held_out_paths.items()]
     training = _numbered([encoded for source in sources for encoded in source])
     evaluation = _numbered([encoded for source in kept for encoded in source], len(training))
     if not held_out_paths and held_out:
@@ -111,12 +114,13 @@ def _read(
     name: str,
     path: str,
     template: ChatTemplate,
+    columns: Columns | None,
     limit: int | None,
     too_long: Literal["error", "drop"],
     dropped: list[Dropped],
 ) -> list[EncodedPrompt]:
     rows, left_out = list[EncodedPrompt](), list[Dropped]()
-    for row in stream_prompts(path):
+    for row in stream_prompts(path, columns=columns):
         if isinstance(row, Dropped):
             left_out.append(row)
             continue

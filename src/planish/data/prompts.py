@@ -9,6 +9,7 @@ from planish.base.errors import DataError
 from planish.data.fields import child, fields
 from planish.data.files.readers import Record
 from planish.data.formats.answers import turns_of
+from planish.data.formats.mapping import Columns
 from planish.data.formats.registry import imported, importer_of, open_files
 from planish.data.formats.tools import tools_of
 from planish.data.formats.turns import about, system_turn
@@ -19,21 +20,23 @@ WithPrompt = Demonstration | Comparison | Judged | Question
 WITH_PROMPT: tuple[type[WithPrompt], ...] = (Demonstration, Comparison, Judged, Question)
 
 
-def import_prompts(path: str | Path, format: str = "auto") -> list[Prompt]:
+def import_prompts(path: str | Path, format: str = "auto", columns: Columns | None = None) -> list[Prompt]:
     """All prompts of a file. A record without one is an error."""
     prompts: list[Prompt] = []
-    for row in stream_prompts(path, format):
+    for row in stream_prompts(path, format, columns):
         if isinstance(row, Dropped):
             raise DataError(f"{row.origin}: has no prompt: {row.reason}. Mend the record or take it out.")
         prompts.append(row)
     return prompts
 
 
-def stream_prompts(path: str | Path, format: str = "auto") -> Iterator[Prompt | Dropped]:
+def stream_prompts(
+    path: str | Path, format: str = "auto", columns: Columns | None = None
+) -> Iterator[Prompt | Dropped]:
     """The prompts one by one: those of the format, else of its demonstrations (up to the last answer), comparisons,
     judgements or questions. A record that was judged several times gives one prompt."""
     before: Prompt | Dropped | None = None
-    for chosen, first, records in open_files(path, format):
+    for chosen, first, records in open_files(path, format, columns):
         function = (
             _from_conversation if chosen.name in CONVERSATIONS else importer_of(chosen, (Prompt, *WITH_PROMPT), first)
         )

@@ -12,6 +12,7 @@ from planish.base.errors import ConfigError
 from planish.data.chat.templates import MaskName
 from planish.data.cleaning.run import CleaningConfig
 from planish.data.examples import TooLong
+from planish.data.formats.mapping import ColumnsSetting
 
 SHARE_OR_NUMBER = "below 1 a share, from 1 on a number"
 
@@ -33,6 +34,9 @@ def num_held_out(held_out: HeldOut, size: int) -> int:
 class SourceConfig(Config):
     path: str | tuple[str, ...] = Field(description="path of a file or folder, several of them, or pypi:package/file")
     format: str = Field(default="auto", description="name of the format; auto recognizes it by the first record")
+    columns: ColumnsSetting | None = Field(
+        default=None, description="column of each field, {prompt: Question, completion: Answer}; absent recognizes them"
+    )
     take: Literal["demonstrations", "best"] = Field(
         default="demonstrations", description="rows to learn: demonstrations, or the best completions of comparisons"
     )

@@ -78,9 +78,9 @@ class SourceRows(Generic[E]):
 
     def _stream(self, path: str) -> Iterator[E | Dropped]:
         if self.config.take == "demonstrations":
-            yield from stream_rows(path, self.kinds, self.config.format)
+            yield from stream_rows(path, self.kinds, self.config.format, self.config.columns)
             return
-        for row in stream_rows(path, (Comparison,), self.config.format):
+        for row in stream_rows(path, (Comparison,), self.config.format, self.config.columns):
             yield row if isinstance(row, Dropped) else cast(E | Dropped, best_of(row))
 
 

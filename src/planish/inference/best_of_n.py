@@ -21,6 +21,7 @@ from planish.base.plugins import Plugins
 from planish.base.progress import track
 from planish.base.random import subsample
 from planish.data.chat.tool_calls import as_dicts
+from planish.data.formats.mapping import ColumnsSetting
 from planish.data.prompts import import_prompts
 from planish.data.rows import Message
 from planish.inference.sample import SamplingConfig, sample
@@ -35,6 +36,9 @@ class BestConfig(Config):
     model: ModelConfig = Field(description="the policy that completes")
     reward: ModelConfig = Field(description="the reward model that chooses")
     prompts: str = Field(description="a file of prompts, or of demonstrations of any known format")
+    columns: ColumnsSetting | None = Field(
+        default=None, description="column of each field, {prompt: Question, completion: Answer}; absent recognizes them"
+    )
     out: str = Field(description="the jsonl file of demonstrations to write")
     limit: int | None = Field(default=None, ge=1, description="number of prompts, drawn by the seed; absent is all")
     plugins: Plugins = ()
@@ -67,7 +71,7 @@ def best_of_n(config: BestConfig) -> BestOfNResult:
     judge = RewardModel(config.reward, device)
     loaded = load_chat_model(config.model, device)
     policy, template = loaded.causal_lm(), loaded.template
-    asked = subsample(import_prompts(config.prompts), config.limit, config.sampling.seed)
+    asked = subsample(import_prompts(config.prompts, columns=config.columns), config.limit, config.sampling.seed)
     means: list[float] = []
     bests: list[float] = []
     with new_file(Path(config.out)) as partial, partial.open("w", encoding="utf-8") as file:

@@ -15,6 +15,7 @@ from planish.base.plugins import Plugins
 from planish.base.random import subsample
 from planish.data.chat.templates import ChatTemplate
 from planish.data.chat.tool_calls import as_dicts
+from planish.data.formats.mapping import ColumnsSetting
 from planish.data.prompts import import_prompts
 from planish.data.rows import Message
 from planish.inference.sample import SamplingConfig, sample, stream
@@ -75,6 +76,9 @@ def _answer(model: PreTrainedModel, template: ChatTemplate, messages: list[Messa
 class SampleConfig(SamplingConfig):
     model: ModelConfig = Field(description="the model that completes")
     prompts: str = Field(description="a file of prompts, or of demonstrations of any known format")
+    columns: ColumnsSetting | None = Field(
+        default=None, description="column of each field, {prompt: Question, completion: Answer}; absent recognizes them"
+    )
     out: str = Field(description="the jsonl file to write")
     plugins: Plugins = ()
     device: str = Field(default="auto", description="cpu, cuda, or auto")
@@ -90,7 +94,7 @@ class SampleConfig(SamplingConfig):
 
 def sample_file(config: SampleConfig) -> int:
     """Writes one line for each completion: the prompt's messages, and the model's words. Returns how many."""
-    asked = subsample(import_prompts(config.prompts), config.limit, config.seed)
+    asked = subsample(import_prompts(config.prompts, columns=config.columns), config.limit, config.seed)
     policy, template = _load(config.model, config.device)
     encoded = [template.encode_prompt(prompt.messages, prompt.tools) for prompt in asked]
     completions = sample(policy, template.tokenizer, encoded, config, template.stop_token_id, config.num_samples)

@@ -24,6 +24,7 @@ from planish.base.types import Example
 from planish.data.chat.tool_calls import as_dicts
 from planish.data.examples import conversations
 from planish.data.formats import stream_rows
+from planish.data.formats.mapping import ColumnsSetting
 from planish.data.mixture.pairs import join_completions
 from planish.data.rows import Comparison, Demonstration, Dropped, Message, Prompt
 from planish.inference.score_offset import check_scores
@@ -85,6 +86,9 @@ class ScoreConfig(Config):
     limit: int | None = Field(default=None, ge=1, description="number of rows, the first ones; absent is all")
     plugins: Plugins = ()
     format: str = Field(default="auto", description="how to read the file; auto recognizes it")
+    columns: ColumnsSetting | None = Field(
+        default=None, description="column of each field, {prompt: Question, completion: Answer}; absent recognizes them"
+    )
     device: str = Field(default="auto", description="cpu, cuda, or auto")
 
 
@@ -101,7 +105,7 @@ def score_file(config: ScoreConfig) -> int:
     judge = RewardModel(config.model, local_device(config.device))
     count = 0
     with new_file(Path(config.out)) as partial, partial.open("w", encoding="utf-8") as file:
-        for some in _batches(track(islice(_rows(config.rows, config.format), config.limit), "scoring")):
+        for some in _batches(track(islice(_rows(config), config.limit), "scoring")):
             for row, scores in zip(some, judge.score(some), strict=True):
                 file.write(json.dumps(_line(row, scores), ensure_ascii=False) + "\n")
                 count += 1
@@ -110,8 +114,8 @@ def score_file(config: ScoreConfig) -> int:
     return count
 
 
-def _rows(path: str, format: str) -> Iterator[Scorable]:
-    for row in stream_rows(path, (Demonstration, Comparison), format):
+def _rows(config: ScoreConfig) -> Iterator[Scorable]:
+    for row in stream_rows(config.rows, (Demonstration, Comparison), config.format, config.columns):
         if isinstance(row, Dropped):
             raise DataError(f"{row.origin}: {row.reason}; every row must have a score, so take it out first")
         yield row

@@ -13,6 +13,7 @@ from planish.base.plugins import Plugins
 from planish.base.text import source_names
 from planish.data.chat.templates import ChatTemplate, ensure_template
 from planish.data.chat.tokenizer import load_tokenizer
+from planish.data.formats.mapping import ColumnsSetting
 from planish.data.inspect.lengths import CharacterLengths, TokenLengths
 from planish.data.inspect.result import Inspection, SourceView
 from planish.data.inspect.run import FEW_LISTED, InspectOptions, inspect_source
@@ -31,6 +32,10 @@ class InspectConfig(Config):
     files: tuple[str, ...] = Field(default=(), description="files to look at, in place of data.sources")
     plugins: Plugins = ()
     format: str = Field(default="auto", description="how to read these files; auto recognizes it")
+    columns: ColumnsSetting | None = Field(
+        default=None,
+        description="column of each field in these files, {prompt: Question}; absent recognizes them",
+    )
     data: DataConfig = Field(description="the data of a recipe")
     model: ModelConfig | NewModel | None = Field(
         default=None, description="the model whose tokens are counted; absent is characters"
@@ -46,9 +51,11 @@ class InspectConfig(Config):
     def _sources(cls, values: dict[str, Any]) -> dict[str, Any]:
         """The files, in place of the sources of a recipe, and of its stages, which would name those."""
         files, data = values.get("files") or (), values.get("data") or {}
+        how = {name: values[name] for name in ("format", "columns") if values.get(name)}
         if not files:
+            if how:
+                raise ValueError(f"{next(iter(how))} is for files; in a recipe each source has its own")
             return values
-        how = {"format": values.get("format", "auto")}
         sources = {name: {"path": path, **how} for name, path in zip(source_names(files), files, strict=True)}
         return {**values, "data": {**data, "sources": sources, "stages": ()}}
 
@@ -68,7 +75,7 @@ def inspect(config: InspectConfig) -> Inspection:
         kinds: tuple[type[Row], ...] = (Comparison,) if source.take == "best" else LEARNT
         paths = [source.path] if isinstance(source.path, str) else source.path
         how = replace(options, kinds=() if config.files else kinds)
-        views.append(inspect_source(name, paths, source.format, how))
+        views.append(inspect_source(name, paths, source.format, how, source.columns))
     found = Inspection(views, "characters")
     if measure is not None:
         found = Inspection(views, "tokens", named, measure.max_tokens, measure.too_long)

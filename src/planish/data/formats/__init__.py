@@ -7,6 +7,7 @@ from planish.data.formats import judgements as judgements
 from planish.data.formats import preferences as preferences
 from planish.data.formats import tasks as tasks
 from planish.data.formats import trees as trees
+from planish.data.formats import two_answers as two_answers
 from planish.data.formats.registry import FORMATS as FORMATS
 from planish.data.formats.registry import import_rows as import_rows
 from planish.data.formats.registry import recognize as recognize

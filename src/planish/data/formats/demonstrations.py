@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
+from dataclasses import replace
+from itertools import groupby, pairwise
 
 from planish.data.fields import (
     as_text,
@@ -21,7 +22,7 @@ from planish.data.fields import (
     text,
 )
 from planish.data.files.readers import Record
-from planish.data.formats.answers import prompt_of
+from planish.data.formats.answers import prompt_of, turns_of
 from planish.data.formats.registry import importer
 from planish.data.formats.tools import calls_in, tools_of
 from planish.data.formats.turns import (
@@ -141,9 +142,10 @@ def _sharegpt_turn(turn: Record) -> Message:
     return Message(role, "" if calls else content, tool_calls=calls)
 
 
-@importer("flan_cot", Demonstration, recognized_by=lambda value: is_list(value) and len(value) == 3, reading="cells")
+@importer("flan_cot", Demonstration, recognized_by=lambda value: False, reading="cells")
 def flan_cot(record: Record) -> Iterator[Demonstration]:
-    r"""Cells input, answer, rationale, in which the two characters `\n` mean a newline.
+    r"""Cells input, answer, rationale, in which the two characters `\n` mean a newline. Nothing in a table without a header says
+    that it is meant so: this format must be named.
 
     The completion is the rationale, then on its own line: "So the answer is {answer}."
     """
@@ -154,18 +156,36 @@ def flan_cot(record: Record) -> Iterator[Demonstration]:
 
 @importer("prompt_completion", Demonstration, recognized_by=_is_prompted)
 def prompt_completion(record: Record) -> Iterator[Demonstration]:
-    """A prompt with its `completion`, `response` or `answer`.
-
-    Some files, such as T0's, end each completion in an end-of-text marker. It is removed: the chat template writes its own.
-    """
+    """A prompt with its `completion`, `response` or `answer`: each a text, a message or a list of messages. Turns of the
+    assistant in the prompt are not learnt."""
     name = next((name for name in COMPLETION if fields(record).get(name) is not None), COMPLETION[0])
-    completion = text(record, name)
-    completion = completion.removesuffix(next(filter(completion.endswith, T0_END), ""))
-    if not completion.strip():
-        raise fault(child(record, name), "only an end-of-text marker; expected a text before it.")
-    turns = *system_turn(record), Message("user", text(record, "prompt")), Message("assistant", completion)
+    prompt = child(record, "prompt")
+    if isinstance(prompt.value, str):
+        asked = [*system_turn(record), Message("user", as_text(prompt))]
+    else:
+        asked = [replace(turn, trained=False) for turn in prompt_of(record, with_tools=True)]
     more = about(record, "prompt", name, "system", "tools")
-    yield Demonstration(turns, record.origin, tools_of(record), more)
+    yield Demonstration((*asked, *_completion(child(record, name))), record.origin, tools_of(record), more)
+
+
+def _completion(record: Record) -> list[Message]:
+    """The turns of a completion, from the assistant's first to its last.
+
+    Some files, such as T0's, end each text in an end-of-text marker. It is removed: the chat template writes its own.
+    """
+    if isinstance(record.value, str):
+        said = as_text(record)
+        said = said.removesuffix(next(filter(said.endswith, T0_END), ""))
+        if not said.strip():
+            raise fault(record, "only an end-of-text marker; expected a text before it.")
+        return [Message("assistant", said)]
+    turns = turns_of(record, "assistant")
+    if not turns or turns[0].role != "assistant" or turns[-1].role != "assistant":
+        roles = " and ".join(turn.role for turn in turns) or "nothing"
+        raise fault(record, f"found turns of {roles}, expected it to begin and to end with one of the assistant.")
+    if any(one.role == other.role == "assistant" for one, other in pairwise(turns)):
+        raise fault(record, "a second turn of the assistant in a row. Join them, or add the turn between.")
+    return turns
 
 
 @importer("sampled", Demonstration, recognized_by=_is_sampled, over=("messages", "prompt_completion"))

@@ -33,17 +33,26 @@ def _are_transcripts(value: object) -> bool:
     return has(CHOSEN, value) and is_object(value) and all(is_transcript(value[name]) for name in CHOSEN)
 
 
-@importer("comparison", Comparison, recognized_by=("completions", "ranks"), over=GENERAL)
+def _is_comparison(value: object) -> bool:
+    """Ranked texts or turns: answers of models with scores of their own are objects with other fields."""
+    if not has(("completions",), value) or has(("response",), first_of(value, "completions")):
+        return False
+    return any(has((name,), value) for name in ("ranks", "scores"))
+
+
+@importer("comparison", Comparison, recognized_by=_is_comparison, over=GENERAL)
 def comparison(record: Record) -> Iterator[Comparison | Dropped]:
     """planish's own: `prompt`, `completions` (texts or messages), `ranks` (0 is best, equal numbers are a tie), and
-    optionally `scores`, `annotator`, `group` and `about`."""
+    optionally `scores`, `annotator`, `group` and `about`. Without ranks, the scores rank them."""
     completions = [answer_of(completion) for completion in _several(record, "completions")]
     scores = [number(score) for score in children(record, "scores")] if fields(record).get("scores") else []
+    ranked = fields(record).get("ranks") is not None or not scores
+    ranks = [_rank(rank) for rank in children(record, "ranks")] if ranked else ranks_by([-score for score in scores])
     yield compared(
         record,
         prompt_of(record),
         completions,
-        _as_many(record, "ranks", [_rank(rank) for rank in children(record, "ranks")], len(completions)),
+        _as_many(record, "ranks" if ranked else "scores", ranks, len(completions)),
         scores=_as_many(record, "scores", scores, len(completions)) if scores else (),
         annotator=optional_text(record, "annotator"),
         group=optional_text(record, "group"),

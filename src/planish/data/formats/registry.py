@@ -8,7 +8,7 @@ not fit its format is an error that names file, row and field. Nothing is lost s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
@@ -19,6 +19,9 @@ from planish.base.plugins import find_plugin
 from planish.data.fields import called, has, is_object
 from planish.data.files.json_stream import Broken, stop
 from planish.data.files.readers import Reading, Record, read
+from planish.data.formats.mapping import Columns, Places, column_names, joined, places_of, renamed, told
+from planish.data.formats.names import comparison_hint, further_columns, known_columns, mapping_hint, other_spelling
+from planish.data.formats.printed import unprinted
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Prompt, Question, R, Row, Rows, Text
 
 Importer = Callable[[Record], Iterator[Row | Dropped]]
@@ -40,7 +43,8 @@ KINDS = {kind: use.partition(" are ")[0] for kind, use in USES.items()}
 @dataclass(frozen=True, slots=True)
 class Format:
     """A known format. It wins over the more general formats in `over`, which its records fit, too. `gather` joins records
-    that belong together, such as the messages of a tree, before they are imported."""
+    that belong together, such as the messages of a tree, before they are imported. `columns` are the places of the fields in
+    a file that has them under other names."""
 
     name: str
     recognizes: Test
@@ -48,6 +52,15 @@ class Format:
     reading: Reading = "records"
     gather: Gather | None = None
     importers: dict[type[Row], Importer] = field(default_factory=dict[type[Row], Importer])
+    columns: Places = field(default_factory=dict[str, Any])
+
+    def laid_out(self, record: Record) -> Record:
+        """The record with its columns under the names of fields, and with printed lists as lists."""
+        record = unprinted(record)
+        return unprinted(renamed(self.columns, record)) if self.columns else record
+
+    def __str__(self) -> str:
+        return f"{self.name} ({told(self.columns)})" if self.columns else self.name
 
 
 FORMATS: dict[str, Format] = {}
@@ -76,10 +89,12 @@ def importer(
     return register
 
 
-def import_rows(path: str | Path, kinds: tuple[type[R], ...], format: str = "auto") -> Rows[R]:
+def import_rows(
+    path: str | Path, kinds: tuple[type[R], ...], format: str = "auto", columns: Columns | None = None
+) -> Rows[R]:
     """All rows of these kinds in a file, folder, package or hub dataset, and the records left out, with reasons."""
     rows: Rows[R] = Rows()
-    for row in stream_rows(path, kinds, format):
+    for row in stream_rows(path, kinds, format, columns):
         if isinstance(row, Dropped):
             rows.dropped.append(row)
         else:
@@ -87,30 +102,32 @@ def import_rows(path: str | Path, kinds: tuple[type[R], ...], format: str = "aut
     return rows
 
 
-def stream_rows(path: str | Path, kinds: tuple[type[R], ...], format: str = "auto") -> Iterator[R | Dropped]:
+def stream_rows(
+    path: str | Path, kinds: tuple[type[R], ...], format: str = "auto", columns: Columns | None = None
+) -> Iterator[R | Dropped]:
     """The rows one by one, of the first of these kinds that the format gives.
 
     With "auto" the first record of a file decides the format of all.
     """
-    for chosen, first, records in open_files(path, format):
+    for chosen, first, records in open_files(path, format, columns):
         function = importer_of(chosen, kinds, first)
         for record in records:
             yield from cast("Iterator[R | Dropped]", imported(chosen, function, record))
 
 
 def open_files(
-    path: str | Path, format: str = "auto", broken: Broken = stop
+    path: str | Path, format: str = "auto", columns: Columns | None = None, broken: Broken = stop
 ) -> Iterator[tuple[Format, Record, Iterator[Record]]]:
     """The format, the first record and all records (joined where they belong together) of each file of a source.
 
-    With "auto" the format of each file of a folder is recognized separately."""
+    With "auto" the format of each file of a folder is recognized separately. `columns` says which column each field is."""
     named = format_of(format, path) if format != "auto" else None
-    every = read(path, named.reading if named else "records", broken)
+    every = read(path, named.reading if named else "records", broken, column_names(columns or {}))
     for _, records in groupby(every, key=lambda record: record.origin.file):
         first = next(records)
-        chosen = named or recognize(first)
+        chosen = recognize(unprinted(first), columns, named)
         records = chain([first], records)
-        yield chosen, first, chosen.gather(records) if chosen.gather else records
+        yield chosen, first, chosen.gather(chosen.laid_out(record) for record in records) if chosen.gather else records
 
 
 def format_of(name: str, path: str | Path) -> Format:
@@ -132,9 +149,9 @@ def format_of(name: str, path: str | Path) -> Format:
 def imported(format: Format, function: Importer, record: Record) -> Iterator[Row | Dropped]:
     """The rows that a function of a format makes of a record."""
     try:
-        yield from function(record)
+        yield from function(record if format.gather else format.laid_out(record))
     except DataError as error:
-        raise DataError(f"{error} It was read as {format.name}; set `format` if that is wrong.") from error
+        raise DataError(f"{error} It was read as {format}; set `format` if that is wrong.") from error
 
 
 def importer_of(format: Format, kinds: tuple[type[R], ...], record: Record) -> Importer:
@@ -150,19 +167,68 @@ def importer_of(format: Format, kinds: tuple[type[R], ...], record: Record) -> I
     )
 
 
-def recognize(record: Record) -> Format:
-    """The one format that a record fits. None or several are an error, never a guess."""
-    value = record.value
+def recognize(first: Record, columns: Columns | None = None, named: Format | None = None) -> Format:
+    """The one format that the first record of a file fits, with its columns; None or several are an error, never a guess.
+
+    Where it fits none as it is, letter case is ignored, and names that are commonly given to a question and its answer are
+    those of a demonstration. `columns` come before all that; a format that is `named` is taken as it is.
+    """
+    mapped = places_of(columns, first) if columns else {}
+    record = renamed(mapped, first)
+    if named is not None:
+        respelt = other_spelling(record.value)
+        fits = named.recognizes(record.value) or not named.recognizes(renamed(respelt, record).value)
+        return replace(named, columns=mapped if fits else joined(mapped, respelt))
+    fitting = _fitting(record.value)
+    if len(fitting) > 1 and mapped:  # columns that were not mapped make it ambiguous
+        fitting = _fitting({name: value for name, value in record.value.items() if name in mapped}) or fitting
+    chosen = _by_known_names(record, fitting) if len(fitting) < 2 else None
+    if chosen is None or (not mapped and _hides_a_comparison(chosen, record)):
+        raise _unrecognized(record, fitting)
+    return replace(chosen, columns=joined(mapped, chosen.columns))
+
+
+def _fitting(value: Any) -> list[Format]:
+    """The formats that a value fits, without those that another of them wins over."""
     fitting = [format for format in FORMATS.values() if format.recognizes(value)]
     beaten = {name for format in fitting for name in format.over}
     if len(fitting) > 1:  # several data sets have a rendered copy of the conversation in `text`
         beaten.add("text")
-    fitting = [format for format in fitting if format.name not in beaten]
-    if len(fitting) != 1:
-        fields = f"the fields {', '.join(value)}" if is_object(value) else called(value)
-        names = " and ".join(format.name for format in fitting) or "no known format"
-        raise DataError(
-            f"{record.origin}: found {fields}, which fits {names}. Set `format` to one of {', '.join(FORMATS)}, "
-            "or give the records the fields of a format; docs/data.md lists them."
-        )
-    return fitting[0]
+    return [format for format in fitting if format.name not in beaten]
+
+
+def _by_known_names(record: Record, fitting: list[Format]) -> Format | None:
+    """The format that a record fits, if need be with its columns under the names of fields.
+
+    A record that fits one as it is can have further columns, which may make it one that wins over that.
+    """
+    is_prompt = any(format.name == "prompt" for format in fitting)
+    for places in further_columns(record.value, is_prompt) if fitting else known_columns(record.value):
+        found = _fitting(renamed(places, record).value)
+        if len(found) == 1 and (is_prompt or _wins(found[0], fitting)):
+            return replace(found[0], columns=places)
+    return fitting[0] if fitting else None
+
+
+def _wins(found: Format, fitting: list[Format]) -> bool:
+    return all(format is found or format.name in found.over for format in fitting)
+
+
+def _hides_a_comparison(format: Format, record: Record) -> bool:
+    """Whether the record has the columns of a comparison, which this format would pass over."""
+    return not {Comparison, Judged} & format.importers.keys() and comparison_hint(record.value) is not None
+
+
+def _described(record: Record) -> str:
+    return f"the fields {', '.join(record.value)}" if is_object(record.value) else called(record.value)
+
+
+def _unrecognized(record: Record, fitting: list[Format]) -> DataError:
+    found, hint = f"{record.origin}: found {_described(record)}", comparison_hint(record.value)
+    if len(fitting) < 2 and hint:
+        return DataError(f"{found}, which looks like a comparison. {hint}. docs/data.md says more.")
+    names = " and ".join(format.name for format in fitting) or "no known format"
+    return DataError(
+        f"{found}, which fits {names}. {mapping_hint(record.value)} `format` to one of {', '.join(FORMATS)}; docs/data.md "
+        "lists their fields."
+    )

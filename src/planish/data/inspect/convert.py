@@ -20,6 +20,7 @@ from planish.base.files import new_file
 from planish.base.plugins import Plugins
 from planish.base.progress import track
 from planish.data.cleaning.run import Cleaning, CleaningConfig, RowSource, clean
+from planish.data.formats.mapping import Columns, ColumnsSetting
 from planish.data.formats.registry import KINDS, open_files, stream_rows
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Prompt, Question, Row, Text
 
@@ -56,6 +57,9 @@ class ConvertConfig(Config):
     kind: KindName | None = Field(default=None, description="kind of rows to write; absent is the files' only kind")
     plugins: Plugins = ()
     format: str = Field(default="auto", description="name of the format; auto recognizes it")
+    columns: ColumnsSetting | None = Field(
+        default=None, description="column of each field, {prompt: Question, completion: Answer}; absent recognizes them"
+    )
     cleaning: CleaningConfig | None = Field(default=None, description="rows to leave out; none by default")
 
 
@@ -63,8 +67,8 @@ def convert(config: ConvertConfig) -> Converted:
     """Writes the rows of one kind to `config.out`, which is there as a whole or not at all."""
     paths, out, rules = config.files, Path(config.out), config.cleaning
     _check_out(paths, out)
-    done = Converted(out, config.kind or _only_kind(paths, config.format))
-    files = [_File(path, KIND_NAMES[done.kind], config.format) for path in paths]
+    done = Converted(out, config.kind or _only_kind(paths, config.format, config.columns))
+    files = [_File(path, KIND_NAMES[done.kind], config.format, config.columns) for path in paths]
     if rules is not None and done.kind not in CLEANED:
         raise ConfigError(f"{done.kind} cannot be cleaned; {', '.join(CLEANED)} can")
     cleaning = clean(cast("list[RowSource]", files), rules) if rules else Cleaning([{} for _ in files], [])
@@ -139,12 +143,13 @@ class _File:
     name: str
     kind: type[Row]
     format: str
+    columns: Columns | None
 
     def __iter__(self) -> Iterator[Row]:
         return (row for row in self.all() if not isinstance(row, Dropped))
 
     def all(self) -> Iterator[Row | Dropped]:
-        for row in stream_rows(self.name, (self.kind,), self.format):
+        for row in stream_rows(self.name, (self.kind,), self.format, self.columns):
             if isinstance(row, Dropped | self.kind):
                 yield row
             else:
@@ -173,8 +178,8 @@ def _check_out(paths: Sequence[str], out: Path) -> None:
         raise ConfigError(f"{out}: is one of the files to convert; give the result another name")
 
 
-def _only_kind(paths: Sequence[str], format: str) -> KindName:
-    chosen, _, _ = next(open_files(paths[0], format))
+def _only_kind(paths: Sequence[str], format: str, columns: Columns | None) -> KindName:
+    chosen, _, _ = next(open_files(paths[0], format, columns))
     held = [name for name, kind in KIND_NAMES.items() if kind in chosen.importers]
     if len(held) > 1:
         raise ConfigError(f"{paths[0]}: read as {chosen.name}, it holds {' and '.join(held)}: say which with --as")

@@ -17,6 +17,7 @@ from planish.base.errors import DataError
 from planish.base.progress import Progress
 from planish.base.random import numpy_generator
 from planish.data.files.readers import Record
+from planish.data.formats.mapping import Columns
 from planish.data.formats.registry import KINDS, Format, Importer, imported, importer_of, open_files
 from planish.data.inspect.lengths import CharacterLengths, LengthMeasure, Measured, conversations
 from planish.data.inspect.result import (
@@ -49,9 +50,11 @@ class InspectOptions:
     seed: int = 0
 
 
-def inspect_source(name: str, paths: Sequence[str], format: str, options: InspectOptions) -> SourceView:
+def inspect_source(
+    name: str, paths: Sequence[str], format: str, options: InspectOptions, columns: Columns | None = None
+) -> SourceView:
     """Reads a source and lists its faults."""
-    return _Source(name, paths, options).read(format)
+    return _Source(name, paths, options).read(format, columns)
 
 
 class _StopError(Exception):
@@ -66,20 +69,23 @@ class _Source:
         self.view = SourceView(name, tuple(paths))
         self.kinds: dict[type[Row], _Kind] = {}
 
-    def read(self, format: str) -> SourceView:
+    def read(self, format: str, columns: Columns | None) -> SourceView:
         progress = Progress(f"reading {self.view.name}", None)
         with closing(progress), suppress(_StopError):
             for path in self.view.paths:
-                self._read_path(path, format, progress)
+                self._read_path(path, format, columns, progress)
         for kind in self.kinds.values():
             with suppress(_StopError):
                 self._measure(kind)
         self.view.kinds = [kind.finish() for kind in self.kinds.values()]
         return self.view
 
-    def _read_path(self, path: str, format: str, progress: Progress) -> None:
+    def _read_path(self, path: str, format: str, columns: Columns | None, progress: Progress) -> None:
+        def broken(error: DataError) -> None:
+            self._unfit(Origin(path, 0), error)
+
         try:
-            for chosen, first, records in open_files(path, format, lambda error: self._unfit(Origin(path, 0), error)):
+            for chosen, first, records in open_files(path, format, columns, broken):
                 functions = self._functions(chosen, first)
                 for record in records:
                     self.view.records += 1
@@ -90,8 +96,8 @@ class _Source:
 
     def _functions(self, chosen: Format, first: Record) -> dict[Importer, list[type[Row]]]:
         """The functions of a format that are used, with the kinds of row that each gives."""
-        if chosen.name not in self.view.formats:
-            self.view.formats = (*self.view.formats, chosen.name)
+        if str(chosen) not in self.view.formats:
+            self.view.formats = (*self.view.formats, str(chosen))
         wanted = importer_of(chosen, self.options.kinds, first) if self.options.kinds else None
         functions: dict[Importer, list[type[Row]]] = {}
         for kind, function in chosen.importers.items():

@@ -9,6 +9,7 @@ from pydantic import model_validator
 
 from planish.base.config import Config, Field
 from planish.base.plugins import Plugins
+from planish.data.formats.mapping import ColumnsSetting
 from planish.data.settings import DataConfig
 from planish.inference.sample import SamplingConfig
 from planish.judges.config import JudgeConfig
@@ -36,6 +37,9 @@ class CompareConfig(Config):
     )
     prompts: str = Field(description="a file of prompts, or of demonstrations of any known format")
     format: str = Field(default="auto", description="how to read the file; auto recognizes it")
+    columns: ColumnsSetting | None = Field(
+        default=None, description="column of each field, {prompt: Question, completion: Answer}; absent recognizes them"
+    )
     limit: int | None = Field(default=None, ge=1, description="prompts to answer, drawn by the seed; absent is all")
     plugins: Plugins = ()
     judge: JudgeConfig = Field(description="the judge of which answer is better")

@@ -46,7 +46,7 @@ def compare(config: CompareConfig) -> ComparisonResult:
     out, device = Path(config.out), local_device(config.device)
     if out.exists() and not out.is_dir():
         raise ConfigError(f"out={config.out}: is a file, expected a folder to write")
-    prompts = subsample(import_prompts(config.prompts, config.format), config.limit, config.seed)
+    prompts = subsample(import_prompts(config.prompts, config.format, config.columns), config.limit, config.seed)
     if not prompts:
         raise DataError(f"{config.prompts}: holds no prompt to answer")
     judge = open_judge(config.judge, prompts, out / "replies.jsonl", device)

@@ -21,6 +21,7 @@ from planish.base.progress import track
 from planish.base.random import subsample
 from planish.base.terminal import print_table
 from planish.data.formats import import_rows
+from planish.data.formats.mapping import ColumnsSetting
 from planish.data.inspect.convert import line
 from planish.data.rows import Question
 from planish.evaluate.probe.slick import CATEGORIES, Knowledge, ProbeConfig, probe, tabulate, values_of
@@ -40,6 +41,9 @@ class KnowConfig(Config):
     )
     plugins: Plugins = ()
     format: str = Field(default="auto", description="how to read the files; auto recognizes it")
+    columns: ColumnsSetting | None = Field(
+        default=None, description="column of each field, {prompt: Question, completion: Answer}; absent recognizes them"
+    )
     limit: int | None = Field(
         default=None, ge=1, description="questions to ask, drawn by the seed; all of them still serve as shots"
     )
@@ -52,8 +56,8 @@ class KnowConfig(Config):
 def know(config: KnowConfig) -> list[Knowledge]:
     """Asks the model every question, writes `config.out`, and prints the classes, counted by `config.by`."""
     out = _checked_out(config)
-    questions = _read(config.questions, config.format)
-    exemplars = _read(config.exemplars, config.format) if config.exemplars is not None else questions
+    questions = _read(config.questions, config)
+    exemplars = _read(config.exemplars, config) if config.exemplars is not None else questions
     asked = subsample(questions, config.limit, config.probe.seed)
     if config.by is not None:
         values_of(asked, config.by)  # a field that does not exist is reported before the work
@@ -91,8 +95,8 @@ def _checked_out(config: KnowConfig) -> Path:
     return out
 
 
-def _read(path: str, format: str) -> list[Question]:
-    read = import_rows(path, (Question,), format)
+def _read(path: str, config: KnowConfig) -> list[Question]:
+    read = import_rows(path, (Question,), config.format, config.columns)
     for row in read.dropped[:FEW]:
         print(f"left out: {row.origin}: {row.reason}", file=sys.stderr)
     if len(read.dropped) > FEW:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from planish.base.config import Config, Field
+from planish.data.formats.mapping import ColumnsSetting
 from planish.data.settings import SHARE_OR_NUMBER, DataConfig, HeldOut
 from planish.inference.vllm import VllmConfig
 from planish.maths.reductions import Reduction
@@ -109,6 +110,10 @@ class PpoConfig(CommonConfig):
     )
     rewards: dict[str, RewardSource] = Field(description="reward sources that score completions, by name")
     prompts: dict[str, str] = Field(description="files of prompts, or of rows that have some: a name for each")
+    columns: ColumnsSetting | None = Field(
+        default=None,
+        description="column of each field in the files of prompts, {prompt: Question}; absent recognizes them",
+    )
     held_out: HeldOut = Field(default=32, ge=0, description=f"prompts to measure on: {SHARE_OR_NUMBER}")
     held_out_prompts: dict[str, str] = Field(
         default={}, description="files of prompts to measure on, instead of held_out"

@@ -152,4 +152,5 @@ def _prompts(run: RunContext[PpoConfig]) -> PromptDataset:
         config.held_out,
         config.seed,
         config.too_long,
+        config.columns,
     )
