@@ -141,7 +141,7 @@ def _value(record: Record, name: str, places: tuple[Place, ...]) -> Any:
 
 def _at(value: Any, place: Place) -> Any:
     for key in place:
-        if is_object(value):
+        if is_object(value) and isinstance(key, str):
             value = value.get(key)
         elif is_list(value) and isinstance(key, int):
             value = value[key] if key < len(value) else None

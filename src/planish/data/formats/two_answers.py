@@ -7,17 +7,19 @@ from collections.abc import Iterator, Mapping
 
 from planish.data.fields import child, fault, fields, optional_text
 from planish.data.files.readers import Record
-from planish.data.formats.answers import answer_of, compared, number, prompt_of
+from planish.data.formats.answers import answer_of, compared, number, prompt_of, turns_of
 from planish.data.formats.judgements import FIRST, GENERAL, SECOND, TIE, Ranks
+from planish.data.formats.mapping import renamed
 from planish.data.formats.registry import importer
 from planish.data.formats.turns import about
-from planish.data.rows import Comparison, Dropped
+from planish.data.rows import Comparison, Dropped, Message
 
 SIDES = ("completion_a", "completion_b")
+TALKS = ("conversation_a", "conversation_b")
 NAMED: Mapping[str, Ranks] = {
     **dict.fromkeys(("a", "first", "left", "one"), FIRST),
     **dict.fromkeys(("b", "second", "right", "two"), SECOND),
-    **dict.fromkeys(("tie", "tied", "tie (bothbad)", "both", "equal", "same", "draw", "neither"), TIE),
+    **dict.fromkeys(("tie", "tied", "tie (bothbad)", "both bad", "both", "equal", "same", "draw", "neither"), TIE),
 }
 NOISE = re.compile(r"\b(?:the|answer|completion|model|response|output|assistant|candidate|is better)\b")
 
@@ -29,7 +31,7 @@ def preference(record: Record) -> Iterator[Comparison | Dropped]:
     if fields(record).get("preference") in (None, ""):
         yield Dropped(record.origin, "preference is empty: there is no verdict")
         return
-    completions = [answer_of(child(record, name)) for name in SIDES]
+    completions = _answers(record, SIDES)
     ranks = _named(child(record, "preference"), [completion.content for completion in completions])
     yield compared(
         record,
@@ -39,6 +41,10 @@ def preference(record: Record) -> Iterator[Comparison | Dropped]:
         annotator=optional_text(record, "annotator"),
         about=about(record, *SIDES, "preference", "prompt", "question", "instruction", "input", "system", "annotator"),
     )
+
+
+def _answers(record: Record, names: tuple[str, str]) -> list[Message]:
+    return [answer_of(child(record, name)) for name in names]
 
 
 def _named(verdict: Record, texts: list[str]) -> Ranks:
@@ -61,3 +67,43 @@ def _by_sign(record: Record, name: str) -> Ranks:
     """The ranks of a preference from -3, the first answer is much better, to 3, the second is."""
     value = number(child(record, name))
     return FIRST if value < 0 else SECOND if value > 0 else TIE
+
+
+@importer("chatbot_arena", Comparison, recognized_by=(*TALKS, "winner"), over=GENERAL)
+def chatbot_arena(record: Record) -> Iterator[Comparison | Dropped]:
+    """Chatbot Arena's battles (Zheng et al. 2023): two conversations and `winner`, model_a, model_b or a tie. Conversations whose
+    earlier answers differ have no common prompt and are left out."""
+    first, second = (turns_of(child(record, name), "user") for name in TALKS)
+    for name, turns in zip(TALKS, (first, second), strict=True):
+        if len(turns) < 2 or turns[-1].role != "assistant":
+            raise fault(child(record, name), "expected a conversation that ends in an answer of the assistant.")
+    if first[:-1] != second[:-1]:
+        yield Dropped(
+            record.origin, "the conversations differ before their last answers, so they have no common prompt"
+        )
+        return
+    ranks = _named(child(record, "winner"), [])
+    yield compared(record, first[:-1], (first[-1], second[-1]), ranks, about=about(record, *TALKS, "winner"))
+
+
+@importer(
+    "helpsteer3", Comparison, recognized_by=("context", "response1", "response2", "overall_preference"), over=GENERAL
+)
+def helpsteer3(record: Record) -> Iterator[Comparison | Dropped]:
+    """HelpSteer 3 (Wang et al. 2025): `context` is the conversation so far, `overall_preference` from -3 to 3, negative where the
+    first response is better."""
+    names, prompt = ("response1", "response2"), renamed({"prompt": (("context",),)}, record)
+    notes = about(record, *names, "context", "overall_preference")
+    ranks = _by_sign(record, "overall_preference")
+    yield compared(record, prompt_of(prompt), _answers(record, names), ranks, about=notes)
+
+
+@importer(
+    "helpsteer2", Comparison, recognized_by=("prompt", "response_1", "response_2", "preference_strength"), over=GENERAL
+)
+def helpsteer2(record: Record) -> Iterator[Comparison | Dropped]:
+    """HelpSteer 2's preferences (Wang et al. 2024): `preference_strength` from -3 to 3, negative where the first is better."""
+    names = "response_1", "response_2"
+    notes = about(record, *names, "prompt", "preference_strength", "system")
+    ranks = _by_sign(record, "preference_strength")
+    yield compared(record, prompt_of(record), _answers(record, names), ranks, about=notes)
