@@ -221,7 +221,7 @@ def the_data_changed(place: Place) -> list[str]:
     rows = json.loads(place.data.read_text())
     rows[7]["output"] += " changed"
     place.data.write_text(json.dumps(rows))
-    return ["step-00000004", "other data"]
+    return ["step-00000004", "the training rows"]
 
 
 def shard_of(place: Place) -> Path:
@@ -260,7 +260,7 @@ def a_checkpoint_of_another_model(place: Place) -> list[str]:
     keys = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
     small = build_model({k: other[k] for k in keys}, 400, "float32", 0, torch.device("cpu"))
     save_model(small, load_tokenizer(place.model), place.model)
-    return [str(manifest.parent), "does not fit this model"]
+    return [str(manifest.parent), "have changed: model.path"]
 
 
 RUNS = [

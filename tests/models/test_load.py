@@ -51,7 +51,7 @@ def test_tied_weights_stay_tied(tmp_path: Path) -> None:
 def test_a_checkpoint_is_read_into_the_same_memory(tmp_path: Path) -> None:
     model = random_model("llama")
     trainer = Trainer(model, OptimConfig(), 1)
-    checkpoints = Checkpoints(tmp_path, trainer, "data", CheckpointConfig())
+    checkpoints = Checkpoints(tmp_path, trainer, {}, CheckpointConfig())
     checkpoints.save(0)
     before = {name: tensor.data_ptr() for name, tensor in model.named_parameters()}
     checkpoints.load(0)

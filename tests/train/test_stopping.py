@@ -25,6 +25,7 @@ from planish.methods.ppo.run import ppo
 from planish.methods.sft import SftConfig, sft
 from planish.train.record import listening
 from support.rewards import letters
+from support.stopping import signal_at
 
 
 def sft_settings(model: Path, data: Mapping[str, str], out: Path, **changes: Any) -> SftConfig:
@@ -82,17 +83,6 @@ def assert_same_result(run: Path, other: Path) -> None:
 
 def steps_saved(run: Path) -> list[int]:
     return sorted(int(path.name.removeprefix("step-")) for path in (run / "checkpoints").glob("step-*"))
-
-
-def signal_at(step: int, number: int = signal.SIGTERM, times: int = 1) -> Any:
-    """A callback that sends this process a signal when the line of a step is written."""
-
-    def callback(line: Mapping[str, float]) -> None:
-        if line["step"] == step and "loss" in line:
-            for _ in range(times):
-                os.kill(os.getpid(), number)
-
-    return callback
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])

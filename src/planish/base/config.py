@@ -8,9 +8,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, ClassVar, TypeVar, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -18,15 +18,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from planish.base.errors import ConfigError
 from planish.base.files import recipes_hint
 from planish.base.settings import components_in, explain
+from planish.base.strict_yaml import parse_yaml
 
 __all__ = ["Config", "Field", "dump_config", "load_config"]
 
-CHANGEABLE_ON_RESUME = ("device", "tracker", "checkpoint", "out")  # settings that may differ when a run resumes
-
 
 class Config(BaseModel):
-    """A component's settings. Every field has a bound or a choice, and one sentence."""
+    """A component's settings. Every field has a bound or a choice, and one sentence.
 
+    Settings named in `changeable` may differ when a run resumes: the result does not depend on them.
+    """
+
+    changeable: ClassVar[frozenset[str]] = frozenset({"device", "tracker", "checkpoint", "out"})
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
@@ -63,10 +66,10 @@ def load_config(
         if not equals or not key:
             raise ConfigError(f"'{override}' is not a setting: write key=value, for example optim.lr=3e-6")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
+            value = parse_yaml(text)
+        except yaml.YAMLError as error:
             raise ConfigError(
-                f"'{override}': the right side is read as YAML; put it into quotes: {key}='\"…\"'"
+                f"'{override}': the right side is read as YAML ({_problem(error)}); put it into quotes: {key}='\"…\"'"
             ) from None
         if kind.model_config.get("extra") == "ignore" and key.split(".")[0] not in kind.model_fields:
             raise ConfigError(f"'{override}' is no setting here; there are {', '.join(kind.model_fields)}")
@@ -104,6 +107,35 @@ def _laid_over(defaults: Tree, kind: type[Config], given: Tree) -> Tree:
     return filled
 
 
+def changeable_settings(config: Config, prefix: str = "") -> Iterator[str]:
+    """The keys of settings that may differ when a run resumes; all below such a key may, too."""
+    for name in type(config).model_fields:
+        value, key = getattr(config, name), f"{prefix}{name}"
+        if name in config.changeable:
+            yield key
+        elif isinstance(value, Config):
+            yield from changeable_settings(value, f"{key}.")
+        elif isinstance(value, dict):
+            for inner, item in cast(Tree, value).items():
+                if isinstance(item, Config):
+                    yield from changeable_settings(item, f"{key}.{inner}.")
+
+
+def without(tree: Tree, keys: Collection[str], prefix: str = "") -> Tree:
+    """The settings but for those of these dotted keys."""
+    return {
+        name: without(cast(Tree, value), keys, f"{prefix}{name}.") if isinstance(value, dict) else value
+        for name, value in tree.items()
+        if f"{prefix}{name}" not in keys
+    }
+
+
+def is_below(key: str, keys: Collection[str]) -> bool:
+    """Whether a dotted key is one of these, or below one."""
+    words = key.split(".")
+    return any(".".join(words[:n]) in keys for n in range(1, len(words) + 1))
+
+
 def dump_config(config: Config) -> str:
     """The resolved settings as YAML, in the order in which they are declared."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -111,18 +143,26 @@ def dump_config(config: Config) -> str:
 
 def _read_yaml(path: Path) -> Tree:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file.{recipes_hint(path)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+        mark = getattr(error, "problem_mark", None)
+        raise ConfigError(
+            f"{path}{f', line {mark.line + 1}' if mark else ''}: not valid YAML: {_problem(error)}"
+        ) from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of settings, this is a {type(tree).__name__}")
     return cast(Tree, tree)
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """What is wrong, without the place."""
+    return str(getattr(error, "problem", None) or error)
 
 
 def _assign(tree: Tree, keys: list[str], value: Any, shown: str) -> None:

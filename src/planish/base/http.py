@@ -32,6 +32,7 @@ class ServerConfig(Config):
     api_key_env: str | None = Field(default=None, description="the environment variable that holds the server's key")
     concurrency: int = Field(default=4, ge=1, description="requests at once")
     timeout: float = Field(default=120.0, gt=0, description="seconds to wait for a reply")
+    changeable = Config.changeable | {"base_url", "api_key_env", "concurrency", "timeout"}
 
     @model_validator(mode="after")
     def _has_address(self) -> Self:

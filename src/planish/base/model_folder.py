@@ -54,6 +54,14 @@ def _in_cache(path: str) -> bool:
     return isinstance(try_to_load_from_cache(path, "config.json"), str)
 
 
+def hub_folder(name: str) -> Path | None:
+    """The folder in which the hub's client keeps a model, if it has it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json") if HUB_NAME.fullmatch(name) else None
+    return Path(found).parent if isinstance(found, str) else None
+
+
 def _why_no_hub() -> str | None:
     """Why the hub cannot be asked; a name that no server knows is soon told, where the hub's own client tries for a minute."""
     from huggingface_hub import constants

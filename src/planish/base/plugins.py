@@ -6,6 +6,8 @@ does not know is looked up in them.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import sys
 from collections.abc import Callable
@@ -44,6 +46,56 @@ def _import_all(modules: tuple[str, ...]) -> tuple[str, ...]:
 ABOUT = "modules of yours to import: formats, losses, estimators, rewards, judges, filters (docs/howto/plug-ins.md)"
 Names = Annotated[tuple[str, ...], p.BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 Plugins = Annotated[Names, p.AfterValidator(_import_all), p.Field(description=ABOUT)]
+
+
+def code_of(name: str) -> list[Path]:
+    """The file of an imported module, and those that it imports from the folder in which it was found. Of an installed package
+    the module alone: its version says the rest."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file is None:
+        return []
+    start = Path(file)
+    root = start.parents[name.count(".") + (start.name == "__init__.py")]
+    if "site-packages" in root.parts:
+        return [start]
+    found = [start]
+    for path in found:  # grows as it is read
+        package = (root / path).parent.relative_to(root).parts
+        found += [other for other in _imports(path, root, package) if other not in found]
+    return [start, *sorted(found[1:])]
+
+
+def source_of(name: str) -> str:
+    """The text of a function module:name; empty if it is not to be had."""
+    module, _, attribute = name.partition(":")
+    try:
+        return inspect.getsource(vars(sys.modules[module])[attribute])
+    except (KeyError, TypeError, OSError):
+        return ""
+
+
+def _imports(path: Path, root: Path, package: tuple[str, ...]) -> list[Path]:
+    """The files below `root` that a file imports."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError):
+        return []
+    names: list[tuple[str, ...]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            module = (*above, *(node.module or "").split(".")) if node.module else above
+            names += [module, *((*module, alias.name) for alias in node.names)]
+    files = [file for parts in names if parts for file in _files_of(root, parts)]
+    return [file for file in dict.fromkeys(files) if file.is_file()]
+
+
+def _files_of(root: Path, parts: tuple[str, ...]) -> list[Path]:
+    """Where a module and the packages around it would be."""
+    inner = [root.joinpath(*parts[:n], "__init__.py") for n in range(1, len(parts) + 1)]
+    return [*inner, root.joinpath(*parts[:-1], f"{parts[-1]}.py")]
 
 
 def find_plugin(name: str, setting: str, kind: type | None = None) -> Any:

@@ -6,8 +6,9 @@ left out, held out and trained on. The second pass tokenizes them.
 
 from __future__ import annotations
 
+import hashlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -225,6 +226,21 @@ def _refuse_empty(name: str, training: Encoding, held_out: Encoding) -> None:
             raise ConfigError(
                 f"source '{name}' has no row left to {what}; the first dropped: {first.origin}: {first.reason}"
             )
+
+
+def held_out_digest(sources: Sequence[Source]) -> str:
+    """A digest of all rows that are held out."""
+    return measured_digest([(source.held_out, source.held_out_comparisons) for source in sources])
+
+
+def measured_digest(sets: Iterable[tuple[Examples, Sequence[Comparison]]]) -> str:
+    """A digest of rows that are measured on: their tokens, and of comparisons what else their ranking depends on."""
+    digest = hashlib.sha256()
+    for examples, comparisons in sets:
+        examples.update_digest(digest)
+        about = [(row.group, row.annotator, row.ranks, row.scores) for row in comparisons]
+        digest.update(repr(about).encode())
+    return digest.hexdigest()
 
 
 def _sizes(examples: Examples) -> dict[str, int]:

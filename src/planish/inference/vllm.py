@@ -49,6 +49,7 @@ class VllmConfig(ServerConfig):
     concurrency: int = Field(default=64, ge=1, description="completions asked for at once")
     timeout: float = Field(default=600.0, gt=0, description="seconds for one completion, or for taking new weights")
     allow_remote: bool = Field(default=False, description="the server may be on another machine")
+    changeable = ServerConfig.changeable | {"weights_folder", "allow_remote"}
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:

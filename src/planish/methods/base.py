@@ -16,7 +16,7 @@ from planish.base.plugins import Plugins
 from planish.data.examples import Encodable
 from planish.data.rows import LEARNT
 from planish.data.settings import DataConfig
-from planish.data.sources import Source
+from planish.data.sources import Source, held_out_digest
 from planish.models.loaded import LoadedModel
 from planish.models.packed import PackedModel
 from planish.train.checkpoint import CheckpointConfig
@@ -142,9 +142,11 @@ class Method(Generic[C]):
         """Reads what the method takes beside the mixture, with the model as it starts; returns what data.json says of it."""
         return {}
 
-    def fingerprint(self, run: RunContext[C]) -> str:
-        """A digest of the data; a run resumes only where it is the same."""
-        return mixture_feed(run).fingerprint()
+    def inputs(self, run: RunContext[C]) -> dict[str, str]:
+        """Digests of all rows that the result depends on, by name; a run resumes only where they are the same."""
+        if run.feed is None:
+            return {}
+        return {"the training rows": run.feed.fingerprint(), "the held-out rows": held_out_digest(run.sources)}
 
     def loss_terms(self, run: RunContext[C], trainer: Trainer, record: RunRecord) -> Sequence[LossTerm]:
         """The terms of the loss."""

@@ -13,13 +13,16 @@ from typing import TypeVar
 
 import torch
 
+from planish.base.digests import DIGESTS, Digests
 from planish.base.distributed import all_sum, all_sum_list, barrier, is_main, world_size
+from planish.base.errors import RunError
 from planish.base.interrupt import Abandoned, Stopped, StopRequest, noting_signals
 from planish.methods.base import CommonConfig, Method, RunContext
 from planish.models.load import save_model
 from planish.models.lora import merge, save_adapter
 from planish.models.sharding import whole_weights
-from planish.train.checkpoint import Checkpoints
+from planish.train.checkpoint import Checkpoints, newest_inputs, refuse_other_inputs
+from planish.train.inputs import changed, digests_of_files
 from planish.train.loop import Periodic, train
 from planish.train.optimizer import Trainer
 from planish.train.record import RunRecord, read_lines
@@ -37,7 +40,7 @@ def fit(run: RunContext[C], method: Method[C], trainer: Trainer) -> None:
     checkpoints = Checkpoints(
         folder.checkpoints,
         trainer,
-        method.fingerprint(run),
+        inputs_of(run, method) if is_main() else {},
         config.checkpoint,
         lambda: best_step(folder.metrics) if config.best_counts else None,
         config.checkpoint_unit,
@@ -67,6 +70,28 @@ def fit(run: RunContext[C], method: Method[C], trainer: Trainer) -> None:
                 checkpoints.load(best)
             method.finish(run, trainer)
             _export(run, method)
+
+
+def inputs_of(run: RunContext[C], method: Method[C]) -> dict[str, str]:
+    """Digests of all that the result depends on, by name."""
+    return {**_files(run.config, run.folder), **method.inputs(run)}
+
+
+def refuse_changed_files(config: CommonConfig, folder: RunFolder) -> None:
+    """Before anything is loaded: an error where a model or another file is not what the newest checkpoint knows."""
+    problem, newest = None, newest_inputs(folder.checkpoints) if is_main() else None
+    if newest is not None:
+        (path, known), now = newest, _files(config, folder)
+        problem = refuse_other_inputs(path, changed({name: known[name] for name in now if name in known}, now))
+    if all_sum(float(problem is not None)):
+        raise RunError(problem or "the main rank could not open the run folder")
+
+
+def _files(config: CommonConfig, folder: RunFolder) -> dict[str, str]:
+    digests = Digests(folder.path / DIGESTS)
+    found = digests_of_files(config, digests)
+    digests.save()
+    return found
 
 
 class _Saving:

@@ -17,6 +17,7 @@ from planish.data.examples import Encodable, Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
 from planish.data.rows import Comparison, Dropped, as_records
 from planish.data.settings import longest
+from planish.data.sources import measured_digest
 from planish.inference.sequences import sequence_values
 from planish.methods.base import Method, RunConfig, RunContext
 from planish.models.load import context_length
@@ -63,6 +64,13 @@ class ComparisonMethod(Method[C]):
     def describe(self, run: RunContext[C]) -> dict[str, Any]:
         self.eval_sets = read_eval_sets(run, run.config.eval_sets)
         return {"eval_sets": {name: _account(run.config.eval_sets[name], own) for name, own in self.eval_sets.items()}}
+
+    def inputs(self, run: RunContext[C]) -> dict[str, str]:
+        sets = {
+            f"eval_sets.{name}": measured_digest([(own.examples, own.comparisons or ())])
+            for name, own in self.eval_sets.items()
+        }
+        return super().inputs(run) | sets
 
 
 def read_eval_sets(run: RunContext[Any], paths: Mapping[str, str]) -> dict[str, Encoding]:

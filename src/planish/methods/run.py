@@ -11,14 +11,13 @@ from typing import Any, TypeVar
 
 import torch
 
-from planish.base.config import CHANGEABLE_ON_RESUME
 from planish.base.distributed import is_main, local_device
 from planish.base.files import write_json
 from planish.data.mixture.plan import MixturePlan
 from planish.data.settings import longest
 from planish.data.sources import Source, prepare_sources
 from planish.methods.base import CommonConfig, Method, RunContext
-from planish.methods.fit import fit, saying_what_is_kept
+from planish.methods.fit import fit, refuse_changed_files, saying_what_is_kept
 from planish.models.load import context_length
 from planish.models.micro_batch import default_micro_tokens
 from planish.models.packed import PackedModel
@@ -32,7 +31,8 @@ C = TypeVar("C", bound=CommonConfig)
 def run_method(config: C, method: Method[C]) -> Path:
     """The whole run; returns its folder, whose `model/` is the result."""
     device = local_device(config.device)
-    with open_run(config.out, config, CHANGEABLE_ON_RESUME) as folder, saying_what_is_kept(folder):
+    with open_run(config.out, config) as folder, saying_what_is_kept(folder):
+        refuse_changed_files(config, folder)
         run, account = prepare_run(config, method, folder, device)
         trainer = method.trainer(run)  # before any forward pass, which unshards what FSDP shards
         account |= method.describe(run)

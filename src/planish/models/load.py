@@ -59,6 +59,7 @@ class ModelConfig(Config):
         default=False, description="recompute activations in the backward pass: slower, less memory"
     )
     trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
+    changeable = Config.changeable | {"gradient_checkpointing"}
 
 
 def compute_dtype(config: ModelConfig, device: torch.device) -> torch.dtype | None:

@@ -11,10 +11,10 @@ from typing import Literal
 
 from planish import __version__
 from planish.base.config import flat
+from planish.base.digests import read_json
 from planish.base.errors import RunError
 from planish.base.files import lock_folder, write_json
 from planish.pipeline.config import Tree
-from planish.pipeline.inputs import read_json
 from planish.pipeline.stages import Stage
 from planish.reports.read.pipeline import PIPELINE
 

@@ -6,11 +6,12 @@ A text with braces that names no stage is written `{{sft}}`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
+from planish.base.digests import texts_in
 from planish.base.errors import ConfigError
 from planish.pipeline.config import Tree
 
@@ -78,16 +79,3 @@ def _changed(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, list):
         return [_changed(item, change) for item in cast(list[Any], value)]
     return change(value) if isinstance(value, str) else value
-
-
-def texts_in(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """All texts among settings, with their keys."""
-    below = f"{key}." if key else ""
-    if isinstance(value, dict):
-        for name, item in cast(Tree, value).items():
-            yield from texts_in(item, f"{below}{name}")
-    elif isinstance(value, list | tuple):
-        for number, item in enumerate(cast(Sequence[Any], value)):
-            yield from texts_in(item, f"{below}{number}")
-    elif isinstance(value, str):
-        yield key, value

@@ -22,12 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from planish.base.config import load_config
+from planish.base.digests import DIGESTS, Digests
 from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.base.text import duration_text
 from planish.commands import COMMANDS, STAGES
 from planish.pipeline.config import PipelineConfig
 from planish.pipeline.history import GONE, History, alone, why
-from planish.pipeline.inputs import Digests, say
+from planish.pipeline.inputs import say
 from planish.pipeline.stages import Stage, plan
 
 WORDS = {command.stage: words for words, command in COMMANDS.items()}  # as each stage is called on the command line
@@ -64,7 +65,7 @@ def run_pipeline(config: PipelineConfig | str | Path, overrides: Sequence[str] =
         raise ConfigError("planish run is one process; on several ranks, start each command by itself with torchrun")
     config = _read(config, overrides)
     out = Path(config.out)
-    digests = Digests(out)
+    digests = Digests(out / DIGESTS)
     stages = plan(config, digests)
     finished: list[Finished] = []
     with alone(out):
@@ -80,7 +81,7 @@ def plan_pipeline(config: PipelineConfig | str | Path, overrides: Sequence[str] 
     """Each stage with why it would be done now, or "done". Nothing is written."""
     config = _read(config, overrides)
     out = Path(config.out)
-    stages, history = plan(config, Digests(out)), History(out)
+    stages, history = plan(config, Digests(out / DIGESTS)), History(out)
     return [(stage, why(stage, history)) for stage in stages]
 
 

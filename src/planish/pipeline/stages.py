@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from planish import __version__
-from planish.base.config import CHANGEABLE_ON_RESUME, Config, load_config
+from planish.base.config import Config, changeable_settings, load_config, without
+from planish.base.digests import Digests
 from planish.base.errors import ConfigError
 from planish.commands import STAGES
 from planish.pipeline.config import PipelineConfig, Tree
-from planish.pipeline.inputs import Digests, inputs
+from planish.pipeline.inputs import inputs
 from planish.pipeline.references import fill, references, unfill
 
 
@@ -46,7 +47,7 @@ def _stage(name: str, settings: Tree, uses: Mapping[str, Stage], out: Path, dige
     paths, link = {other: stage.path for other, stage in uses.items()}, _output(out, name, settings)
     config = _config(name, settings, paths, link)
     files = inputs(name, config, list(paths.values()), out)
-    resolved = {key: value for key, value in config.model_dump(mode="json").items() if key not in CHANGEABLE_ON_RESUME}
+    resolved = without(config.model_dump(mode="json"), set(changeable_settings(config)))
     told = {
         "command": settings["run"],
         "settings": unfill(resolved, paths),

@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from planish.base.config import CHANGEABLE_ON_RESUME
 from planish.base.distributed import local_device
 from planish.base.errors import RunError
 from planish.methods.base import CommonConfig, Method
@@ -49,7 +48,7 @@ class DryRun:
 
 def dry_run(config: CommonConfig) -> DryRun:
     out, method, device = RunFolder(Path(config.out)), METHODS[type(config)](config), local_device(config.device)
-    if problem := refusal(out, config, CHANGEABLE_ON_RESUME):
+    if problem := refusal(out, config):
         raise RunError(problem)
     with TemporaryDirectory(prefix="planish-dry-run-") as folder:
         run, account = prepare_run(config, method, RunFolder(Path(folder)), device)

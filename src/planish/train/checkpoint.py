@@ -2,7 +2,7 @@
 
     runs/sft/checkpoints/step-00000200/
         shard-00001-….safetensors   each rank's part of the weights and optimiser moments
-        checkpoint.json             step, fingerprint of the data, ranks, threads; size and SHA-256 of every shard
+        checkpoint.json             step, digests of the inputs, ranks, threads; size and SHA-256 of every shard
 
 A checkpoint is written to a temporary folder, read back, compared with memory, and renamed. No pickle is involved,
 so nothing in the folder can run code. A checkpoint of two ranks continues on one, and the other way round.
@@ -16,7 +16,7 @@ import logging
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,7 @@ from planish.base.config import Config, Field
 from planish.base.distributed import all_sum, barrier, is_main, rank, world_size
 from planish.base.errors import RunError
 from planish.base.files import put_in_place, write_json
+from planish.train.inputs import changed
 from planish.train.optimizer import Trainer
 
 MANIFEST = "checkpoint.json"
@@ -60,7 +61,7 @@ class Checkpoints:
 
     folder: Path
     trainer: Trainer
-    fingerprint: str
+    inputs: Mapping[str, str]  # digests of what the result depends on, by name; on the main rank
     config: CheckpointConfig
     best: Callable[[], int | None] = lambda: None
     unit: int = 1
@@ -128,11 +129,9 @@ class Checkpoints:
     def load(self, step: int) -> None:
         path = self.path(step)
         manifest = _verified(path)
-        if manifest["fingerprint"] != self.fingerprint:
-            raise RunError(
-                f"{path}: written with other data: its fingerprint is {manifest['fingerprint']}, today's is {self.fingerprint}. "
-                "A file, the tokenizer or the chat template changed since. Restore it, or start anew with another out="
-            )
+        problem = refuse_other_inputs(path, changed(manifest["inputs"], self.inputs)) if is_main() else None
+        if all_sum(float(problem is not None)):
+            raise RunError(problem or f"{path}: the main rank says that the inputs have changed")
         self._load(path, manifest)
 
     def _load(self, path: Path, manifest: dict[str, Any]) -> None:
@@ -148,7 +147,7 @@ class Checkpoints:
         shards = {file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in partial.iterdir()}
         manifest = {
             "step": step,
-            "fingerprint": self.fingerprint,
+            "inputs": dict(self.inputs),
             "ranks": world_size(),
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
@@ -160,6 +159,25 @@ class Checkpoints:
         for old in self.steps():
             if old not in keep:
                 shutil.rmtree(self.path(old))
+
+
+def refuse_other_inputs(path: Path, names: Sequence[str]) -> str | None:
+    """Why a run whose inputs of these names have changed cannot resume from a checkpoint; None where none has."""
+    if not names:
+        return None
+    return (
+        f"{path}: since this checkpoint was written, its inputs have changed: {', '.join(names)}. Restore what was there, or "
+        "start anew with another out="
+    )
+
+
+def newest_inputs(folder: Path) -> tuple[Path, dict[str, str]] | None:
+    """The newest checkpoint in a folder and its inputs; None where there is none that can be read."""
+    newest = max(folder.glob("step-*"), default=folder)
+    try:
+        return newest, json.loads((newest / MANIFEST).read_text(encoding="utf-8"))["inputs"]
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _write(state: dict[str, Tensor], folder: Path) -> None:

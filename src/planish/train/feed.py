@@ -30,6 +30,7 @@ class BatchConfig(Config):
         ge=1,
         description="tokens of one forward pass; never changes the numbers. Absent: chosen for model and device",
     )
+    changeable = Config.changeable | {"micro_tokens"}
 
 
 class MixtureFeed:

@@ -2,6 +2,7 @@
 
 config.yaml      the resolved settings
 data.json        rows used, dropped and cut, by source
+digests.json     digests of the files that it reads
 metrics.jsonl    one line a step, and one for each evaluation
 samples.jsonl    completions sampled on the way
 ranking.json     of comparisons: how well scores put held-out rows in order (statistics/ranking.py)
@@ -20,10 +21,12 @@ from pathlib import Path
 
 import yaml
 
-from planish.base.config import Config, dump_config, flat
+from planish.base.config import Config, changeable_settings, dump_config, flat, is_below
+from planish.base.digests import DIGESTS
 from planish.base.distributed import all_sum, is_main
 from planish.base.errors import RunError
 from planish.base.files import lock_folder, write_text
+from planish.train.inputs import files_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +56,14 @@ class RunFolder:
 
 # A run that has nothing else yet, because its settings or data were wrong, may be given others.
 INPUTS = "inputs"  # data and models that were given in memory, as files
-BEFORE_THE_FIRST_STEP = (".lock", "config.yaml", "data.json", INPUTS)
+BEFORE_THE_FIRST_STEP = (".lock", "config.yaml", "data.json", DIGESTS, INPUTS)
 
 
 @contextmanager
-def open_run(path: str | Path, config: Config, free: tuple[str, ...] = ("device",)) -> Generator[RunFolder]:
-    """Makes the folder, or reopens it if it holds this very run; refuses another run's. One process at a time has it.
-
-    Settings named in `free` may change between two starts, because they do not change the numbers.
-    """
+def open_run(path: str | Path, config: Config) -> Generator[RunFolder]:
+    """Makes the folder, or reopens it if it holds this very run; refuses another run's. One process at a time has it."""
     run = RunFolder(Path(path))
-    problem, handle = _claim(run, config, free) if is_main() else (None, None)
+    problem, handle = _claim(run, config) if is_main() else (None, None)
     # All ranks stop together: one that went on alone would wait for the others for ever.
     if all_sum(float(problem is not None)):
         raise RunError(problem or "the main rank could not open the run folder")
@@ -74,9 +74,9 @@ def open_run(path: str | Path, config: Config, free: tuple[str, ...] = ("device"
             os.close(handle)
 
 
-def _claim(run: RunFolder, config: Config, free: tuple[str, ...]) -> tuple[str | None, int | None]:
+def _claim(run: RunFolder, config: Config) -> tuple[str | None, int | None]:
     try:
-        if problem := refusal(run, config, free):
+        if problem := refusal(run, config):
             return problem, None
         run.path.mkdir(parents=True, exist_ok=True)
         if (handle := lock_folder(run.path)) is None:
@@ -87,7 +87,7 @@ def _claim(run: RunFolder, config: Config, free: tuple[str, ...]) -> tuple[str |
         return f"{run.path}: cannot be written: {error.strerror or error}. Choose another out=", None
 
 
-def refusal(run: RunFolder, config: Config, free: tuple[str, ...]) -> str | None:
+def refusal(run: RunFolder, config: Config) -> str | None:
     """Why a run with these settings cannot start or resume in this folder; None if it can."""
     settings = run.path / "config.yaml"
     if not run.path.exists():
@@ -97,17 +97,25 @@ def refusal(run: RunFolder, config: Config, free: tuple[str, ...]) -> str | None
     entries = {entry.name for entry in run.path.iterdir()}
     if not settings.exists() and entries - {".lock", INPUTS}:
         return f"{run.path}: holds files, and no config.yaml of a run. Choose an empty folder with out="
-    if entries - {*BEFORE_THE_FIRST_STEP} and (different := _differences(settings, config, free)):
+    if entries - {*BEFORE_THE_FIRST_STEP} and (different := _differences(settings, config)):
         return f"{run.path}: holds another run. {different}. Choose another out=, or give the same settings"
     return None
 
 
-def _differences(settings: Path, config: Config, free: tuple[str, ...]) -> str:
+def _differences(settings: Path, config: Config) -> str:
+    """The settings that differ. What they name may have moved: its contents are compared with those that the checkpoint knows."""
     try:
         theirs = yaml.safe_load(settings.read_text(encoding="utf-8"))
     except yaml.YAMLError:
         return "Its config.yaml is not valid YAML"
     before, now = (flat(tree) for tree in (theirs, yaml.safe_load(dump_config(config))))
-    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and key.split(".")[0] not in free]
+    free, here = set(changeable_settings(config)), files_named(config)
+    keys = [
+        key
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+        and not is_below(key, free)
+        and not (key in here and isinstance(before.get(key), str))
+    ]
     shown = [f"{key} was {before.get(key)!r} and is now {now.get(key)!r}" for key in keys[:5]]
     return "; ".join(shown) + (f"; and {len(keys) - 5} more" if len(keys) > 5 else "")

@@ -51,6 +51,7 @@ class RolloutBatch(Config):
         ge=1,
         description="tokens of one forward pass; never changes the numbers. Absent: chosen for model and device",
     )
+    changeable = Config.changeable | {"micro_tokens"}
 
     @model_validator(mode="after")
     def _check(self) -> RolloutBatch:

@@ -77,8 +77,8 @@ class PpoMethod(Method[PpoConfig]):
     def describe(self, run: RunContext[PpoConfig]) -> dict[str, Any]:
         return {"prompts": self.models.prompts.account()}
 
-    def fingerprint(self, run: RunContext[PpoConfig]) -> str:
-        return self.models.prompts.fingerprint() + (run.feed.fingerprint() if run.feed else "")
+    def inputs(self, run: RunContext[PpoConfig]) -> dict[str, str]:
+        return super().inputs(run) | {"the prompts": self.models.prompts.fingerprint()}
 
     def loss_terms(self, run: RunContext[PpoConfig], trainer: Trainer, record: RunRecord) -> Sequence[LossTerm]:
         config, models = run.config, self.models
