@@ -13,7 +13,7 @@ import pytest
 
 from planish.base.config import load_config
 from planish.base.errors import ConfigError
-from planish.base.http import HttpClient, NoAnswerError, ServerConfig
+from planish.base.http import HttpClient, HttpReply, NoAnswerError, ServerConfig
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_base_url_is_taken_with_and_without_v1(server: tuple[str, list[Any]], pa
     client = HttpClient(ServerConfig(base_url=server[0] + path, model="m"))
     assert client.api == api
     prefix = path.rstrip("/") or "/v1"
-    assert client.ask(f"{client.api}/models") == (200, f"{prefix}/models ")
+    assert client.ask(f"{client.api}/models") == HttpReply(200, f"{prefix}/models ")
 
 
 def test_connections_are_kept_and_shared_by_threads(server: tuple[str, list[Any]]) -> None:
@@ -66,12 +66,12 @@ def test_connections_are_kept_and_shared_by_threads(server: tuple[str, list[Any]
     client = HttpClient(ServerConfig(base_url=url, model="m", concurrency=3))
     with ThreadPoolExecutor(3) as pool:
         replies = list(pool.map(lambda i: client.ask("/ask", str(i).encode()), range(30)))
-    assert replies == [(200, f"/ask {i}") for i in range(30)]
+    assert replies == [HttpReply(200, f"/ask {i}") for i in range(30)]
     assert len(set(ports)) <= 3
 
 
 def test_redirects_are_not_followed(server: tuple[str, list[Any]]) -> None:
-    assert HttpClient(ServerConfig(base_url=server[0], model="m")).ask("/moved") == (307, "")
+    assert HttpClient(ServerConfig(base_url=server[0], model="m")).ask("/moved") == HttpReply(307, "")
 
 
 def test_no_answer_is_told_from_a_late_one(server: tuple[str, list[Any]]) -> None:
@@ -89,7 +89,7 @@ def test_proxies_of_the_environment_are_used_where_they_are_allowed(
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     config = ServerConfig(base_url=server[0], model="m")
-    assert HttpClient(config).ask("/v1/models")[0] == 200
+    assert HttpClient(config).ask("/v1/models").status == 200
     with pytest.raises(NoAnswerError):
         HttpClient(config, proxies=True).ask("/v1/models")
 

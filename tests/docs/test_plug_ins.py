@@ -133,7 +133,7 @@ def test_a_function_with_a_parameter_about_is_given_the_fields_of_the_rows() -> 
 
 
 def test_a_judge_scores_every_answer() -> None:
-    judge = FunctionJudge(FunctionJudgeConfig(function="my_reward:words"))
+    judge = FunctionJudge(FunctionJudgeConfig(function="my_reward:words"), [])
     answers = {"one": [["a b", "a a"], ["a b c", ""]], "two": [["", "a"], ["a", "a b"]]}
     scores = judge.judge([a_prompt("first"), a_prompt("second")], answers, "one").scores
     assert {name: score.values for name, score in scores.items()} == {

@@ -18,7 +18,7 @@ from planish.base.errors import ConfigError, DataError, RunError
 from planish.data.rows import Message, Origin, Prompt
 from planish.judges.base import Scores, judged_by_scores
 from planish.judges.config import GoldJudgeConfig, LlmJudgeConfig, RewardJudgeConfig
-from planish.judges.llm import LlmJudge, read_reply
+from planish.judges.llm import LlmJudge
 from planish.judges.open import open_judge
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.world.make import make_world
@@ -59,7 +59,7 @@ def test_gold_refuses_a_prompt_of_no_world_when_it_is_opened(tmp_path: Path) -> 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Prefers the longer answer, but of answers of one length the first; fails once. It keeps the path and key of requests."""
-    monkeypatch.setattr("planish.judges.llm.PAUSE", 0.0)
+    monkeypatch.setattr("planish.judges.client.PAUSE", 0.0)
     seen: list[tuple[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -108,19 +108,8 @@ def test_llm_is_asked_in_both_orders_and_never_twice(
 
 
 def test_a_judge_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("planish.judges.llm.PAUSE", 0.0)
-    judge = LlmJudge(LlmJudgeConfig(base_url="http://127.0.0.1:9", model="m"), tmp_path / "replies.jsonl")
-    with pytest.raises(RunError, match=r"judge http://127.0.0.1:9/v1/chat/completions: .*refused"):
-        judge.verdicts([PROMPT], [["a"]], [["b"]])
+    monkeypatch.setattr("planish.judges.client.PAUSE", 0.0)
+    with pytest.raises(RunError, match=r"judge http://127.0.0.1:9/v1/chat/completions: .*refused"):  # before an answer
+        LlmJudge(LlmJudgeConfig(base_url="http://127.0.0.1:9", model="m"), tmp_path / "replies.jsonl")
     with pytest.raises(ConfigError, match="api_key_env=NO_SUCH_KEY"):
         LlmJudge(LlmJudgeConfig(base_url="http://x", model="m", api_key_env="NO_SUCH_KEY"), tmp_path / "r")
-
-
-@pytest.mark.parametrize(
-    ("reply", "choice"),
-    [("A", "first"), ("**B**", "second"), ("Tie.", "tie"), ("a", "first"), ("Answer A is a liar, so B", "second"),
-     ("I cannot say which is a better one", "unread"), ("", "unread"), ("A, B, or tie.", "unread"),
-     ("A, B or tie: B", "second")],
-)  # fmt: skip
-def test_reply_is_read_by_its_last_word_of_the_three(reply: str, choice: str) -> None:
-    assert read_reply(reply) == choice

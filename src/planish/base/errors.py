@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import traceback
+from typing import Any
+
 
 class PlanishError(Exception):
     """An error that a person can act on: its message says what was found, what was expected and where to change it."""
@@ -25,3 +29,19 @@ class RunError(PlanishError):
 
 def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def users_line(error: BaseException, source: Any) -> str:
+    """Where your own code failed, and how: "in my_reward.py, line 3, `return 1 / 0`: ZeroDivisionError: division by zero".
+    `source` is your function, or the path of your file."""
+    try:
+        path = source if isinstance(source, str) else inspect.getsourcefile(source)
+    except TypeError:
+        path = None
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError) and error.filename:
+        place, line = f"{error.filename}, line {error.lineno}", (error.text or "").strip()
+    else:
+        last = next((frame for frame in reversed(frames) if frame.filename == path), frames[-1])
+        place, line = f"{last.filename}, line {last.lineno}", last.line or ""
+    return f"in {place}, `{line}`: {type(error).__name__}: {first_line(error)}"

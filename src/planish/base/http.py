@@ -1,8 +1,8 @@
 """The HTTP client of OpenAI-compatible servers: judges, and servers that sample.
 
-    client = HttpClient(config)                                         # a ServerConfig
-    status, text = client.ask(f"{client.api}/models")                   # GET
-    status, text = client.ask(f"{client.api}/chat/completions", body)   # POST
+    client = HttpClient(config)                                  # a ServerConfig
+    reply = client.ask(f"{client.api}/models")                   # GET
+    reply = client.ask(f"{client.api}/chat/completions", body)   # POST
 
 Connections are kept and may be used from several threads. Redirects are not followed: prompts and key go to the server that is
 named and nowhere else.
@@ -11,7 +11,11 @@ named and nowhere else.
 from __future__ import annotations
 
 import os
+import time
 import weakref
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -31,7 +35,7 @@ class ServerConfig(Config):
     model: str = Field(description="the name under which it serves the model")
     api_key_env: str | None = Field(default=None, description="the environment variable that holds the server's key")
     concurrency: int = Field(default=4, ge=1, description="requests at once")
-    timeout: float = Field(default=120.0, gt=0, description="seconds to wait for a reply")
+    timeout: float = Field(default=120.0, gt=0, description="seconds to wait for a whole reply")
     changeable = Config.changeable | {"base_url", "api_key_env", "concurrency", "timeout"}
 
     @model_validator(mode="after")
@@ -48,6 +52,13 @@ class NoAnswerError(RunError):
     def __init__(self, reason: str, *, late: bool) -> None:
         super().__init__(reason)
         self.late = late
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    status: int
+    text: str
+    retry_after: float | None = None  # seconds that the server asks to wait
 
 
 class HttpClient:
@@ -71,12 +82,37 @@ class HttpClient:
         )
         weakref.finalize(self, self._client.close)
 
-    def ask(self, path: str, body: bytes | None = None) -> tuple[int, str]:
-        """Status and text of a GET, or of a POST where there is a body. `api` begins the paths of OpenAI's API."""
+    def ask(self, path: str, body: bytes | None = None) -> HttpReply:
+        """Answer to a GET, or to a POST where there is a body. `api` begins the paths of OpenAI's API."""
+        begun, text, late = (
+            time.monotonic(),
+            bytearray(),
+            NoAnswerError(f"no answer within timeout={self._timeout:g} seconds", late=True),
+        )
         try:
-            response = self._client.request("GET" if body is None else "POST", self.root + path, content=body)
+            with self._client.stream("GET" if body is None else "POST", self.root + path, content=body) as response:
+                for part in response.iter_bytes():
+                    text += part
+                    if time.monotonic() - begun > self._timeout:  # a byte now and then keeps no request open
+                        raise late
         except httpx2.TimeoutException:
-            raise NoAnswerError(f"no answer within timeout={self._timeout:g} seconds", late=True) from None
+            raise late from None
         except httpx2.RequestError as error:
             raise NoAnswerError(f"no server answers there ({str(error) or type(error).__name__})", late=False) from None
-        return response.status_code, response.content.decode("utf-8", "replace")
+        wait = seconds_to_wait(response.headers.get("Retry-After"))
+        return HttpReply(response.status_code, text.decode("utf-8", "replace"), wait)
+
+
+def seconds_to_wait(retry_after: str | None) -> float | None:
+    """The header Retry-After: seconds, or a date."""
+    if retry_after is None:
+        return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, (date.astimezone(UTC) - datetime.now(UTC)).total_seconds())

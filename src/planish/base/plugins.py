@@ -21,7 +21,7 @@ import pydantic as p
 from pydantic_core import CoreSchema, core_schema
 
 from planish.base.config import Config, Tree, validate
-from planish.base.errors import ConfigError
+from planish.base.errors import ConfigError, users_line
 
 DOTTED = re.compile(r"\w+(?:\.\w+)*:\w+")  # module:name
 _modules: dict[str, ModuleType] = {}  # those of `plugins`, in order
@@ -34,6 +34,8 @@ def import_plugin(module: str, setting: str) -> ModuleType:
         return import_module(module)
     except (ImportError, ValueError) as error:
         raise ConfigError(f"{setting}: {error}. Expected a module in {Path.cwd()} or on Python's path") from error
+    except Exception as error:
+        raise ConfigError(f"{setting}: cannot be imported: {users_line(error, '')}") from error
     finally:
         sys.path.remove("")
 

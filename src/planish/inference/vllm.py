@@ -13,7 +13,6 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -29,7 +28,8 @@ from planish.base.config import Field
 from planish.base.distributed import all_sum, is_main
 from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.base.files import new_folder
-from planish.base.http import HttpClient, NoAnswerError, ServerConfig
+from planish.base.http import HttpClient, HttpReply, NoAnswerError, ServerConfig
+from planish.base.parallel import in_threads
 from planish.base.random import fold_in
 from planish.base.types import Example, pack
 from planish.data.chat.tokenizer import load_tokenizer
@@ -111,8 +111,8 @@ class VllmSampler:
             body = self._body(prompts[request.prompt], choosing.temperature, most_tokens, fold_in(*request.key))
             return self._complete({**body, "stop_token_ids": list(stop_token_ids)})
 
-        with ThreadPoolExecutor(self.config.concurrency) as pool:
-            return list(pool.map(one, requests))
+        found = dict(in_threads(one, requests, self.config.concurrency))
+        return [found[i] for i in range(len(requests))]
 
     def update(self, policy: CausalLM) -> None:
         """Writes the weights, lets running completions end, and has the server read the weights and forget its cache. All ranks
@@ -184,7 +184,7 @@ class VllmSampler:
         """The server knows the policy's last token, and none beyond it. There is no call that says how many it has."""
         if self.vocab_size != size:
             last, beyond = (
-                self._ask("/v1/completions", self._body([token], 0.0, 1, 0))[0] for token in (size - 1, size)
+                self._ask("/v1/completions", self._body([token], 0.0, 1, 0)).status for token in (size - 1, size)
             )
             if (last, beyond) != (200, 400):
                 than = "fewer" if last != 200 else "more"
@@ -224,7 +224,8 @@ class VllmSampler:
         return Sampled(tuple(tokens), tuple(logprobs))
 
     def _call(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        status, text = self._ask(path, body)
+        reply = self._ask(path, body)
+        status, text = reply.status, reply.text
         if status == 404 and not path.startswith("/v1"):
             raise RunError(f"{self.client.root}{path}: it takes no new weights. Start it with {START}")
         if status != 200:
@@ -234,7 +235,7 @@ class VllmSampler:
         except ValueError:
             raise RunError(f"{self.client.root}{path}: is no vLLM: it answered {text[:80]!r}") from None
 
-    def _ask(self, path: str, body: dict[str, Any] | None) -> tuple[int, str]:
+    def _ask(self, path: str, body: dict[str, Any] | None) -> HttpReply:
         try:
             return self.client.ask(path, None if body is None else json.dumps(body).encode())
         except NoAnswerError as error:

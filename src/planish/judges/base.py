@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from planish.data.rows import Prompt
 
+FEWEST = 10  # replies, or pairs, from which a judge none of whose replies can be read is no judge
 SAME = 1e-9  # scores that lie closer are equal
 
 AnswerTexts = Sequence[Sequence[str]]  # by prompt and sample
@@ -24,11 +25,13 @@ class Scores:
 @dataclass(frozen=True, slots=True)
 class Verdicts:
     """By prompt and sample: 1 a win over the baseline, 0.5 a tie, 0 a loss. `split` of the ties changed with the order of the
-    answers, in `unread` the judge named no answer."""
+    answers, in `unread` of those `asked` the judge named no answer, as in the reply `example`."""
 
     outcomes: list[list[float]]
     split: int = 0
     unread: int = 0
+    asked: int = 0
+    example: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,5 +23,5 @@ def open_judge(config: JudgeConfig, prompts: Sequence[Prompt], memory: Path, dev
     if isinstance(config, RewardJudgeConfig):
         return RewardJudge(config, device)
     if isinstance(config, FunctionJudgeConfig):
-        return FunctionJudge(config)
+        return FunctionJudge(config, prompts)
     return LlmJudge(config, memory)

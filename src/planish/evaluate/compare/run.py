@@ -12,6 +12,7 @@ Win rates as in Stiennon et al. (2020) and Ouyang et al. (2022); length control 
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from planish.base.distributed import local_device
-from planish.base.errors import ConfigError, DataError
+from planish.base.errors import ConfigError, DataError, RunError
 from planish.base.files import write_json, write_lines
 from planish.base.random import subsample
 from planish.base.terminal import print_table
@@ -32,7 +33,7 @@ from planish.data.prompts import import_prompts
 from planish.data.rows import Prompt
 from planish.evaluate.compare.answers import SystemAnswers, answer_all
 from planish.evaluate.compare.config import CompareConfig
-from planish.judges.base import JudgedAnswers
+from planish.judges.base import FEWEST, JudgedAnswers
 from planish.judges.open import open_judge
 from planish.statistics.comparison_result import ComparisonResult, Kind, System, comparison_table
 from planish.statistics.estimate import LEVEL, clustered_mean
@@ -67,8 +68,23 @@ def compare(config: CompareConfig) -> ComparisonResult:
     )
     write_lines(out / "answers.jsonl", _lines(prompts, answered, lengths, judged))
     write_json(out / "comparison.json", asdict(result))
+    _check_verdicts(judged, out)
     print_table(*comparison_table(result))
     return result
+
+
+def _check_verdicts(judged: JudgedAnswers, out: Path) -> None:
+    """An LLM that never names an answer has judged nothing, though its ties make a rate of 50%."""
+    for name, own in judged.verdicts.items():
+        if not own.unread:
+            continue
+        said = f"{name}: the judge named no answer in {own.unread} of {own.asked} pairs, such as {(own.example or '')[:120]!r}"
+        if own.unread == own.asked >= FEWEST:
+            raise RunError(
+                f"{said}. There is no win rate. Name a judge that follows its question, raise judge.max_tokens if it thinks "
+                f"aloud, or ask in other words (judge.question); its replies are in {out / 'replies.jsonl'}"
+            )
+        print(f"warning: {said}; they count as ties", file=sys.stderr)
 
 
 def _lengths(config: CompareConfig, texts: Mapping[str, Sequence[Sequence[str]]]) -> Lengths:

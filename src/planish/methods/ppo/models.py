@@ -25,7 +25,7 @@ from planish.inference.sequences import token_values
 from planish.inference.vllm import VllmSampler
 from planish.methods.base import RunContext, policy_as
 from planish.methods.ppo.config import PpoConfig
-from planish.methods.ppo.rewards import ModelReward, ModelSource, Reward, Rollouts, open_rewards
+from planish.methods.ppo.rewards import FunctionReward, ModelReward, ModelSource, Reward, Rollouts, open_rewards
 from planish.models.actor_critic import ActorCritic
 from planish.models.load import compute_dtype, context_length, load_model
 from planish.models.loaded import LoadedModel
@@ -140,6 +140,8 @@ def build_models(run: RunContext[PpoConfig], prompts: PromptDataset) -> PpoModel
         reward = rewards[name]
         if isinstance(source, ModelSource) and isinstance(reward, ModelReward) and reward.reads_tokens:
             _check_room(f"rewards.{name}.path={source.path}", reward.judge.limit, longest)
+        if isinstance(reward, FunctionReward):
+            reward.scorer.check([encoded.prompt for encoded in (*prompts.training, *prompts.held_out)])
     actor = ActorCritic(policy, None if value is None else shard(value, run.device))
     beta = torch.tensor(config.kl.beta, dtype=torch.float64)
     sampler = LocalSampler(policy) if config.server is None else VllmSampler(config.server)

@@ -7,7 +7,6 @@ out of training, or the gold utility, is how reward hacking shows.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,9 +28,12 @@ from planish.data.rows import Prompt
 from planish.inference.sample import Completion
 from planish.inference.score import RewardModel, scorable
 from planish.inference.sequences import sequence_values
+from planish.judges.base import FEWEST
+from planish.judges.client import LlmClient
 from planish.judges.config import LlmConfig
 from planish.judges.function import ScoringFunction
-from planish.judges.llm import LlmClient, conversation_text
+from planish.judges.questions import GRADE, NUMBER, conversation_text, fill
+from planish.judges.reading import read_grade
 from planish.models.load import DtypeName, ModelConfig
 from planish.world.gold.files import judge_one
 from planish.world.make import open_world
@@ -45,19 +47,6 @@ class Rollouts:
     tokens: tuple[int, ...]  # of the prompt
     completions: tuple[Completion, ...]
 
-
-GRADE = """Below are a conversation and an answer to its last turn. Grade how well the answer serves the user: it does what was \
-asked, what it says is true, and it leaves out what nobody needs.
-
-<conversation>
-{prompt}
-</conversation>
-
-<answer>
-{answer}
-</answer>
-
-Reply with one number from 1 (useless or harmful) to 10 (could not be better)."""
 
 Reward = Callable[[Sequence[Rollouts]], np.ndarray]  # float64 [N], the completions of prompt 0, then of prompt 1, …
 
@@ -78,8 +67,8 @@ class GoldSource(Config):
 class FunctionSource(Config):
     name: Literal["function"] = "function"
     function: str = Field(
-        description="module:function of yours, of a list of prompts, each a list of {role, content}, and a list of "
-        "completions; it returns one number for each"
+        description="module:function of yours, of a list of prompts, each a list of {role, content}, a list of completions, "
+        "and fields of the prompts' rows by name; it returns one number for each completion"
     )
     weight: float = Field(default=1.0, description="weight of its numbers in the sum; 0 only measures")
 
@@ -186,46 +175,41 @@ class LlmReward:
     """Grades of an LLM from 1 to 10, as -1 to 1. Replies are kept in the run's folder, so a run that resumes gets the same."""
 
     def __init__(self, name: str, source: LlmSource, memory: Path) -> None:
-        self.name, self.unread, self.client = name, source.unread, LlmClient(source, memory)
+        self.name, self.source, self.client = name, source, LlmClient(source, memory, NUMBER)
+        self.client.check()
+        self.read = self.unread = 0  # replies so far
 
     def __call__(self, rollouts: Sequence[Rollouts]) -> np.ndarray:
         questions = [
-            GRADE.format(prompt=conversation_text(each.prompt), answer=completion.text)
+            fill(self.source.question or GRADE, prompt=conversation_text(each.prompt), answer=completion.text)
             for each in rollouts
             for completion in each.completions
         ]
         return _as_main(lambda: self._scores(self.client.replies(questions)), len(questions))
 
     def _scores(self, replies: Sequence[str]) -> list[float]:
-        found = [(self._grade(reply) - 5.5) / 4.5 for reply in replies]
-        if without := [reply for reply in replies if read_grade(reply) is None]:
+        grades = [read_grade(reply) for reply in replies]
+        without = [reply for reply, grade in zip(replies, grades, strict=True) if grade is None]
+        self.read, self.unread = self.read + len(replies) - len(without), self.unread + len(without)
+        if without and (self.source.unread is None or (not self.read and self.unread >= FEWEST)):
+            raise RunError(
+                f"rewards.{self.name}: a judge was asked for a grade from 1 to 10 and said {without[0][:200]!r}. Name a model "
+                f"that follows, raise max_tokens if it thinks aloud, or set rewards.{self.name}.unread to what such a reply "
+                "counts as, if other replies have a grade"
+            )
+        unread = self.source.unread or 0.0
+        if without:
             print(
-                f"rewards.{self.name}: {len(without)} of {len(replies)} replies have no grade and count as {self.unread:g}, "
+                f"rewards.{self.name}: {len(without)} of {len(replies)} replies have no grade and count as {unread:g}, "
                 f"such as {without[0][:80]!r}; all are in {self.client.memory}",
                 file=sys.stderr,
             )
-        return found
-
-    def _grade(self, reply: str) -> float:
-        grade = self.unread if (read := read_grade(reply)) is None else read
-        if grade is None:
-            raise RunError(
-                f"rewards.{self.name}: a judge was asked for a grade from 1 to 10 and said {reply[:200]!r}. Name a model that "
-                f"follows, raise max_tokens if it thinks aloud, or set rewards.{self.name}.unread to what such a reply counts as"
-            )
-        return grade
+        return [((unread if grade is None else grade) - 5.5) / 4.5 for grade in grades]
 
 
 def _as_main(numbers: Callable[[], list[float]], count: int) -> np.ndarray:
     """Numbers of the main rank for all: a function or a server need not return the same to each."""
     return np.array(all_sum_list(numbers() if is_main() else [0.0] * count))
-
-
-def read_grade(reply: str) -> float | None:
-    """The last number from 1 to 10 in a reply, but for the 10 that it is out of and our own words; None where there is none."""
-    counted = re.sub(r"(/|\bof)\s*10\b|\bfrom 1\b.{0,40}?\bto 10\b", "", reply, flags=re.IGNORECASE)
-    numbers = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", counted)]
-    return next((number for number in reversed(numbers) if 1 <= number <= 10), None)
 
 
 def to_example(rollouts: Rollouts) -> Example:
