@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +135,24 @@ def test_answers_are_taken_at_even_distances(tmp_path: Path) -> None:
     section = section_of(compared(tmp_path, system("sft"), system("ppo", 0.5, 0.5), lines=lines))
     assert [asked.prompt[0]["content"] for asked in section.prompts] == [f"Number {i}?" for i in range(0, 30, 3)]
     sft, ppo = section.prompts[0].answers
-    assert answer_note(sft) == "5 tokens, ended by itself"
-    assert answer_note(ppo) == "tied, score +0.50, 5 tokens, ended by itself"
+    assert answer_note(sft, section) == "5 tokens, ended by itself"
+    assert answer_note(ppo, section) == "tied, score +0.50, 5 tokens, ended by itself"
+    longer = replace(ppo, tokens=70, ended=False)  # of 64, by its own tokenizer
+    assert answer_note(longer, section).endswith("70 tokens of sft's tokenizer, cut at its own limit")
+
+
+def test_systems_are_named_at_their_points_and_one_far_away_below_the_figure(tmp_path: Path) -> None:
+    near = system("sft", length=within(11.5, 1)), system("ppo", 0.62, 0.5, length=within(12.0, 1))
+    folder = compared(
+        tmp_path, *near, system("dpo", 0.4, length=within(12.5, 1)), system("base", 0.1, length=within(48.0, 1))
+    )
+    figure = section_of(folder).figures["c-length"]
+    assert [(trace["text"][0], trace["x"], trace["y"]) for trace in figure.panels[0].traces] == [
+        ("ppo", [12.0, 12.0], [0.62, 0.5]),
+        ("dpo", [12.5], [0.4]),
+    ]
+    assert "Not shown: base, 48.0 tokens" in figure.made
+    assert figure.says == "The longest answers are those of base, 48.0 tokens on average; those of sft have 11.5."
 
 
 def test_llm_judge_has_counts_of_split_and_unread_verdicts(tmp_path: Path) -> None:

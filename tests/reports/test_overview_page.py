@@ -45,9 +45,9 @@ def test_pipeline_opens_with_the_comparison_and_then_the_overview(tmp_path: Path
     assert page.links == []
     rows = page.rows("Overview")
     assert rows["sft"] == ["SFT", "held-out loss, nats per token", "2.000", "1.600", "−0.400", "–", "2", "7"]
-    assert rows["ppo-22"] == ["PPO", "held-out score, preference", "+0.50", "+1.25", "+0.75", "–", "4", "3"]
-    assert rows["best-33"][2:5] == ["+0.38", "+1.50", "+1.12"]  # (0.5 + 0.25)/2 and (1 + 2)/2
-    assert rows["compare-44"][1:6] == ["win rate of ppo against sft", "–", "70.0%", "–", "65.0 to 75.0%"]
+    assert rows["ppo"] == ["PPO", "held-out score, preference", "+0.50", "+1.25", "+0.75", "–", "4", "3"]
+    assert rows["best"][2:5] == ["+0.38", "+1.50", "+1.12"]  # (0.5 + 0.25)/2 and (1 + 2)/2
+    assert rows["compare"][1:6] == ["win rate of ppo against sft", "–", "70.0%", "–", "65.0 to 75.0%"]
 
 
 def test_commands_of_a_pipeline_are_complete(tmp_path: Path) -> None:

@@ -37,10 +37,13 @@ def ppo_section_of(run: Path) -> PpoSection:
 
 def test_outcome_has_every_score_and_the_kl(tmp_path: Path) -> None:
     section = section_of(a_ppo_run(tmp_path / "ppo"))
-    assert section.title == "PPO of sft on the score preference"
-    assert "preference rose from 0.50 to 1.50; gold (only watched) fell from 0.40 to 0.20" in section.outcome
+    assert section.title == "PPO of sft, trained on the score “preference”"
+    assert (
+        "preference went from 0.50 to 1.50; gold (only watched) went from 0.40 to 0.20 (first and last iteration)"
+        in section.outcome
+    )
     assert "4.00 nats per completion" in section.outcome
-    assert "On held-out prompts preference rose from 0.50 to 1.25." in section.outcome
+    assert "On held-out prompts preference went from 0.50 to 1.25." in section.outcome
     assert (
         section.trained == "All weights trained for 4 steps in 2 iterations and 8 s, on 16 completions to 90 prompts."
     )
@@ -56,7 +59,7 @@ def test_held_out_prompts_have_scores_before_and_after(tmp_path: Path) -> None:
         ("cut at the limit", "25.0%", "25.0%", "0.0 points"),
     ]
     assert "Means over 2 prompts, one completion each, sampled at temperature 1" in ppo_section_of(run).held_out_says
-    assert page_of(run).rows("Held-out prompts")["preference"] == ["0.50", "1.25", "+0.75"]
+    assert page_of(run).rows("Held-out prompts")["preference"] == ["0.50", "1.25", "+0.75", "–"]
 
 
 def test_prompts_are_accounted_for(tmp_path: Path) -> None:
@@ -77,21 +80,21 @@ def test_completions_are_side_by_side_with_their_scores(tmp_path: Path) -> None:
 
 def test_ptx_has_a_table_of_its_documents_and_is_named_so(tmp_path: Path) -> None:
     run = with_documents(tmp_path / "ptx", 2.0, 2.1)
-    assert section_of(run).title == "PPO-ptx of sft on the score preference"
+    assert section_of(run).title == "PPO-ptx of sft, trained on the score “preference”"
     assert page_of(run).rows("Held-out pretraining loss by source")["web"][:3] == ["2.000", "2.100", "+0.100"]
     assert "rose from 2.000 to 2.100 nats per token" in ppo_figures(read_run(run))["pretraining"].says
 
 
 def test_documents_that_are_only_measured_make_no_ptx(tmp_path: Path) -> None:
     run = with_documents(tmp_path / "ppo", 2.0, 2.1, ptx={"gamma": 0.0, "examples": 4})
-    assert section_of(run).title == "PPO of sft on the score preference"
+    assert section_of(run).title == "PPO of sft, trained on the score “preference”"
 
 
 def test_run_in_its_first_iteration_has_a_page(tmp_path: Path) -> None:
     run = a_ppo_run(tmp_path / "ppo", PPO_METRICS[:2])
     (run / "model" / "config.json").unlink()
     (run / "samples.jsonl").write_text(lines([a_completion(0, "A cat.", 0.5)]))
-    assert "step 0 of 4" in section_of(run).notes[0]
+    assert "iteration 0 of 2" in section_of(run).notes[0]
     assert ppo_section_of(run).figures == {}
     assert [row.after for row in ppo_section_of(run).held_out] == ["–"] * 4
     assert "Curves need two iterations; there is one." in page_of(run).text
@@ -157,8 +160,45 @@ def test_proxy_and_gold_are_drawn_over_root_kl(tmp_path: Path) -> None:
 def test_single_points_are_light_and_means_dark(tmp_path: Path) -> None:
     run = read_run(a_ppo_run(tmp_path / "ppo", many_iterations(20, [0.0] * 20)))
     single, mean = ppo_figures(run)["distance"].panels[0].traces
-    assert (single["mode"], single["opacity"], mean["mode"]) == ("markers", 0.5, "lines")
+    assert (single["mode"], single["opacity"], mean["mode"]) == ("markers", 0.75, "lines")
     assert mean["y"][:2] == [0.0, 0.125]  # 0, then the mean of 0 and 0.25
+
+
+def test_every_figure_counts_time_in_iterations(tmp_path: Path) -> None:
+    figures = ppo_figures(read_run(with_documents(tmp_path / "ptx", 2.0, 2.1)))
+    over_time = [panel for name, figure in figures.items() if name != "overoptimization" for panel in figure.panels]
+    assert {panel.over for panel in over_time} == {"by iteration"}
+    assert (
+        max(x for panel in over_time for trace in panel.traces for x in trace["x"]) == 2.0
+    )  # four steps, two to an iteration
+    assert "step" not in figures["pretraining"].says
+
+
+def test_held_out_scores_have_an_interval_where_standard_errors_were_recorded(tmp_path: Path) -> None:
+    """1.96 * sqrt(0.1^2 + 0.1^2) = 0.277."""
+    errors = {f"held_out_standard_error/{name}": 0.1 for name in ("held_out_score/preference", "held_out_tokens")}
+    measured = [{**line, **errors} if "held_out_tokens" in line else line for line in PPO_METRICS]
+    run = a_ppo_run(tmp_path / "ppo", measured)
+    assert page_of(run).rows("Held-out prompts")["preference"] == ["0.50", "1.25", "+0.75", "+0.47 to +1.03"]
+    assert "preference rose from 0.50 to 1.25 (+0.75, 95% interval +0.47 to +1.03)" in section_of(run).outcome
+    held_out = ppo_figures(read_run(run))["scores"].panels[0].traces[-1]
+    assert held_out["error_y"]["array"] == [pytest.approx(0.196), pytest.approx(0.196)]
+
+
+def test_runs_of_different_lengths_are_averaged_alike(tmp_path: Path) -> None:
+    names, sizes = ["long", "short"], (60, 8)
+    folders = [
+        a_ppo_run(tmp_path / name, many_iterations(size, [0.1] * size)) for name, size in zip(names, sizes, strict=True)
+    ]
+    figures = shared_figures([read_run(folder) for folder in folders], names)
+    traces = figures["scores"].panels[0].traces
+    assert [trace["mode"] for trace in traces] == ["lines", "lines"]
+    assert "means of the last 6 iterations" in figures["scores"].made
+
+
+def test_one_step_an_iteration_leaves_nothing_to_clip(tmp_path: Path) -> None:
+    run = a_ppo_run(tmp_path / "ppo", batch={"prompts": 8, "completions": 1, "epochs": 1, "minibatches": 1})
+    assert "with one step per iteration the ratio is always 1" in ppo_figures(read_run(run))["updates"].says
 
 
 def test_updates_have_the_mean_of_an_iteration_s_steps(tmp_path: Path) -> None:

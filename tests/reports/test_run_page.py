@@ -16,6 +16,7 @@ from planish.reports.pages.answers import folded, reference_limit
 from planish.reports.pages.runs import differences, runs_sections
 from planish.reports.read.run import read_run
 from planish.reports.report import names_of, write_report
+from planish.reports.text import small_percent
 from support.pages import Page, curves, page_of, section_of
 from support.run_folders import (
     METRICS,
@@ -38,7 +39,7 @@ def test_page_opens_with_the_model_the_data_and_the_outcome(tmp_path: Path) -> N
     assert section.title == "Supervised fine-tuning of smollm2 on alpaca and code"
     assert "from 2.00 to 1.60 nats per token; it fell in 1 of 2 sources and rose in code." in section.outcome
     assert section.trained == (
-        "LoRA of rank 16 trained for 2 steps in 4 s on 2,000 tokens, 0.05 times the tokens of the training rows."
+        "LoRA of rank 16 trained for 2 steps in 4 s on 2,000 tokens, 0.05 epochs of the training rows."
     )
     assert section.notes == []
 
@@ -151,6 +152,24 @@ def test_long_texts_are_folded_between_words_without_loss(tmp_path: Path) -> Non
     assert re.findall(r"word\d+", text) == long.split()
 
 
+def test_losses_have_a_logarithmic_axis_where_one_towers(tmp_path: Path) -> None:
+    tower = lines([evaluation(0, all=4.0, alpaca=12.6, code=0.3), evaluation(2, all=0.2, alpaca=0.3, code=0.1)])
+    run = a_run(tmp_path / "tower", {"metrics.jsonl": tower})
+    assert section_of(run).figures["run-0-figure-0"].panels[0].yaxis["type"] == "log"
+    assert "type" not in section_of(a_run(tmp_path / "even")).figures["run-0-figure-0"].panels[0].yaxis
+
+
+def test_blank_before_an_answer_is_not_shown(tmp_path: Path) -> None:
+    samples = lines([answer(0, " Hm."), answer(2, "\n Yes.")])
+    html = page_of(a_run(tmp_path / "run", {"samples.jsonl": samples})).html
+    assert '<div class="text">Hm.</div>' in html
+    assert '<div class="text">Yes.</div>' in html
+
+
+def test_small_share_is_not_shown_as_0() -> None:
+    assert [small_percent(share) for share in (0.0, 0.00004, 0.25)] == ["0.0%", "0.004%", "25.0%"]
+
+
 # Several runs
 
 
@@ -191,7 +210,7 @@ def test_page_loads_nothing_from_elsewhere_and_has_plotly_once(tmp_path: Path) -
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert Page(html).links == []
     assert "@import" not in re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
-    assert html.count("plotly.js v") == 1
+    assert html.count('<script id="plotly"') == 1
 
 
 def test_text_of_models_and_settings_is_escaped(tmp_path: Path) -> None:

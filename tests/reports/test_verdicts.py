@@ -101,25 +101,25 @@ def test_table_shows_the_mean_of_each_term_that_is_not_zero_everywhere(tmp_path:
 
 def test_sentence_has_the_change_and_its_significance(tmp_path: Path) -> None:
     section = verdicts_of(tmp_path / "run")
-    assert "rose from −0.67 to +0.83; it rose in 1 of 2 kinds and fell in “task”" in section.says
-    assert "+1.50 ± 2.04, includes 0: the change is not significant" in section.says
+    assert "went from −0.67 to +0.83 (+1.50, 95% interval −0.54 to +3.54: no significant change)" in section.says
     assert "Labels before: 1 true, 1 false and 1 fabricated; after: 3 true." in section.says
-    assert (section.steps, section.few) == ((0, 2), 30)
+    assert (section.times, section.few) == (("step 0", "step 2"), 30)
 
 
 def test_change_beyond_its_interval_is_significant(tmp_path: Path) -> None:
     section = verdicts_of(tmp_path / "run", [line for line in VERDICTS if line["kind"] == "known"])
-    assert "+2.50 ± 0.98, excludes 0." in section.says
+    assert "rose from −1.50 to +1.00 (+2.50, 95% interval +1.52 to +3.48)" in section.says
 
 
 def test_utility_that_stayed_is_not_said_to_have_moved(tmp_path: Path) -> None:
     section = verdicts_of(tmp_path / "run", VERDICTS[:3] + [{**line, "step": 2} for line in VERDICTS[:3]])
-    assert "stayed at −0.67; it rose in none of 2 kinds" in section.says
+    assert "stayed at −0.67. " in section.says
+    assert "rose" not in section.says
 
 
 def test_run_that_answered_once_has_no_change(tmp_path: Path) -> None:
     section = verdicts_of(tmp_path / "run", VERDICTS[:3])
-    assert section.steps == (0, None)
+    assert section.times == ("step 0", None)
     assert (section.total.after, section.total.change) == (None, None)
     assert "was −0.67 ± 1.73 at step 0" in section.says
     assert page_of(tmp_path / "run").rows(HEADING)["task"] == ["1", "+1.00", "–", "–"]

@@ -26,7 +26,7 @@ class Page(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.html = re.sub(r"<script>/\*\*.*?</script>", "", html, flags=re.DOTALL)  # without Plotly's own code
+        self.html = re.sub(r'<script id="plotly".*?</script>', "", html, flags=re.DOTALL)  # without Plotly's own code
         self.tables: dict[str, list[list[list[str]]]] = {}
         self.headings: list[str] = []
         self.links: list[str] = []  # to anything outside the page

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from plotly.offline import get_plotlyjs
 
 from planish import __version__
 from planish.base.config import Config, Field
@@ -26,13 +25,14 @@ from planish.base.text import (
     short_names,
     signed,
 )
+from planish.reports.claims import points_span
 from planish.reports.pages.answers import folded, reference_limit
 from planish.reports.pages.comparison import ComparisonSection, answer_note, comparison_section
 from planish.reports.pages.pipeline import StageRow, row_of_best, row_of_comparison, row_of_run
 from planish.reports.pages.ppo import scores_text
 from planish.reports.pages.run import RunSection, run_section
 from planish.reports.pages.runs import differences, runs_sections
-from planish.reports.pages.template import template
+from planish.reports.pages.template import packed_plotly, template
 from planish.reports.pages.verdicts import is_short, terms_text, tone
 from planish.reports.read.comparison import is_comparison
 from planish.reports.read.pipeline import ReportItem, stages_of
@@ -64,7 +64,8 @@ def render(items: Sequence[ReportItem]) -> str:
     runs: list[RunSection] = []
     comparisons: list[ComparisonSection] = []
     overview: list[StageRow] = []
-    for item, name in zip(items, names_of([item.path for item in items]), strict=True):
+    paths = [item.path.with_name(item.name) if item.name else item.path for item in items]
+    for item, name in zip(items, names_of(paths), strict=True):
         if is_comparison(item.path):
             place = f"comparison-{len(comparisons)}"
             comparisons.append(comparison_section(item.path, place))
@@ -91,7 +92,7 @@ def render(items: Sequence[ReportItem]) -> str:
         side_by_side=side_by_side,
         differences=differences(named),
         panels={place: [panel.plain() for panel in figure.panels] for place, figure in figures.items()},
-        plotly=get_plotlyjs() if figures else "",
+        plotly=packed_plotly() if figures else "",
         made_from=[item.path for item in items],
         version=__version__,
     )
@@ -124,6 +125,7 @@ def _template() -> jinja2.Template:
         "signed": signed,
         "percent": percent,
         "points": points_text,
+        "points_span": points_span,
         "span": span_text,
         "mean": mean_text,
         "scores": scores_text,

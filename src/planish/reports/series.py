@@ -21,11 +21,12 @@ class Records:
     lines: Sequence[Mapping[str, Any]]
     unit: str = "step"
     averaged_from: int = MANY
+    fixed_window: int | None = None  # the same for several runs on one axis
 
     @property
     def window(self) -> int:
         """The number of lines in a mean; 1 where there are too few to average."""
-        return mean_window(len(self.lines), self.averaged_from)
+        return self.fixed_window or mean_window(len(self.lines), self.averaged_from)
 
     @property
     def x(self) -> list[int]:
@@ -64,7 +65,9 @@ class Trend:
 
     before: float
     after: float
-    significant: bool  # they differ by more than SIGNIFICANT standard errors
+    significant: (
+        bool | None
+    )  # they differ by more than SIGNIFICANT standard errors; None of single values, whose noise is unknown
 
 
 def mean_window(count: int, averaged_from: int = MANY) -> int:
@@ -98,7 +101,7 @@ def trend(values: Sequence[float]) -> Trend | None:
     first, last = known[:window], known[-window:]
     error = math.sqrt((_variance(first) + _variance(last)) / window)
     before, after = mean(first), mean(last)
-    return Trend(before, after, abs(after - before) > SIGNIFICANT * error)
+    return Trend(before, after, abs(after - before) > SIGNIFICANT * error if window > 1 else None)
 
 
 def _variance(values: Sequence[float]) -> float:

@@ -65,7 +65,18 @@ def clustered_mean(values_N: Sequence[float] | np.ndarray, clusters_N: np.ndarra
     return mean_estimate(cluster_means(np.asarray(values_N, np.float64), clusters_N), quantile(level))
 
 
-def wilson(count: int, total: int, z: float = Z_95) -> Estimate:
+def difference(before: Estimate, after: Estimate) -> Estimate:
+    """The change between two independent estimates, its interval from theirs (MOVER; for shares Newcombe 1998, method 10). If
+    both are of the same rows it is wider than need be."""
+    change, n = after.value - before.value, min(before.n, after.n)
+    if before.low is None or before.high is None or after.low is None or after.high is None:
+        return Estimate(change, None, None, n)
+    below = math.hypot(after.value - after.low, before.high - before.value)
+    above = math.hypot(after.high - after.value, before.value - before.low)
+    return Estimate(change, change - below, change + above, n)
+
+
+def wilson(count: float, total: int, z: float = Z_95) -> Estimate:
     """A share with its score interval (Wilson 1927)."""
     share, spread = count / total, z * z / total
     middle = (share + spread / 2) / (1 + spread)

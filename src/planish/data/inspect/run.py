@@ -78,6 +78,7 @@ class _Source:
             with suppress(_StopError):
                 self._measure(kind)
         self.view.kinds = [kind.finish() for kind in self.kinds.values()]
+        _show_once(self.view.kinds)
         return self.view
 
     def _read_path(self, path: str, format: str, columns: Columns | None, progress: Progress) -> None:
@@ -223,6 +224,14 @@ class _Chosen:
         taken = {id(row) for row, _ in (*self.first, *self.chance)}
         if self.wanted and self.longest is not None and id(self.longest[0]) not in taken:
             yield (*self.longest, "longest")
+
+
+def _show_once(kinds: Sequence[KindView]) -> None:
+    """A row that is read as several kinds is shown as the first."""
+    shown: set[tuple[str, int]] = set()
+    for kind in kinds:
+        kind.samples = tuple(sample for sample in kind.samples if (sample.file, sample.row) not in shown)
+        shown |= {(sample.file, sample.row) for sample in kind.samples}
 
 
 def note(listing: Listing, origin: Origin, reason: str, most: int | None) -> None:

@@ -30,7 +30,7 @@ MOST_SHOWN = 1500  # characters of one part of a row in the terminal
 BARS = " ▁▂▃▄▅▆▇█"
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 FEW_REASONS = 5
-MEASURES = {"row": "whole row", "prompt": "prompt", "completion": "each completion", "learnt": "learnt of a row"}
+MEASURES = {"row": "whole row", "prompt": "prompt", "completion": "each completion", "learnt": "in the loss"}
 FATES = {
     "stops the run": "would stop the run",
     "dropped": "would be dropped",
@@ -170,8 +170,8 @@ def counted(number: int, kind: str) -> str:
 def unit_text(inspection: Inspection) -> str:
     if inspection.unit == "characters":
         return (
-            "Lengths are in characters of the words only. With --model M they are in tokens, as in a run, and rows over "
-            "max_tokens are found."
+            "Lengths count characters. With --model M they count tokens, as a run does, and rows over max_tokens "
+            "are listed."
         )
     limit = f"max_tokens is {inspection.max_tokens:,}, " if inspection.max_tokens else "max_tokens is not known, "
     return f"Tokens are those of {inspection.model}; {limit}too_long is {inspection.too_long}."
@@ -179,9 +179,9 @@ def unit_text(inspection: Inspection) -> str:
 
 def source_text(source: SourceView) -> str:
     """The paths of a source, its formats and its rows."""
-    read = f"read as {listed(source.formats)}: " if source.formats else ""
+    read = f"format {listed(source.formats)}: " if source.formats else ""
     kinds = [counted(kind.rows, kind.kind) for kind in source.kinds]
-    gave = f", which give {listed(kinds)}" if kinds else ""
+    gave = f", read as {' or as '.join(kinds)}" if kinds else ""
     return f"{', '.join(source.paths)}, {read}{count_text(source.records, 'record')}{gave}."
 
 
@@ -200,15 +200,17 @@ def kind_text(kind: KindView) -> list[str]:
     if kind.turns:
         turns = sorted(kind.turns)
         several = f"{turns[0]} to {turns[-1]} turns" if len(turns) > 1 else count_text(turns[0], "turn")
-        roles = listed([f"{count:,} of the {role}" for role, count in kind.roles.items()])
-        lines.append(f"{several} a row; in all {roles}.")
+        roles = listed([f"{count:,} by the {role}" for role, count in kind.roles.items()])
+        lines.append(f"{several} per row; in total {roles}.")
     if kind.verdicts:
         lines.append(f"Verdicts: {_counts(kind.verdicts)}.")
     return lines + (judgement_text(kind.judgements) if kind.judgements and kind.rows else [])
 
 
 def judgement_text(judgements: Judgements) -> list[str]:
-    sizes = listed([f"{count:,} of {size} completions" for size, count in sorted(judgements.completions.items())])
+    sizes = listed(
+        [f"{count:,} with {size} completions each" for size, count in sorted(judgements.completions.items())]
+    )
     lines = [
         f"Comparisons: {sizes}. {count_text(judgements.pairs, 'pair')} with a preference, {count_text(judgements.ties, 'tie')}."
     ]

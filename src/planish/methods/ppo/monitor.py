@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import torch
 
 from planish.base.distributed import is_main
@@ -14,6 +15,8 @@ from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.models import PpoModels
 from planish.statistics.alarms import alarms, not_one
 from planish.train.record import RunRecord, read_lines
+
+ERROR = "held_out_standard_error/"  # of a mean over held-out prompts; the name of the mean follows
 
 
 class PpoMonitor:
@@ -31,6 +34,11 @@ class PpoMonitor:
             scores = {name: reward(rollouts) for name, reward in models.rewards.items()}
             values |= {f"held_out_score/{name}": float(each_N.mean()) for name, each_N in scores.items()}
             values["held_out_tokens"] = sum(each.num_tokens for each in completions) / len(completions)
+            means_of = {f"held_out_score/{name}": np.asarray(scores_N) for name, scores_N in scores.items()}
+            means_of["held_out_tokens"] = np.array([completion.num_tokens for completion in completions])
+            values |= {
+                ERROR + name: _standard_error(values_N) for name, values_N in means_of.items() if len(completions) > 1
+            }
             values["held_out_unended"] = sum(not each.ended for each in completions) / len(completions)
             rows = [
                 {
@@ -71,3 +79,7 @@ class PpoMonitor:
                 print(f"alarm: {why}", file=sys.stderr)
         if found:
             self.record.note(step, {f"alarm/{name}": 1.0 for name in found})
+
+
+def _standard_error(values_N: np.ndarray) -> float:
+    return float(values_N.std(ddof=1) / len(values_N) ** 0.5)

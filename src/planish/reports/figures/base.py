@@ -6,6 +6,7 @@ Colors are names of CSS variables that the page resolves, so one figure serves a
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -17,9 +18,11 @@ from planish.statistics.estimate import Estimate, span_text
 NUM_COLORS = 6  # --line-0 to --line-5, in style.css
 DASHES = ("solid", "dash", "dot", "dashdot")  # one for each round through the colors
 MOST_POINTS = 3000  # of one curve; a longer one is thinned after its mean is taken
+TOWERING = 8  # times the median: from here on an axis of losses is logarithmic
 MARGIN = 0.06  # of an axis, on either side of what it holds
 BLUE, ORANGE = "var(--line-0)", "var(--line-1)"
 FROM_ZERO, ZERO_LINE = {"rangemode": "tozero"}, {"zeroline": True}  # vertical axes
+PERCENT = {"tickformat": "~%"}  # as many decimals as the ticks need
 CLOSEST = "closest"  # hover names the point that is nearest, not all at the same step
 
 Numbers = Sequence[float | None]
@@ -34,6 +37,7 @@ class Key:
     color: str
     dash: str = "solid"
     width: float = 2.0
+    points: bool = False  # drawn as points without a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,10 @@ def step_keys(records: Records) -> list[Key]:
     if records.window == 1:
         return []
     mean = f"mean of the last {records.window} {records.unit}s"
-    return [Key(f"each {records.unit}", BLUE, width=1.0), Key(mean, BLUE, width=3.0)]
+    return [
+        Key(f"each {records.unit}", BLUE, width=1.0, points=records.unit == "iteration"),
+        Key(mean, BLUE, width=3.0),
+    ]
 
 
 def step_curves(records: Records, values: Sequence[float], hover: str = "%{y:.3f}") -> list[Trace]:
@@ -110,8 +117,11 @@ def step_curves(records: Records, values: Sequence[float], hover: str = "%{y:.3f
     if records.window == 1:
         return [curve(Key(f"each {records.unit}", BLUE), records.x, values, hover)]
     single, mean = step_keys(records)
-    means = running_mean(values, records.window)
-    return [curve(single, records.x, values, hover, opacity=0.5), curve(mean, records.x, means, hover)]
+    means = curve(mean, records.x, running_mean(values, records.window), hover)
+    if single.points:
+        look = {"mode": "markers", "marker": {"size": 5, "color": single.color}, "opacity": 0.75}
+        return [curve(single, records.x, values, hover) | look, means | {"mode": "lines"}]
+    return [curve(single, records.x, values, hover, opacity=0.5), means]
 
 
 def thinning(count: int) -> int:
@@ -152,8 +162,15 @@ def error_bars(key: Key, half: Sequence[float]) -> dict[str, Any]:
 
 def axis(title: str, free: bool = False, **more: Any) -> dict[str, Any]:
     """A horizontal axis that is not the step; `free` puts ticks where they fall, not at whole numbers."""
-    ticks = {"dtick": None, "tickmode": "auto", "nticks": 7, "tickformat": ""} if free else {}
+    ticks = {"dtick": None, "tickmode": "auto", "nticks": 7, "tickformat": "~g"} if free else {}
     return {"title": {"text": title, "standoff": 6}, **ticks, **more}
+
+
+def loss_axis(traces: Sequence[Trace]) -> dict[str, Any]:
+    """Logarithmic where the highest value would press most of the others into a line at the bottom."""
+    values = [value for trace in traces for value in trace["y"] if value is not None]
+    towers = bool(values) and min(values) > 0 and max(values) > TOWERING * statistics.median(values)
+    return {"type": "log", "dtick": "D2" if max(values) < 200 * min(values) else 1} if towers else {}
 
 
 def reach(traces: Sequence[Trace], direction: str, *others: float) -> list[float]:

@@ -13,6 +13,7 @@ from planish.reports.figures.base import (
     CLOSEST,
     FROM_ZERO,
     ORANGE,
+    PERCENT,
     ZERO_LINE,
     Figure,
     Key,
@@ -22,21 +23,26 @@ from planish.reports.figures.base import (
     curve,
     level,
     numbered_key,
+    points,
     step_curves,
     step_keys,
 )
 from planish.reports.figures.training import held_out_figure, optimizer_figure
 from planish.reports.read.ppo import (
+    ERROR,
+    SCORE,
+    TOKENS,
     by_iteration,
     gradient_ratio,
+    held_out_estimate,
     iterations_of,
     num_held_out_prompts,
     rewards_of,
     score_path,
 )
 from planish.reports.read.run import RecordedRun
-from planish.reports.series import finite_mean
-from planish.reports.text import moved, trend_text
+from planish.reports.series import Records, finite_mean
+from planish.reports.text import moved, small_percent, trend_text
 
 LOWEST = -1.0  # explained variance that is drawn; that of a new value model may be far lower
 HELD_OUT = Key("held-out prompts", ORANGE)
@@ -59,21 +65,27 @@ def ppo_figures(run: RecordedRun) -> dict[str, Figure]:
 def scores_figure(run: RecordedRun) -> Figure:
     """A panel for each reward: training completions, and those to held-out prompts."""
     trained, watched = rewards_of(run)
-    records, looks = iterations_of(run), run.held_out_scores
+    records, evaluations = iterations_of(run), run.held_out_scores
     panels: list[Panel] = []
     for name in (*trained, *watched):
         title = f"{name}, {'trained on' if name in trained else 'only watched'}"
         panels.append(iteration_panel(run, title, records.column(f"score/{name}"), {}, "%{y:+.3f}"))
-        if looks:
-            at = [line["step"] / run.steps_per_iteration for line in looks]
-            scores = [line.get(f"held_out_score/{name}") for line in looks]
-            panels[-1].traces.append(curve(HELD_OUT, at, scores, "%{y:+.3f}"))
+        measured = [line for line in evaluations if SCORE + name in line]
+        if evaluations:
+            scores = [held_out_estimate(run, line, SCORE + name) for line in measured]
+            at = [run.time(line["step"]) for line in measured]
+            panels[-1].traces.append(points(HELD_OUT, at, scores, "%{y:+.3f} (%{text})", "+.3f"))
     penalty, keys = run.config.get("missing_eos"), step_keys(records)
     raw = "" if penalty is None else f", no {signed(penalty)} for completions that are cut"
     made = f"Mean raw score of an iteration's {_batch(run)}, before its updates: no weights, no KL penalty{raw}."
-    if looks:
+    if evaluations:
         prompts = count_text(num_held_out_prompts(run), "prompt")
-        made += f" Held-out: {prompts}, one completion each, sampled with the same noise every time; no interval is recorded."
+        made += f" Held-out: {prompts}, one completion each, sampled with the same noise every time"
+        made += (
+            ", with 95% intervals."
+            if any(ERROR + TOKENS in line for line in evaluations)
+            else "; no interval is recorded."
+        )
         keys = [*(keys or [Key("each iteration", BLUE)]), HELD_OUT]
     changes = "; ".join(f"{name} {change}" for name, change in score_changes(run).items())
     says = f"{changes} ({records.ends_are}; seed {run.config.get('seed', '–')})."
@@ -123,8 +135,9 @@ def distance_figure(run: RecordedRun) -> Figure:
         made += f" Thin line: the KL that β is adapted to, {target:g}."
     return Figure(
         "KL and entropy",
-        f"KL to the starting policy, in nats per completion, {trend_text(kl)}; the entropy of a token {trend_text(entropy)}"
-        f"{_left(run)}. The KL coefficient β was {betas[-1]:.4g} at the last iteration.",
+        f"KL to the starting policy, in nats per completion, was {number_text(kl[0], '.2f')} in the first iteration and "
+        f"{last_text(run, 'kl')} {_at_the_end(records)}. The entropy of a token {trend_text(entropy)}{_left(run)} "
+        f"({records.ends_are}). The KL coefficient β was {betas[-1]:.4g} at the last iteration.",
         made,
         panels,
         step_keys(records),
@@ -134,11 +147,11 @@ def distance_figure(run: RecordedRun) -> Figure:
 def completions_figure(run: RecordedRun) -> Figure:
     records, limit = iterations_of(run), run.config["sampling"]["max_completion_tokens"]
     tokens, unended = records.column("completion_tokens"), records.column("unended")
-    shares = {"tickformat": ".1%", **FROM_ZERO}
+    shares = {**PERCENT, **FROM_ZERO}
     return Figure(
         "Completions",
-        f"Length in tokens {trend_text(tokens, '.1f')}; the share cut at the limit {trend_text(unended, '.1%')}. Scores can rise "
-        "through length alone, and a cut completion is no finished answer.",
+        f"Length in tokens {trend_text(tokens, '.1f')}; the share cut at the limit {trend_text(unended, '.1%')} "
+        f"({records.ends_are}). Scores can rise through length alone, and a cut completion is not a finished answer.",
         f"Over an iteration's {_batch(run)}. Completions are cut after {count_text(limit, 'token')}.",
         [
             iteration_panel(run, "Tokens per completion", tokens, FROM_ZERO, "%{y:.1f}"),
@@ -151,17 +164,19 @@ def completions_figure(run: RecordedRun) -> Figure:
 def updates_figure(run: RecordedRun) -> Figure:
     """Clipping, the value model's fit and, for PPO-ptx, the ratio of the two gradients."""
     records, clipped = iterations_of(run), by_iteration(run, lambda line: line.get("clip_fraction"))
-    says = [f"{percent(finite_mean(clipped))} of tokens were clipped"]
+    says = [f"{small_percent(finite_mean(clipped))} of tokens were clipped"]
+    if run.steps_per_iteration == 1:
+        says[0] += ": with one step per iteration the ratio is always 1, so nothing can be clipped"
     made = [
         f"Clipped: tokens whose probability ratio left 1 ± {run.config['clip_range']:g}, over an iteration's steps."
     ]
-    panels = [iteration_panel(run, "Clip fraction", clipped, {"tickformat": ".1%", **FROM_ZERO}, "%{y:.1%}")]
+    panels = [iteration_panel(run, "Clip fraction", clipped, {**PERCENT, **FROM_ZERO}, "%{y:.1%}")]
     explained = records.column("explained_variance")
     if any(map(math.isfinite, explained)):
         low = min(value for value in explained if math.isfinite(value))
         shown = {"range": [max(LOWEST, min(low, 0.0)), 1.0]}
         panels.append(iteration_panel(run, "Explained variance of the returns", explained, shown))
-        says.append(f"the value model's explained variance {trend_text(explained)}")
+        says.append(f"the value model's explained variance {trend_text(explained)} ({records.ends_are})")
         made.append(
             "Explained variance is 1 − var(return − value)/var(return) before the updates: 1 is perfect, 0 a constant guess"
             + (f"; values below {LOWEST:g} are off the axis." if low < LOWEST else ".")
@@ -191,12 +206,8 @@ def pretraining_figure(run: RecordedRun) -> Figure:
 def iteration_panel(
     run: RecordedRun, title: str, values: Sequence[float], yaxis: Mapping[str, Any], hover: str = "%{y:.3f}"
 ) -> Panel:
-    """Light points, and a dark mean where there are enough of them."""
-    curves = step_curves(iterations_of(run), values, hover)
-    if len(curves) > 1:
-        curves[0] |= {"mode": "markers", "marker": {"size": 4, "color": BLUE}}
-        curves[1] |= {"mode": "lines"}
-    return over_iterations(title, curves, yaxis)
+    """Points, and a mean where there are enough of them."""
+    return over_iterations(title, step_curves(iterations_of(run), values, hover), yaxis)
 
 
 def over_iterations(title: str, traces: list[Trace], yaxis: Mapping[str, Any]) -> Panel:
@@ -208,9 +219,9 @@ def over_roots(title: str, traces: list[Trace]) -> Panel:
     return Panel(title, traces, over="by √KL", xaxis=across, hovermode=CLOSEST)
 
 
-def path_over_roots(key: Key, run: RecordedRun, reward: str) -> Trace:
+def path_over_roots(key: Key, run: RecordedRun, reward: str, window: int | None = None) -> Trace:
     """A score over √KL, both as running means; the last point is large."""
-    roots, means = score_path(run, reward)
+    roots, means = score_path(run, reward, window)
     marker = {"size": [3] * (len(roots) - 1) + [10], "opacity": 1, "line": {"width": 0}}
     return {**curve(key, roots, means, "%{y:+.3f} at √KL %{x:.2f}"), "mode": "lines+markers", "marker": marker}
 
@@ -218,16 +229,20 @@ def path_over_roots(key: Key, run: RecordedRun, reward: str) -> Trace:
 # Words
 
 
-def last_text(run: RecordedRun, name: str, digits: str = ".2f") -> str:
+def last_text(run: RecordedRun, name: str, digits: str = ".2f", window: int | None = None) -> str:
     """The mean over the last iterations, as text."""
-    records = iterations_of(run)
+    records = iterations_of(run, window)
     value = finite_mean(records.column(name)[-records.window :])
     return number_text(value, digits) if math.isfinite(value) else "–"
 
 
-def highest_text(run: RecordedRun, reward: str) -> str:
+def _at_the_end(records: Records) -> str:
+    return "in the last" if records.window == 1 else f"at the end (mean of the last {records.window} iterations)"
+
+
+def highest_text(run: RecordedRun, reward: str, window: int | None = None) -> str:
     """ "+0.40 at √KL 0.52", the highest running mean of a score."""
-    roots, means = score_path(run, reward)
+    roots, means = score_path(run, reward, window)
     known = [i for i, value in enumerate(means) if math.isfinite(value)]
     best = max(known, key=means.__getitem__, default=None)
     return "not recorded" if best is None else f"{signed(means[best])} at √KL {roots[best]:.2f}"

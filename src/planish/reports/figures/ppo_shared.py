@@ -38,39 +38,44 @@ def _common(drawn: Drawn) -> list[str]:
 
 
 def _scores(drawn: Drawn) -> Figure:
+    window = _window(drawn)
     panels = [
         over_iterations(
-            f"Score: {reward}", [_mean_curve(key, run, f"score/{reward}", "%{y:+.3f}") for key, run in drawn], {}
+            f"Score: {reward}",
+            [_mean_curve(key, run, f"score/{reward}", window, "%{y:+.3f}") for key, run in drawn],
+            {},
         )
         for reward in _rewards(drawn)
     ]
-    kl = [_mean_curve(key, run, "kl") for key, run in drawn]
+    kl = [_mean_curve(key, run, "kl", window) for key, run in drawn]
     panels.append(over_iterations("KL, nats per completion", kl, ZERO_LINE))
     reward = _common(drawn)[0]
     ends = [
-        f"{key.name} {last_text(run, f'score/{reward}', '+.2f')} at a KL of {last_text(run, 'kl')} nats"
+        f"{key.name} {last_text(run, f'score/{reward}', '+.2f', window)} at a KL of "
+        f"{last_text(run, 'kl', window=window)} nats"
         for key, run in drawn
     ]
     return Figure(
         "Scores and KL by run",
         f"In the last iterations, by {reward}: {'; '.join(ends)}.",
-        f"Running means over {_windows(drawn)}. {_seeds(drawn)}",
+        f"{_means(drawn)}. {_seeds(drawn)}",
         panels,
         [key for key, _ in drawn],
     )
 
 
 def _frontier(drawn: Drawn) -> Figure:
-    rewards = _rewards(drawn)
+    rewards, window = _rewards(drawn), _window(drawn)
     panels = [
-        over_roots(f"Score: {reward}", [path_over_roots(key, run, reward) for key, run in drawn]) for reward in rewards
+        over_roots(f"Score: {reward}", [path_over_roots(key, run, reward, window) for key, run in drawn])
+        for reward in rewards
     ]
     reward = _common(drawn)[-1]
-    bests = [f"{key.name} {highest_text(run, reward)}" for key, run in drawn]
+    bests = [f"{key.name} {highest_text(run, reward, window)}" for key, run in drawn]
     return Figure(
         "Score by distance from the starting policy, by run",
         f"Highest {reward}: {'; '.join(bests)}. At the same √KL a higher score is better.",
-        f"Running means over {_windows(drawn)} of score and √KL; KL in nats per completion to the policy that each run started "
+        f"{_means(drawn)}, of score and √KL; KL in nats per completion to the policy that each run started "
         "from. The large point is the last.",
         panels,
         [key for key, _ in drawn],
@@ -101,13 +106,19 @@ def _gamma(run: RecordedRun) -> str:
     return f"{run.config['ptx']['gamma'] or 0:g}"
 
 
-def _mean_curve(key: Key, run: RecordedRun, name: str, hover: str = "%{y:.3f}") -> Trace:
-    return curve(key, iterations_of(run).x, iterations_of(run).means(name), hover)
+def _mean_curve(key: Key, run: RecordedRun, name: str, window: int, hover: str = "%{y:.3f}") -> Trace:
+    """A line for every run, however long, so that all look alike."""
+    records = iterations_of(run, window)
+    return curve(key, records.x, records.means(name), hover) | {"mode": "lines" if len(records.x) > 1 else "markers"}
 
 
-def _windows(drawn: Drawn) -> str:
-    windows = dict.fromkeys(iterations_of(run).window for _, run in drawn)
-    return " or ".join(count_text(window, "iteration") for window in windows)
+def _window(drawn: Drawn) -> int:
+    """That of the longest run, for all."""
+    return max(iterations_of(run).window for _, run in drawn)
+
+
+def _means(drawn: Drawn) -> str:
+    return f"Each curve: {iterations_of(drawn[0][1], _window(drawn)).means_are}"
 
 
 def _seeds(drawn: Drawn) -> str:

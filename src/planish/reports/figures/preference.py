@@ -10,6 +10,7 @@ from planish.reports.figures.base import (
     BLUE,
     FROM_ZERO,
     ORANGE,
+    PERCENT,
     ZERO_LINE,
     Figure,
     Key,
@@ -62,7 +63,7 @@ def sources_figure(run: RecordedRun) -> Figure:
         f"At step {steps[-1]:,} accuracy {f'ranges {ends}' if low != high else f'is {low} in every source'}.",
         f"Share of pairs in the annotators' order, over {count_text(run.held_out(ALL)[0], 'comparison')} held out of training; "
         "the same comparisons at every measurement. Thin line: guessing, 50%.",
-        [Panel("Accuracy", curves, {"tickformat": ".0%"}, shapes=[level(0.5)])],
+        [Panel("Accuracy", curves, PERCENT, shapes=[level(0.5)])],
         list(keys.values()),
     )
 
@@ -100,7 +101,7 @@ def reward_figure(run: RecordedRun) -> Figure:
         f"drift.{offset}",
         [
             _loss_panel(run),
-            Panel("Accuracy", step_curves(records, accuracy, "%{y:.1%}"), {"tickformat": ".0%"}, shapes=[level(0.5)]),
+            Panel("Accuracy", step_curves(records, accuracy, "%{y:.1%}"), PERCENT, shapes=[level(0.5)]),
             Panel("Margin: score of the better answer minus that of the worse", margins, ZERO_LINE),
             Panel("Mean score of all answers", scores, ZERO_LINE),
         ],
@@ -129,7 +130,7 @@ def accuracy_figure(run: RecordedRun) -> Figure:
         f"{plain}.",
         f"{_means(run)} For the implicit reward a tie counts as wrong{start}. The log-probability mostly reflects length, since "
         "every further token makes an answer less likely. Thin line: guessing, 50%.",
-        [_panel(run, "Share of pairs", names, "%{y:.1%}", {"tickformat": ".0%"}, 0.5)],
+        [_panel(run, "Share of pairs", names, "%{y:.1%}", PERCENT, 0.5)],
         list(names),
         half=True,
     )
@@ -154,16 +155,17 @@ def likelihood_figure(run: RecordedRun) -> Figure:
 
 def likelihood_text(chosen: float, rejected: float, when: str) -> str:
     """The mean changes of log-probability in nats, as a sentence."""
-    words = ["more likely" if change >= 0 else "less likely" for change in (chosen, rejected)]
-    nats = [f"{abs(change):.2f} nats" for change in (chosen, rejected)]
-    if words[0] != words[1]:
-        better = f"chosen answers were {words[0]} than under the reference, by {nats[0]}"
-        return f"{when} {better}, and rejected ones {words[1]}, by {nats[1]}."
-    both = f"both were {words[0]} than under the reference: chosen answers by {nats[0]}, rejected ones by {nats[1]}"
-    if chosen >= 0:
-        return f"{when} {both}."
-    why = "the loss depends only on the gap between them, so probability can move to answers that are in no comparison"
-    return f"{when} {both}. This is possible because {why}."
+    (better, than), (worse, _) = (_likelier(change) for change in (chosen, rejected))
+    both = f"{when} chosen answers were {better} {than} under the reference, and rejected ones {worse}."
+    if not (than == "than" and chosen < 0 and worse.endswith("less likely")):
+        return both
+    return f"{both} Both can fall, since probability can move to answers that are in no comparison."
+
+
+def _likelier(change: float) -> tuple[str, str]:
+    """ "0.77 nats less likely" and "than"."""
+    nats = f"{abs(change):.2f}"
+    return ("as likely", "as") if nats == "0.00" else (f"{nats} nats {'more' if change > 0 else 'less'} likely", "than")
 
 
 def length_figure(run: RecordedRun) -> Figure:
@@ -197,11 +199,6 @@ def kl_figure(run: RecordedRun) -> Figure:
         + (" At step 0 the policy is the reference." if at_start else ""),
         [Panel("Nats per completion", [drawn], ZERO_LINE)],
     )
-
-
-def starts_at_zero(run: RecordedRun) -> bool:
-    """True if all implicit rewards are 0 before the first step."""
-    return run.method == "dpo" and run.loss.get("zero_at_start", False) and not run.config.get("reference")
 
 
 def _is_log_loss(run: RecordedRun) -> bool:

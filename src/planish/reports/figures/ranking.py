@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
-from planish.base.text import count_text, loss_text, percent
+from planish.base.text import count_text, listed, loss_text, percent
+from planish.reports.claims import leaders, side
 from planish.reports.figures.base import (
     CLOSEST,
+    PERCENT,
     Figure,
     Key,
     Panel,
@@ -22,9 +24,10 @@ from planish.reports.figures.base import (
 )
 from planish.reports.read.ranking import best_accuracy, least_log_loss
 from planish.statistics.estimate import Estimate, estimate_text
-from planish.statistics.ranking_result import RankingEvaluation
+from planish.statistics.ranking_result import LengthBin, LengthCorrelation, RankingEvaluation
 
 Sets = Mapping[str, list[RankingEvaluation]]  # all evaluations of each set, by step
+WORDS = {1: "higher", -1: "lower"}  # by the side of 0
 DRAWN = 3  # sets in a figure with a curve for each; the tables hold all
 
 
@@ -41,17 +44,14 @@ def accuracy_figure(sets: Sets) -> Figure:
             accuracy.append(_lines(keys[-1], [(e.step, best_accuracy(e)) for e in evaluations], ".1%"))
             loss.append(_lines(keys[-1], [(e.step, least_log_loss(e)) for e in evaluations], ".3f"))
     name, evaluations = next(iter(sets.items()))
-    highest = max(evaluations, key=lambda evaluation: evaluation.accuracy.value)
-    lowest = min(evaluations, key=lambda evaluation: evaluation.log_loss.value)
     chance = evaluations[0].log_loss_by_chance
     return Figure(
         "Accuracy over the run",
-        f"On {name}, accuracy was highest at step {highest.step:,}, {percent(highest.accuracy.value)}, and log loss lowest at "
-        f"step {lowest.step:,}, {loss_text(lowest.log_loss.value)}.",
+        f"On {name}, {best_step_text(evaluations)}.",
         "Share of pairs in the annotators' order, and the mean of −ln σ(score difference); the same pairs at every step. Bars "
         "are 95% intervals. Thin lines: guessing, 50% and ln 2.",
         [
-            Panel("Accuracy", accuracy, {"tickformat": ".0%", "range": reach(accuracy, "y", 0.5)}, shapes=[level(0.5)]),
+            Panel("Accuracy", accuracy, {**PERCENT, "range": reach(accuracy, "y", 0.5)}, shapes=[level(0.5)]),
             Panel("Log loss, nats per pair", loss, {"range": reach(loss, "y", chance)}, shapes=[level(chance)]),
         ],
         keys if len(keys) > 1 else [],
@@ -69,8 +69,8 @@ def calibration_figure(shown: Mapping[str, RankingEvaluation]) -> Figure:
     ]  # fmt: skip
     name, first = next(iter(drawn.items()))
     calibration = first.calibration
-    accuracy = {"tickformat": ".0%", "range": reach(traces, "y", 0.5, 1.0)}
-    confidence = axis("confidence", tickformat=".0%", dtick=0.1, range=[0.485, 1.015])
+    accuracy = {**PERCENT, "range": reach(traces, "y", 0.5, 1.0)}
+    confidence = axis("confidence", dtick=0.1, range=[0.485, 1.015]) | PERCENT
     diagonal = thin_line(x0=0.5, y0=0.5, x1=1, y1=1)
     return Figure(
         "Calibration",
@@ -99,13 +99,27 @@ def length_figure(shown: Mapping[str, RankingEvaluation]) -> Figure | None:
     tokens = axis("difference in tokens", rangemode="tozero")
     return Figure(
         "Score and length",
-        f"{_length_text(first.length.spearman)} Always choosing the longer answer would have an accuracy of "
+        f"{_length_text(first.length)} Always choosing the longer answer would have an accuracy of "
         f"{estimate_text(first.length.longer)} on {name}.",
         "Pairs of unequal length, in bins of equal weight by the difference in tokens: the mean score of the longer answer minus "
         f"that of the shorter, with 95% intervals. On the thin line length makes no difference.{left}",
         [Panel(title, traces, {"range": reach(traces, "y", 0.0)}, "by tokens", tokens, [level(0)], CLOSEST)],
         keys if len(keys) > 1 else [],
     )
+
+
+def best_step_text(evaluations: Sequence[RankingEvaluation]) -> str:
+    """ "accuracy was highest at step 40, 61.2%, and log loss was lowest at step 80, 0.650"; the first such step as shown."""
+    accuracies = {f"{e.step:,}": e.accuracy.value for e in evaluations}
+    losses = {f"{e.step:,}": e.log_loss.value for e in evaluations}
+    highest = _best(leaders(accuracies, percent), accuracies, percent, "highest")
+    lowest = _best(leaders(losses, loss_text, lowest=True), losses, loss_text, "lowest")
+    return f"accuracy was {highest}, and log loss was {lowest}"
+
+
+def _best(steps: Sequence[str], values: Mapping[str, float], text: Callable[[float], str], which: str) -> str:
+    shown = text(values[steps[0]])
+    return f"{shown} at every step" if len(steps) == len(values) else f"{which} at step {steps[0]}, {shown}"
 
 
 def _drawn(sets: Mapping[str, RankingEvaluation]) -> tuple[dict[str, RankingEvaluation], str]:
@@ -124,13 +138,36 @@ def _slope_text(slope: Estimate | None) -> str:
     return f"{'Overconfident' if slope.value < 1 else 'Underconfident'}: {fit}"
 
 
-def _length_text(correlation: Estimate | None) -> str:
-    if correlation is None:
+def _length_text(length: LengthCorrelation) -> str:
+    """By both correlations and by every bin: the sentence must not contradict what is drawn and tabulated."""
+    if length.spearman is None or length.pearson is None:
         return "Scores or lengths never differ, so no correlation can be computed."
-    fit = f"the rank correlation of score and length differences is {estimate_text(correlation, '+.2f')}."
-    if correlation.low is None or correlation.high is None or correlation.low <= 0 <= correlation.high:
+    rank, linear = estimate_text(length.spearman, "+.2f"), estimate_text(length.pearson, "+.2f")
+    fit = f"over pairs, score and length differences have a rank correlation of {rank} and a Pearson correlation of {linear}."
+    ways = {side(length.spearman), side(length.pearson)} - {0, None}
+    drawn = {side(part.difference) for part in length.bins} - {0, None}
+    if len(ways) == 1 and drawn <= ways:
+        return f"Longer answers have {'higher' if ways == {1} else 'lower'} scores: {fit}"
+    if not ways and not drawn:
         return f"No significant effect of length on the score: {fit}"
-    return f"Longer answers have {'higher' if correlation.value > 0 else 'lower'} scores: {fit}"
+    clauses = [f"{WORDS[way]} where longer by {_spans(length.bins, way)}" for way in (1, -1) if way in drawn]
+    where = f" Longer answers score {listed(clauses)}." if clauses else ""
+    return f"The effect of length is not the same throughout: {fit}{where}"
+
+
+def _spans(bins: Sequence[LengthBin], way: int) -> str:
+    """The lengths of the bins on one side of 0, neighbors as one: "1 to 2 tokens or 8 to 36 tokens"."""
+    spans: list[list[int]] = []
+    for i, part in enumerate(bins):
+        if side(part.difference) != way:
+            continue
+        if spans and i and side(bins[i - 1].difference) == way:
+            spans[-1][1] = part.high
+        else:
+            spans.append([part.low, part.high])
+    return " or ".join(
+        count_text(low, "token") if low == high else f"{low:,} to {high:,} tokens" for low, high in spans
+    )
 
 
 def _over_steps(key: Key, evaluations: Sequence[RankingEvaluation], measure: str, digits: str) -> Trace:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from planish.base.text import change_text, count_text, loss_text
 from planish.reports.figures.base import (
@@ -15,14 +16,17 @@ from planish.reports.figures.base import (
     Key,
     Numbers,
     Panel,
+    Trace,
+    axis,
     curve,
     level,
+    loss_axis,
     numbered_key,
     step_curves,
     step_keys,
     thinned,
 )
-from planish.reports.read.run import ALL, Measurement, RecordedRun
+from planish.reports.read.run import ALL, RecordedRun
 from planish.reports.series import Records
 from planish.reports.text import CHANCE, same_rows, two_digits
 
@@ -39,16 +43,17 @@ def held_out_figure(run: RecordedRun) -> Figure:
     keys = {name: numbered_key(name, i) for i, name in enumerate(names)}
     if several:
         keys[ALL] = Key("all sources", "var(--ink)", width=3.5)
-    steps = [measured.step for measured in run.evaluations]
+    times = [run.time(measured.step) for measured in run.evaluations]
     losses = {name: [measured.losses.get(name) for measured in run.evaluations] for name in keys}
-    panels = [Panel("Nats per token", [curve(key, steps, losses[name]) for name, key in keys.items()])]
+    curves = [curve(key, times, losses[name]) for name, key in keys.items()]
+    panels = [_panel(run, "Nats per token", curves, loss_axis(curves))]
     if several:
-        changes = [curve(key, steps, _since_first(losses[name]), "%{y:+.3f}") for name, key in keys.items()]
-        panels.append(Panel("Change since the first measurement", changes, ZERO_LINE))
+        changes = [curve(key, times, _since_first(losses[name]), "%{y:+.3f}") for name, key in keys.items()]
+        panels.append(_panel(run, "Change since the first measurement", changes, ZERO_LINE))
     rows, tokens = run.held_out(ALL)
     return Figure(
         "Held-out loss",
-        _lowest(run.evaluations) + (_range(run, names) if several else ""),
+        lowest_text(run) + (_range(run, names) if several else ""),
         f"Mean negative log-likelihood per token, over {count_text(rows, 'row')} ({tokens:,} tokens) held out of training; the "
         "same rows at every measurement." + (" “All sources” is the mean over all of these tokens." if several else ""),
         panels,
@@ -58,38 +63,38 @@ def held_out_figure(run: RecordedRun) -> Figure:
 
 def training_figure(run: RecordedRun) -> Figure:
     records, losses = Records(run.steps), [line.get("nll", line["loss"]) for line in run.steps]
+    curves = step_curves(records, losses)
     return Figure(
         "Training loss",
         f"Training loss went {records.ends(losses, loss_text)} ({records.ends_are}).",
         f"Mean negative log-likelihood per token of each step's examples, before the update; "
         f"{round(run.tokens / len(losses)):,} tokens per step on average. Steps see different examples, so single points "
         f"scatter.{thinned(len(losses))}",
-        [Panel("Nats per token", step_curves(records, losses))],
+        [Panel("Nats per token", curves, loss_axis(curves))],
         step_keys(records),
     )
 
 
 def optimizer_figure(run: RecordedRun) -> Figure:
     records = Records(run.steps)
-    steps, rates, norms = records.x, records.column("learning_rate"), records.column("grad_norm")
+    rates, norms = records.column("learning_rate"), records.column("grad_norm")
+    times = [run.time(step) for step in records.x]
     optim = run.config.get("optim", {})
     limit = optim.get("clip_grad_norm", math.inf)
-    peak, clipped = max(range(len(rates)), key=lambda i: rates[i]), sum(norm > limit for norm in norms)
+    clipped = sum(norm > limit for norm in norms)
     blue = Key("", BLUE, width=1.5)
     clipping = (
         f"{clipped:,} of {len(norms):,} steps exceeded {limit:g} and were clipped" if clipped else "no step was clipped"
     )
-    rate = curve(blue, steps, rates, "%{y:.3g}")
     return Figure(
         "Learning rate and gradient norm",
-        f"The learning rate peaked at {two_digits(rates[peak])} at step {steps[peak]:,} and was {two_digits(rates[-1])} at the "
-        f"last. The gradient norm had a median of {two_digits(statistics.median(norms))} and a maximum of "
+        f"{_rates_text(run, rates)} The gradient norm had a median of {two_digits(statistics.median(norms))} and a maximum of "
         f"{two_digits(max(norms))}; {clipping}.",
         f"One point per step. The schedule is {optim.get('schedule', 'unknown')}; the norm is over all trained weights, before "
         "clipping.",
         [
-            Panel("Learning rate", [rate], {**FROM_ZERO, "exponentformat": "e"}),
-            Panel("Gradient norm", [curve(blue, steps, norms, "%{y:.3g}")], FROM_ZERO),
+            _panel(run, "Learning rate", [curve(blue, times, rates, "%{y:.3g}")], FROM_ZERO),
+            _panel(run, "Gradient norm", [curve(blue, times, norms, "%{y:.3g}")], FROM_ZERO),
         ],
     )
 
@@ -113,11 +118,16 @@ def losses_figure(runs: Sequence[RecordedRun], names: Sequence[str]) -> Figure |
     curves = [curve(key, [m.step for m in run.evaluations], [m.all for m in run.evaluations]) for key, run in drawn]
     return Figure(
         "Held-out loss by run",
-        same_rows(runs) or lowest,
+        "The curves are of different rows or tokens: compare each only with itself." if same_rows(runs) else lowest,
         f"{loss}, over the held-out rows of all sources of a run.{' Thin line: guessing, ln 2.' if pairs else ''}",
         [Panel(f"Nats per {unit}", curves, shapes=[level(CHANCE)] if pairs else [])],
         [key for key, _ in drawn],
     )
+
+
+def _panel(run: RecordedRun, title: str, traces: list[Trace], yaxis: Mapping[str, Any]) -> Panel:
+    """Over the run's own unit of time."""
+    return Panel(title, traces, yaxis, f"by {run.time_unit}", axis(run.time_unit))
 
 
 def _since_first(values: Numbers) -> list[float | None]:
@@ -125,21 +135,38 @@ def _since_first(values: Numbers) -> list[float | None]:
     return [None if value is None else value - first for value in values]
 
 
-def _lowest(evaluations: Sequence[Measurement]) -> str:
-    first, last = evaluations[0], evaluations[-1]
-    best = min(evaluations, key=lambda measured: (measured.all, measured.step))
-    if best is last:
-        return f"The loss was lowest at the end: {loss_text(best.all)} at step {best.step:,}."
-    if best is first:
-        return f"The loss never fell below its initial {loss_text(first.all)}."
-    return (
-        f"The loss was lowest at step {best.step:,}, {loss_text(best.all)}, and rose to {loss_text(last.all)} by "
-        f"step {last.step:,}."
-    )
+def _rates_text(run: RecordedRun, rates: Sequence[float]) -> str:
+    peak = max(range(len(rates)), key=lambda i: rates[i])
+    highest, last = two_digits(rates[peak]), two_digits(rates[-1])
+    if two_digits(min(rates)) == highest:
+        return f"The learning rate was {highest} throughout."
+    end = "" if last == highest else f" and was {last} at the last"
+    return f"The learning rate peaked at {highest} at {run.moment(run.steps[peak]['step'])}{end}."
+
+
+def lowest_text(run: RecordedRun) -> str:
+    """Where held-out loss was lowest, as shown, and where it ended."""
+    first, last = run.evaluations[0], run.evaluations[-1]
+    best = min(run.evaluations, key=lambda measured: (_or_infinite(measured.all), measured.step))
+    lowest, end = loss_text(best.all), loss_text(last.all)
+    if lowest == loss_text(first.all):
+        return f"The loss was {lowest} {'at every measurement' if _all_equal(run) else 'at first, and never lower'}."
+    if lowest == end:
+        return f"The loss was lowest at the end: {end} at {run.moment(last.step)}."
+    change = f"rose to {end}" if math.isfinite(last.all) else f"was {end}"
+    return f"The loss was lowest at {run.moment(best.step)}, {lowest}, and {change} by {run.moment(last.step)}."
+
+
+def _or_infinite(loss: float) -> float:
+    return loss if math.isfinite(loss) else math.inf
+
+
+def _all_equal(run: RecordedRun) -> bool:
+    return len({loss_text(measured.all) for measured in run.evaluations}) == 1
 
 
 def _range(run: RecordedRun, names: Sequence[str]) -> str:
     first, last = run.evaluations[0].losses, run.evaluations[-1].losses
     order = sorted(names, key=lambda name: last.get(name, math.nan) - first[name])
     least, most = (f"{change_text(first[name], last.get(name))} ({name})" for name in (order[0], order[-1]))
-    return f" By source, the change from first to last measurement ranges from {least} to {most}."
+    return f" By source, the change from the first to the last measurement ranges from {least} to {most}."

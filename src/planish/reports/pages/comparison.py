@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from planish.base.text import count_text, listed, percent, signed
+from planish.reports.claims import side
 from planish.reports.figures.base import Figure
 from planish.reports.figures.comparison import HALF, comparison_figures
 from planish.reports.pages.verdicts import KINDS, TERMS
@@ -25,6 +26,7 @@ class ComparisonSection:
     baseline: str
     wins: dict[str, Estimate]  # of each other system against the baseline
     seed: int | None
+    limit: int  # tokens of an answer
     says: str
     columns: list[str]
     rows: list[list[str]]
@@ -50,6 +52,7 @@ def comparison_section(folder: Path, place: str) -> ComparisonSection:
         baseline=comparison.baseline,
         wins={system.name: system.against.rate for system in systems if system.against},
         seed=comparison.sampling.get("seed"),
+        limit=comparison.sampling["max_completion_tokens"],
         says=_says(comparison),
         columns=columns,
         rows=rows,
@@ -67,13 +70,14 @@ def comparison_section(folder: Path, place: str) -> ComparisonSection:
     )
 
 
-def answer_note(answer: SystemAnswer) -> str:
-    """ "won, score +0.50, 12 tokens, ended by itself"."""
+def answer_note(answer: SystemAnswer, section: ComparisonSection) -> str:
+    """ "won, score +0.50, 12 tokens, ended by itself". An answer by another tokenizer may have more than its limit."""
     parts = [] if answer.outcome is None else [OUTCOMES[answer.outcome]]
     if answer.verdict is None and answer.score is not None:
         parts.append(f"score {signed(answer.score)}")
-    parts.append(count_text(answer.tokens, "token"))
-    parts.append("ended by itself" if answer.ended else "cut at the limit")
+    longer = answer.tokens > section.limit
+    parts.append(count_text(answer.tokens, "token") + (f" of {section.baseline}'s tokenizer" if longer else ""))
+    parts.append("ended by itself" if answer.ended else f"cut at {'its own' if longer else 'the'} limit")
     return ", ".join(parts)
 
 
@@ -81,14 +85,17 @@ def _says(comparison: ComparisonResult) -> str:
     clauses = "; ".join(map(_clause, others_of(comparison)))
     judge = JUDGES.get(comparison.judge["name"]) or comparison.judge["function"]
     prompts = count_text(comparison.prompts, "prompt")
-    return f"Win rates against {comparison.baseline} over {prompts}, judged by {judge}: {clauses}.{_length_effect(comparison)}"
+    notes = _length_effect(comparison) + cut_text(comparison)
+    return f"Win rates against {comparison.baseline} over {prompts}, judged by {judge}: {clauses}.{notes}"
 
 
 def _clause(system: System) -> str:
     assert system.against is not None
     rate = system.against.rate
-    verdict = {1: "better", -1: "worse", 0: "no significant difference"}[_side(rate)]
-    return f"{system.name} {percent(rate.value)} ({span_text(rate)}), {verdict}"
+    verdict = {1: "better", -1: "worse", 0: "no significant difference", None: "too few prompts to tell"}[
+        side(rate, HALF)
+    ]
+    return f"{system.name} {percent(rate.value)}{'' if rate.low is None else f' ({span_text(rate)})'}, {verdict}"
 
 
 def _length_effect(comparison: ComparisonResult) -> str:
@@ -96,16 +103,21 @@ def _length_effect(comparison: ComparisonResult) -> str:
     names = [
         system.name
         for system in others_of(comparison)
-        if system.against and system.length_controlled and _side(system.against.rate) != _side(system.length_controlled)
+        if system.against
+        and system.length_controlled
+        and side(system.against.rate, HALF) != side(system.length_controlled, HALF)
     ]
     return f" At equal length the conclusion on {listed(names)} changes: see the table." if names else ""
 
 
-def _side(rate: Estimate) -> int:
-    """1 if the interval lies above 1/2, -1 if below, else 0."""
-    if rate.low is None or rate.high is None:
-        return 0
-    return int(rate.low > HALF) - int(rate.high < HALF)
+def cut_text(comparison: ComparisonResult) -> str:
+    """A warning where answers were mostly compared unfinished."""
+    shares = {system.name: 1 - system.ended for system in comparison.systems if system.ended < HALF}
+    if not shares:
+        return ""
+    limit = count_text(comparison.sampling["max_completion_tokens"], "token")
+    names = listed([f"{percent(share, 0)} of {name}'s" for name, share in shares.items()])
+    return f" Answers cut at the limit of {limit} were judged unfinished: {names}."
 
 
 def _how(comparison: ComparisonResult) -> str:
@@ -118,7 +130,8 @@ def _how(comparison: ComparisonResult) -> str:
         f"{comparison.prompts_file}. A tie is half a win. Intervals are {comparison.level:.0%}, clustered by prompt: "
         "Agresti–Coull for win rates, normal for means. At equal length: the win rate that a logistic model predicts where both "
         "answers are equally long (Dubois et al. 2024); left out where one system nearly always writes more, since such data "
-        "cannot tell. Ended: the share of answers that ended before the token limit."
+        f"cannot tell. Tokens are counted by {comparison.baseline}'s tokenizer for all. Ended: the share of answers that ended "
+        "before the token limit."
     )
     if any(system.gain for system in systems):
         says += " Gain: the score minus the baseline's on the same prompt."

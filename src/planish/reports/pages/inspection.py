@@ -9,8 +9,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from plotly.offline import get_plotlyjs
-
 from planish import __version__
 from planish.base.files import write_text
 from planish.base.text import count_text, listed
@@ -30,7 +28,7 @@ from planish.data.inspect.terminal import (
     warnings,
 )
 from planish.reports.figures.base import BLUE, CLOSEST, ORANGE, Panel, Trace, axis
-from planish.reports.pages.template import template
+from planish.reports.pages.template import packed_plotly, template
 
 FOLDED = 900  # characters of a part that are shown; the rest is folded
 MOST = 40_000  # characters of a part that the page has at all
@@ -60,7 +58,7 @@ def render_inspection(inspection: Inspection) -> str:
         inspection=inspection,
         sources=sources,
         panels={figure.place: [figure.panel.plain()] for figure in figures},
-        plotly=get_plotlyjs() if figures else "",
+        plotly=packed_plotly() if figures else "",
         version=__version__,
     )
 

@@ -11,9 +11,9 @@ from typing import Any
 from planish.base.config import flat
 from planish.base.text import change_text, count_text, loss_text, percent, points_text, signed
 from planish.reports.pages.comparison import ComparisonSection
-from planish.reports.pages.ppo import SCORE, algorithm
+from planish.reports.pages.ppo import algorithm
 from planish.reports.read.pipeline import ReportItem, read_best
-from planish.reports.read.ppo import rewards_of
+from planish.reports.read.ppo import SCORE, rewards_of
 from planish.reports.read.run import ALL, RecordedRun
 from planish.statistics.estimate import span_text
 

@@ -6,16 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from planish.base.text import count_text, duration_text, listed, number_text, percent, points_text, signed
+from planish.base.text import count_text, duration_text, listed, number_text, percent, signed
+from planish.reports.claims import moved_text, scaled
 from planish.reports.figures.base import Figure
 from planish.reports.figures.ppo import last_text, ppo_figures, score_changes
-from planish.reports.read.ppo import Time, num_held_out_prompts, rewards_of, times_of
+from planish.reports.read.ppo import (
+    ERROR,
+    SCORE,
+    TOKENS,
+    UNENDED,
+    Time,
+    held_out_change,
+    iterations_of,
+    num_held_out_prompts,
+    rewards_of,
+    times_of,
+)
 from planish.reports.read.run import ALARM, MOST_LISTED, Line, RecordedRun
-from planish.reports.text import model_name, moved, trained_weights
+from planish.reports.text import model_name, trained_weights
 from planish.statistics.alarms import AlarmConfig, alarms
+from planish.statistics.estimate import span_text
 
 NAMES = {"gae": "PPO", "rloo": "RLOO", "grpo": "GRPO"}
-SCORE = "held_out_score/"
 RATIO = "before an iteration's first update the ratio of new and old probabilities was not 1"
 
 
@@ -35,6 +47,7 @@ class Change:
     before: str
     after: str
     change: str
+    interval: str  # of the change
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +87,9 @@ def algorithm(run: RecordedRun) -> str:
 
 def title(run: RecordedRun) -> str:
     trained, _ = rewards_of(run)
+    scores = listed([f"“{name}”" for name in trained])
     return (
-        f"{algorithm(run)} of {model_name(run)} on the {'score' if len(trained) == 1 else 'scores'} {listed(trained)}"
+        f"{algorithm(run)} of {model_name(run)}, trained on the {'score' if len(trained) == 1 else 'scores'} {scores}"
     )
 
 
@@ -84,8 +98,11 @@ def outcome(run: RecordedRun) -> str:
     if not run.iterations:
         return "No iteration has been recorded yet."
     changes = "; ".join(f"{name} {change}" for name, change in score_changes(run).items())
-    iterations, kl = count_text(len(run.iterations), "iteration"), last_text(run, "kl")
-    return f"Scores over {iterations}: {changes}. KL at the end: {kl} nats per completion.{_held_out_outcome(run)}"
+    iterations, kl, records = count_text(len(run.iterations), "iteration"), last_text(run, "kl"), iterations_of(run)
+    return (
+        f"Scores over {iterations}: {changes} ({records.ends_are}). KL at the end: {kl} nats per completion."
+        f"{_held_out_outcome(run)}"
+    )
 
 
 def _held_out_outcome(run: RecordedRun) -> str:
@@ -93,7 +110,10 @@ def _held_out_outcome(run: RecordedRun) -> str:
         return ""
     first, last = run.held_out_scores[0], run.held_out_scores[-1]
     names = [name for name in rewards_of(run)[0] if SCORE + name in first]
-    changes = [f"{name} {moved(first[SCORE + name], last[SCORE + name])}" for name in names]
+    changes = [
+        f"{name} {moved_text(first[SCORE + name], last[SCORE + name], held_out_change(run, SCORE + name), '.2f')}"
+        for name in names
+    ]
     return f" On held-out prompts {listed(changes)}." if changes else ""
 
 
@@ -136,37 +156,48 @@ def alarms_of(run: RecordedRun) -> list[Alarm]:
 def _held_out(run: RecordedRun) -> list[Change]:
     if not run.held_out_scores:
         return []
-    first, last = run.held_out_scores[0], run.held_out_scores[-1] if len(run.held_out_scores) > 1 else None
     trained, watched = rewards_of(run)
-    scores = [name for name in (*trained, *watched) if SCORE + name in first]
-    rows = [
-        _change(f"{name} (only watched)" if name in watched else name, SCORE + name, first, last, ".2f")
-        for name in scores
-    ]
-    rows.append(_change("tokens", "held_out_tokens", first, last, ".1f"))
-    before, after = (None if line is None else line["held_out_unended"] for line in (first, last))
-    change = "–" if after is None else f"{points_text(before, after)} points"
-    return [*rows, Change("cut at the limit", percent(before), percent(after), change)]
+    scores = [name for name in (*trained, *watched) if SCORE + name in run.held_out_scores[0]]
+    labels = {SCORE + name: f"{name} (only watched)" if name in watched else name for name in scores}
+    rows = [_change(run, label, key, ".2f") for key, label in labels.items()]
+    return [*rows, _change(run, "tokens", TOKENS, ".1f"), _share_change(run, "cut at the limit", UNENDED)]
 
 
-def _change(name: str, key: str, first: Line, last: Line | None, digits: str) -> Change:
-    before = number_text(first[key], digits)
-    if last is None:
-        return Change(name, before, "–", "–")
-    return Change(name, before, number_text(last[key], digits), number_text(last[key] - first[key], f"+{digits}"))
+def _change(run: RecordedRun, name: str, key: str, digits: str) -> Change:
+    first, change = number_text(run.held_out_scores[0][key], digits), held_out_change(run, key)
+    if change is None:
+        return Change(name, first, "–", "–", "–")
+    last = number_text(run.held_out_scores[-1][key], digits)
+    return Change(name, first, last, number_text(change.value, f"+{digits}"), span_text(change, f"+{digits}"))
+
+
+def _share_change(run: RecordedRun, name: str, key: str) -> Change:
+    """The change is in percentage points."""
+    first, change = percent(run.held_out_scores[0][key]), held_out_change(run, key)
+    if change is None:
+        return Change(name, first, "–", "–", "–")
+    points = scaled(change, 100)
+    by = f"{number_text(points.value, '+.1f')} points"
+    return Change(name, first, percent(run.held_out_scores[-1][key]), by, span_text(points, "+.1f"))
 
 
 def _held_out_says(run: RecordedRun) -> str:
     if not run.held_out_scores:
         return ""
-    first, last = run.held_out_scores[0]["step"], run.held_out_scores[-1]["step"]
-    after = f", after is step {last:,}" if len(run.held_out_scores) > 1 else ""
+    first, last = (run.moment(run.held_out_scores[end]["step"]) for end in (0, -1))
+    after = f", after is {last}" if len(run.held_out_scores) > 1 else ""
     num = num_held_out_prompts(run)
     means = f" Means over {count_text(num, 'prompt')}, one completion each, sampled" if num else " Sampled"
     temperature = run.config["sampling"]["temperature"]
+    intervals = (
+        " The 95% intervals take before and after as independent; they are of the same prompts, so the intervals are rather too "
+        "wide."
+        if any(key.startswith(ERROR) for key in run.held_out_scores[-1])
+        else " No standard errors were recorded, so scores have no interval."
+    )
     return (
-        f"Before is step {first:,}{after}.{means} at temperature {temperature:g} with the same noise every time. Only means are "
-        f"recorded, so there is no interval. Seed {run.config.get('seed', 0)}."
+        f"Before is {first}{after}.{means} at temperature {temperature:g} with the same noise every time.{intervals} "
+        f"Seed {run.config.get('seed', 0)}."
     )
 
 

@@ -16,6 +16,7 @@ from planish.statistics.estimate import Estimate, estimate_text, span_text
 from planish.statistics.ranking_result import PairGroup, RankingEvaluation
 
 MAIN = "held_out"  # the set that comes first
+LEAST = 2  # the cell of a row of `numbers` with the least log loss
 FEW = 30  # prompts; with fewer a bootstrap over them is unreliable
 
 
@@ -64,6 +65,16 @@ class RankingSection:
     @property
     def figures(self) -> dict[str, Figure]:
         return {**self.over_steps, **self.beside}
+
+    @property
+    def shows_least(self) -> bool:
+        """True if the least log loss is known for a set."""
+        return any(cells[LEAST] != "–" for cells in self.numbers)
+
+    @property
+    def shown_numbers(self) -> list[list[str]]:
+        """Without the column of the least log loss where it is known for no set."""
+        return self.numbers if self.shows_least else [cells[:LEAST] + cells[LEAST + 1 :] for cells in self.numbers]
 
     @property
     def shows_best(self) -> bool:
@@ -120,10 +131,8 @@ def _outcome(name: str, shown: RankingEvaluation, first: RankingEvaluation) -> s
     before = f"; at step {first.step:,} it was {percent(first.accuracy.value)}" if first.step < shown.step else ""
     says = f"Accuracy on {name} is {percent(shown.accuracy.value)}{interval}{before}. Guessing gives 50%"
     if known := fully_known(shown):
-        return (
-            f"{says}; the best possible scores reach {percent(known.ceiling.value)}, because the annotators' choices are "
-            "partly random."
-        )
+        why = "" if percent(known.ceiling.value) == "100.0%" else ", because the annotators' choices are partly random"
+        return f"{says}; the best possible scores reach {percent(known.ceiling.value)}{why}."
     says += "."
     if known := shown.known:
         says += (
@@ -197,13 +206,17 @@ def _whole(name: str, evaluation: RankingEvaluation) -> Iterator[AccuracyRow]:
 
 def _parts(evaluation: RankingEvaluation) -> Blocks:
     by, several = evaluation.by, len({part.name for part in evaluation.by.given}) > 1
-    given = [_row(part, f"{part.name}: {_size(part)}" if several else _size(part)) for part in by.given]
+    sizes = zip(by.given, _sizes(by.given), strict=True)
+    given = [_row(part, f"{part.name}: {size}" if several else size) for part, size in sizes]
     blocks = [
         ("By source", [_row(part, part.name) for part in by.source]),
         ("By group of annotators", [_row(part, part.name or "(no group)") for part in by.group]),
         ("By annotator", [_row(part, part.name or "(not named)") for part in by.annotator]),
         ("By difference of the annotator's scores", given),
-        ("By difference of its own scores", [_row(part, _size(part)) for part in by.predicted]),
+        (
+            "By difference of its own scores",
+            [_row(part, size) for part, size in zip(by.predicted, _sizes(by.predicted), strict=True)],
+        ),
     ]
     return [block for block in blocks if len(block[1]) > 1]
 
@@ -213,11 +226,13 @@ def _row(part: PairGroup, name: str) -> AccuracyRow:
     return AccuracyRow(name, part.comparisons, part.pairs, part.prompts, part.accuracy, best)
 
 
-def _size(part: PairGroup) -> str:
-    bounds = (part.low or 0.0, part.high or 0.0)
-    small = max(map(abs, bounds)) < 0.1
-    low, high = (number_text(bound, ".2g") if small else number_text(round(bound, 2), "g") for bound in bounds)
-    return low if low == high else f"{low} to {high}"
+def _sizes(parts: Sequence[PairGroup]) -> list[str]:
+    """The bounds of each part, with as many decimals for all as tell the bounds of the narrowest apart."""
+    bounds = [(part.low or 0.0, part.high or 0.0) for part in parts]
+    widths = [high - low for low, high in bounds if high > low]
+    decimals = max(2, min(6, math.ceil(-math.log10(min(widths))))) if widths else 2
+    texts = [tuple(number_text(round(bound, decimals), "g") for bound in ends) for ends in bounds]
+    return [low if low == high else f"{low} to {high}" for low, high in texts]
 
 
 def _numbers(name: str, evaluation: RankingEvaluation) -> list[str]:

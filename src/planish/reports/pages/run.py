@@ -8,7 +8,7 @@ from typing import Any
 
 from planish.reports import text
 from planish.reports.figures.base import Figure
-from planish.reports.figures.preference import implicit_reward, preference_figures, starts_at_zero
+from planish.reports.figures.preference import implicit_reward, preference_figures
 from planish.reports.figures.training import run_figures
 from planish.reports.pages import ppo
 from planish.reports.pages.answers import answers_text
@@ -19,6 +19,7 @@ from planish.reports.pages.verdicts import VerdictSection, verdict_section
 from planish.reports.read.answers import AnswerHistory, answers
 from planish.reports.read.run import ALL, MOST_LISTED, RecordedRun
 from planish.reports.read.verdicts import judged
+from planish.statistics.estimate import Estimate
 
 FEW_ROWS = 30
 LEFT_OUT = {"dropped": "dropped", "truncated": "truncated", "leaks": "also held out"}  # in the account: on the page
@@ -35,6 +36,7 @@ class HeldOutRow:
     after: float | None
     right_before: float | None
     right_after: float | None
+    right_change: Estimate | None = None
     account: Mapping[str, Any] | None = None  # of the source's data
     step: int | None = None  # of `after`, where it is not that of the other rows
 
@@ -100,13 +102,13 @@ def run_section(run: RecordedRun, place: str, name: str) -> RunSection:
         total=held_out_row(run, ALL),
         eval_sets=[_eval_set_row(run, name, ranking) for name in (run.before.eval_sets if run.before else ())],
         implicit_reward=implicit_reward(run) if run.method == "dpo" else None,
-        starts_at_zero=starts_at_zero(run),
+        starts_at_zero=run.starts_at_zero,
         few=[source for source in run.sources if 0 < run.held_out(source)[0] < FEW_ROWS],
         left_out=[part for source in run.sources for part in _left_out(source, run.data.get(source, {}))],
         figures={f"{place}-figure-{i}": figure for i, figure in enumerate(figures)},
         answers=histories,
         answers_text=answers_text(run, histories),
-        verdicts=verdict_section(histories),
+        verdicts=verdict_section(run, histories),
         ranking=ranking,
         ppo=ppo_section(run, place) if run.is_ppo else None,
         command=command(run),
@@ -124,6 +126,7 @@ def held_out_row(run: RecordedRun, source: str) -> HeldOutRow:
         after=after.losses.get(source) if after else None,
         right_before=before.accuracies.get(source) if before else None,
         right_after=after.accuracies.get(source) if after else None,
+        right_change=run.accuracy_change(source),
         account=run.data.get(source),
     )
 

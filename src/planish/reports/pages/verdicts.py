@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from planish.base.text import count_text, listed, signed
+from planish.reports.claims import by_name, moved_text
 from planish.reports.read.answers import AnswerHistory
+from planish.reports.read.run import RecordedRun
 from planish.reports.read.verdicts import RecordedVerdict
 from planish.statistics.estimate import Estimate, mean_estimate, mean_text
 
@@ -62,9 +64,9 @@ class UtilityRow:
 
 @dataclass(frozen=True, slots=True)
 class VerdictSection:
-    """`steps` are those of before and after, `total` is over all kinds."""
+    """`times` are "step 0" and "step 120", `total` is over all kinds."""
 
-    steps: tuple[int, int | None]
+    times: tuple[str, str | None]
     says: str
     rows: list[UtilityRow]
     total: UtilityRow
@@ -89,7 +91,7 @@ class VerdictSection:
         return {row.name: KINDS[row.name] for row in self.rows if row.name in KINDS}
 
 
-def verdict_section(histories: Sequence[AnswerHistory]) -> VerdictSection | None:
+def verdict_section(run: RecordedRun, histories: Sequence[AnswerHistory]) -> VerdictSection | None:
     """None where the answers have no verdicts. After is the last step at which anything was sampled."""
     if not histories or "verdict" not in histories[0].before:
         return None
@@ -103,11 +105,13 @@ def verdict_section(histories: Sequence[AnswerHistory]) -> VerdictSection | None
     kinds = sorted({before.kind for before, _ in pairs}, key=lambda kind: ([*KINDS, kind].index(kind), kind))
     rows = [_row(kind, [pair for pair in pairs if pair[0].kind == kind]) for kind in kinds]
     total = _row("all kinds", pairs)
-    steps = (histories[0].before["step"], last if twice else None)
-    says = f"{_outcome(total, rows, steps[0])} {_labels(pairs)}"
+    times = (run.moment(histories[0].before["step"]), run.moment(last) if twice else None)
+    says = f"{_outcome(total, rows, times[0])} {_labels(pairs)}"
     if len(pairs) < len(histories):
-        says += f" Left out: {count_text(len(histories) - len(pairs), 'prompt')} without an answer at step {last:,}."
-    return VerdictSection(steps, says, rows, total)
+        says += (
+            f" Left out: {count_text(len(histories) - len(pairs), 'prompt')} without an answer at {run.moment(last)}."
+        )
+    return VerdictSection(times, says, rows, total)
 
 
 def _row(name: str, pairs: Sequence[Pair]) -> UtilityRow:
@@ -131,33 +135,15 @@ def _mean_term(verdicts: Sequence[RecordedVerdict], term: str) -> float:
 # Words
 
 
-def _outcome(total: UtilityRow, rows: Sequence[UtilityRow], first: int) -> str:
+def _outcome(total: UtilityRow, rows: Sequence[UtilityRow], first: str) -> str:
     over = f"Over {count_text(total.num, 'answer')}, mean utility"
     if total.after is None or total.change is None:
-        return f"{over} was {mean_text(total.before)} at step {first:,}; no prompt has been answered again yet."
-    before, after = signed(total.before.value), signed(total.after.value)
-    if before == after:
-        return f"{over} stayed at {before}{_by_kind(rows)}."
-    moved = f"{'rose' if total.change.value > 0 else 'fell'} from {before} to {after}"
-    return f"{over} {moved}{_by_kind(rows)}. {_significance(total.change)}"
-
-
-def _significance(change: Estimate) -> str:
-    if change.half is None:
-        return "A single answer gives no interval."
-    if abs(change.value) > change.half:
-        return f"The 95% interval of the change, {mean_text(change)}, excludes 0."
-    return f"The 95% interval of the change, {mean_text(change)}, includes 0: the change is not significant."
-
-
-def _by_kind(rows: Sequence[UtilityRow]) -> str:
-    changes = {row.name: round(row.change.value, 2) for row in rows if row.change}
-    if len(changes) < 2:
-        return ""
-    rose = sum(change > 0 for change in changes.values())
-    fell = [f"“{name}”" for name, change in changes.items() if change < 0]
-    where = listed(fell) if len(fell) <= 3 else str(len(fell))
-    return f"; it rose in {rose or 'none'} of {len(changes)} kinds{f' and fell in {where}' if fell else ''}"
+        return f"{over} was {mean_text(total.before)} at {first}; no prompt has been answered again yet."
+    moved = f"{over} {moved_text(total.before.value, total.after.value, total.change, '+.2f')}."
+    if total.change.half is None:
+        return f"{moved} A single answer gives no interval."
+    changes = {f"“{row.name}”": row.change for row in rows if row.change and row.change.half is not None}
+    return f"{moved} By kind, it {by_name(changes, 'kind')}." if len(changes) > 1 else moved
 
 
 def _labels(pairs: Sequence[Pair]) -> str:

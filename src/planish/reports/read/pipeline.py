@@ -23,6 +23,7 @@ class ReportItem:
     path: Path
     command: str = ""
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
+    name: str = ""  # of the stage; its folder's name also has a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,23 @@ def stages_of(path: Path) -> list[ReportItem]:
     records = [as_object(record) for record in read_object(path / PIPELINE).get("stages", [])]
     paths = {record["name"]: _linked(path / record["folder"], record["name"]) for record in records}
     stages = [
-        ReportItem(paths[record["name"]], record["command"], _filled(record["settings"], paths)) for record in records
+        ReportItem(paths[record["name"]], record["command"], _filled(record["settings"], paths), record["name"])
+        for record in records
     ]
     if not any((stage.path / file).is_file() for stage in stages for file in ("config.yaml", "comparison.json")):
         raise RunError(
             f"{path}: no stage of this pipeline has started a run or a comparison, so there is nothing to report"
         )
     return [stage for stage in stages if stage.path.exists()]
+
+
+def stage_names(folder: Path) -> dict[str, str]:
+    """The stages of a pipeline's folder by the names of their folders: {"sft-01fe12b1": "sft"}."""
+    if not (folder / PIPELINE).is_file():
+        return {}
+    return {
+        record["folder"]: record["name"] for record in map(as_object, read_object(folder / PIPELINE).get("stages", []))
+    }
 
 
 def read_best(path: Path) -> BestOfNSummary:

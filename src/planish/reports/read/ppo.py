@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 from planish.reports.read.run import Line, RecordedRun
 from planish.reports.series import SOME, Records, finite_mean, running_mean
+from planish.statistics.estimate import Z_95, Estimate, around, difference, wilson
 
 SECONDS, LEARNING = "seconds/", "learning"
+SCORE, TOKENS, UNENDED = "held_out_score/", "held_out_tokens", "held_out_unended"
+ERROR = "held_out_standard_error/"  # of the means over held-out prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +24,9 @@ class Time:
     share: float
 
 
-def iterations_of(run: RecordedRun) -> Records:
-    return Records(run.iterations, "iteration", SOME)
+def iterations_of(run: RecordedRun, window: int | None = None) -> Records:
+    """`window` iterations are averaged, or as many as the run's length suggests."""
+    return Records(run.iterations, "iteration", SOME, window)
 
 
 def rewards_of(run: RecordedRun) -> tuple[list[str], list[str]]:
@@ -34,6 +38,23 @@ def rewards_of(run: RecordedRun) -> tuple[list[str], list[str]]:
 
 def num_held_out_prompts(run: RecordedRun) -> int:
     return sum(len(account["held_out"]) for account in run.prompts.get("sources", {}).values())
+
+
+def held_out_estimate(run: RecordedRun, line: Line, name: str) -> Estimate:
+    """A mean over the held-out prompts, with its interval where the standard error was recorded."""
+    value, num = line[name], num_held_out_prompts(run)
+    if name == UNENDED and num:
+        return wilson(value * num, num)
+    error = line.get(ERROR + name)
+    return Estimate(value, None, None, num) if error is None else around(value, Z_95 * error, num)
+
+
+def held_out_change(run: RecordedRun, name: str) -> Estimate | None:
+    """From the first to the last evaluation; None before the second."""
+    lines = run.held_out_scores
+    if len(lines) < 2:
+        return None
+    return difference(held_out_estimate(run, lines[0], name), held_out_estimate(run, lines[-1], name))
 
 
 def by_iteration(run: RecordedRun, value: Callable[[Line], float | None]) -> list[float]:
@@ -52,10 +73,11 @@ def gradient_ratio(line: Line) -> float | None:
     return pretraining / own if own and pretraining is not None else None
 
 
-def score_path(run: RecordedRun, reward: str) -> tuple[list[float], list[float]]:
+def score_path(run: RecordedRun, reward: str, window: int | None = None) -> tuple[list[float], list[float]]:
     """Running means of √KL and of a score. An estimate of the KL below 0 counts as 0."""
     roots = [math.sqrt(max(line["kl"], 0.0)) for line in run.iterations]
-    return running_mean(roots, iterations_of(run).window), iterations_of(run).means(f"score/{reward}")
+    records = iterations_of(run, window)
+    return running_mean(roots, records.window), records.means(f"score/{reward}")
 
 
 def times_of(run: RecordedRun) -> list[Time]:

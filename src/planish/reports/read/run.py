@@ -12,6 +12,7 @@ import yaml
 from planish.base.errors import RunError
 from planish.base.files import read_lines
 from planish.reports.read.files import as_object, read_object, read_text
+from planish.statistics.estimate import Estimate, difference, wilson
 
 HELD_OUT, ACCURACY, EVAL_SETS = "held_out/", "held_out_accuracy/", "eval_accuracy/"
 ALL = "all"  # the sum over sources; no source can have this name
@@ -99,6 +100,36 @@ class RecordedRun:
     def unit(self) -> str:
         """The unit that held-out loss is a mean over."""
         return "comparison" if self.is_preference else "token"
+
+    @property
+    def time_unit(self) -> str:
+        """The unit in which the page counts time, in figures, tables and sentences alike."""
+        return "iteration" if self.is_ppo else "step"
+
+    def time(self, step: float) -> float:
+        """A step as a number of `time_unit`s."""
+        return step / self.steps_per_iteration if self.is_ppo else step
+
+    def moment(self, step: float) -> str:
+        """ "step 120", or for PPO "iteration 60"."""
+        return f"{self.time_unit} {self.time(step):,.10g}" if self.is_ppo else f"step {step:,}"
+
+    @property
+    def starts_at_zero(self) -> bool:
+        """DPO: True if all implicit rewards are 0 before the first step, so that every pair is a tie."""
+        return self.method == "dpo" and self.loss.get("zero_at_start", False) and not self.config.get("reference")
+
+    def accuracy_change(self, source: str) -> Estimate | None:
+        """From the first measurement to that of the saved model, with Wilson's intervals over comparisons; None without both."""
+        shares = [measured.accuracies.get(source) for measured in (self.before, self.after) if measured]
+        num = self.held_out(source)[0]
+        if len(shares) < 2 or None in shares:
+            return None
+        first, last = (
+            wilson(share * num, num) if num else Estimate(share, None, None, 0) for share in shares if share is not None
+        )
+        exact = self.starts_at_zero and first.value == 0.5
+        return difference(Estimate(0.5, 0.5, 0.5, num) if exact else first, last)
 
     @property
     def last_step(self) -> int:

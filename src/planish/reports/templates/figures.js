@@ -19,7 +19,7 @@ function layout(panel) {
     margin: { l: 10, r: 12, t: 8, b: 36 },
     xaxis: { ...axis, showgrid: false, showline: true, ticks: "outside", tickcolor: "var(--rule)", title: { text: "step", standoff: 6 }, tickformat: ",d", ...(span < 8 && { dtick: 1 }), ...panel.xaxis },
     shapes: panel.shapes ?? [],
-    yaxis: { ...axis, nticks: 6, exponentformat: "none", ...panel.yaxis },
+    yaxis: { ...axis, nticks: 6, tickformat: "~g", ...panel.yaxis },
   };
 }
 
@@ -44,10 +44,21 @@ for (const place of Object.keys(FIGURES)) {
   });
 }
 
-drawAll();
-let width = innerWidth;
-addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; drawAll(); } });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-// Paper is white and narrower than the window.
-const paper = (on) => { ROOT.classList.toggle("paper", on); drawAll(); };
-matchMedia("print").addEventListener("change", (event) => paper(event.matches));
+function start() {
+  drawAll();
+  let width = innerWidth;
+  addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; drawAll(); } });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  // Paper is white and narrower than the window.
+  const paper = (on) => { ROOT.classList.toggle("paper", on); drawAll(); };
+  matchMedia("print").addEventListener("change", (event) => paper(event.matches));
+}
+
+async function loadPlotly() {
+  const bytes = Uint8Array.from(atob(document.getElementById("plotly").textContent), (letter) => letter.charCodeAt(0));
+  const script = document.createElement("script");
+  script.textContent = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  document.head.append(script);  // runs at once
+}
+
+loadPlotly().then(start, () => { document.getElementById("no-figures").hidden = false; });
