@@ -23,7 +23,7 @@ class BuildPyWithRecipes(build_py):
 
 def for_an_index(text: str) -> str:
     """The README without pictures, and with links into the repository as plain text: on an index page they lead nowhere."""
-    text = re.sub(r"<picture>.*?</picture>\n*", "", text, flags=re.DOTALL)
+    text = re.sub(r"!\[[^\]]*\]\([^)]*\)\n*", "", text)
     return re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]*\)", r"\1", text)
 
 

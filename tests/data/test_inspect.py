@@ -245,6 +245,12 @@ def test_the_seed_alone_chooses_the_rows_that_are_shown_by_chance(tmp_path: Path
     assert chosen[0] == chosen[1] != chosen[2]
 
 
+def test_row_that_is_read_as_two_kinds_is_shown_once(tmp_path: Path) -> None:
+    view = look(write(tmp_path, *({"question": f"Who is {i}?", "answer": f"Nobody, {i}."} for i in range(3))))
+    kinds = {kind.kind: [sample.row for sample in kind.samples] for kind in view.kinds}
+    assert kinds == {"demonstrations": [1, 2, 3], "questions": []}
+
+
 def test_words_that_are_not_trained_are_not_marked() -> None:
     row = Demonstration(
         (Message("user", "q"), Message("assistant", "a", trained=False), Message("assistant", "b")), HERE

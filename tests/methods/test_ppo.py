@@ -421,6 +421,16 @@ def test_a_prompt_that_comes_twice_in_an_iteration_is_answered_anew(
     assert [len(set(completions)) for completions in seen] == [8]
 
 
+def test_held_out_scores_have_their_standard_error(tiny_model: Path, prompts: str, tmp_path: Path) -> None:
+    """Of two scores a and b it is |a - b| / 2."""
+    run = ppo(settings(tiny_model, prompts, tmp_path / "run", num_samples=2, iterations=1))
+    measured = next(line for line in read_lines(run / "metrics.jsonl") if "held_out_tokens" in line)
+    first, second = (line["scores"]["letters"] for line in read_lines(run / "samples.jsonl") if line["step"] == 0)
+    assert measured["held_out_score/letters"] == pytest.approx((first + second) / 2)
+    assert measured["held_out_score_standard_error/letters"] == pytest.approx(abs(first - second) / 2)
+    assert measured["held_out_tokens_standard_error"] >= 0
+
+
 def test_what_each_rank_drew_is_told_to_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two ranks, played by two threads that meet at every sum."""
     drawn = [Sampled((7, 5), (-0.5, -1.25)), Sampled((3,), (-2.0,)), Sampled((4, 4, 9), (-1.0, -0.5, -0.125))]

@@ -71,7 +71,7 @@ def test_lead_counts_rows_and_what_would_become_of_them() -> None:
 
 def test_lengths_without_a_model_say_how_to_get_tokens() -> None:
     found = Inspection([], "characters")
-    assert "With --model M they are in tokens" in shown(found)
+    assert "With --model M they count tokens" in shown(found)
 
 
 def test_what_is_learnt_stands_in_brackets_where_there_is_no_colour() -> None:
@@ -111,7 +111,7 @@ def test_placeholders_are_a_warning() -> None:
 def test_the_share_of_longer_answers_is_over_pairs_of_unequal_length() -> None:
     found = Judgements({2: 9, 4: 1}, {"ann": 6, "bob": 4}, pairs=10, ties=1, longer_preferred=6, shorter_preferred=2)
     assert judgement_text(found) == [
-        "Comparisons: 9 of 2 completions and 1 of 4 completions. 10 pairs with a preference, 1 tie.",
+        "Comparisons: 9 with 2 completions each and 1 with 4 completions each. 10 pairs with a preference, 1 tie.",
         "The longer completion is preferred in 75.0% of the 8 pairs of unequal length.",
         "2 annotators: ann 6 and bob 4.",
     ]

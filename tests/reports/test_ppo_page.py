@@ -176,7 +176,7 @@ def test_every_figure_counts_time_in_iterations(tmp_path: Path) -> None:
 
 def test_held_out_scores_have_an_interval_where_standard_errors_were_recorded(tmp_path: Path) -> None:
     """1.96 * sqrt(0.1^2 + 0.1^2) = 0.277."""
-    errors = {f"held_out_standard_error/{name}": 0.1 for name in ("held_out_score/preference", "held_out_tokens")}
+    errors = {"held_out_score_standard_error/preference": 0.1, "held_out_tokens_standard_error": 0.1}
     measured = [{**line, **errors} if "held_out_tokens" in line else line for line in PPO_METRICS]
     run = a_ppo_run(tmp_path / "ppo", measured)
     assert page_of(run).rows("Held-out prompts")["preference"] == ["0.50", "1.25", "+0.75", "+0.47 to +1.03"]

@@ -16,8 +16,6 @@ from planish.methods.ppo.models import PpoModels
 from planish.statistics.alarms import alarms, not_one
 from planish.train.record import RunRecord, read_lines
 
-ERROR = "held_out_standard_error/"  # of a mean over held-out prompts; the name of the mean follows
-
 
 class PpoMonitor:
     def __init__(self, run: RunContext[PpoConfig], models: PpoModels, record: RunRecord) -> None:
@@ -34,11 +32,11 @@ class PpoMonitor:
             scores = {name: reward(rollouts) for name, reward in models.rewards.items()}
             values |= {f"held_out_score/{name}": float(each_N.mean()) for name, each_N in scores.items()}
             values["held_out_tokens"] = sum(each.num_tokens for each in completions) / len(completions)
-            means_of = {f"held_out_score/{name}": np.asarray(scores_N) for name, scores_N in scores.items()}
-            means_of["held_out_tokens"] = np.array([completion.num_tokens for completion in completions])
-            values |= {
-                ERROR + name: _standard_error(values_N) for name, values_N in means_of.items() if len(completions) > 1
-            }
+            if len(completions) > 1:
+                errors = {name: _standard_error(np.asarray(scores_N)) for name, scores_N in scores.items()}
+                values |= {f"held_out_score_standard_error/{name}": error for name, error in errors.items()}
+                tokens_N = np.array([completion.num_tokens for completion in completions])
+                values["held_out_tokens_standard_error"] = _standard_error(tokens_N)
             values["held_out_unended"] = sum(not each.ended for each in completions) / len(completions)
             rows = [
                 {

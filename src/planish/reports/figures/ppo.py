@@ -83,7 +83,7 @@ def scores_figure(run: RecordedRun) -> Figure:
         made += f" Held-out: {prompts}, one completion each, sampled with the same noise every time"
         made += (
             ", with 95% intervals."
-            if any(ERROR + TOKENS in line for line in evaluations)
+            if any(TOKENS + ERROR in line for line in evaluations)
             else "; no interval is recorded."
         )
         keys = [*(keys or [Key("each iteration", BLUE)]), HELD_OUT]

@@ -192,7 +192,7 @@ def _held_out_says(run: RecordedRun) -> str:
     intervals = (
         " The 95% intervals take before and after as independent; they are of the same prompts, so the intervals are rather too "
         "wide."
-        if any(key.startswith(ERROR) for key in run.held_out_scores[-1])
+        if TOKENS + ERROR in run.held_out_scores[-1]
         else " No standard errors were recorded, so scores have no interval."
     )
     return (

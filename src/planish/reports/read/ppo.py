@@ -12,7 +12,7 @@ from planish.statistics.estimate import Z_95, Estimate, around, difference, wils
 
 SECONDS, LEARNING = "seconds/", "learning"
 SCORE, TOKENS, UNENDED = "held_out_score/", "held_out_tokens", "held_out_unended"
-ERROR = "held_out_standard_error/"  # of the means over held-out prompts
+ERROR = "_standard_error"  # behind the name of a mean over held-out prompts, before the name of a score
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ def held_out_estimate(run: RecordedRun, line: Line, name: str) -> Estimate:
     value, num = line[name], num_held_out_prompts(run)
     if name == UNENDED and num:
         return wilson(value * num, num)
-    error = line.get(ERROR + name)
+    mean, slash, score = name.partition("/")
+    error = line.get(f"{mean}{ERROR}{slash}{score}")
     return Estimate(value, None, None, num) if error is None else around(value, Z_95 * error, num)
 
 
