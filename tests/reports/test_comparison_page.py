@@ -194,3 +194,10 @@ def test_answers_of_another_comparison_are_refused(tmp_path: Path) -> None:
     folder = compared(tmp_path, system("sft"), system("ppo", 0.5, 0.5), lines=[line("Hm?", sft=SAID)])
     with pytest.raises(RunError, match="not the answers of this comparison"):
         section_of(folder)
+
+
+def test_long_names_are_in_lines_and_counted_in_the_title(tmp_path: Path) -> None:
+    names = [f"llama-3.1-8b-instruct-{end}" for end in ("ppo-one", "ppo-two", "dpo-one", "dpo-two")]
+    section = section_of(compared(tmp_path, system("sft"), *(system(name, 0.62, 0.5) for name in names)))
+    assert section.title == "4 systems compared with sft"
+    assert section.figures["c-wins"].panels[0].yaxis["ticktext"][0] == "llama-3.1-8b-<br>instruct-ppo-one"

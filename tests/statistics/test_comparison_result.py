@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from planish.statistics.comparison_result import ComparisonResult, System, comparison_table
+from planish.statistics.comparison_result import ComparisonResult, System, comparison_table, cut_text
 from planish.statistics.estimate import around
 from planish.statistics.win_rate import WinRate
 
@@ -54,3 +55,9 @@ def test_columns_that_hold_nothing_are_left_out() -> None:
     names, rows = comparison_table(result(system("sft"), system("ppo", score=around(1.0, 0.5, 9))))
     assert names == ["system", "score", "tokens", "ended"]
     assert rows == [["sft", "–", "20.5", "97%"], ["ppo", "+1.00 ± 0.50", "20.5", "97%"]]
+
+
+def test_warning_of_cut_answers_names_systems_that_mostly_did_not_end() -> None:
+    found = replace(result(system("sft"), system("ppo", ended=0.0)), sampling={"max_completion_tokens": 16})
+    assert cut_text(found) == "Answers cut at the limit of 16 tokens were judged unfinished: 100% of ppo's."
+    assert cut_text(result(system("sft"), system("ppo"))) == ""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from planish.base.text import count_text, listed
 from planish.statistics.estimate import Estimate, estimate_text, mean_text
 from planish.statistics.win_rate import WinRate
+
+MOSTLY = 0.5  # share of answers that ended; below it, a comparison is of beginnings
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,16 @@ def comparison_table(found: ComparisonResult) -> tuple[list[str], list[list[str]
     rows = [_cells(system, found.baseline) for system in found.systems]
     names = [name for name in rows[0] if any(row[name] != "–" for row in rows)]
     return names, [[row[name] for name in names] for row in rows]
+
+
+def cut_text(found: ComparisonResult) -> str:
+    """A warning where most answers of a system were compared unfinished; otherwise empty."""
+    shares = {system.name: 1 - system.ended for system in found.systems if system.ended < MOSTLY}
+    if not shares:
+        return ""
+    limit = count_text(found.sampling["max_completion_tokens"], "token")
+    names = listed([f"{share:.0%} of {name}'s" for name, share in shares.items()])
+    return f"Answers cut at the limit of {limit} were judged unfinished: {names}."
 
 
 def _cells(system: System, baseline: str) -> dict[str, str]:

@@ -35,7 +35,7 @@ from planish.evaluate.compare.answers import SystemAnswers, answer_all
 from planish.evaluate.compare.config import CompareConfig
 from planish.judges.base import FEWEST, JudgedAnswers
 from planish.judges.open import open_judge
-from planish.statistics.comparison_result import ComparisonResult, Kind, System, comparison_table
+from planish.statistics.comparison_result import ComparisonResult, Kind, System, comparison_table, cut_text
 from planish.statistics.estimate import LEVEL, clustered_mean
 from planish.statistics.win_rate import difficulty, length_controlled, win_rate
 
@@ -70,6 +70,8 @@ def compare(config: CompareConfig) -> ComparisonResult:
     write_json(out / "comparison.json", asdict(result))
     _check_verdicts(judged, out)
     print_table(*comparison_table(result))
+    if cut := cut_text(result):
+        print(cut)
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
@@ -33,6 +34,7 @@ from planish.statistics.estimate import Estimate, mean_text, span_text
 
 HALF = 0.5  # as good as the baseline
 FAR = 10  # times the KL of the next, or the range of the others' lengths: one so far away is left out of a figure
+LETTERS = 18  # of a name in a line beside an axis
 RAW, EQUAL = Key("win rate", BLUE, points=True), Key("at equal length", ORANGE, points=True)
 
 Placed = Sequence[tuple[float, str, Estimate]]  # where on the other axis, the system's name, the estimate
@@ -56,7 +58,7 @@ def wins_figure(comparison: ComparisonResult) -> Figure:
     ]
     systems = {
         "tickvals": list(heights.values()),
-        "ticktext": [escape(name) for name in heights],
+        "ticktext": [_wrapped(name) for name in heights],
         "range": [0.5, len(others) + 0.5],
         "showgrid": False,
     }
@@ -183,6 +185,11 @@ def _overlap(first: Estimate, second: Estimate) -> bool:
 
 def _rates(systems: Sequence[System]) -> list[tuple[str, Estimate]]:
     return [(system.name, system.against.rate) for system in systems if system.against]
+
+
+def _wrapped(name: str) -> str:
+    """A name in lines, so that a long one leaves room for the figure."""
+    return "<br>".join(map(escape, textwrap.wrap(name, LETTERS, max_lines=3, placeholder="…")))
 
 
 def _rate(system: System) -> Estimate | None:

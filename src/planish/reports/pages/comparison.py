@@ -12,10 +12,11 @@ from planish.reports.figures.base import Figure
 from planish.reports.figures.comparison import HALF, comparison_figures
 from planish.reports.pages.verdicts import KINDS, TERMS
 from planish.reports.read.comparison import PromptAnswers, SystemAnswer, others_of, read_answers, read_comparison
-from planish.statistics.comparison_result import ComparisonResult, System, comparison_table
+from planish.statistics.comparison_result import ComparisonResult, System, comparison_table, cut_text
 from planish.statistics.estimate import Estimate, mean_text, span_text
 
 SHOWN = 12  # prompts whose answers are shown, at even distances in the file
+LONG = 80  # letters of all names in a title
 OUTCOMES = {1.0: "won", 0.5: "tied", 0.0: "lost"}
 JUDGES = {"gold": "the rules of the world", "reward": "a reward model", "llm": "an LLM"}
 
@@ -48,7 +49,7 @@ def comparison_section(folder: Path, place: str) -> ComparisonSection:
     columns, rows = comparison_table(comparison)
     answers = read_answers(folder, comparison)
     return ComparisonSection(
-        title=f"{listed([system.name for system in others_of(comparison)])} compared with {comparison.baseline}",
+        title=_title(comparison),
         baseline=comparison.baseline,
         wins={system.name: system.against.rate for system in systems if system.against},
         seed=comparison.sampling.get("seed"),
@@ -70,6 +71,13 @@ def comparison_section(folder: Path, place: str) -> ComparisonSection:
     )
 
 
+def _title(comparison: ComparisonResult) -> str:
+    """The names, or their number where they would fill the screen."""
+    names = [system.name for system in others_of(comparison)]
+    whose = listed(names) if len("".join(names)) <= LONG else count_text(len(names), "system")
+    return f"{whose} compared with {comparison.baseline}"
+
+
 def answer_note(answer: SystemAnswer, section: ComparisonSection) -> str:
     """ "won, score +0.50, 12 tokens, ended by itself". An answer by another tokenizer may have more than its limit."""
     parts = [] if answer.outcome is None else [OUTCOMES[answer.outcome]]
@@ -85,7 +93,8 @@ def _says(comparison: ComparisonResult) -> str:
     clauses = "; ".join(map(_clause, others_of(comparison)))
     judge = JUDGES.get(comparison.judge["name"]) or comparison.judge["function"]
     prompts = count_text(comparison.prompts, "prompt")
-    notes = _length_effect(comparison) + cut_text(comparison)
+    cut = cut_text(comparison)
+    notes = _length_effect(comparison) + (f" {cut}" if cut else "")
     return f"Win rates against {comparison.baseline} over {prompts}, judged by {judge}: {clauses}.{notes}"
 
 
@@ -108,16 +117,6 @@ def _length_effect(comparison: ComparisonResult) -> str:
         and side(system.against.rate, HALF) != side(system.length_controlled, HALF)
     ]
     return f" At equal length the conclusion on {listed(names)} changes: see the table." if names else ""
-
-
-def cut_text(comparison: ComparisonResult) -> str:
-    """A warning where answers were mostly compared unfinished."""
-    shares = {system.name: 1 - system.ended for system in comparison.systems if system.ended < HALF}
-    if not shares:
-        return ""
-    limit = count_text(comparison.sampling["max_completion_tokens"], "token")
-    names = listed([f"{percent(share, 0)} of {name}'s" for name, share in shares.items()])
-    return f" Answers cut at the limit of {limit} were judged unfinished: {names}."
 
 
 def _how(comparison: ComparisonResult) -> str:
