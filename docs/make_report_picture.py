@@ -1,5 +1,7 @@
-"""Takes the picture of a report in the README: `python docs/make_report_picture.py runs/first/report.html`, after the commands of
-its first section. Needs Chromium, and Pillow, which matplotlib brings along."""
+"""Takes the picture of a report in the README: `make demo`, then `python docs/make_report_picture.py runs/demo/report.html`.
+
+Needs Chromium, and Pillow, which matplotlib brings along.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 OUT = Path(__file__).parent / "figures" / "report.png"
-WIDTH, HEIGHT = 1200, 1560  # of the top of the page, in pixels
-COLORS = 128  # of the palette: a page has few colors, and the file stays small
+WIDTH, HEIGHT = 1200, 1345  # of the top of the page, in pixels
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
         shot = Path(folder) / "page.png"
         take(options.browser, options.page, shot)
         with Image.open(shot) as picture:
-            picture.convert("RGB").quantize(COLORS).save(OUT, optimize=True)
+            picture.convert("RGB").save(OUT, optimize=True)
     print(f"{OUT}: {OUT.stat().st_size / 1000:.0f} kB")
 
 

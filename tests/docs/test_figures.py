@@ -246,3 +246,13 @@ def test_a_path_of_dpo_that_lacks_a_field_is_refused(docs: Callable[[str], Modul
         docs("figures.dpo").read(path)
     with pytest.raises(DataError, match=r"none\.json: is not there"):
         docs("figures.dpo").read(tmp_path / "none.json")
+
+
+def test_picture_of_a_report_is_light_small_and_in_the_readme() -> None:
+    image = pytest.importorskip("PIL.Image")
+    path = FOLDER / "report.png"
+    assert path.stat().st_size < 300_000
+    assert f"(docs/figures/{path.name})" in (FOLDER.parents[1] / "README.md").read_text(encoding="utf-8")
+    with image.open(path) as picture:
+        assert picture.size[0] == 1200
+        assert min(picture.convert("RGB").getpixel((5, 5))) > 240
