@@ -22,7 +22,7 @@ RATIO, COARSE_RATIO = 1e-3, 0.03  # how far rounding moves a ratio of 1, in floa
 class AlarmConfig(Config):
     """Bounds beyond which a run raises an alarm."""
 
-    kl: float = Field(default=50.0, gt=0, description="highest mean KL to the starting policy, in nats a completion")
+    kl: float = Field(default=50.0, gt=0, description="highest mean KL to the starting policy, in nats per completion")
     lengthening: float = Field(default=2.0, gt=1, description="highest mean length, as a multiple of that at first")
     unended: float = Field(default=0.3, gt=0, le=1, description="highest rise of the share of unended completions")
     entropy: float = Field(
@@ -41,7 +41,7 @@ def alarms(
     series = {name: np.array([line[name] for line in iterations if name in line]) for name in iterations[-1]}
     if series["kl"][-1] > config.kl:
         found["kl"] = (
-            f"the KL to the starting policy is {series['kl'][-1]:.1f} nats a completion: raise kl.beta or lower optim.lr"
+            f"the KL to the starting policy is {series['kl'][-1]:.1f} nats per completion: raise kl.beta or lower optim.lr"
         )
     if len(iterations) < 2 * W:
         return found
@@ -51,11 +51,11 @@ def alarms(
         found["length"] = f"completions have {now:.0f} tokens, {now / start:.1f} times as many as at first"
     start, now = (float(part["unended"].mean()) for part in (first, last))
     if now - start > config.unended:
-        found["unended"] = f"{now:.0%} of completions do not end, {start:.0%} at first"
+        found["unended"] = f"{now:.0%} of completions are cut at the limit, {start:.0%} at first"
     start, now = (float(part["entropy"].mean()) for part in (first, last))
     if now < config.entropy * start:
         found["entropy"] = (
-            f"a token's entropy is {now:.2f} nats, {start:.2f} in the beginning: the policy has become nearly deterministic"
+            f"a token's entropy is {now:.2f} nats, {start:.2f} at first: the policy has become nearly deterministic"
         )
     for proxy in proxies:
         for other in watched:
