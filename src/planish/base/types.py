@@ -26,7 +26,9 @@ class Choices:
     ends: tuple[int, ...]  # where each completion ends; each begins where the one before ends
     ranks: tuple[int, ...]  # the place of each, 0 is best, equal numbers are a tie
     scores: tuple[float, ...] = ()  # what the annotator gave each, if anything
-    reference: tuple[float, ...] = ()  # log-probability of each under the reference, once that is known
+    reference: tuple[
+        float, ...
+    ] = ()  # what a frozen model gives each, once that is known: a log-probability, or a score
 
 
 @dataclass(frozen=True, slots=True)

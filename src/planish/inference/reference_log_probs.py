@@ -1,14 +1,16 @@
-"""The reference of DPO: its log-probabilities of every completion are computed once, and kept beside the run.
+"""Numbers of a frozen model for every completion, computed once and kept beside the run: DPO's reference, the confidence that a
+reward model reads.
 
     RUN/reference.safetensors     one float64 a completion, by source; its metadata say of which weights and which tokens
+    RUN/confidence.safetensors    one float64 a completion and feature
 
-The file is used again if, and only if, weights and tokens are the same to the last bit; else it is computed anew.
+A file is used again if, and only if, weights and tokens are the same to the last bit; else it is computed anew.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,22 +33,39 @@ def attach_reference(
     reference: CausalLM, digest: str, sets: Mapping[str, Examples], path: Path, micro_tokens: int, device: torch.device
 ) -> bool:
     """Gives every completion its log-probability under the reference. True if they were found in the file."""
-    key = {"weights": digest, "precision": str(reference.compute_dtype), "tokens": _digest_tokens(sets)}
+    key = {"weights": digest, "precision": str(reference.compute_dtype), "tokens": digest_tokens(sets)}
+    found, known = kept_values(
+        lambda examples: sequence_values(
+            lambda packed: completion_logprobs(reference, packed), examples, micro_tokens, device
+        ),
+        sets,
+        path,
+        key,
+    )
+    attach(found, sets)
+    return known
+
+
+def kept_values(
+    compute: Callable[[Examples], np.ndarray], sets: Mapping[str, Examples], path: Path, key: Mapping[str, str]
+) -> tuple[dict[str, np.ndarray], bool]:
+    """The values of each set, from the file if it is of this key, and whether they were."""
     found = _read(path, key)
-    known = found is not None
-    if found is None:
-        found = {
-            name: sequence_values(lambda packed: completion_logprobs(reference, packed), examples, micro_tokens, device)
-            for name, examples in track(list(sets.items()), "reference")
-        }
-        barrier()
-        if is_main():
-            with new_file(path) as partial:
-                save_file(found, str(partial), metadata={**key, "values": _digest_values(found)})
+    if found is not None:
+        return found, True
+    found = {name: compute(examples) for name, examples in track(list(sets.items()), path.stem)}
+    barrier()
+    if is_main():
+        with new_file(path) as partial:
+            save_file(found, str(partial), metadata={**key, "values": _digest_values(found)})
+    return found, False
+
+
+def attach(values: Mapping[str, np.ndarray], sets: Mapping[str, Examples]) -> None:
+    """Gives every completion of these sets its number, as `Choices.reference`."""
     for name, examples in sets.items():
         if examples.choices is not None:
-            examples.choices.reference = found[name]
-    return known
+            examples.choices.reference = values[name]
 
 
 def completion_logprobs(policy: CausalLM, packed: Packed) -> Tensor:
@@ -63,7 +82,7 @@ def digest_weights(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _digest_tokens(sets: Mapping[str, Examples]) -> str:
+def digest_tokens(sets: Mapping[str, Examples]) -> str:
     digest = hashlib.sha256()
     for name, examples in sets.items():
         digest.update(name.encode())

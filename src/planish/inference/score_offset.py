@@ -40,9 +40,15 @@ def centre(
     scorer.config.score_check = {
         "demonstrations": len(demonstrations),
         "tokens": [demonstrations[i].tokens.tolist() for i in shortest],
+        "completions": [num_completion(demonstrations[i]) for i in shortest],
         "scores": [float(scores[i]) for i in shortest],
         "tolerance": tolerance(scorer.model.dtype, scorer.compute_dtype, saved),
     }
+
+
+def num_completion(example: Example) -> int:
+    """Tokens of the completion at the end of a conversation: the last unbroken stretch of learnt tokens."""
+    return int(np.argmin(np.append(example.loss_mask[::-1], False)))
 
 
 @torch.no_grad()
@@ -54,7 +60,11 @@ def check_scores(scorer: Scorer, path: str) -> None:
             f"{path}: says nothing of the mean score of demonstrations, so a score of 0 means nothing. Train it with "
             "planish reward, which sets the constant"
         )
-    rows = [Example(np.array(ids, np.int32), np.zeros(len(ids), np.bool_), "") for ids in kept["tokens"]]
+    lengths = kept.get("completions", [0] * len(kept["tokens"]))
+    rows = [
+        Example(np.array(ids, np.int32), np.arange(len(ids)) >= len(ids) - length, "")
+        for ids, length in zip(kept["tokens"], lengths, strict=True)
+    ]
     found = [scorer(pack([row]).to(scorer.model.device)).item() for row in rows]
     worst = max(abs(a - b) for a, b in zip(found, kept["scores"], strict=True))
     if not worst <= max(kept["tolerance"], tolerance(scorer.model.dtype, scorer.compute_dtype)):

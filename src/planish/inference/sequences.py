@@ -24,9 +24,20 @@ def sequence_values(
 ) -> np.ndarray:
     """`values_of` gives [S] for a packed row. Returns float64, the sequences of example 0, then those of example 1, and so on;
     the same on every rank, each of which computes a part."""
+    return sequence_columns(lambda packed: values_of(packed)[:, None], 1, examples, micro_tokens, device)[:, 0]
+
+
+def sequence_columns(
+    values_of: Callable[[Packed], Tensor],
+    columns: int,
+    examples: Examples | Sequence[Example],
+    micro_tokens: int,
+    device: torch.device,
+) -> np.ndarray:
+    """Several numbers for each sequence: `values_of` gives [S, columns]. Returns float64 [sequences of all examples, columns]."""
     numbered = [replace(examples[i], source=i) for i in range(len(examples))]
     counts = [len(each.choices.ends) if each.choices else 1 for each in numbered]
-    return _values(lambda packed: values_of(packed)[:, None], numbered, counts, 1, micro_tokens, device)[:, 0]
+    return _values(values_of, numbered, counts, columns, micro_tokens, device)
 
 
 def token_values(

@@ -62,6 +62,18 @@ def weighted_nll(hidden_LD: Tensor, head: Head, targets_L: Tensor, weights_L: Te
     return nll, logprobs_L
 
 
+@torch.no_grad()
+def token_confidence(hidden_LD: Tensor, head: Head, targets_L: Tensor) -> tuple[Tensor, Tensor]:
+    """log softmax(logits)[target] and the entropy of softmax(logits) at each position, [L] both, in at least float32."""
+    logprobs: list[Tensor] = []
+    entropies: list[Tensor] = []
+    for part in _chunks(len(targets_L)):
+        logprobs_C, exp_CV, total_C = _pick(head.logits(hidden_LD[part]), targets_L[part])
+        logprobs.append(logprobs_C)
+        entropies.append(torch.special.entr(exp_CV).sum(1) / total_C + total_C.log())
+    return torch.cat(logprobs), torch.cat(entropies)
+
+
 def _chunks(length: int) -> Iterator[slice]:
     """Slices of at most CHUNK positions, about equally long: products of few rows are slow. Of none, one empty slice."""
     count = max(1, -(-length // CHUNK))

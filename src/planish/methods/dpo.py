@@ -34,7 +34,13 @@ from planish.maths.preference import PairLogprobs, implicit_reward_accuracy, log
 from planish.methods.base import RunContext, mixture_feed, policy_as
 from planish.methods.callbacks import SamplingCallback, SamplingRunConfig, held_out_prompts
 from planish.methods.preference_losses import Dpo, PreferenceLoss
-from planish.methods.ranking_eval import ComparisonConfig, ComparisonMethod, RankingCallback
+from planish.methods.ranking_eval import (
+    ComparisonConfig,
+    ComparisonMethod,
+    RankingCallback,
+    comparison_sets,
+    reference_of,
+)
 from planish.methods.run import run_method
 from planish.models.load import ModelConfig, load_model
 from planish.models.loaded import LoadedModel, load_chat_model
@@ -98,13 +104,6 @@ class DpoObjective:
         return loss, {name: Mean((pairs.weights_P * each_P.detach()).sum(), num) for name, each_P in seen.items()}
 
 
-def reference_of(packed: Packed) -> Tensor:
-    """The reference's log-probability of each completion, [S]."""
-    values = [value for example in packed.examples if example.choices for value in example.choices.reference]
-    values = values or [0.0] * packed.num_sequences  # the empty row of a rank without work
-    return torch.tensor(values, dtype=torch.float64, device=packed.tokens_T.device)
-
-
 class DpoMethod(ComparisonMethod[DpoConfig]):
     def __init__(self) -> None:
         super().__init__()
@@ -119,9 +118,7 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
 
     def describe(self, run: RunContext[DpoConfig]) -> dict[str, Any]:
         described = super().describe(run) | {"loss": asdict(run.config.loss.facts)}
-        sets = {f"{source.name}/training": source.training for source in run.sources}
-        sets |= {f"{source.name}/held_out": source.held_out for source in run.sources}
-        sets |= {f"eval_sets/{name}": encoding.examples for name, encoding in self.eval_sets.items()}
+        sets = comparison_sets(run, self.eval_sets)
         path = run.folder.path / "reference.safetensors"
         with self._reference(run) as (reference, digest):
             known = attach_reference(reference, digest, sets, path, run.micro_tokens, run.device)

@@ -189,5 +189,7 @@ def _export(run: RunContext[C], method: Method[C]) -> None:
         if loaded.adapted is not None:
             save_adapter(loaded.adapted, run.folder.path / "adapter")
         model = merge(loaded.adapted) if loaded.adapted is not None else loaded.model
-        save_model(model, loaded.tokenizer, run.folder.model, [loaded.template.stop_token_id], loaded.save_dtype)
+        stops = [loaded.template.stop_token_id]
+        beside = run.policy.save_beside
+        save_model(model, loaded.tokenizer, run.folder.model, stops, loaded.save_dtype, beside=beside)
     barrier()

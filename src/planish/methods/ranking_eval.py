@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+import torch
 from pydantic import model_validator
 from torch import Tensor
 
@@ -71,6 +72,20 @@ class ComparisonMethod(Method[C]):
             for name, own in self.eval_sets.items()
         }
         return super().inputs(run) | sets
+
+
+def comparison_sets(run: RunContext[Any], eval_sets: Mapping[str, Encoding]) -> dict[str, Examples]:
+    """All comparisons of a run by name: SOURCE/training, SOURCE/held_out, eval_sets/NAME."""
+    sets = {f"{source.name}/training": source.training for source in run.sources}
+    sets |= {f"{source.name}/held_out": source.held_out for source in run.sources}
+    return sets | {f"eval_sets/{name}": encoding.examples for name, encoding in eval_sets.items()}
+
+
+def reference_of(packed: Packed) -> Tensor:
+    """The frozen model's number for each completion, [S]: DPO's reference, or a confidence term."""
+    values = [value for example in packed.examples if example.choices for value in example.choices.reference]
+    values = values or [0.0] * packed.num_sequences  # the empty row of a rank without work
+    return torch.tensor(values, dtype=torch.float64, device=packed.tokens_T.device)
 
 
 def read_eval_sets(run: RunContext[Any], paths: Mapping[str, str]) -> dict[str, Encoding]:

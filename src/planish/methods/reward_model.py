@@ -36,8 +36,16 @@ from planish.data.settings import longest
 from planish.inference.score_offset import centre
 from planish.maths.preference import bradley_terry, centering
 from planish.methods.base import RunContext, mixture_feed, policy_as
-from planish.methods.ranking_eval import ComparisonConfig, ComparisonMethod, RankingCallback
+from planish.methods.confidence import ConfidenceConfig, attach_confidence
+from planish.methods.ranking_eval import (
+    ComparisonConfig,
+    ComparisonMethod,
+    RankingCallback,
+    comparison_sets,
+    reference_of,
+)
 from planish.methods.run import run_method
+from planish.models.confidence import Confidence
 from planish.models.load import ModelConfig, context_length
 from planish.models.loaded import LoadedModel, load_reward_model
 from planish.models.reward_head import Scorer
@@ -59,6 +67,10 @@ class RewardConfig(ComparisonConfig):
     )
     centering: float = Field(
         default=0.0, ge=0, description="weight of (r_w + r_l)^2, which keeps scores around 0; TRL's is 0.01"
+    )
+    confidence: ConfidenceConfig | None = Field(
+        default=None,
+        description="a frozen model whose confidence in the completion the head reads as well; true is the model as it starts",
     )
     demonstrations: str | None = Field(
         default=None,
@@ -82,9 +94,14 @@ class BradleyTerryObjective:
     def weight(self, packed: Packed) -> float:
         return len(packed.examples)
 
+    def scores(self, packed: Packed) -> Tensor:
+        """Scores [S] of completions whose confidence terms are known."""
+        scores_S = self.scorer(packed)
+        return scores_S + reference_of(packed).to(scores_S.dtype) if self.config.confidence else scores_S
+
     def loss(self, packed: Packed) -> tuple[Tensor, Metrics]:
         packed = packed.to(self.device)
-        scores_S, pairs = self.scorer(packed), pairs_of(packed)
+        scores_S, pairs = self.scores(packed), pairs_of(packed)
         better_P, worse_P = scores_S[pairs.better_P], scores_S[pairs.worse_P]
         weights_P, score_gaps_P = pairs.weights_P.to(scores_S.dtype), pairs.score_gaps_P.to(scores_S.dtype)
         losses_P = bradley_terry(better_P, worse_P, self.config.margin * score_gaps_P)
@@ -101,33 +118,48 @@ class BradleyTerryObjective:
 
 
 class RewardMethod(ComparisonMethod[RewardConfig]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.confidence: Confidence | None = None
+
     def load_model(self, config: RewardConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
         return load_reward_model(config.model, device, config.data.template, config.data.mask, config.seed)
 
     def as_packed(self, config: RewardConfig, loaded: LoadedModel) -> Scorer:
         scorer = loaded.scorer()
-        scorer.offset = 0.0  # a reward model that is trained further has an offset of its own
+        scorer.offset = 0.0  # a reward model that is trained further has an offset and a confidence term of its own
+        scorer.config.confidence = None
         return scorer
 
     def describe(self, run: RunContext[RewardConfig]) -> dict[str, Any]:
         if run.config.margin:
             check_margins(run)
-        return super().describe(run)
+        described = super().describe(run)
+        if run.config.confidence is None:
+            return described
+        sets = comparison_sets(run, self.eval_sets)
+        self.confidence, fitted = attach_confidence(run, run.config.confidence, run.config.model.path, sets)
+        return described | {"confidence": fitted}
 
     def loss_terms(self, run: RunContext[RewardConfig], trainer: Trainer, record: RunRecord) -> Sequence[LossTerm]:
-        objective = BradleyTerryObjective(policy_as(Scorer, run), run.config, run.device)
-        return [LossTerm(objective, mixture_feed(run))]
+        return [LossTerm(self._objective(run), mixture_feed(run))]
 
     def callbacks(
         self, run: RunContext[RewardConfig], trainer: Trainer, record: RunRecord
     ) -> Sequence[tuple[int, Callback]]:
-        ranking = RankingCallback(run, record, policy_as(Scorer, run), self.eval_sets, trainer.steps)
+        ranking = RankingCallback(run, record, self._objective(run).scores, self.eval_sets, trainer.steps)
         return [(run.config.evaluate_every, ranking)]
+
+    def _objective(self, run: RunContext[RewardConfig]) -> BradleyTerryObjective:
+        return BradleyTerryObjective(policy_as(Scorer, run), run.config, run.device)
 
     def finish(self, run: RunContext[RewardConfig], trainer: Trainer) -> None:
         """Sets the constant, and says which texts it was taken from."""
         saved = run.loaded.save_dtype and getattr(torch, run.loaded.save_dtype)
         scorer = policy_as(Scorer, run)
+        if self.confidence is not None:
+            scorer.confidence = self.confidence
+            scorer.config.confidence = {name: list(pair) for name, pair in self.confidence.features.items()}
         centre(scorer, demonstrations(run), run.micro_tokens, run.device, saved)
         if is_main():
             print(f"demonstrations had a mean score of {scorer.offset:+.3f}, which is now 0")

@@ -177,11 +177,12 @@ def save_model(
     stop_token_ids: Sequence[int] = (),
     dtype: SavedDtypeName | None = None,
     weights: dict[str, Tensor] | None = None,
+    beside: Callable[[Path], None] | None = None,
 ) -> None:
     """An ordinary Hugging Face folder, complete or not there: weights, config, tokenizer and chat template.
 
     `stop_token_ids` join those that end a generation, so that any server stops where the model was taught to. `weights`
-    are saved in place of the model's own, as when those are spread over ranks.
+    are saved in place of the model's own, as when those are spread over ranks. `beside` writes further files.
     """
     state = weights if weights is not None else model.state_dict()
     if dtype is not None:
@@ -195,6 +196,8 @@ def save_model(
         tokenizer.save_pretrained(str(folder))
         if dtype is not None:
             _set_json(folder / "config.json", "dtype", dtype)
+        if beside is not None:
+            beside(folder)
         model.set_attn_implementation(own_attention)
 
 

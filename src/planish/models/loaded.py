@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from planish.base.model_folder import model_folder
 from planish.data.chat.templates import ChatTemplate, MaskName, ensure_template
 from planish.data.chat.tokenizer import load_tokenizer
+from planish.models.confidence import FOLDER, Confidence, FeatureName
 from planish.models.load import ModelConfig, SavedDtypeName, check_vocabulary, compute_dtype, load_model
 from planish.models.lora import add_lora
 from planish.models.packed import CausalLM
@@ -26,6 +30,7 @@ class LoadedModel:
     adapted: PeftModel | None = None
     compute_dtype: torch.dtype | None = None  # autocast to this; None computes in the weights' own type
     save_dtype: SavedDtypeName | None = None
+    confidence: Confidence | None = None  # of a reward model that reads it
 
     def causal_lm(self) -> CausalLM:
         """The model as it takes packed rows."""
@@ -33,7 +38,9 @@ class LoadedModel:
 
     def scorer(self) -> Scorer:
         """A reward model as it takes packed rows."""
-        return Scorer(self.model, self.compute_dtype)
+        scorer = Scorer(self.model, self.compute_dtype)
+        scorer.confidence = self.confidence
+        return scorer
 
 
 def load_with_tokenizer(config: ModelConfig, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -76,4 +83,23 @@ def load_reward_model(
     if seed is not None:
         set_padding(model, tokenizer, chat.stop_token_id)
     adapted = add_lora(model, config.lora, seed, whole=(HEAD,)) if config.lora and seed is not None else None
-    return LoadedModel(model, tokenizer, chat, adapted, compute_dtype(config, device), config.save_dtype)
+    if seed is not None:
+        return LoadedModel(model, tokenizer, chat, adapted, compute_dtype(config, device), config.save_dtype)
+    return LoadedModel(
+        model,
+        tokenizer,
+        chat,
+        compute_dtype=compute_dtype(config, device),
+        confidence=load_confidence(config, model.config, device),
+    )
+
+
+def load_confidence(config: ModelConfig, settings: Any, device: torch.device) -> Confidence | None:
+    """The confidence term of a reward model that was saved with one."""
+    features: dict[FeatureName, list[float]] | None = getattr(settings, "confidence", None)
+    if not features:
+        return None
+    folder = Path(model_folder(config.path)) / FOLDER
+    reference = load_model(config.model_copy(update={"path": str(folder), "lora": None}), device)
+    pairs: dict[FeatureName, tuple[float, float]] = {name: (weight, mean) for name, (weight, mean) in features.items()}
+    return Confidence(CausalLM(reference.requires_grad_(False), compute_dtype(config, device)), pairs)

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -43,6 +44,9 @@ class PackedModel(nn.Module):
     def run_packed(model: PreTrainedModel, packed: Packed) -> Tensor:
         """The row's numbers, from one forward pass over it."""
         raise NotImplementedError
+
+    def save_beside(self, folder: Path) -> None:
+        """Writes what the model needs beside its weights, to the folder that holds them."""
 
     @property
     def config(self) -> Any:

@@ -8,6 +8,7 @@ not, and differences are the same.
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -16,6 +17,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from planish.base.errors import ModelError
 from planish.base.types import Packed
+from planish.models.confidence import Confidence
 from planish.models.load import ModelConfig, gives_scores, load_pretrained, load_settings
 from planish.models.packed import PackedModel, backbone
 
@@ -25,11 +27,14 @@ PAD = "<|pad|>"  # of tokenizers that have none
 
 class Scorer(PackedModel):
     """Scores [S], one for each sequence of a packed row: a linear function of the hidden state at its last token, less the
-    offset. Which token is last is known from where the sequence ends, not from any token's number.
+    offset. Which token is last is known from where the sequence ends, not from any token's number. `confidence`, if there is
+    one, adds its term (models/confidence.py).
 
     >>> scorer = Scorer(load_scorer(config, device))
     >>> scores_S = scorer(packed)
     """
+
+    confidence: Confidence | None = None
 
     @property
     def offset(self) -> float:
@@ -43,7 +48,12 @@ class Scorer(PackedModel):
         packed = self.fitted(packed)
         with self.precision():
             hidden_SD = (self.run_unpacked if self.why_not_packed else self.run_packed)(self.model, packed)
-        return self.number(hidden_SD)
+        scores_S = self.number(hidden_SD)
+        return scores_S if self.confidence is None else scores_S + self.confidence(packed).to(scores_S.dtype)
+
+    def save_beside(self, folder: Path) -> None:
+        if self.confidence is not None:
+            self.confidence.save(folder)
 
     def number(self, hidden_ND: Tensor) -> Tensor:
         """The head's output for hidden states, less the offset; [N], in at least float32."""
