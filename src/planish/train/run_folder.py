@@ -7,6 +7,7 @@ metrics.jsonl    one line a step, and one for each evaluation
 samples.jsonl    completions sampled on the way
 ranking.json     of comparisons: how well scores put held-out rows in order (statistics/ranking.py)
 reference.safetensors   of DPO: the reference's log-probabilities (inference/reference_log_probs.py)
+confidence.safetensors  of a reward model that reads one: a frozen model's features (methods/confidence.py)
 checkpoints/     see checkpoint.py
 model/           the result, an ordinary Hugging Face folder
 """
