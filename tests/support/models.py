@@ -87,10 +87,67 @@ UNPACKABLE: dict[str, dict[str, Any]] = {
 }
 
 
+# What the trial at loading has to find out.
+TRIED: dict[str, dict[str, Any]] = {
+    "phi3": {  # other rotary angles for texts of more than eight tokens
+        **_GROUPED,
+        "original_max_position_embeddings": 8,
+        "rope_scaling": {
+            "type": "longrope",
+            "rope_type": "longrope",
+            "short_factor": [1.0] * 4,
+            "long_factor": [1.0, 1.5, 3.0, 8.0],
+        },
+    },
+    "hrm_text": {"num_hidden_layers": 4, "num_key_value_heads": 4, "head_dim": 8},  # each layer runs several times
+    "minimax_m3_vl_text": {  # chosen blocks of keys
+        **_GROUPED,
+        "head_dim": 8,
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        "index_n_heads": 2,
+        "index_head_dim": 8,
+        "index_block_size": 8,
+        "index_topk_blocks": 2,
+        "layer_types": ["minimax_m3_sparse"] * 2,
+    },
+    "deepseek_v32": {  # the top k keys
+        "num_key_value_heads": 4,
+        "q_lora_rank": 16,
+        "kv_lora_rank": 16,
+        "qk_rope_head_dim": 8,
+        "qk_nope_head_dim": 8,
+        "v_head_dim": 8,
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "n_group": 1,
+        "topk_group": 1,
+        "moe_intermediate_size": 16,
+        "index_n_heads": 2,
+        "index_head_dim": 8,
+        "index_topk": 4,
+    },
+    "bert": {},
+    "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48},
+    "marian": {  # positions are counted from the row's beginning
+        "d_model": 32,
+        "decoder_layers": 2,
+        "encoder_layers": 2,
+        "decoder_attention_heads": 4,
+        "encoder_attention_heads": 4,
+        "decoder_ffn_dim": 48,
+        "encoder_ffn_dim": 48,
+        "decoder_start_token_id": 0,
+        "forced_eos_token_id": 1,
+        "init_std": 0.02,
+    },
+}
+
+
 def random_model(kind: str, dtype: torch.dtype = torch.float32, **changes: Any) -> PreTrainedModel:
     """A model of one kind with random weights, the same at every call, in evaluation mode."""
     quiet()
-    config = AutoConfig.for_model(kind, **{**_SMALL, **{**KINDS, **UNPACKABLE}[kind], **changes})
+    config = AutoConfig.for_model(kind, **{**_SMALL, **{**KINDS, **UNPACKABLE, **TRIED}[kind], **changes})
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(config)

@@ -58,6 +58,7 @@ class Examples:
         self._origins = Origins()
         self.choices: ChoiceTable | None = None  # of comparisons
         self.num_targets = 0  # learnt tokens of all examples
+        self.largest = (-1, 0)  # the highest number of a token, and the first example that has it
 
     def append(self, encoded: Encoded, origin: Origin, choices: Choices | None = None) -> None:
         if choices is not None:
@@ -66,6 +67,8 @@ class Examples:
         tokens = encoded.tokens.astype(np.int32)
         self._unwritten += np.where(encoded.loss_mask, tokens, ~tokens).tobytes()
         self._offsets.append(self._offsets[-1] + len(tokens))
+        if (largest := int(tokens.max(initial=-1))) > self.largest[0]:
+            self.largest = (largest, len(self))
         self._origins.add(origin)
         self.num_targets += int(np.count_nonzero(encoded.loss_mask))
         if len(self._unwritten) >= SPILL:

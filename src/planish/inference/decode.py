@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -23,6 +24,8 @@ from planish.base.types import Example, pack
 from planish.inference.kv_cache import Cache, Layer, Reading
 from planish.models.attention import PackedLayout, packed_as
 from planish.models.packed import CausalLM, head_of
+from planish.models.trial import in_words
+from planish.models.trial_conditions import small_limits
 
 READ_AT_ONCE = 2048  # tokens of prompts
 ROWS = 64  # completions that grow side by side: a CPU reaches half of its rate with 8
@@ -186,13 +189,16 @@ class _Prompts:
             self.read[i] = reading.of(start, stop), logits_V
 
 
-def why_not_decodable(policy: CausalLM) -> str | None:
+def why_not_decodable(policy: CausalLM, places: int = 0) -> str | None:
     """None where decoding with our cache gives the log-probabilities of the forward pass of training, else what went wrong.
-    Only trying tells; it is tried once for each policy."""
+    `places` are the tokens of the longest prompt with its completion. Only trying tells; it is tried once for each policy."""
     if policy.why_not_packed:
         return policy.why_not_packed
+    if policy.angle_limit is not None and places > policy.angle_limit:
+        return f"its rotary angles change where a text grows beyond {policy.angle_limit} tokens, and a cache keeps the old ones"
     if policy not in _tried:
-        _tried[policy] = _try(policy)
+        with nullcontext() if policy.angle_limit is not None else small_limits(policy.model):
+            _tried[policy] = _try(policy)
     return _tried[policy]
 
 
@@ -206,8 +212,10 @@ def _try(policy: CausalLM) -> str | None:
     requests = [SampleRequest(prompt, (0, k)) for k, prompt in enumerate((0, 1, 0))]
     try:
         drawn = decode(policy, prompts, requests, TokenSampling(1.0, 1.0, 0), 4, (), rows=2)
+    except NotImplementedError as error:
+        return str(error)
     except Exception as error:  # whatever a model's own code does with a plan that it does not know
-        return f"{type(error).__name__}: {error}"
+        return in_words(error)
     whole = [[*prompts[request.prompt], *each.tokens] for request, each in zip(requests, drawn, strict=True)]
     learnt = [np.arange(len(ids)) >= len(ids) - 4 for ids in whole]
     rows = [Example(np.array(ids, np.int32), mask, "") for ids, mask in zip(whole, learnt, strict=True)]

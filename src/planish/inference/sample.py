@@ -55,13 +55,19 @@ def sample(
     first: int = 0,
 ) -> list[list[Completion]]:
     """`num_samples` completions for each prompt of token ids. Prompts are numbered from `first`, for their noise."""
-    if why_not_decodable(policy) is not None:
-        return _slowly(policy, tokenizer, prompts, config, stop_token_id, num_samples, first)
-    requests = [
-        SampleRequest(i, (config.seed, "sample", first + i, k)) for i in range(len(prompts)) for k in range(num_samples)
-    ]
-    drawn = iter(decode(policy, prompts, requests, config.choosing, config.max_completion_tokens, (stop_token_id,)))
-    return [[completion_of(tokenizer, next(drawn).tokens, stop_token_id) for _ in range(num_samples)] for _ in prompts]
+    most = config.max_completion_tokens
+    ours = [i for i, prompt in enumerate(prompts) if why_not_decodable(policy, len(prompt) + most) is None]
+    others = sorted({*range(len(prompts))} - {*ours})
+    keys = [(config.seed, "sample", first + i, k) for i in ours for k in range(num_samples)]
+    requests = [SampleRequest(n // num_samples, key) for n, key in enumerate(keys)]
+    some = [prompts[i] for i in ours]
+    drawn = iter(decode(policy, some, requests, config.choosing, most, (stop_token_id,)) if ours else ())
+    found = {i: [completion_of(tokenizer, next(drawn).tokens, stop_token_id) for _ in range(num_samples)] for i in ours}
+    if others:
+        rest, numbers = [prompts[i] for i in others], [first + i for i in others]
+        slow = _slowly(policy, tokenizer, rest, config, stop_token_id, num_samples, numbers)
+        found |= dict(zip(others, slow, strict=True))
+    return [found[i] for i in range(len(prompts))]
 
 
 def _slowly(
@@ -71,15 +77,18 @@ def _slowly(
     config: SamplingConfig,
     stop_token_id: int,
     num_samples: int,
-    first: int,
+    numbers: Sequence[int],
 ) -> list[list[Completion]]:
     """Completions from transformers' generate. Greedy prompts share batches of similar length; sampled ones do not."""
     found: dict[int, list[Completion]] = {i: [] for i in range(len(prompts))}
-    batch, most = 16 if config.temperature == 0 else 1, config.max_completion_tokens
+    alone = (
+        config.temperature > 0 or policy.angle_limit is not None
+    )  # in a batch the longest one would choose the angles
+    batch, most = 1 if alone else 16, config.max_completion_tokens
     with generating(policy.model):
         for k in range(num_samples):
             for chosen in _batches([len(prompt) for prompt in prompts], batch):
-                seed = fold_in(config.seed, "sample", first + chosen[0], k)
+                seed = fold_in(config.seed, "sample", numbers[chosen[0]], k)
                 some = [prompts[i] for i in chosen]
                 generated = generate(policy.model, some, config.choosing, most, (stop_token_id,), seed)
                 for i, row in zip(chosen, generated.tokens, strict=True):

@@ -47,13 +47,17 @@ class LocalSampler:
         most_tokens: int,
         stop_token_ids: Sequence[int],
     ) -> list[Sampled]:
-        if why_not_decodable(self.policy) is None:
-            return decode(self.policy, prompts, requests, choosing, most_tokens, stop_token_ids)
-        with generating(self.policy.model):
-            return [
-                _generated(self.policy, prompts[request.prompt], request, choosing, most_tokens, stop_token_ids)
-                for request in requests
-            ]
+        places = [len(prompts[request.prompt]) + most_tokens for request in requests]
+        ours = [i for i, length in enumerate(places) if why_not_decodable(self.policy, length) is None]
+        chosen = [requests[i] for i in ours]
+        drawn = decode(self.policy, prompts, chosen, choosing, most_tokens, stop_token_ids) if ours else []
+        found = dict(zip(ours, drawn, strict=True))
+        if len(ours) < len(requests):
+            with generating(self.policy.model):
+                for i in (i for i in range(len(requests)) if i not in found):
+                    prompt = prompts[requests[i].prompt]
+                    found[i] = _generated(self.policy, prompt, requests[i], choosing, most_tokens, stop_token_ids)
+        return [found[i] for i in range(len(requests))]
 
     def update(self, policy: CausalLM) -> None:
         """Nothing is to be done where the weights are shared; another policy takes the place of the first."""

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from planish.base.config import Config, Field
 from planish.base.distributed import barrier, distributed, is_main
 from planish.data.chat.templates import ChatTemplate, ensure_template
-from planish.data.chat.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from planish.data.chat.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer, vocabulary_size
 from planish.data.rows import LEARNT, Text
 from planish.data.settings import DataConfig
 from planish.data.sources import SourceRows
@@ -81,7 +81,7 @@ def _new(
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    model = build_model({**special, **new.architecture}, len(tokenizer), new.dtype, config.seed, device)
+    model = build_model({**special, **new.architecture}, vocabulary_size(tokenizer), new.dtype, config.seed, device)
     return model, tokenizer
 
 

@@ -41,6 +41,11 @@ class PackedLayout:
         prefixes = self.prefixes or ((0, 0),) * (len(self.bounds) - 1)
         return ((start, stop, prefix) for (start, stop), prefix in zip(pairwise(self.bounds), prefixes, strict=True))
 
+    @property
+    def longest(self) -> int:
+        """The most tokens of a sequence, with its prefix."""
+        return max(stop - start + end - first for start, stop, (first, end) in self.sequences)
+
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
@@ -79,6 +84,12 @@ def packed_as(plan: PackedLayout | OtherLayout) -> Generator[None]:
         _plan.reset(token)
 
 
+def current_packing() -> PackedLayout | None:
+    """The layout of the packed row that is being computed."""
+    plan = _plan.get()
+    return plan if isinstance(plan, PackedLayout) else None
+
+
 def attention_in_use(model: Any) -> str:
     """The name of the attention function that a transformers model calls now."""
     return model.config._attn_implementation or "eager"
@@ -101,6 +112,8 @@ def attention(
     _refuse_what_we_do_not_know(module, kwargs)
     scoring = Scoring(scaling, _window(module, sliding_window), softcap)
     plan = plan or _plan.get()
+    if plan is not None and attention_mask is not None:
+        raise NotImplementedError("its layers mask keys by themselves, which packing would lose")
     if plan is None:
         return attend(query, key, value, attention_mask, scoring).transpose(1, 2).contiguous(), None
     if not isinstance(plan, PackedLayout):
@@ -197,10 +210,26 @@ def _window(module: nn.Module, sliding_window: Any) -> int | None:
     return None
 
 
+# Arguments that change nothing here: dropout is off, the others are about caches, outputs and layouts that are not in use.
+_HARMLESS = ("dropout", "position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states")
+_MEANING = {
+    "s_aux": "attention sinks",
+    "sinks": "attention sinks",
+    "position_bias": "a position bias",
+    "indices": "attention to a few chosen keys",
+    "block_indices": "attention to a few chosen blocks of keys",
+}
+
+
 def _refuse_what_we_do_not_know(module: nn.Module, kwargs: dict[str, Any]) -> None:
-    if kwargs.get("s_aux") is not None:
-        raise NotImplementedError("attention sinks cannot be packed")
-    if kwargs.get("position_bias") is not None:
-        raise NotImplementedError("attention with a position bias cannot be packed")
+    for name, value in kwargs.items():
+        if value is None or name in _HARMLESS or (name == "is_causal" and value):
+            continue
+        meaning = _MEANING.get(name)
+        raise NotImplementedError(
+            f"{meaning} ({name}) cannot be packed"
+            if meaning
+            else f"its layers pass {name} to attention, and packing does not know that argument"
+        )
     if getattr(getattr(module, "config", None), "attention_chunk_size", None) is not None:
-        raise NotImplementedError("chunked attention cannot be packed")
+        raise NotImplementedError("chunked attention (attention_chunk_size) cannot be packed")

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import signature
 from typing import Any
+from weakref import WeakSet
 
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+_whole = WeakSet[nn.Module]()  # models in which this does not hold: their last layer runs several times
 _read: ContextVar[tuple[Tensor, int] | None] = ContextVar("read", default=None)
 
 
@@ -35,6 +37,16 @@ def read_at(places_N: Tensor, num_tokens: int) -> Generator[None]:
         yield
     finally:
         _read.reset(token)
+
+
+def reads_everywhere(model: nn.Module) -> bool:
+    """True if the last layer has to compute every place."""
+    return model in _whole
+
+
+def set_reads_everywhere(model: nn.Module, *, on: bool) -> None:
+    """Sets that the last layer has to compute every place, as where layers run in a loop."""
+    (_whole.add if on else _whole.discard)(model)
 
 
 def narrow(model: nn.Module) -> None:

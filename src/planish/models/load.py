@@ -142,12 +142,33 @@ def build_model(
 
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Every token must have its embedding: a larger vocabulary fails far from its cause."""
-    embeddings = cast(nn.Embedding, model.get_input_embeddings()).weight.shape[0]
-    if len(tokenizer) > embeddings:
+    """Every token must have its embedding. Added tokens without one, as Gemma 3 has for images, may be there, but in no text."""
+    embedding = cast(nn.Embedding, model.get_input_embeddings())
+    size = embedding.weight.shape[0]
+    beyond = {number: token for token, number in tokenizer.get_vocab().items() if number >= size}
+    added: dict[int, Any] = tokenizer.added_tokens_decoder
+    if ordinary := [number for number in sorted(beyond) if number not in added]:
         raise ModelError(
-            f"the tokenizer has {len(tokenizer)} tokens, the model {embeddings} embeddings: they do not belong together"
+            f"the tokenizer numbers its tokens up to {max(beyond)}, and the model has {size} embeddings: {len(ordinary)} tokens have "
+            f"none, such as {beyond[ordinary[0]]!r}, number {ordinary[0]}. They do not belong together"
         )
+
+    def refuse(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if inputs and int(inputs[0].max()) >= size:
+            raise ModelError(no_embedding(int(inputs[0].max()), tokenizer, size))
+
+    if beyond:
+        embedding.register_forward_pre_hook(refuse)
+
+
+def no_embedding(number: int, tokenizer: PreTrainedTokenizerBase, size: int) -> str:
+    """What is wrong with a text that has a token beyond the embeddings."""
+    token = tokenizer.convert_ids_to_tokens(number)
+    return (
+        f"the text holds the token {token!r}, number {number}, and the model has {size} embeddings, numbers 0 to {size - 1}. "
+        "Take the token out of the texts or the chat template, or give the model an embedding for it (transformers' "
+        "resize_token_embeddings)"
+    )
 
 
 def load_settings(path: str | Path, trust_remote_code: bool = False) -> PreTrainedConfig:

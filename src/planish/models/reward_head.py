@@ -35,6 +35,7 @@ class Scorer(PackedModel):
     """
 
     confidence: Confidence | None = None
+    causal = False  # a score is read at the end, where all of the text may be seen
 
     @property
     def offset(self) -> float:
@@ -75,11 +76,15 @@ class Values(Scorer):
     """Values [L]: the number that a reward model's head gives at the place before each learnt token. What PPO expects of a
     completion from there on."""
 
-    def forward(self, packed: Packed) -> Tensor:
-        packed = self.fitted(packed)
-        with self.precision():
-            hidden_LD = (values_unpacked if self.why_not_packed else values_packed)(self.model, packed)
-        return self.number(hidden_LD)
+    causal = True
+
+    @staticmethod
+    def run_unpacked(model: PreTrainedModel, packed: Packed) -> Tensor:
+        return values_unpacked(model, packed)
+
+    @staticmethod
+    def run_packed(model: PreTrainedModel, packed: Packed) -> Tensor:
+        return values_packed(model, packed)
 
 
 def values_unpacked(model: PreTrainedModel, packed: Packed) -> Tensor:
@@ -124,7 +129,13 @@ def set_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stop
     special = [*named, *(i for i, token in added.items() if token.special)]
     other = next((i for i in special if i is not None and i != stop_token_id), None)
     if other is None:
+        before = set(tokenizer.get_vocab().values())
         tokenizer.add_special_tokens({"pad_token": PAD})
+        if tokenizer.pad_token_id in before:  # tokenizers takes the number of tokens for a free number
+            raise ModelError(
+                "the numbers of the tokenizer's tokens have gaps, and it has no token to pad with: name one as pad_token in "
+                "tokenizer_config.json, any but the one that ends a turn"
+            )
     else:
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(cast(int, other))
     padding = cast(int, tokenizer.pad_token_id)

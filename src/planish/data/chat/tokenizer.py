@@ -26,6 +26,11 @@ def load_tokenizer(path: str | Path, trust_remote_code: bool = False) -> PreTrai
         raise ModelError(f"{path}: no tokenizer can be loaded from it: {first_line(error)}") from None
 
 
+def vocabulary_size(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The number of embeddings that a tokenizer needs: more than it has tokens, where its numbers have gaps."""
+    return 1 + max(tokenizer.get_vocab().values())
+
+
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerBase:
     """Byte-level BPE with ChatML's tokens, so that its base model can be fine-tuned to chat later."""
     bpe = Tokenizer(models.BPE())

@@ -145,7 +145,7 @@ def generate_answers(
     copies, found = 1 + how.samples, list[tuple[bool, int]]()
     numbered = list(enumerate(question.prompts))
     together = max(1, how.micro_tokens // (copies * max(map(len, question.prompts))))
-    if policy.why_not_packed or policy.model.dtype == torch.float64:
+    if policy.why_not_packed or policy.angle_limit is not None or policy.model.dtype == torch.float64:
         together = 1  # no padding: it may disturb recurrent layers, and gives NaN in transformers' float64 attention
     with generating(policy.model), policy.precision():
         for some in (numbered[start : start + together] for start in range(0, len(numbered), together)):
