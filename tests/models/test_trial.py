@@ -83,8 +83,8 @@ def test_beyond_its_limit_such_a_model_is_sampled_without_our_cache() -> None:
 
 def test_a_long_window_that_a_layer_forgets_is_found() -> None:
     """The rows of the trial are far shorter than the window."""
-    model = random_model("mistral", sliding_window=64)
-    assert CausalLM(model).why_not_packed is None
+    assert CausalLM(random_model("gemma3_text", sliding_window=64)).why_not_packed is None
+    model = random_model("gemma3_text", sliding_window=64)
     layer: Any = layers_of(model)[0]
     layer.self_attn.sliding_window = None
     assert "differ" in (CausalLM(model).why_not_packed or "")
@@ -132,7 +132,7 @@ def test_a_mask_of_the_layers_own_is_not_lost() -> None:
     assert "mask keys by themselves" in (CausalLM(hooked(blind_to_the_first)).why_not_packed or "")
 
 
-@pytest.mark.parametrize(("kind", "word"), [("bert", "is_decoder=false"), ("xlnet", "from left to right")])
+@pytest.mark.parametrize(("kind", "word"), [("bert", "is_decoder=false"), ("cpmant", "from left to right")])
 def test_a_model_that_sees_later_tokens_is_refused(kind: str, word: str) -> None:
     with pytest.raises(ModelError, match=f"a later token changes .*{word}"):
         CausalLM(random_model(kind, initializer_range=0.02))
@@ -160,7 +160,9 @@ def test_weights_of_bfloat16_are_packed(kind: str) -> None:
     assert CausalLM(random_model(kind, torch.bfloat16)).why_not_packed is None
 
 
-def test_widened_weights_give_the_numbers_of_float32() -> None:
+@pytest.mark.parametrize("at_once", [10**9, 0], ids=["at once", "layer by layer"])
+def test_widened_weights_give_the_numbers_of_float32(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("planish.models.trial_conditions.MOST_AT_ONCE", at_once)
     model, wide = random_model("llama", torch.bfloat16), random_model("llama", torch.bfloat16).float()
     ids = torch.arange(5, 15)[None]
     with torch.no_grad(), widened(model):

@@ -128,7 +128,7 @@ TRIED: dict[str, dict[str, Any]] = {
         "index_topk": 4,
     },
     "bert": {},
-    "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48},
+    "cpmant": {"dim_head": 8, "dim_ff": 48},
     "marian": {  # positions are counted from the row's beginning
         "d_model": 32,
         "decoder_layers": 2,

@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
@@ -15,6 +16,9 @@ from planish.base.text import short_names
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 LOCAL = ("models", "runs", "recipes")  # folders of this name are the reader's own, here or not
 KNOWN = ("smollm2", "wind-tunnel", "wind-tunnel-stable")  # `planish model get`
+MODEL = "model"  # marks a setting that names one
+ModelPath = Annotated[str, MODEL]
+ModelPathOrNone = Annotated[str | None, MODEL]
 
 
 def model_folder(path: str | Path) -> str:
@@ -34,6 +38,17 @@ def check_model_folder(path: str) -> bool:
     if not _in_cache(path) and (why := _why_no_hub()):
         raise ModelError(f"{path}: there is no such folder, and {why}.{_hint(path)}")
     return False
+
+
+def check_models(config: Any) -> None:
+    """That every model which settings name is here, or may be on the hub: before anything is loaded or read."""
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, str) and MODEL in field.metadata:
+            check_model_folder(model_folder(value))
+        for part in value.values() if isinstance(value, dict) else [value]:
+            if hasattr(part, "model_fields_set"):
+                check_models(part)
 
 
 def is_local_name(path: str) -> bool:

@@ -271,6 +271,7 @@ def _with_head(model: PreTrainedModel, weights: dict[str, Tensor]) -> dict[str, 
     head, embedding = (
         f"{names[id(each)]}.weight" for each in (model.get_output_embeddings(), model.get_input_embeddings())
     )
-    if model.config.get_text_config().tie_word_embeddings:
+    shared = weights.get(head) is None or weights[head].data_ptr() == weights[embedding].data_ptr()
+    if model.config.get_text_config().tie_word_embeddings and shared:  # LoRA on one of the two gives each a weight
         weights = {**weights, head: weights[embedding].clone()}
     return weights

@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from planish.base.config import Config, Field
 from planish.base.http import ServerConfig
+from planish.base.model_folder import ModelPath
 from planish.base.plugins import OrPlugin
 from planish.judges.questions import check_question
 
@@ -51,7 +52,7 @@ class RewardJudgeConfig(Config):
     """A reward model."""
 
     name: Literal["reward"] = "reward"
-    path: str = Field(description="a run of `planish reward`, or its model folder")
+    path: ModelPath = Field(description="a run of `planish reward`, or its model folder")
 
 
 class LlmJudgeConfig(LlmConfig):

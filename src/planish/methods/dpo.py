@@ -25,6 +25,7 @@ from planish.base.config import Field
 from planish.base.distributed import distributed, is_main
 from planish.base.errors import ModelError
 from planish.base.metrics import Mean, Metrics
+from planish.base.model_folder import ModelPathOrNone
 from planish.base.types import Example, Packed, pack
 from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.mixture.pairs import pairs_of
@@ -58,7 +59,7 @@ class DpoConfig(ComparisonConfig, SamplingRunConfig):
     optim: OptimConfig = Field(default=OptimConfig(lr=1e-6), description="optimizer")
     model: ModelConfig = Field(description="the policy, usually the fine-tuned model")
     loss: PreferenceLoss = Field(default=Dpo(), description="dpo or one of its relatives, by name")
-    reference: str | None = Field(default=None, description="reference model; absent: the policy as it starts")
+    reference: ModelPathOrNone = Field(default=None, description="reference model; absent: the policy as it starts")
     kl_prompts: int = Field(
         default=0, ge=0, description="held-out prompts answered at temperature 1 to estimate the KL to the reference"
     )

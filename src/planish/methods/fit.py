@@ -20,6 +20,7 @@ from planish.base.interrupt import Abandoned, Stopped, StopRequest, noting_signa
 from planish.methods.base import CommonConfig, Method, RunContext
 from planish.models.load import save_model
 from planish.models.lora import merge, save_adapter
+from planish.models.saved import TEXTS
 from planish.models.sharding import whole_weights
 from planish.train.checkpoint import Checkpoints, newest_inputs, refuse_other_inputs
 from planish.train.inputs import changed, digests_of_files
@@ -186,10 +187,17 @@ def _export(run: RunContext[C], method: Method[C]) -> None:
             loaded.model.load_state_dict(weights)
             loaded.model.config = settings
     if is_main():
+        texts = _some_texts(run)
         if loaded.adapted is not None:
             save_adapter(loaded.adapted, run.folder.path / "adapter")
-        model = merge(loaded.adapted) if loaded.adapted is not None else loaded.model
+        model = merge(loaded.adapted, texts) if loaded.adapted is not None else loaded.model
         stops = [loaded.template.stop_token_id]
         beside = run.policy.save_beside
-        save_model(model, loaded.tokenizer, run.folder.model, stops, loaded.save_dtype, beside=beside)
+        save_model(model, loaded.tokenizer, run.folder.model, stops, loaded.save_dtype, texts, beside)
     barrier()
+
+
+def _some_texts(run: RunContext[C]) -> list[list[int]]:
+    """Tokens of a few rows, held out if there are any, by which the saved model is compared with the trained one."""
+    tables = [table for source in run.sources for table in (source.held_out, source.training) if len(table)]
+    return [table[i].tokens.tolist() for table in tables[:1] for i in range(min(TEXTS, len(table)))]

@@ -12,13 +12,16 @@ from typing import Any, TypeVar
 import torch
 
 from planish.base.distributed import is_main, local_device
+from planish.base.errors import DataError
 from planish.base.files import write_json
+from planish.base.model_folder import check_models
 from planish.data.mixture.plan import MixturePlan
 from planish.data.settings import longest
 from planish.data.sources import Source, prepare_sources
 from planish.methods.base import CommonConfig, Method, RunContext
 from planish.methods.fit import fit, refuse_changed_files, saying_what_is_kept
-from planish.models.load import context_length
+from planish.models.load import context_length, no_embedding
+from planish.models.loaded import LoadedModel
 from planish.models.micro_batch import default_micro_tokens
 from planish.models.packed import PackedModel
 from planish.models.sharding import shard
@@ -30,6 +33,7 @@ C = TypeVar("C", bound=CommonConfig)
 
 def run_method(config: C, method: Method[C]) -> Path:
     """The whole run; returns its folder, whose `model/` is the result."""
+    check_models(config)
     device = local_device(config.device)
     with open_run(config.out, config) as folder, saying_what_is_kept(folder):
         refuse_changed_files(config, folder)
@@ -59,9 +63,19 @@ def prepare_run(
     sources = prepare_sources(
         mixture.data, loaded.tokenizer, loaded.template, limit, config.seed, folder.path, method.kinds
     )
+    _check_tokens(loaded, sources)
     batch = mixture.batch.model_copy(update={"micro_tokens": run.micro_tokens})
     feed, plan = plan_feed(mixture.data, batch, sources, mixture.steps, mixture.epochs, config.seed)
     return replace(run, sources=sources, feed=feed), mixture_account(sources, feed, plan)
+
+
+def _check_tokens(loaded: LoadedModel, sources: Sequence[Source]) -> None:
+    """That every token of the rows has an embedding, before the first step."""
+    embedding: Any = loaded.model.get_input_embeddings()
+    for table in (table for source in sources for table in (source.training, source.held_out)):
+        token, row = table.largest
+        if token >= embedding.weight.shape[0]:
+            raise DataError(f"{table.name(row)}: {no_embedding(token, loaded.tokenizer, embedding.weight.shape[0])}")
 
 
 def resolve_micro_tokens(policy: PackedModel, wanted: int | None, device: torch.device) -> int:

@@ -10,15 +10,16 @@ import json
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -29,8 +30,9 @@ from transformers.utils import logging as transformers_logging
 from planish.base.config import Config, Field
 from planish.base.errors import ModelError, first_line
 from planish.base.files import new_folder
-from planish.base.model_folder import check_model_folder, model_folder
+from planish.base.model_folder import ModelPath, check_model_folder, model_folder
 from planish.models.attention import attention_in_use
+from planish.models.saved import Texts, check_same, numbers_of
 
 DtypeName = Literal["float32", "bfloat16", "float64"]
 SavedDtypeName = Literal["float32", "bfloat16", "float64", "float16"]
@@ -47,7 +49,7 @@ class LoraConfig(Config):
 
 
 class ModelConfig(Config):
-    path: str = Field(description="a Hugging Face folder, a run of planish, or a hub name")
+    path: ModelPath = Field(description="a Hugging Face folder, a run of planish, or a hub name")
     dtype: DtypeName = Field(default="float32", description="type of the weights and of the optimizer's moments")
     compute: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
@@ -149,11 +151,12 @@ def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
     added: dict[int, Any] = tokenizer.added_tokens_decoder
     if ordinary := [number for number in sorted(beyond) if number not in added]:
         raise ModelError(
-            f"the tokenizer numbers its tokens up to {max(beyond)}, and the model has {size} embeddings: {len(ordinary)} tokens have "
-            f"none, such as {beyond[ordinary[0]]!r}, number {ordinary[0]}. They do not belong together"
+            f"the tokenizer numbers its tokens up to {max(beyond)}, and the model has {size} embeddings: {len(ordinary)} tokens "
+            f"have none, such as {beyond[ordinary[0]]!r}, number {ordinary[0]}. They do not belong together"
         )
 
-    def refuse(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def refuse(module: Any, inputs: tuple[Any, ...]) -> None:
+        size = module.weight.shape[0]  # which may have grown since
         if inputs and int(inputs[0].max()) >= size:
             raise ModelError(no_embedding(int(inputs[0].max()), tokenizer, size))
 
@@ -197,15 +200,15 @@ def save_model(
     path: Path,
     stop_token_ids: Sequence[int] = (),
     dtype: SavedDtypeName | None = None,
-    weights: dict[str, Tensor] | None = None,
+    texts: Texts = (),
     beside: Callable[[Path], None] | None = None,
 ) -> None:
     """An ordinary Hugging Face folder, complete or not there: weights, config, tokenizer and chat template.
 
-    `stop_token_ids` join those that end a generation, so that any server stops where the model was taught to. `weights`
-    are saved in place of the model's own, as when those are spread over ranks. `beside` writes further files.
+    `stop_token_ids` join those that end a generation, so that any server stops where the model was taught to. `beside` writes
+    further files. The folder is loaded again, and has to give the same numbers on these texts, or on tokens without a meaning.
     """
-    state = weights if weights is not None else model.state_dict()
+    state = model.state_dict()
     if dtype is not None:
         state = {name: tensor.to(getattr(torch, dtype)) for name, tensor in state.items()}
         if wide := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
@@ -219,7 +222,20 @@ def save_model(
             _set_json(folder / "config.json", "dtype", dtype)
         if beside is not None:
             beside(folder)
+        _check_saved(model, folder, texts)
         model.set_attn_implementation(own_attention)
+
+
+def _check_saved(model: PreTrainedModel, folder: Path, texts: Texts) -> None:
+    scores = "SequenceClassification" in type(model).__name__
+    foreign = type(model).__module__.startswith("transformers_modules")
+    saved = str(load_settings(folder, foreign).dtype).removeprefix("torch.")
+    saved = saved if saved in get_args(DtypeName) else "float32"
+    config = ModelConfig.model_validate({"path": str(folder), "dtype": saved, "trust_remote_code": foreign})
+    loader = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
+    loaded = load_pretrained(config, torch.device("cpu"), loader)
+    before, after = numbers_of(model, texts), numbers_of(loaded, texts)
+    check_same(before, after, [model.dtype, load_settings(folder, foreign).dtype], "saving it and loading it again")
 
 
 def weights_differ(model: PreTrainedModel, folder: Path) -> bool:

@@ -46,12 +46,11 @@ class Forwards:
 
 @dataclass(frozen=True, slots=True)
 class TrialRows:
-    """A row of three documents, and the same row with other tokens in the first. The last document by itself, and with another
-    ending; `before` are its targets before that."""
+    """A row of three documents, and the same row with other tokens in the first; the last document with another ending, by
+    itself. `before` are its targets before that."""
 
     row: Packed
     neighbour: Packed
-    last: Packed
     ending: Packed
     before: int
 
@@ -62,29 +61,47 @@ def try_packing(model: PreTrainedModel, forward: Forwards, *, causal: bool) -> t
     cannot be packed it keeps its own attention. With `causal`, one whose numbers depend on later tokens is refused."""
     own, found_angles = attention_in_use(model), by_sequence(model)
     with ExitStack() as conditions:
-        rows = trial_rows(model, conditions.enter_context(small_limits(model)))
-        if not _runs(model, forward, rows):  # some limit is none: it counts something else
-            conditions.close()
-            rows = trial_rows(model, LEAST)
-        wide = is_low(model.dtype) and _runs(model, forward, rows, widened)
-        tolerance = WIDENED if wide else TOLERANCE.get(model.dtype, COARSE)
-        with widened(model) if wide else nullcontext():
-            if causal:
-                _check_causal(model, forward, rows, tolerance)
-            if not found_angles and angle_limit(model.config.get_text_config()) is not None:
-                return "its rotary angles depend on the longest text of a row, and its code does not say where", False
-            why, shared = _attempts(model, forward, rows, tolerance)
-        if why is None and (forward.precision or is_low(model.dtype)):
-            why = _fails_in_training(model, forward, rows.row if shared else unshared(rows.row))
-            if why is not None:
-                model.set_attn_implementation(own)
+        rows, expected, tolerance = _one_by_one(model, forward, conditions)
+        if causal:
+            _check_causal(model, forward, rows, expected, tolerance)
+        if not found_angles and angle_limit(model.config.get_text_config()) is not None:
+            return "its rotary angles depend on the longest text of a row, and its code does not say where", False
+        why, shared = _attempts(model, forward, rows, expected, tolerance)
+    if why is None and (forward.precision or is_low(model.dtype)):
+        why = _fails_in_training(model, forward, rows.row if shared else unshared(rows.row))
+        if why is not None:
+            model.set_attn_implementation(own)
     return why, shared and why is None
 
 
-def _attempts(model: PreTrainedModel, forward: Forwards, rows: TrialRows, tolerance: float) -> tuple[str | None, bool]:
-    """The first way that works, the fastest ones first."""
+def _one_by_one(model: PreTrainedModel, forward: Forwards, conditions: ExitStack) -> tuple[TrialRows, Tensor, float]:
+    """The rows, what the model's own forward gives for them, and how far from that rounding may lead, under the hardest
+    conditions that its code can take: a limit may count something else, or the type of one weight be taken for all."""
+    ways = [(small_limits, widened)] * is_low(model.dtype) + [(small_limits, as_it_is), (as_it_is, as_it_is)]
+    for limits, precision in ways:
+        rows = trial_rows(model, conditions.enter_context(limits(model)) or LEAST)
+        conditions.enter_context(precision(model))
+        try:
+            expected = forward.apart(model, unshared(rows.row))
+        except Exception:
+            conditions.close()
+            if limits is as_it_is:
+                raise
+        else:
+            return rows, expected, WIDENED if precision is widened else TOLERANCE.get(model.dtype, COARSE)
+    raise AssertionError("the last way returns or raises")
+
+
+def as_it_is(_: PreTrainedModel) -> AbstractContextManager[None]:
+    """No condition at all."""
+    return nullcontext()
+
+
+def _attempts(
+    model: PreTrainedModel, forward: Forwards, rows: TrialRows, expected: Tensor, tolerance: float
+) -> tuple[str | None, bool]:
+    """The first way of packing that works, the fastest ones first."""
     own, why = attention_in_use(model), None
-    expected = forward.apart(model, unshared(rows.row))
     for shared, everywhere in product((True, False), (False, True)):
         set_reads_everywhere(model, on=everywhere)
         model.set_attn_implementation(NAME)
@@ -132,23 +149,11 @@ def _fails_in_training(model: PreTrainedModel, forward: Forwards, row: Packed) -
     return None if found.isfinite().all() else "its numbers are not finite in the precision of training"
 
 
-def _runs(
-    model: PreTrainedModel,
-    forward: Forwards,
-    rows: TrialRows,
-    condition: Callable[[PreTrainedModel], AbstractContextManager[None]] = nullcontext,
-) -> bool:
-    """False where a model's own code fails under such conditions, as where it takes the type of one weight for that of all."""
-    try:
-        with condition(model):
-            forward.apart(model, rows.last)
-    except Exception:
-        return False
-    return True
-
-
-def _check_causal(model: PreTrainedModel, forward: Forwards, rows: TrialRows, tolerance: float) -> None:
-    one, other = (forward.apart(model, row)[: rows.before] for row in (rows.last, rows.ending))
+def _check_causal(
+    model: PreTrainedModel, forward: Forwards, rows: TrialRows, expected: Tensor, tolerance: float
+) -> None:
+    one = expected[len(expected) - rows.ending.num_targets :][: rows.before]
+    other = forward.apart(model, rows.ending)[: rows.before]
     size = max(1.0, one.abs().max().item())
     if (moved := (one - other).abs().max().item() / size) > (LEAK if tolerance < COARSE else COARSE):
         name = model.config.name_or_path or type(model).__name__
@@ -191,5 +196,5 @@ def trial_rows(model: PreTrainedModel, longest: int) -> TrialRows:
 
     two = example(np.arange(9) * 10 + 6, np.arange(9) > 2, Choices(prompt_length=3, ends=(7, 9), ranks=(0, 1)))
     last, ending = (example(place * 7 + 2 + 3 * (place >= cut), learnt) for cut in (longest, change))
-    rows = ([first(3), two, last], [first(4), two, last], [last], [ending])
+    rows = ([first(3), two, last], [first(4), two, last], [ending])
     return TrialRows(*(pack(row).to(model.device) for row in rows), before=int(learnt[:change].sum()))

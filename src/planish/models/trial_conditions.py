@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from planish.models.last_layer import layers_of
@@ -21,6 +21,7 @@ NO_LIMIT = re.compile(r"layer|expert|group|pattern|num_|moe|audio|vision|image|v
 SHORT, SMALL = 32, 6  # tokens: the longest limit that documents of the trial pass as it is; what longer ones become
 CONTEXT = "max_position_embeddings"
 LEAST = 14  # tokens of the longest document
+MOST_AT_ONCE = 500_000_000  # weights that are widened together: 2 GB
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def _limits(model: PreTrainedModel) -> Iterator[Limit]:
                 yield Limit(config, CONTEXT, getattr(config, CONTEXT))
     for holder in (*holders, *model.modules()):
         for name, value in list((holder if isinstance(holder, dict) else vars(holder)).items()):
-            limited = isinstance(name, str) and LIMIT.search(name) and not NO_LIMIT.search(name)
+            limited = LIMIT.search(name) and not NO_LIMIT.search(name)
             if limited and isinstance(value, int) and value > 1:  # neither a switch nor absent
                 yield Limit(holder, name, value)
 
@@ -94,38 +95,38 @@ def _restorer(module: nn.Module) -> Callable[[], None]:
 
 @contextmanager
 def widened(model: PreTrainedModel) -> Generator[None]:
-    """Weights are float32 while the layer that holds them computes, so that no more than a layer is held twice."""
-    layers = layers_of(model)
+    """Weights are float32: all of them where that is little memory, else those of a layer while it computes."""
+    every = list(model.parameters())
+    layers = layers_of(model) if sum(parameter.numel() for parameter in every) > MOST_AT_ONCE else [model]
     inside = {id(module) for layer in layers for module in layer.modules()}
     others = [
         module for module in model.modules() if id(module) not in inside and list(module.parameters(recurse=False))
     ]
+    narrow = {parameter: parameter.data for parameter in every if parameter.is_floating_point()}
     handles: list[Any] = []
-    kept: dict[nn.Parameter, list[Tensor]] = {}
 
-    def widen(module: nn.Module, _: Any) -> None:
+    def widen(module: nn.Module, _: Any = None) -> None:
         for parameter in _own(module, layers):
-            kept.setdefault(parameter, []).append(parameter.data)
-            if parameter.is_floating_point():
-                parameter.data = parameter.data.float()
+            if parameter in narrow:
+                parameter.data = narrow[parameter].float()
 
-    def put_back(module: nn.Module, _: Any, __: Any) -> None:
+    def put_back(module: nn.Module, *_: Any) -> None:
         for parameter in _own(module, layers):
-            parameter.data = kept[parameter].pop()
+            parameter.data = narrow.get(parameter, parameter.data)
 
     try:
-        for module in (*layers, *others):
-            handles += [
-                module.register_forward_pre_hook(widen),
-                module.register_forward_hook(put_back, always_call=True),
-            ]
+        if layers == [model]:
+            widen(model)
+        else:
+            for module in (*layers, *others):
+                handles += [module.register_forward_pre_hook(widen)]
+                handles += [module.register_forward_hook(put_back, always_call=True)]
         yield
     finally:
         for handle in handles:
             handle.remove()
-        for parameter, values in kept.items():
-            if values:
-                parameter.data = values[0]
+        for parameter, data in narrow.items():
+            parameter.data = data
 
 
 def _own(module: nn.Module, layers: list[nn.Module]) -> Iterator[nn.Parameter]:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from planish.base.config import Config, Field
+from planish.base.model_folder import ModelPathOrNone
 from planish.data.formats.mapping import ColumnsSetting
 from planish.data.settings import SHARE_OR_NUMBER, DataConfig, HeldOut
 from planish.inference.vllm import VllmConfig
@@ -76,7 +77,7 @@ class KlConfig(Config):
 
 
 class ValueConfig(Config):
-    path: str | None = Field(
+    path: ModelPathOrNone = Field(
         default=None,
         description="initial value model; absent: the first reward model with a weight, else the policy",
     )

@@ -21,6 +21,7 @@ from pydantic import Field as Tag
 from planish.base.config import Config, Field, Tree
 from planish.base.distributed import all_sum_list, is_main
 from planish.base.errors import DataError, RunError
+from planish.base.model_folder import ModelPath
 from planish.base.plugins import DOTTED, OrPlugin
 from planish.base.types import Choices, Example
 from planish.data.chat.templates import ChatTemplate
@@ -53,7 +54,7 @@ Reward = Callable[[Sequence[Rollouts]], np.ndarray]  # float64 [N], the completi
 
 class ModelSource(Config):
     name: Literal["model"] = "model"
-    path: str = Field(description="a run of `planish reward`, or its model folder")
+    path: ModelPath = Field(description="a run of `planish reward`, or its model folder")
     weight: float = Field(default=1.0, description="weight of its scores in the sum; 0 only measures")
     dtype: DtypeName = Field(default="float32", description="type of its weights")
 
