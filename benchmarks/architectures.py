@@ -39,7 +39,7 @@ from planish.models.load import quiet
 from planish.models.packed import CausalLM
 
 TABLES = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
-MEMORY, SECONDS = 9 << 30, 150  # of one model
+MEMORY, SECONDS = 9 << 30, 600  # of one model
 LOGPROB, GRADIENT = 2e-5, 2e-4  # rounding of float32: of a log-probability; of a gradient, as a share of the largest
 
 # Models, tiny
@@ -271,7 +271,10 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
 
 
 def told(why: str) -> str:
-    """A reason as a cell of a table."""
+    """A reason as a cell of a table: its first sentence."""
+    if "allocate memory" in why:
+        return f"it takes more than {MEMORY >> 30} GB even at these sizes"
+    why = why.split(". ")[0].split(" (Cannot")[0]
     return " ".join(why.split()).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
 
 

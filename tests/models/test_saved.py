@@ -25,7 +25,7 @@ def adapted(kind: str, targets: tuple[str, ...], dtype: torch.dtype = torch.floa
     chance = torch.Generator().manual_seed(1)
     for name, parameter in model.named_parameters():
         if "lora_B" in name or "lora_embedding" in name:
-            parameter.data = (0.3 * torch.randn(parameter.shape, generator=chance)).to(dtype)
+            parameter.data = (0.3 * torch.randn(parameter.shape, generator=chance)).to(parameter.dtype)
     return model
 
 

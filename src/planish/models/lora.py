@@ -65,7 +65,7 @@ def untie_adapted(model: PreTrainedModel) -> None:
     ends: list[Any] = [model.get_output_embeddings(), model.get_input_embeddings()]
     if not any(isinstance(end, LoraLayer) for end in ends):
         return
-    head, embedding = (end.get_base_layer() if isinstance(end, LoraLayer) else end for end in ends)
+    head, embedding = (getattr(end, "base_layer", end) for end in ends)
     if head is not None and head.weight is embedding.weight:
         head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=False)
         for config in (model.config, model.config.get_text_config()):
