@@ -316,6 +316,34 @@ def scores_of_transformers(run: Path, rows: Rows, side: str) -> list[float]:
     return (logits - plain.config.score_offset).tolist()
 
 
+def test_a_prompt_that_ends_within_a_token_is_tokenized_apart(tmp_path: Path) -> None:
+    """As docs/reward.md says: " the" is one token, and the template's prompt ends in a space."""
+    template = (
+        "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}{% if m['role'] == 'assistant' %}<|end|>{% endif %}|"
+        "{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    given = tiny_tokenizer(eos="<|end|>", pad="<|pad|>", template=template)
+    save_model(random_model("llama", max_position_embeddings=256), given, tmp_path / "given")
+    pairs = [{"prompt": f"Say {i}", "completions": [f"the {i}", f"the {i} and"], "ranks": [0, 1]} for i in range(20)]
+    rows = write(tmp_path / "rows.jsonl", pairs)
+    run = reward_model(settings({"path": str(tmp_path / "given")}, tmp_path / "run", rows, steps=1))
+    shown = chats(pairs[:4])
+    ours = [line["score"] for line in scores_of(run, write(tmp_path / "chats.jsonl", shown), tmp_path / "scores")]
+    plain = AutoModelForSequenceClassification.from_pretrained(run / "model").eval()
+    tokenizer = AutoTokenizer.from_pretrained(run / "model")
+
+    def score(*parts: str) -> float:
+        ids = [token for part in parts for token in tokenizer(part, add_special_tokens=False)["input_ids"]]
+        with torch.no_grad():
+            return plain(torch.tensor([ids])).logits.item() - plain.config.score_offset
+
+    for row, expected in zip(shown, ours, strict=True):
+        prompt = tokenizer.apply_chat_template(row["messages"][:-1], add_generation_prompt=True, tokenize=False)
+        text = tokenizer.apply_chat_template(row["messages"], tokenize=False).rstrip("|")
+        assert score(prompt, text[len(prompt) :]) == pytest.approx(expected, abs=1e-4)
+        assert abs(score(text) - expected) > 1e-3
+
+
 @pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`")  # peft's, of the adapter beside the model
 @pytest.mark.parametrize("lora", [None, {"rank": 4}], ids=["plain", "LoRA"])
 def test_pain_18_a_tokenizer_of_one_special_token_makes_a_reward_model(lora: Any, tmp_path: Path) -> None:
