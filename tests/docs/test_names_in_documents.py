@@ -10,8 +10,8 @@ import pytest
 
 from planish.commands import STAGES
 from planish.judges.config import JudgeConfig
-from planish.judges.llm import ASK
-from planish.methods.ppo.rewards import GRADE, RewardSource
+from planish.judges.questions import COMPARE, GRADE
+from planish.methods.ppo.rewards import RewardSource
 from planish.methods.preference_losses import PreferenceLoss
 
 ROOT = Path(__file__).parents[2]
@@ -70,5 +70,5 @@ def test_every_judge_reward_and_stage_is_on_its_page() -> None:
 
 
 def test_pages_show_what_an_llm_is_asked() -> None:
-    assert ASK in page("compare")
+    assert COMPARE in page("compare")
     assert GRADE in page("ppo")

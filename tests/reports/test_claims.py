@@ -17,7 +17,7 @@ from planish.reports.claims import by_name, leaders, moved_share, moved_text, si
 from planish.reports.figures.comparison import highest_text, lengths_text, wins_text
 from planish.reports.figures.preference import likelihood_text
 from planish.reports.figures.ranking import best_step_text, calibration_figure, length_figure
-from planish.reports.figures.training import lowest_text
+from planish.reports.figures.training import lowest_of_runs, lowest_text
 from planish.reports.pages.comparison import comparison_section
 from planish.reports.read.run import Measurement, RecordedRun
 from planish.reports.text import moved, outcome, trend_text
@@ -232,6 +232,18 @@ def test_lowest_loss_is_lower_than_the_others_as_shown(losses: list[float]) -> N
         assert f"{losses[-1]:.3f}" != f"{min(known):.3f}"
     if "at the end" in says:
         assert f"{losses[-1]:.3f}" == f"{min(known):.3f}"
+
+
+@given(st.lists(st.floats(0, 20), min_size=1, max_size=4), st.lists(st.floats(0, 20), min_size=1, max_size=4))
+def test_lowest_of_several_runs_is_lower_as_shown(first: list[float], second: list[float]) -> None:
+    runs = {
+        name: a_recorded_run([Measurement(i, {"all": loss}, {}, {}) for i, loss in enumerate(losses)])
+        for name, losses in (("ann", first), ("bea", second))
+    }
+    says = lowest_of_runs(runs, "token")
+    assert f"The lowest was {min(*first, *second):.3f}" in says
+    for name, own, other in (("ann", first, second), ("bea", second, first)):
+        assert (name in says) == (f"{min(own):.3f}" == f"{min(*own, *other):.3f}")
 
 
 @given(shares, shares, shares, shares, st.integers(1, 300))

@@ -41,11 +41,16 @@ def test_records_have_columns_with_gaps_and_the_means_of_their_ends() -> None:
     assert records.ends(records.column("kl"), "{:.1f}".format) == "from 2.0 to 17.0"
 
 
-def test_change_within_two_standard_errors_is_not_significant() -> None:
-    """Means of five: 0.5 and 0.6, each with a variance of 0.25, so the error of the difference is sqrt(0.1) = 0.32."""
+def test_change_within_its_interval_is_not_significant() -> None:
+    """Means of five: 0.5 and 0.6, each with a variance of 0.25, so the error of the difference is sqrt(0.1) = 0.32. Student's t
+    of 8 degrees of freedom is 2.306, so a change is significant from 0.73 on."""
     noisy = [0.0, 1.0, 0.0, 1.0, 0.5]
     small = trend([*noisy, *[0.5] * 10, *[value + 0.1 for value in noisy]])
     large = trend([*noisy, *[0.5] * 10, *[value + 2.0 for value in noisy]])
+    assert [trend([*noisy, *[0.5] * 10, *[value + by for value in noisy]]).significant for by in (0.72, 0.74)] == [
+        False,
+        True,
+    ]
     assert small is not None
     assert large is not None
     assert (small.before, small.after, small.significant) == (0.5, pytest.approx(0.6), False)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from planish.statistics.estimate import student
+
 FEWEST = 5  # values in a mean; fewer would only repeat the curve
 MOST = 50
 MANY, SOME = 10 * FEWEST, 4 * FEWEST  # values in a series that is averaged; SOME where single values are noisy
-SIGNIFICANT = 2.0  # standard errors of a difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Trend:
     after: float
     significant: (
         bool | None
-    )  # they differ by more than SIGNIFICANT standard errors; None of single values, whose noise is unknown
+    )  # the 95% interval of their difference excludes 0; None of single values, whose noise is unknown
 
 
 def mean_window(count: int, averaged_from: int = MANY) -> int:
@@ -101,7 +102,7 @@ def trend(values: Sequence[float]) -> Trend | None:
     first, last = known[:window], known[-window:]
     error = math.sqrt((_variance(first) + _variance(last)) / window)
     before, after = mean(first), mean(last)
-    return Trend(before, after, abs(after - before) > SIGNIFICANT * error if window > 1 else None)
+    return Trend(before, after, abs(after - before) > student(2 * window - 2) * error if window > 1 else None)
 
 
 def _variance(values: Sequence[float]) -> float:

@@ -42,6 +42,15 @@ def quantile(level: float = LEVEL) -> float:
     return NormalDist().inv_cdf((1 + level) / 2)
 
 
+def student(freedom: int, level: float = LEVEL) -> float:
+    """Standard errors on either side of an interval of Student's t, for 5 degrees of freedom or more: 2.306 for 8 and 95%.
+    The expansion of Abramowitz and Stegun (1964), 26.7.5."""
+    z, v = quantile(level), freedom
+    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / v + second / v**2 + third / v**3
+
+
 def around(value: float, half: float, n: int) -> Estimate:
     """A symmetric interval."""
     return Estimate(value, value - half, value + half, n) if n > 1 else Estimate(value, None, None, n)

@@ -78,6 +78,8 @@ def scores_figure(run: RecordedRun) -> Figure:
     penalty, keys = run.config.get("missing_eos"), step_keys(records)
     raw = "" if penalty is None else f", no {signed(penalty)} for completions that are cut"
     made = f"Mean raw score of an iteration's {_batch(run)}, before its updates: no weights, no KL penalty{raw}."
+    if records.window > 1:
+        made += " A change is significant if its 95% interval, from the scatter of the iterations averaged, excludes 0."
     if evaluations:
         prompts = count_text(num_held_out_prompts(run), "prompt")
         made += f" Held-out: {prompts}, one completion each, sampled with the same noise every time"

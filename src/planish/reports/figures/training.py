@@ -7,7 +7,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from planish.base.text import change_text, count_text, loss_text
+from planish.base.text import change_text, count_text, listed, loss_text
+from planish.reports.claims import leaders
 from planish.reports.figures.base import (
     BLUE,
     FROM_ZERO,
@@ -109,10 +110,7 @@ def losses_figure(runs: Sequence[RecordedRun], names: Sequence[str]) -> Figure |
     if not drawn:
         return None
     unit = runs[0].unit
-    key, best = min(
-        ((key, measured) for key, run in drawn for measured in run.evaluations), key=lambda pair: pair[1].all
-    )
-    lowest = f"The lowest was {loss_text(best.all)} nats per {unit}, by {key.name} at step {best.step:,}."
+    lowest = lowest_of_runs({key.name: run for key, run in drawn}, unit)
     pairs = unit == "comparison"
     loss = "Mean of −ln σ(score difference)" if pairs else "Mean negative log-likelihood per token"
     curves = [curve(key, [m.step for m in run.evaluations], [m.all for m in run.evaluations]) for key, run in drawn]
@@ -133,6 +131,18 @@ def _panel(run: RecordedRun, title: str, traces: list[Trace], yaxis: Mapping[str
 def _since_first(values: Numbers) -> list[float | None]:
     first = next((value for value in values if value is not None), 0.0)
     return [None if value is None else value - first for value in values]
+
+
+def lowest_of_runs(runs: Mapping[str, RecordedRun], unit: str) -> str:
+    """The run with the lowest loss, or all that share it as shown."""
+    lowest = {
+        name: min((_or_infinite(measured.all), measured.step) for measured in run.evaluations)
+        for name, run in runs.items()
+    }
+    best = leaders({name: loss for name, (loss, _) in lowest.items()}, loss_text, lowest=True)
+    loss, step = lowest[best[0]]
+    where = f"by {best[0]} at step {step:,}" if len(best) == 1 else f"by {listed(best)}"
+    return f"The lowest was {loss_text(loss)} nats per {unit}, {where}."
 
 
 def _rates_text(run: RecordedRun, rates: Sequence[float]) -> str:
