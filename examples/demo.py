@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def show(found: dict[str, Any]) -> None:
-    """What each road led to, held against the fine-tuned model."""
+    """Prints what each method led to, compared with the fine-tuned model."""
     title = f"{found['prompts']:,} held-out prompts, judged by the world's gold utility; 95% intervals"
     table = Table("", "wins over SFT", "gold utility", "KL to SFT", "pretraining loss", "tokens", title=title)
     for system in found["systems"]:

@@ -269,7 +269,7 @@ def test_reward_model_and_dpo_on_the_same_pairs_are_compared(tmp_path: Path) -> 
     ]
     figure = losses_figure(runs, ["rm", "dpo"])
     assert figure is not None
-    assert "0.600 nats per comparison, by rm at step 2" in figure.says
+    assert "0.600 nats per comparison, by rm and dpo." in figure.says
     assert figure.panels[0].shapes[0]["y0"] == pytest.approx(0.693147, abs=1e-6)
 
 

@@ -166,6 +166,13 @@ def test_blank_before_an_answer_is_not_shown(tmp_path: Path) -> None:
     assert '<div class="text">Yes.</div>' in html
 
 
+def test_page_says_of_wide_tables_that_they_scroll(tmp_path: Path) -> None:
+    html = page_of(a_run(tmp_path / "run")).html
+    assert html.count('<div class="wide">') == html.count("<table")
+    assert "markTables();" in html
+    assert "scroll for more columns" in html
+
+
 def test_small_share_is_not_shown_as_0() -> None:
     assert [small_percent(share) for share in (0.0, 0.00004, 0.25)] == ["0.0%", "0.004%", "25.0%"]
 

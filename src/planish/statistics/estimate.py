@@ -43,7 +43,7 @@ def quantile(level: float = LEVEL) -> float:
 
 
 def student(freedom: int, level: float = LEVEL) -> float:
-    """Standard errors on either side of an interval of Student's t, for 5 degrees of freedom or more: 2.306 for 8 and 95%.
+    """Standard errors on either side of an interval of Student's t, for 8 degrees of freedom or more: 2.306 for 8 and 95%.
     The expansion of Abramowitz and Stegun (1964), 26.7.5."""
     z, v = quantile(level), freedom
     first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
