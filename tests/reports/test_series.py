@@ -73,6 +73,7 @@ def test_change_in_words_has_the_decimals_that_show_it() -> None:
     assert moved(1.98, 1.61) == "fell from 1.98 to 1.61"
     assert moved(-0.674, -0.640) == "rose from −0.674 to −0.640"
     assert moved(1.5, 1.5) == "stayed at 1.500"
+    assert moved(math.nan, 1.5) == "was not a number and is 1.500"
 
 
 @pytest.mark.parametrize(

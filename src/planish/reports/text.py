@@ -34,6 +34,8 @@ def moved(before: float, after: float, decimals: int = 2) -> str:
     """ "fell from 1.98 to 1.61"; a small change is written with three decimals."""
     if not math.isfinite(after):
         return f"was {loss_text(before)} and is no longer a number: training has diverged"
+    if not math.isfinite(before):
+        return f"was not a number and is {loss_text(after)}"
     digits = f".{decimals if abs(after - before) >= 0.05 else 3}f"
     first, last = number_text(before, digits), number_text(after, digits)
     return f"stayed at {last}" if first == last else f"{_direction(before, after)} from {first} to {last}"
