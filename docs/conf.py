@@ -21,6 +21,7 @@ root_doc = "docs/index"
 include_patterns = ["README.md", "CHANGELOG.md", "docs/**.md", "log/**.md", "recipes/**.md"]
 exclude_patterns = [".*", "build", "dist", "runs", "models", "src", "tests"]
 html_theme = "furo"
+html_static_path, html_css_files = ["site"], ["phone.css"]
 html_copy_source = html_show_copyright = False
 html_math_renderer = "mathml"
 myst_enable_extensions = ["dollarmath"]
@@ -66,7 +67,7 @@ def inline_formula(translator: Any, node: nodes.math) -> None:
 
 
 def formula(translator: Any, node: nodes.math_block) -> None:
-    translator.body.append(f'<div style="overflow-x: auto">{mathml(node.astext(), "block")}</div>\n')
+    translator.body.append(f'<div class="formula">{mathml(node.astext(), "block")}</div>\n')
     raise nodes.SkipNode
 
 
