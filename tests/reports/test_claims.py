@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -28,6 +28,7 @@ from planish.statistics.win_rate import win_rate
 from support.comparison_folders import compared, system
 from support.scored_pairs import scored_pair
 
+UNTIMED = settings(deadline=None)
 NAMES = ("ann", "bea", "cid", "dan", "eve")
 numbers = st.floats(-5, 5)
 shares = st.floats(0, 1)
@@ -51,6 +52,7 @@ def number(text: str) -> float:
 # Directions
 
 
+@UNTIMED
 @given(numbers, estimates())
 def test_direction_is_told_where_the_interval_excludes_no_change(before: float, change: Estimate) -> None:
     after = before + change.value
@@ -64,6 +66,7 @@ def test_direction_is_told_where_the_interval_excludes_no_change(before: float, 
     assert ("no significant change" in says) == (low <= 0 <= high)
 
 
+@UNTIMED
 @given(shares, shares, st.integers(1, 400))
 def test_change_of_a_share_has_its_interval_in_points(before: float, after: float, num: int) -> None:
     change = difference(wilson(before * num, num), wilson(after * num, num))
@@ -81,6 +84,7 @@ def test_interval_of_a_difference_of_shares_is_newcombes() -> None:
     assert (change.value, change.low, change.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
 
 
+@UNTIMED
 @given(named)
 def test_only_names_whose_interval_excludes_0_have_risen_or_fallen(changes: dict[str, Estimate]) -> None:
     says = by_name(changes, "source")
@@ -93,6 +97,7 @@ def test_only_names_whose_interval_excludes_0_have_risen_or_fallen(changes: dict
     assert ("did not change significantly" in says) == bool(others)
 
 
+@UNTIMED
 @given(numbers, numbers)
 def test_measured_change_has_two_numbers_that_differ_as_it_says(before: float, after: float) -> None:
     verb, *_, last = moved(before, after).split()
@@ -101,6 +106,7 @@ def test_measured_change_has_two_numbers_that_differ_as_it_says(before: float, a
     assert (verb == "fell") == (number(last) < first)
 
 
+@UNTIMED
 @given(st.lists(numbers, min_size=1, max_size=60))
 def test_series_of_single_values_has_no_direction(values: list[float]) -> None:
     says = trend_text(values)
@@ -114,6 +120,7 @@ def test_series_of_single_values_has_no_direction(values: list[float]) -> None:
 # Comparisons of models
 
 
+@UNTIMED
 @given(
     st.dictionaries(
         st.sampled_from(NAMES), st.lists(st.sampled_from((0.0, 0.5, 1.0)), min_size=1, max_size=60), min_size=1
@@ -134,6 +141,7 @@ def test_all_ties_are_no_win() -> None:
     assert wins_text({"copy": rate}, "sft") == "There is no significant difference between copy and sft."
 
 
+@UNTIMED
 @given(st.dictionaries(st.sampled_from(NAMES), st.floats(0, 40), min_size=1))
 def test_longest_answers_are_those_of_all_that_share_the_number_shown(lengths: dict[str, float]) -> None:
     says = lengths_text(lengths, next(iter(lengths)))
@@ -144,6 +152,7 @@ def test_longest_answers_are_those_of_all_that_share_the_number_shown(lengths: d
         assert {name for name in NAMES if name in says.split(" tokens")[0]} == longest
 
 
+@UNTIMED
 @given(st.dictionaries(st.sampled_from(NAMES), st.tuples(estimates(), estimates()), min_size=1))
 def test_highest_mean_has_the_names_of_those_that_it_does_not_exceed_clearly(
     known: dict[str, tuple[Estimate, Estimate]],
@@ -176,6 +185,7 @@ def bins(differences: list[Estimate]) -> list[LengthBin]:
     return [LengthBin(10 * i + 1, 10 * i + 9, 20, 10.0 * i + 5, change) for i, change in enumerate(differences)]
 
 
+@UNTIMED
 @given(estimates(), estimates(), st.lists(estimates(), min_size=1, max_size=6))
 def test_sentence_on_length_contradicts_no_correlation_and_no_bin(
     rank: Estimate, linear: Estimate, parts: list[Estimate]
@@ -191,6 +201,7 @@ def test_sentence_on_length_contradicts_no_correlation_and_no_bin(
         assert ways == {-1}
 
 
+@UNTIMED
 @given(estimates(st.floats(0.1, 3)))
 def test_confidence_is_judged_by_the_interval_of_the_slope(slope: Estimate) -> None:
     calibration = Calibration(EVALUATION.calibration.bins, 0.1, 0.05, slope)
@@ -199,6 +210,7 @@ def test_confidence_is_judged_by_the_interval_of_the_slope(slope: Estimate) -> N
     assert says.startswith("Underconfident") == (side(slope, 1.0) == 1)
 
 
+@UNTIMED
 @given(st.lists(st.tuples(shares, st.floats(0, 2)), min_size=1, max_size=6))
 def test_best_steps_are_named_where_one_is_best_as_shown(measured: list[tuple[float, float]]) -> None:
     evaluations = [
@@ -222,6 +234,7 @@ def a_recorded_run(evaluations: list[Measurement], rows: int = 40, **config: obj
     return RecordedRun(Path("run"), "", settings, {"a": held_out, "b": held_out}, [], evaluations, [], [], True)
 
 
+@UNTIMED
 @given(st.lists(st.floats(0, 20) | st.just(math.nan), min_size=1, max_size=6))
 def test_lowest_loss_is_lower_than_the_others_as_shown(losses: list[float]) -> None:
     says = lowest_text(a_recorded_run([Measurement(i, {"all": loss}, {}, {}) for i, loss in enumerate(losses)]))
@@ -234,6 +247,7 @@ def test_lowest_loss_is_lower_than_the_others_as_shown(losses: list[float]) -> N
         assert f"{losses[-1]:.3f}" == f"{min(known):.3f}"
 
 
+@UNTIMED
 @given(st.lists(st.floats(0, 20), min_size=1, max_size=4), st.lists(st.floats(0, 20), min_size=1, max_size=4))
 def test_lowest_of_several_runs_is_lower_as_shown(first: list[float], second: list[float]) -> None:
     runs = {
@@ -246,6 +260,7 @@ def test_lowest_of_several_runs_is_lower_as_shown(first: list[float], second: li
         assert (name in says) == (f"{min(own):.3f}" == f"{min(*own, *other):.3f}")
 
 
+@UNTIMED
 @given(shares, shares, shares, shares, st.integers(1, 300))
 def test_accuracy_rose_where_its_interval_excludes_no_change(
     a: float, b: float, a_after: float, b_after: float, rows: int
@@ -270,6 +285,7 @@ def test_small_rise_in_one_source_is_no_rise_in_both() -> None:
     assert "It rose in a and did not change significantly in b." in outcome(run)
 
 
+@UNTIMED
 @given(st.floats(-3, 3), st.floats(-3, 3))
 def test_answer_is_likelier_by_what_is_shown(chosen: float, rejected: float) -> None:
     says = likelihood_text(chosen, rejected, "At the last step")
@@ -279,6 +295,7 @@ def test_answer_is_likelier_by_what_is_shown(chosen: float, rejected: float) -> 
         assert ("less likely" in part) <= (change < 0)
 
 
+@UNTIMED
 @given(st.dictionaries(st.sampled_from(NAMES), numbers, min_size=1))
 def test_leaders_are_equal_as_shown(values: dict[str, float]) -> None:
     shown = {name: f"{value:.1f}" for name, value in values.items()}
