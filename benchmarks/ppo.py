@@ -117,7 +117,7 @@ def save_models(shape: str, template: Any, length: float, folder: Path) -> tuple
     save_model(ending_model(shape, template.stop_token_id, length), template.tokenizer, policy)
     cpu = torch.device("cpu")
     model = load_scorer(ModelConfig(path=str(policy)), cpu, SEED)
-    set_padding(model, template.tokenizer, template.stop_token_id)
+    set_padding(model, template.tokenizer, template.stop_token_ids)
     scorer, tokens = Scorer(model), np.array([template.stop_token_id], np.int32)
     centre(scorer, [Example(tokens, np.zeros(1, np.bool_), "")], 1, cpu)
     model.config.score_check["scores"] = [scorer.offset]  # TRL knows no offset

@@ -198,7 +198,8 @@ def learnt_template(texts: Sequence[str], vocab_size: int) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from planish.data.chat.templates import ChatTemplate, ensure_template
+    from planish.data.chat.defaults import ensure_template
+    from planish.data.chat.templates import ChatTemplate
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()

@@ -15,7 +15,8 @@ import pyarrow.parquet
 import pytest
 
 from planish.base.errors import DataError
-from planish.data.chat.templates import CHATML, ChatTemplate
+from planish.data.chat.defaults import CHATML
+from planish.data.chat.templates import ChatTemplate
 from planish.data.examples import encode_rows
 from planish.data.formats import import_rows
 from planish.data.rows import LEARNT, Comparison, Demonstration, Message, Origin, Row

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from planish.base.errors import DataError
 from planish.base.types import Example, pack
-from planish.data.chat.templates import CHATML, ChatTemplate, Encoded
+from planish.data.chat.defaults import CHATML
+from planish.data.chat.templates import ChatTemplate, Encoded
 from planish.data.examples import Encoding, Examples, TooLong, encode_rows, encode_texts
 from planish.data.rows import Demonstration, Learnt, Message, Origin, Text
 from support.tokenizers import tiny_tokenizer

@@ -13,7 +13,8 @@ import pytest
 
 from planish.base.errors import DataError
 from planish.base.types import Choices, Example, pack, unshared
-from planish.data.chat.templates import CHATML, ChatTemplate, Encoded, MaskName
+from planish.data.chat.defaults import CHATML
+from planish.data.chat.templates import ChatTemplate, Encoded, MaskName
 from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.examples import Encoding, Examples, encode_rows
 from planish.data.mixture.pairs import ChoiceTable, join_completions, pairs_of

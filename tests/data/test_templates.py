@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 
 from planish.base.errors import DataError, ModelError
 from planish.base.types import Example, pack
-from planish.data.chat.templates import CHATML, HEADINGS, ChatTemplate, ensure_template
+from planish.data.chat.defaults import CHATML, HEADINGS, ensure_template
+from planish.data.chat.kept import EVERYONE
+from planish.data.chat.notes import Note
+from planish.data.chat.rendering import Renderer
+from planish.data.chat.templates import ChatTemplate
 from planish.data.rows import Message
 from support.templates import (
     CONVERSATIONS,
@@ -209,10 +213,11 @@ def test_qwen_3_keeps_the_thought_of_the_last_answer() -> None:
 
 
 def test_qwen_3_drops_the_thought_of_an_earlier_answer() -> None:
-    """So would a server: the thought is not in the tokens, and cannot be learnt."""
+    """So would a server: the thought is not in the tokens, and cannot be learnt. That is told."""
     messages = conversation("2 + 2?", "<think>\nTwo and two.\n</think>\n\n4.", "3 + 3?", "<think>\nHm.\n</think>\n\n6.")
     template, encoded = encode("qwen 3", messages)
     assert learnt_text(template, encoded) == "4.<|im_end|><think>\nHm.\n</think>\n\n6.<|im_end|>"
+    assert encoded.notes == (Note("thought", "turn 2: '<think>\\nTwo and two.\\n</think>' is left out"),)
 
 
 def test_qwen_3_learns_the_empty_thought_that_its_template_adds() -> None:
@@ -220,10 +225,10 @@ def test_qwen_3_learns_the_empty_thought_that_its_template_adds() -> None:
     assert learnt_text(template, encoded) == "<think>\n\n</think>\n\n4.<|im_end|>"
 
 
-def test_a_thought_that_the_template_sets_anew_is_refused() -> None:
-    """Qwen 3 would put line breaks around it, and those are not the row's."""
-    with pytest.raises(DataError, match=r"here.jsonl row 7: turn 2: the chat template turns the assistant's words"):
-        encode("qwen 3", conversation("2 + 2?", "<think>Two and two.</think>4."))
+def test_the_white_space_that_the_template_sets_around_a_thought_is_learnt_and_told() -> None:
+    template, encoded = encode("qwen 3", conversation("2 + 2?", "<think>Two and two.</think>4."))
+    assert learnt_text(template, encoded) == "<think>\nTwo and two.\n</think>\n\n4.<|im_end|>"
+    assert encoded.notes == (Note("space", "turn 2"),)
 
 
 # Templates that cannot be learnt from
@@ -374,15 +379,14 @@ def test_a_base_tokenizer_without_eos_is_refused() -> None:
 @given(messages=conversations())
 @settings(max_examples=20, deadline=None)
 def test_words_found_all_at_once_stand_where_they_do_one_by_one(name: str, messages: list[Message]) -> None:
-    template, row = template_of(name), demonstration(messages)
-    text = template._render(row.messages, row)
-    turns = [at for at, message in enumerate(messages) if message.role == "assistant"]
-    for turn, span in template._all_words([row], [turns], [text])[0].items():
-        assert span == template._words(row, turn, text)
+    renderer, row = Renderer(tokenizer_of(name)), demonstration(messages)
+    text = renderer.render(row)
+    for turn, span in renderer.marked([row], [text], EVERYONE)[0].items():
+        assert span == renderer.changed_by(row, turn, text)
 
 
 def test_words_are_found_all_at_once_where_the_template_keeps_or_trims_them() -> None:
     messages = conversation("1?", "One.", "2?", " Two. ", "3?", "")
     for name in ("chatml", "llama 3", "gemma"):
-        template, row = template_of(name), demonstration(messages)
-        assert set(template._all_words([row], [[1, 3, 5]], [template._render(row.messages, row)])[0]) == {1, 3, 5}
+        renderer, row = Renderer(tokenizer_of(name)), demonstration(messages)
+        assert set(renderer.marked([row], [renderer.render(row)], EVERYONE)[0]) == {0, 1, 2, 3, 4, 5}

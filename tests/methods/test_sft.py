@@ -93,7 +93,7 @@ def test_s6_fifty_epochs_on_64_items_reach_99_percent_exact_match(tmp_path: Path
     assert len(learnt) == 64
     prompts = [template.encode_prompt([Message("user", row["instruction"])]) for row in learnt]
     sampling = SamplingConfig(max_completion_tokens=8)
-    found = sample(CausalLM(model), tokenizer, prompts, sampling, template.stop_token_id)
+    found = sample(CausalLM(model), tokenizer, prompts, sampling, template.stop_token_ids)
     exact = [c.text == row["output"] and c.ended for [c], row in zip(found, learnt, strict=True)]
     assert sum(exact) / len(exact) >= 0.99
 

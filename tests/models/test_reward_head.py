@@ -14,7 +14,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 
 from planish.base.errors import ModelError
 from planish.base.types import Example, pack, unshared
-from planish.data.chat.templates import CHATML, ChatTemplate
+from planish.data.chat.defaults import CHATML
+from planish.data.chat.templates import ChatTemplate
 from planish.inference.sequences import sequence_values
 from planish.models.load import LoraConfig, ModelConfig, save_model
 from planish.models.lora import add_lora, merge
@@ -119,7 +120,7 @@ def test_pain_18_the_end_of_a_turn_does_not_pad_a_saved_reward_model(tmp_path: P
     model = load_scorer(saved(tmp_path), CPU)
     tokenizer = tiny_tokenizer("<|im_start|>", template=CHATML, eos="<|im_end|>", pad="<|im_end|>")
     template = ChatTemplate(tokenizer)
-    set_padding(model, tokenizer, template.stop_token_id)
+    set_padding(model, tokenizer, template.stop_token_ids)
     assert model.config.pad_token_id == tokenizer.pad_token_id != template.stop_token_id
 
 
@@ -133,7 +134,7 @@ def test_pain_18_a_tokenizer_of_one_special_token_gets_one_to_pad_with(kind: str
     size = len(given)
     model = load_scorer(saved(tmp_path / "causal", kind, vocab_size=size + spare), CPU)
     before_S = Scorer(model)(pack(ROWS_OF_FEW)).detach()
-    set_padding(model, given, int(given.eos_token_id))
+    set_padding(model, given, [int(given.eos_token_id)])
     assert (given.pad_token, given.pad_token_id, given.eos_token_id, len(given)) == ("<|pad|>", size, 0, size + 1)
     assert torch.equal(Scorer(model)(pack(ROWS_OF_FEW)).detach(), before_S)
     save_model(model, given, tmp_path / "scorer")
@@ -161,7 +162,7 @@ def test_pain_18_a_tokenizer_of_one_special_token_gets_one_to_pad_with(kind: str
 
 def test_a_pad_token_that_ends_no_turn_is_kept(tmp_path: Path) -> None:
     model, tokenizer = load_scorer(saved(tmp_path), CPU), tiny_tokenizer("<s>", pad="<pad>", eos="<|im_end|>")
-    set_padding(model, tokenizer, int(tokenizer.eos_token_id))
+    set_padding(model, tokenizer, [int(tokenizer.eos_token_id)])
     assert tokenizer.pad_token == "<pad>"
     assert model.config.pad_token_id == tokenizer.pad_token_id
 

@@ -236,5 +236,5 @@ def test_smollm2_comes_from_its_package_and_knows_its_language(tmp_path: Path) -
     torch.testing.assert_close(plain(ids).logits, model(ids).logits)
     prompt = template.encode_prompt([Message("user", "What is the capital of France?")])
     sampling = SamplingConfig(max_completion_tokens=12)
-    [[answer]] = sample(CausalLM(model), tokenizer, [prompt], sampling, template.stop_token_id)
+    [[answer]] = sample(CausalLM(model), tokenizer, [prompt], sampling, template.stop_token_ids)
     assert "Paris" in answer.text

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from planish.data.chat.templates import CHATML, HEADINGS, ChatTemplate, Encoded, MaskName
+from planish.data.chat.defaults import CHATML, HEADINGS
+from planish.data.chat.templates import ChatTemplate, Encoded, MaskName
 from planish.data.rows import Demonstration, Message, Origin
 from support.tokenizers import tiny_tokenizer
 

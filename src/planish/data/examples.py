@@ -11,7 +11,7 @@ import os
 import tempfile
 import weakref
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from planish.base.errors import DataError
 from planish.base.types import Choices, Example
+from planish.data.chat.notes import Note, Notes, control_tokens, one_of
 from planish.data.chat.templates import ChatTemplate, Encoded, Rendered
 from planish.data.mixture.pairs import ChoiceTable, join_completions
 from planish.data.provenance import Origins
@@ -130,6 +131,7 @@ class Encoding:
     dropped: list[Dropped] = field(default_factory=list)
     truncated: list[Dropped] = field(default_factory=list)  # truncated rows, and by how much
     comparisons: list[Comparison] | None = None  # the rows of the examples, if they are kept
+    notes: Notes = field(default_factory=Notes)  # what is told of the rows of the examples
 
 
 Encodable = Learnt | Comparison
@@ -192,17 +194,17 @@ def _tokenize(
     chats = iter(template.tokenize(rendered) if template and rendered else [])
     documents = iter(encode_texts(tokenizer, [row.text for row in rows if isinstance(row, Text)]))
     batch = [[next(documents)] if isinstance(row, Text) else [next(chats) for _ in conversations(row)] for row in rows]
-    stop = template.stop_token_id if template else -1
+    stops = template.stop_token_ids if template else ()
     return [
-        [_ended(completion, stop) for completion in encoded] if isinstance(row, Comparison) else encoded
+        [_ended(completion, stops) for completion in encoded] if isinstance(row, Comparison) else encoded
         for row, encoded in zip(rows, batch, strict=True)
     ]
 
 
-def _ended(encoded: Encoded, stop_token_id: int) -> Encoded:
+def _ended(encoded: Encoded, stop_token_ids: Sequence[int]) -> Encoded:
     """Up to the last end-of-turn token: behind it a template may write a line break, which the mask `all` would learn."""
-    stop = 1 + int(np.flatnonzero(encoded.tokens == stop_token_id)[-1])
-    return Encoded(encoded.tokens[:stop], encoded.loss_mask[:stop])
+    stop = 1 + int(np.flatnonzero(np.isin(encoded.tokens, stop_token_ids))[-1])
+    return replace(encoded, tokens=encoded.tokens[:stop], loss_mask=encoded.loss_mask[:stop])
 
 
 def _add(batch: Batch, tokenised: Future[list[list[Encoded]]], max_tokens: int, too_long: TooLong) -> None:
@@ -213,6 +215,7 @@ def _add(batch: Batch, tokenised: Future[list[list[Encoded]]], max_tokens: int, 
             _add_comparison(encoding, row, encoded, max_tokens, too_long)
         else:
             _add_demonstration(encoding, row, encoded[0], max_tokens, too_long)
+        encoding.notes.add(row.origin, tuple(note for completion in encoded for note in completion.notes))
 
 
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[Encoded]:
@@ -221,13 +224,15 @@ def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[E
         return []
     untyped: Any = tokenizer
     bos, eos = untyped.bos_token_id, untyped.eos_token_id
+    control = one_of(control_tokens(tokenizer))
     encoded: list[Encoded] = []
-    for tokens in untyped(texts, return_attention_mask=False)["input_ids"]:
+    for text, tokens in zip(texts, untyped(texts, return_attention_mask=False)["input_ids"], strict=True):
         if bos is not None and tokens[:2] == [bos, bos]:  # the text begins with one of its own
             tokens = tokens[1:]
         if eos is not None and tokens[-1:] != [eos]:
             tokens = [*tokens, eos]
-        encoded.append(Encoded(np.array(tokens, np.int32), np.arange(len(tokens)) > 0))
+        notes = tuple(Note("control_token", match[0]) for match in [control.search(text)] if match)
+        encoded.append(Encoded(np.array(tokens, np.int32), np.arange(len(tokens)) > 0, notes))
     return encoded
 
 

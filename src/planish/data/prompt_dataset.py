@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from planish.base.errors import ConfigError, DataError
 from planish.base.random import Permutation
+from planish.data.chat.notes import Notes
 from planish.data.chat.templates import ChatTemplate
 from planish.data.formats.mapping import Columns
 from planish.data.prompts import stream_prompts
@@ -41,6 +42,7 @@ class PromptDataset:
     dropped: tuple[Dropped, ...]
     known: tuple[Dropped, ...]  # training prompts that are held out, too
     seed: int
+    notes: Notes = field(default_factory=Notes)  # what is told of prompts
 
     def of(self, iteration: int, count: int) -> list[EncodedPrompt]:
         """The prompts of an iteration."""
@@ -62,6 +64,7 @@ class PromptDataset:
             },
             "dropped": [{"row": str(row.origin), "reason": row.reason} for row in self.dropped],
             "leaks": [{"row": str(row.origin), "reason": row.reason} for row in self.known],
+            "notes": self.notes.account(),
         }
 
     def fingerprint(self) -> str:
@@ -86,8 +89,8 @@ def read_prompts(
     Held-out prompts are those of `held_out_paths`; without any, `held_out` prompts of `paths` are drawn by the seed. Equal
     prompts are held out together.
     """
-    dropped: list[Dropped] = []
-    how = template, columns, limit, too_long, dropped
+    dropped, notes = list[Dropped](), Notes()
+    how = template, columns, limit, too_long, dropped, notes
     sources = [_read("prompts", *named, *how) for named in paths.items()]
     kept = [_read("held_out_prompts", *named, *how) for named in held_out_paths.items()]
     training = _numbered([encoded for source in sources for encoded in source])
@@ -106,7 +109,7 @@ def read_prompts(
         training = [encoded for encoded in training if encoded.tokens not in chosen]
     known = {encoded.tokens for encoded in evaluation}
     leaks = [Dropped(encoded.prompt.origin, "held out, too") for encoded in training if encoded.tokens in known]
-    return PromptDataset(tuple(training), tuple(evaluation), tuple(dropped), tuple(leaks), seed)
+    return PromptDataset(tuple(training), tuple(evaluation), tuple(dropped), tuple(leaks), seed, notes)
 
 
 def _read(
@@ -118,13 +121,14 @@ def _read(
     limit: int | None,
     too_long: Literal["error", "drop"],
     dropped: list[Dropped],
+    notes: Notes,
 ) -> list[EncodedPrompt]:
     rows, left_out = list[EncodedPrompt](), list[Dropped]()
     for row in stream_prompts(path, columns=columns):
         if isinstance(row, Dropped):
             left_out.append(row)
             continue
-        tokens = tuple(template.encode_prompt(row.messages, row.tools))
+        tokens = tuple(template.encode_prompt(row.messages, row.tools, row.origin))
         if limit is not None and len(tokens) > limit:
             reason = f"{len(tokens)} tokens; with the completion, the model has room for {limit}"
             if too_long == "error":
@@ -135,6 +139,7 @@ def _read(
             left_out.append(Dropped(row.origin, reason))
             continue
         rows.append(EncodedPrompt(row, tokens, name, 0))
+        notes.add(row.origin, tuple(template.control_notes(row.messages)))
     if not rows:
         why = "".join(f"; {row.origin}: {row.reason}" for row in left_out[:1])
         raise DataError(f"{setting}.{name}={path}: holds no prompt that can be used{why}")

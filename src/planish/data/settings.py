@@ -9,7 +9,7 @@ from pydantic import AfterValidator, model_validator
 
 from planish.base.config import Config, Field
 from planish.base.errors import ConfigError
-from planish.data.chat.templates import MaskName
+from planish.data.chat.defaults import MaskName, TemplateChoice
 from planish.data.cleaning.run import CleaningConfig
 from planish.data.examples import TooLong
 from planish.data.formats.mapping import ColumnsSetting
@@ -88,6 +88,10 @@ class DataConfig(Config):
     )
     mask: MaskName = Field(default="assistant", description="tokens to learn: assistant turns, the last_turn, or all")
     template: str | None = Field(default=None, description="path of a jinja chat template; absent is the tokenizer's")
+    system: str | None = Field(
+        default=None,
+        description="system message of conversations that have none, in place of the template's own; the saved template has it",
+    )
     held_out: HeldOut = Field(default=0.05, gt=0, description=f"rows of each source to hold out: {SHARE_OR_NUMBER}")
     max_held_out: int = Field(default=200, ge=1, description="most rows that a share holds out of a source")
 
@@ -110,6 +114,11 @@ class DataConfig(Config):
         weighed = any(source.weight or source.tokens for source in self.sources.values())
         if weighed or (self.stages and all(stage.weights or stage.tokens for stage in self.stages)):
             raise ValueError("cap and temperature are for sources without weights: leave out one or the other")
+
+    @property
+    def chat(self) -> TemplateChoice:
+        """How conversations are rendered."""
+        return TemplateChoice(self.template, self.system, self.mask)
 
     @property
     def has_budgets(self) -> bool:

@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from planish.base.errors import ConfigError, DataError
 from planish.base.progress import track
 from planish.base.random import Permutation
+from planish.data.chat.notes import Notes
 from planish.data.chat.templates import ChatTemplate
 from planish.data.cleaning.fingerprints import split_digest
 from planish.data.cleaning.run import clean
@@ -43,6 +44,7 @@ class Source:
     truncated: tuple[Dropped, ...]
     leaks: tuple[Dropped, ...]  # training rows that are also in an evaluation set or held out
     over_limit: int  # rows beyond the source's limit
+    notes: Notes  # what the chat template does to its rows
 
     def account(self) -> dict[str, Any]:
         """This source's entry in data.json."""
@@ -53,6 +55,7 @@ class Source:
             "truncated": as_records(self.truncated),
             "leaks": as_records(self.leaks),
             "over_limit": self.over_limit,
+            "notes": self.notes.account(),
         }
 
 
@@ -136,6 +139,7 @@ def prepare_sources(
                 (*training.truncated, *held_out.truncated),
                 (*known, *reading.leaks),
                 int(np.count_nonzero(parts[k] == UNUSED)) - len(cleaning.removed[k]),
+                training.notes.merged(held_out.notes),
             )
         )
     return prepared

@@ -77,9 +77,9 @@ def best_of_n(config: BestConfig) -> BestOfNResult:
     with new_file(Path(config.out)) as partial, partial.open("w", encoding="utf-8") as file:
         for start in track(range(0, len(asked), PROMPTS), "prompts", -(-len(asked) // PROMPTS)):
             some = asked[start : start + PROMPTS]
-            encoded = [template.encode_prompt(prompt.messages, prompt.tools) for prompt in some]
+            encoded = [template.encode_prompt(prompt.messages, prompt.tools, prompt.origin) for prompt in some]
             sampled = sample(
-                policy, loaded.tokenizer, encoded, config.sampling, template.stop_token_id, config.n, start
+                policy, loaded.tokenizer, encoded, config.sampling, template.stop_token_ids, config.n, start
             )
             texts = [[completion.text for completion in completions] for completions in sampled]
             scored = judge.score([scorable(prompt, row) for prompt, row in zip(some, texts, strict=True)])

@@ -69,7 +69,7 @@ def _answer(model: PreTrainedModel, template: ChatTemplate, messages: list[Messa
             f"the conversation has {len(prompt)} tokens, the model was made for {limit}: /reset begins anew"
         )
     streamer = TextStreamer(template.tokenizer, skip_prompt=True, skip_special_tokens=True)  # pyright: ignore
-    tokens = stream(model, prompt, config, template.stop_token_id, streamer, len(messages))
+    tokens = stream(model, prompt, config, template.stop_token_ids, streamer, len(messages))
     return str(template.tokenizer.decode(tokens, skip_special_tokens=True))
 
 
@@ -96,8 +96,8 @@ def sample_file(config: SampleConfig) -> int:
     """Writes one line for each completion: the prompt's messages, and the model's words. Returns how many."""
     asked = subsample(import_prompts(config.prompts, columns=config.columns), config.limit, config.seed)
     policy, template = _load(config.model, config.device)
-    encoded = [template.encode_prompt(prompt.messages, prompt.tools) for prompt in asked]
-    completions = sample(policy, template.tokenizer, encoded, config, template.stop_token_id, config.num_samples)
+    encoded = [template.encode_prompt(prompt.messages, prompt.tools, prompt.origin) for prompt in asked]
+    completions = sample(policy, template.tokenizer, encoded, config, template.stop_token_ids, config.num_samples)
     lines = [
         {
             "messages": as_dicts(prompt.messages),

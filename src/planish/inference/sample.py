@@ -50,7 +50,7 @@ def sample(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
     config: SamplingConfig,
-    stop_token_id: int,
+    stop_token_ids: Sequence[int],
     num_samples: int = 1,
     first: int = 0,
 ) -> list[list[Completion]]:
@@ -61,11 +61,13 @@ def sample(
     keys = [(config.seed, "sample", first + i, k) for i in ours for k in range(num_samples)]
     requests = [SampleRequest(n // num_samples, key) for n, key in enumerate(keys)]
     some = [prompts[i] for i in ours]
-    drawn = iter(decode(policy, some, requests, config.choosing, most, (stop_token_id,)) if ours else ())
-    found = {i: [completion_of(tokenizer, next(drawn).tokens, stop_token_id) for _ in range(num_samples)] for i in ours}
+    drawn = iter(decode(policy, some, requests, config.choosing, most, stop_token_ids) if ours else ())
+    found = {
+        i: [completion_of(tokenizer, next(drawn).tokens, stop_token_ids) for _ in range(num_samples)] for i in ours
+    }
     if others:
         rest, numbers = [prompts[i] for i in others], [first + i for i in others]
-        slow = _slowly(policy, tokenizer, rest, config, stop_token_id, num_samples, numbers)
+        slow = _slowly(policy, tokenizer, rest, config, stop_token_ids, num_samples, numbers)
         found |= dict(zip(others, slow, strict=True))
     return [found[i] for i in range(len(prompts))]
 
@@ -75,7 +77,7 @@ def _slowly(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
     config: SamplingConfig,
-    stop_token_id: int,
+    stop_token_ids: Sequence[int],
     num_samples: int,
     numbers: Sequence[int],
 ) -> list[list[Completion]]:
@@ -90,9 +92,9 @@ def _slowly(
             for chosen in _batches([len(prompt) for prompt in prompts], batch):
                 seed = fold_in(config.seed, "sample", numbers[chosen[0]], k)
                 some = [prompts[i] for i in chosen]
-                generated = generate(policy.model, some, config.choosing, most, (stop_token_id,), seed)
+                generated = generate(policy.model, some, config.choosing, most, stop_token_ids, seed)
                 for i, row in zip(chosen, generated.tokens, strict=True):
-                    found[i].append(completion_of(tokenizer, row, stop_token_id))
+                    found[i].append(completion_of(tokenizer, row, stop_token_ids))
     return [found[i] for i in range(len(prompts))]
 
 
@@ -112,19 +114,22 @@ def stream(
     model: PreTrainedModel,
     prompt: Sequence[int],
     config: SamplingConfig,
-    stop_token_id: int,
+    stop_token_ids: Sequence[int],
     streamer: BaseStreamer,
     turn: int,
 ) -> list[int]:
     """One completion, handed to the streamer token by token as it grows."""
     seed, most = fold_in(config.seed, "chat", turn), config.max_completion_tokens
     with generating(model):
-        return generate(model, [prompt], config.choosing, most, (stop_token_id,), seed, streamer).tokens[0]
+        return generate(model, [prompt], config.choosing, most, stop_token_ids, seed, streamer).tokens[0]
 
 
 def completion_of(
-    tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int], stop_token_id: int, logprobs: tuple[float, ...] = ()
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: Sequence[int],
+    stop_token_ids: Sequence[int],
+    logprobs: tuple[float, ...] = (),
 ) -> Completion:
-    ended = bool(tokens) and tokens[-1] == stop_token_id
+    ended = bool(tokens) and tokens[-1] in stop_token_ids
     text = cast(str, tokenizer.decode(list(tokens[:-1] if ended else tokens), skip_special_tokens=True))
     return Completion(text, tuple(tokens), ended, logprobs)

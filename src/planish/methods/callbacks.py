@@ -38,10 +38,10 @@ class SamplingCallback:
         if not self.prompts:
             return
         loaded, template = self.run.loaded, self.run.loaded.template
-        prompts = [template.encode_prompt(row.messages[:turn], row.tools) for _, row, turn in self.prompts]
+        prompts = [template.encode_prompt(row.messages[:turn], row.tools, row.origin) for _, row, turn in self.prompts]
         policy = policy_as(CausalLM, self.run)
         with gathered(policy):
-            sampled = sample(policy, loaded.tokenizer, prompts, self.run.config.sampling, template.stop_token_id)
+            sampled = sample(policy, loaded.tokenizer, prompts, self.run.config.sampling, template.stop_token_ids)
         self.record.samples(
             step,
             [

@@ -111,7 +111,7 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
         self.digest = ""
 
     def load_model(self, config: DpoConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
-        return load_chat_model(config.model, device, config.data.template, config.data.mask, config.seed)
+        return load_chat_model(config.model, device, config.data.chat, config.seed)
 
     def as_packed(self, config: DpoConfig, loaded: LoadedModel) -> CausalLM:
         self.digest = digest_weights(loaded.model)
@@ -187,12 +187,15 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
 def sampled_rows(run: RunContext[DpoConfig], count: int) -> list[Example]:
     """Held-out prompts, each with a completion that the policy samples at temperature 1."""
     loaded, template = run.loaded, run.loaded.template
-    prompts = [template.encode_prompt(row.messages[:turn]) for _, row, turn in held_out_prompts(run.sources, count)]
+    prompts = [
+        template.encode_prompt(row.messages[:turn], row.tools, row.origin)
+        for _, row, turn in held_out_prompts(run.sources, count)
+    ]
     sampling = SamplingConfig(
         max_completion_tokens=run.config.sampling.max_completion_tokens, temperature=1.0, seed=run.config.seed
     )
     with gathered(run.policy):
-        sampled = sample(policy_as(CausalLM, run), loaded.tokenizer, prompts, sampling, template.stop_token_id)
+        sampled = sample(policy_as(CausalLM, run), loaded.tokenizer, prompts, sampling, template.stop_token_ids)
     return [
         Example(
             np.array([*prompt, *completion.tokens], np.int32),

@@ -191,7 +191,7 @@ def _export(run: RunContext[C], method: Method[C]) -> None:
         if loaded.adapted is not None:
             save_adapter(loaded.adapted, run.folder.path / "adapter")
         model = merge(loaded.adapted, texts) if loaded.adapted is not None else loaded.model
-        stops = [loaded.template.stop_token_id]
+        stops = loaded.template.stop_token_ids
         beside = run.policy.save_beside
         save_model(model, loaded.tokenizer, run.folder.model, stops, loaded.save_dtype, texts, beside)
     barrier()

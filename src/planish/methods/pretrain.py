@@ -21,8 +21,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from planish.base.config import Config, Field
 from planish.base.distributed import barrier, distributed, is_main
-from planish.data.chat.templates import ChatTemplate, ensure_template
-from planish.data.chat.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer, vocabulary_size
+from planish.data.chat.tokenizer import (
+    load_tokenizer,
+    open_template,
+    save_tokenizer,
+    train_tokenizer,
+    vocabulary_size,
+)
 from planish.data.rows import LEARNT, Text
 from planish.data.settings import DataConfig
 from planish.data.sources import SourceRows
@@ -59,11 +64,10 @@ def pretrain(config: PretrainConfig) -> Path:
 class PretrainMethod(SupervisedMethod[PretrainConfig]):
     def load_model(self, config: PretrainConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
         if isinstance(config.model, ModelConfig):
-            return load_chat_model(config.model, device, config.data.template, config.data.mask, config.seed)
+            return load_chat_model(config.model, device, config.data.chat, config.seed)
         model, tokenizer = _new(config, config.model, folder, device)
         check_vocabulary(model, tokenizer)
-        ensure_template(tokenizer, config.data.template)
-        template = ChatTemplate(tokenizer, config.data.mask)
+        template = open_template(None, tokenizer, config.data.chat)
         return LoadedModel(model, tokenizer, template, save_dtype=config.model.save_dtype)
 
 

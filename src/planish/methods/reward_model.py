@@ -123,7 +123,7 @@ class RewardMethod(ComparisonMethod[RewardConfig]):
         self.confidence: Confidence | None = None
 
     def load_model(self, config: RewardConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
-        return load_reward_model(config.model, device, config.data.template, config.data.mask, config.seed)
+        return load_reward_model(config.model, device, config.data.chat, config.seed)
 
     def as_packed(self, config: RewardConfig, loaded: LoadedModel) -> Scorer:
         scorer = loaded.scorer()

@@ -43,6 +43,7 @@ def run_method(config: C, method: Method[C]) -> Path:
         if is_main():
             write_json(folder.data, account)
             _warn_of_leaks(run.sources)
+            _warn_of_notes(run.sources)
         fit(run, method, trainer)
     return folder.path
 
@@ -98,3 +99,9 @@ def _warn_of_leaks(sources: Sequence[Source]) -> None:
                 f"{first.origin}: {first.reason}. All are in data.json; data.cleaning takes them out",
                 file=sys.stderr,
             )
+
+
+def _warn_of_notes(sources: Sequence[Source]) -> None:
+    for source in sources:
+        for line in source.notes.lines():
+            print(f"warning: source '{source.name}': {line}. data.json lists the rows", file=sys.stderr)

@@ -41,4 +41,4 @@ class SftMethod(SupervisedMethod[SftConfig]):
         self.reduction = reduction
 
     def load_model(self, config: SftConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
-        return load_chat_model(config.model, device, config.data.template, config.data.mask, config.seed)
+        return load_chat_model(config.model, device, config.data.chat, config.seed)

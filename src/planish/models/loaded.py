@@ -11,8 +11,9 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from planish.base.model_folder import model_folder
-from planish.data.chat.templates import ChatTemplate, MaskName, ensure_template
-from planish.data.chat.tokenizer import load_tokenizer
+from planish.data.chat.defaults import AS_IT_IS, TemplateChoice
+from planish.data.chat.templates import ChatTemplate
+from planish.data.chat.tokenizer import load_tokenizer, open_template
 from planish.models.confidence import FOLDER, Confidence, FeatureName
 from planish.models.load import ModelConfig, SavedDtypeName, check_vocabulary, compute_dtype, load_model
 from planish.models.lora import add_lora
@@ -53,24 +54,21 @@ def load_with_tokenizer(config: ModelConfig, device: torch.device) -> tuple[PreT
 def load_chat_model(
     config: ModelConfig,
     device: torch.device,
-    template: str | None = None,
-    mask: MaskName = "assistant",
+    template: TemplateChoice = AS_IT_IS,
     seed: int | None = None,
 ) -> LoadedModel:
-    """A causal LM that answers. `template` is a jinja file. With a seed it is loaded for training: LoRA is added, if the
+    """A causal LM that answers. With a seed it is loaded for training: LoRA is added, if the
     settings ask for it."""
     model, tokenizer = load_with_tokenizer(config, device)
-    ensure_template(tokenizer, template)
     adapted = add_lora(model, config.lora, seed) if config.lora and seed is not None else None
-    chat = ChatTemplate(tokenizer, mask)
+    chat = open_template(config.path, tokenizer, template)
     return LoadedModel(model, tokenizer, chat, adapted, compute_dtype(config, device), config.save_dtype)
 
 
 def load_reward_model(
     config: ModelConfig,
     device: torch.device,
-    template: str | None = None,
-    mask: MaskName = "assistant",
+    template: TemplateChoice = AS_IT_IS,
     seed: int | None = None,
 ) -> LoadedModel:
     """A reward model. With a seed it is loaded for training: a causal LM gets a fresh head, the tokenizer a token to pad with,
@@ -78,10 +76,10 @@ def load_reward_model(
     model = load_scorer(config, device, seed or 0)
     tokenizer = load_tokenizer(config.path, config.trust_remote_code)
     check_vocabulary(model, tokenizer)
-    ensure_template(tokenizer, template)
-    chat = ChatTemplate(tokenizer, mask)
+    chat = open_template(config.path, tokenizer, template)
     if seed is not None:
-        set_padding(model, tokenizer, chat.stop_token_id)
+        set_padding(model, tokenizer, chat.stop_token_ids)
+        model.config.eos_token_id = chat.closing_ids or model.config.eos_token_id
     adapted = add_lora(model, config.lora, seed, whole=(HEAD,)) if config.lora and seed is not None else None
     if seed is not None:
         return LoadedModel(model, tokenizer, chat, adapted, compute_dtype(config, device), config.save_dtype)

@@ -7,6 +7,7 @@ not, and differences are the same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -120,14 +121,14 @@ def load_scorer(config: ModelConfig, device: torch.device, seed: int = 0) -> Pre
     return model
 
 
-def set_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stop_token_id: int) -> None:
+def set_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stop_token_ids: Sequence[int]) -> None:
     """transformers reads a score at the last token that is not padding. The end of a turn must therefore not be padding, as
     it is in many tokenizers: then another special token is used. Where there is none, as in GPT-2's, one is added, with an
     embedding of zeros: transformers looks that up, and its attention mask keeps it from every other token."""
     named = [tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id, *tokenizer.all_special_ids]
     added: dict[int, Any] = tokenizer.added_tokens_decoder  # a beginning of turns need not have a name
     special = [*named, *(i for i, token in added.items() if token.special)]
-    other = next((i for i in special if i is not None and i != stop_token_id), None)
+    other = next((i for i in special if i is not None and i not in stop_token_ids), None)
     if other is None:
         before = set(tokenizer.get_vocab().values())
         tokenizer.add_special_tokens({"pad_token": PAD})

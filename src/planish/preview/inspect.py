@@ -11,8 +11,7 @@ from pydantic import ConfigDict, model_validator
 from planish.base.config import Config, Field
 from planish.base.plugins import Plugins
 from planish.base.text import source_names
-from planish.data.chat.templates import ChatTemplate, ensure_template
-from planish.data.chat.tokenizer import load_tokenizer
+from planish.data.chat.tokenizer import load_tokenizer, open_template
 from planish.data.formats.mapping import ColumnsSetting
 from planish.data.inspect.lengths import CharacterLengths, TokenLengths
 from planish.data.inspect.result import Inspection, SourceView
@@ -95,5 +94,4 @@ def _measure(config: InspectConfig) -> tuple[TokenLengths | None, str | None]:
     else:
         own = model.architecture.get("max_position_embeddings")
     tokenizer = load_tokenizer(path, isinstance(model, ModelConfig) and model.trust_remote_code)
-    ensure_template(tokenizer, data.template)
-    return TokenLengths(ChatTemplate(tokenizer, data.mask), data.max_tokens or own, data.too_long), path
+    return TokenLengths(open_template(path, tokenizer, data.chat), data.max_tokens or own, data.too_long), path

@@ -10,8 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from planish.base.config import load_config
 from planish.base.errors import ConfigError
-from planish.data.chat.templates import ChatTemplate, ensure_template
-from planish.data.chat.tokenizer import load_tokenizer, train_tokenizer
+from planish.data.chat.tokenizer import load_tokenizer, open_template, train_tokenizer
 from planish.data.formats.registry import open_files
 from planish.data.rows import LEARNT, Comparison
 from planish.data.settings import DataConfig, longest
@@ -84,8 +83,8 @@ def mix(recipe: MixRecipe) -> dict[str, Any]:
     """The account that a run of this recipe would write to data.json, but for what it measures on beside its sources."""
     config = recipe.config
     tokenizer, own = _tokenizer(config.model, config.data)
-    ensure_template(tokenizer, config.data.template)
-    template = ChatTemplate(tokenizer, config.data.mask)
+    named = config.model.path if isinstance(config.model, ModelConfig) else None
+    template = open_template(named, tokenizer, config.data.chat)
     limit, kinds = longest(config.data, own), METHODS[recipe.command][1].kinds
     sources = prepare_sources(config.data, tokenizer, template, limit, config.seed, kinds=kinds)
     feed, plan = plan_feed(config.data, config.batch, sources, config.steps, config.epochs, config.seed)

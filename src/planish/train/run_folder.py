@@ -1,6 +1,7 @@
 """A run's folder: its settings, what it recorded, its checkpoints, and the guarantee that they belong together.
 
 config.yaml      the resolved settings
+clock.txt        the time that chat templates see, in this run and whenever it is resumed
 data.json        rows used, dropped and cut, by source
 digests.json     digests of the files that it reads
 metrics.jsonl    one line a step, and one for each evaluation
@@ -18,10 +19,12 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import yaml
 
+from planish.base import clock
 from planish.base.config import Config, changeable_settings, dump_config, flat, is_below
 from planish.base.digests import DIGESTS
 from planish.base.distributed import all_sum, is_main
@@ -33,6 +36,10 @@ from planish.train.inputs import files_named
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     path: Path
+
+    @property
+    def clock(self) -> Path:
+        return self.path / "clock.txt"
 
     @property
     def metrics(self) -> Path:
@@ -57,7 +64,7 @@ class RunFolder:
 
 # A run that has nothing else yet, because its settings or data were wrong, may be given others.
 INPUTS = "inputs"  # data and models that were given in memory, as files
-BEFORE_THE_FIRST_STEP = (".lock", "config.yaml", "data.json", DIGESTS, INPUTS)
+BEFORE_THE_FIRST_STEP = (".lock", "config.yaml", "clock.txt", "data.json", DIGESTS, INPUTS)
 
 
 @contextmanager
@@ -69,7 +76,8 @@ def open_run(path: str | Path, config: Config) -> Generator[RunFolder]:
     if all_sum(float(problem is not None)):
         raise RunError(problem or "the main rank could not open the run folder")
     try:
-        yield run
+        with clock.stopped(datetime.fromisoformat(run.clock.read_text(encoding="utf-8").strip())):
+            yield run
     finally:
         if handle is not None:
             os.close(handle)
@@ -83,6 +91,8 @@ def _claim(run: RunFolder, config: Config) -> tuple[str | None, int | None]:
         if (handle := lock_folder(run.path)) is None:
             return f"{run.path}: another process is running in this folder. Wait for it, or choose another out=", None
         write_text(run.path / "config.yaml", dump_config(config))
+        if not run.clock.exists() or not {entry.name for entry in run.path.iterdir()} - {*BEFORE_THE_FIRST_STEP}:
+            write_text(run.clock, clock.now().isoformat(timespec="seconds") + "\n")
         return None, handle
     except OSError as error:
         return f"{run.path}: cannot be written: {error.strerror or error}. Choose another out=", None

@@ -9,6 +9,7 @@ import numpy as np
 from tokenizers import Encoding
 
 Span = tuple[int, int]  # start and end, in characters or tokens
+ANCHORS = ("\n", ".", "!", "0", "a")  # characters that few texts share a token with
 Tokenize = Callable[[Sequence[str]], list[Encoding]]
 
 
@@ -45,16 +46,31 @@ def _by_offsets(text: str, spans: list[Span], tokens: Encoding, tokenize: Tokeni
     torn = sorted(edge for edge in edges if np.any((offsets[0] < edge) & (edge < offsets[1])))
     if torn:
         # A token crosses the end of the prompt. A server tokenizes the prompt by itself, so the text is cut there.
-        bounds = [0, *torn, len(text)]
-        pieces = tokenize([text[a:b] for a, b in pairwise(bounds)])
-        ids = [token for piece in pieces for token in piece.ids]
-        shifted = [_columns(piece.offsets) + start for start, piece in zip(bounds, pieces, strict=False)]
-        offsets = np.concatenate(shifted, axis=1)
+        pieces = [_continued(text[a:b], a, tokenize) for a, b in pairwise([0, *torn, len(text)])]
+        ids = [token for piece_ids, _ in pieces for token in piece_ids]
+        offsets = np.concatenate([piece_offsets for _, piece_offsets in pieces], axis=1)
     begins, ends = offsets
     mask = np.zeros(len(ids), np.bool_)
     for start, end in spans:
         mask |= (begins >= start) & (ends <= end) & (ends > start)
     return ids, mask
+
+
+def _continued(piece: str, start: int, tokenize: Tokenize) -> tuple[list[int], np.ndarray]:
+    """Ids and offsets of the tokens of a piece of a text, from its character `start` on, as they continue the text before.
+
+    By itself a piece would get the space that some tokenizers (Llama 2's) put before any text. There it is tokenized after a
+    character that shares no token with it, whose own tokens are then taken off.
+    """
+    if start and "".join(tokenize(["x"])[0].tokens) != "x":
+        for anchor in ANCHORS:
+            tokens = tokenize([anchor + piece])[0]
+            offsets = _columns(tokens.offsets)
+            first = int(np.count_nonzero(offsets[1] <= 1))
+            if first < len(tokens.ids) and offsets[0, first] == 1:
+                return tokens.ids[first:], offsets[:, first:] + start - 1
+    tokens = tokenize([piece])[0]
+    return tokens.ids, _columns(tokens.offsets) + start
 
 
 def _columns(offsets: list[Span]) -> np.ndarray:

@@ -14,15 +14,19 @@ from planish.data.rows import Message, ToolCall
 Tools = Sequence[Mapping[str, Any]]
 
 
-def as_dicts(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """The messages in the form of `apply_chat_template`. Ids link replies to calls, as some templates demand."""
+def as_dicts(messages: Sequence[Message], arguments_as_text: bool = False) -> list[dict[str, Any]]:
+    """The messages in the form of `apply_chat_template`. Ids link replies to calls, as some templates demand. OpenAI's servers
+    give `arguments` as JSON text, and some templates (DeepSeek's) expect that."""
     turns: list[dict[str, Any]] = []
     waiting: list[dict[str, Any]] = []  # calls without a reply yet; replies come in their order
     count = 0
     for message in messages:
         turn: dict[str, Any] = {"role": message.role, "content": message.content}
         if message.tool_calls:
-            functions = [{"name": call.name, "arguments": dict(call.arguments)} for call in message.tool_calls]
+            functions = [
+                {"name": call.name, "arguments": _json(call.arguments) if arguments_as_text else dict(call.arguments)}
+                for call in message.tool_calls
+            ]
             ids = [f"call{count + at:05}" for at in range(len(functions))]  # nine letters and digits, for Mistral
             count += len(ids)
             waiting = [{"type": "function", "id": i, "function": call} for i, call in zip(ids, functions, strict=True)]
@@ -32,6 +36,10 @@ def as_dicts(messages: Sequence[Message]) -> list[dict[str, Any]]:
             turn |= {"tool_call_id": call["id"], "name": call["function"]["name"]}
         turns.append(turn)
     return turns
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def as_schemas(tools: Tools) -> list[Any] | None:
@@ -90,7 +98,20 @@ def missing(calls: Sequence[ToolCall], text: str) -> list[str]:
     names = [call.name for call in calls]
     absent = [name for name in dict.fromkeys(names) if text.count(name) < names.count(name)]
     leaves = [leaf for call in calls for leaf in _leaves(call.arguments)]
-    return absent + [str(leaf) for leaf in leaves if not any(spelling in text for spelling in _spellings(leaf))]
+    return absent + [str(leaf) for leaf in leaves if not written(leaf, text)]
+
+
+def missing_of_tools(tools: Tools, text: str) -> list[str]:
+    """The names, descriptions and parameters of functions that a rendered conversation lacks."""
+    functions = [tool["function"] for tool in as_schemas(tools) or []]
+    said = [function.get(key) or "" for function in functions for key in ("name", "description")]
+    parameters = [(function.get("parameters") or {}).get("properties") or {} for function in functions]
+    return [str(part) for part in [*said, *(name for names in parameters for name in names)] if not written(part, text)]
+
+
+def written(value: Any, text: str) -> bool:
+    """True if the text has the value, in one of the ways in which templates write it."""
+    return any(spelling in text for spelling in _spellings(value))
 
 
 def _leaves(value: Any) -> Iterator[Any]:

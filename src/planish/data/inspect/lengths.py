@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from planish.data.chat.notes import Note
 from planish.data.chat.templates import ChatTemplate, Encoded
 from planish.data.examples import TooLong, encode_texts
 from planish.data.inspect.result import Fate, Piece, ShownPart, Unit
@@ -25,6 +26,7 @@ class Measured:
     completions: tuple[int, ...] = ()
     learnt: int | None = None
     fate: tuple[Fate, str] | None = None  # its fate in a run, with the reason; None if it is kept whole
+    notes: tuple[Note, ...] = ()  # what is told of it
 
 
 class LengthMeasure(Protocol):
@@ -118,13 +120,16 @@ class TokenLengths:
         self.template, self.max_tokens = template, max_tokens
         self.too_long: TooLong = too_long
         # The mask "all" does not separate a completion from its prompt.
-        self.answers = template if template.mask == "assistant" else ChatTemplate(template.tokenizer)
+        self.answers = template if template.mask == "assistant" else template.with_mask("assistant")
         untyped: Any = template.tokenizer
         added = (number for number, token in untyped.added_tokens_decoder.items() if token.special)
         self._special = {*added, *untyped.all_special_ids}
 
     def measure(self, rows: Sequence[Row]) -> list[Measured]:
-        return [self._measured(row, encoded) for row, encoded in zip(rows, self._encode(rows), strict=True)]
+        return [
+            replace(self._measured(row, encoded), notes=tuple(note for talk in encoded for note in talk.notes))
+            for row, encoded in zip(rows, self._encode(rows), strict=True)
+        ]
 
     def _encode(self, rows: Sequence[Row]) -> list[list[Encoded]]:
         """All conversations of each row, or the document."""
@@ -138,8 +143,9 @@ class TokenLengths:
                 encoded.append([*encode_texts(self.template.tokenizer, [row.text])])
             elif isinstance(row, Prompt | Question):
                 tools = row.tools if isinstance(row, Prompt) else ()
-                tokens = np.array(self.template.encode_prompt(row.messages, tools), np.int32)
-                encoded.append([Encoded(tokens, np.zeros(len(tokens), np.bool_))])
+                tokens = np.array(self.template.encode_prompt(row.messages, tools, row.origin), np.int32)
+                notes = tuple(self.template.control_notes(row.messages))
+                encoded.append([Encoded(tokens, np.zeros(len(tokens), np.bool_), notes)])
             else:
                 source = learnt if isinstance(row, Demonstration) else answers
                 encoded.append([next(source) for _ in conversations(row)])

@@ -113,6 +113,7 @@ class KindView:
     dropped: Listing = field(default_factory=Listing)  # by the importer
     unfit: Listing = field(default_factory=Listing)  # records that fit another kind, not this one
     fates: dict[Fate, Listing] = field(default_factory=dict[Fate, Listing])  # after tokenization
+    notes: dict[str, Listing] = field(default_factory=dict[str, Listing])  # what the chat template does to rows
     verdicts: dict[str, int] = field(default_factory=dict[str, int])
     judgements: Judgements | None = None
     samples: tuple[Sample, ...] = ()

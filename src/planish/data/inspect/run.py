@@ -184,6 +184,8 @@ class _Kind:
         if measured.fate is not None:
             fate, reason = measured.fate
             note(view.fates.setdefault(fate, Listing()), row.origin, reason, self.options.listed)
+        for kind, found in {told.kind: told.found for told in reversed(measured.notes)}.items():
+            note(view.notes.setdefault(kind, Listing()), row.origin, found, self.options.listed, counts_reasons=False)
         self.chosen.offer(row, measured.length)
 
     def finish(self) -> KindView:
@@ -234,10 +236,11 @@ def _show_once(kinds: Sequence[KindView]) -> None:
         shown |= {(sample.file, sample.row) for sample in kind.samples}
 
 
-def note(listing: Listing, origin: Origin, reason: str, most: int | None) -> None:
+def note(listing: Listing, origin: Origin, reason: str, most: int | None, counts_reasons: bool = True) -> None:
     """Counts a row, and lists it while there is room. Reasons that differ only in numbers are counted as one."""
     listing.count += 1
-    tally(listing.reasons, re.sub(r"\d[\d,]*", "…", reason))
+    if counts_reasons:
+        tally(listing.reasons, re.sub(r"\d[\d,]*", "…", reason))
     if most is None or len(listing.rows) < most:
         listing.rows.append(Listed(origin.file, origin.row, reason))
 

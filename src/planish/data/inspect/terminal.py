@@ -14,6 +14,7 @@ from rich.text import Text
 
 from planish.base.terminal import terminal
 from planish.base.text import count_text, listed
+from planish.data.chat.notes import MEANINGS
 from planish.data.inspect.result import (
     Inspection,
     Judgements,
@@ -70,6 +71,8 @@ def _show_kind(kind: KindView, inspection: Inspection, console: Console, most_li
     _show_listing(f"did not fit as {kind.kind}", kind.unfit, console, most_listed)
     for fate, listing in kind.fates.items():
         _show_listing(FATES[fate], listing, console, most_listed)
+    for told, listing in kind.notes.items():
+        _show_listing(f"to note: {MEANINGS[told]}", listing, console, most_listed)
     for sample in kind.samples:
         _show_sample(sample, inspection, console)
 

@@ -91,10 +91,10 @@ class PolicyAnswers:
         self.digest = digest_weights(loaded.model)
 
     def encode(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        return [self.template.encode_prompt(prompt.messages, prompt.tools) for prompt in prompts]
+        return [self.template.encode_prompt(prompt.messages, prompt.tools, prompt.origin) for prompt in prompts]
 
     def sample(self, encoded: Sequence[list[int]], how: SamplingConfig, num: int, first: int) -> list[list[Completion]]:
-        tokenizer, stop = self.template.tokenizer, self.template.stop_token_id
+        tokenizer, stop = self.template.tokenizer, self.template.stop_token_ids
         return sample(self.policy, tokenizer, encoded, how, stop, num, first)
 
     def logprobs(self, examples: Sequence[Example], micro_tokens: int) -> np.ndarray:
@@ -103,7 +103,7 @@ class PolicyAnswers:
 
     def key(self, encoded: Sequence[list[int]], *settings: Any) -> str:
         """A hash of everything that its answers depend on."""
-        about = [self.digest, str(self.policy.compute_dtype), self.template.stop_token_id, encoded, settings]
+        about = [self.digest, str(self.policy.compute_dtype), *self.template.stop_token_ids, encoded, settings]
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
 

@@ -62,7 +62,7 @@ class PpoModels:
         ]
         sampling = config.sampling
         choosing = TokenSampling(sampling.temperature, sampling.top_p, sampling.top_k)
-        tokens, stops = [prompt.tokens for prompt in prompts], (template.stop_token_id,)
+        tokens, stops = [prompt.tokens for prompt in prompts], template.stop_token_ids
         self.sampler.update(self.actor.policy)
         with gathered(self.actor.policy):
             # Each rank samples for some of the prompts, the main one for all where a server samples.
@@ -71,9 +71,7 @@ class PpoModels:
             own = [requests[i] for i in mine]
             found = self.sampler.sample(tokens, own, choosing, sampling.max_completion_tokens, stops) if own else []
         sampled = all_gather_completions(dict(zip(mine, found, strict=True)), len(requests))
-        completions = iter(
-            [completion_of(template.tokenizer, one.tokens, template.stop_token_id, one.logprobs) for one in sampled]
-        )
+        completions = iter([completion_of(template.tokenizer, one.tokens, stops, one.logprobs) for one in sampled])
         return [
             Rollouts(prompt.prompt, prompt.tokens, tuple(itertools.islice(completions, count))) for prompt in prompts
         ]

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from planish.base.distributed import distributed, is_main
 from planish.base.errors import ConfigError
+from planish.data.chat.defaults import AS_IT_IS
 from planish.data.prompt_dataset import PromptDataset, read_prompts
 from planish.methods.base import Method, RunContext
 from planish.methods.ppo.collect import RolloutFeed
@@ -54,9 +55,8 @@ class PpoMethod(Method[PpoConfig]):
     models: PpoModels
 
     def load_model(self, config: PpoConfig, folder: RunFolder, device: torch.device) -> LoadedModel:
-        data = config.pretraining
-        template, mask = (data.template, data.mask) if data else (None, "assistant")
-        return load_chat_model(config.model, device, template, mask, config.seed)
+        chat = config.pretraining.chat if config.pretraining else AS_IT_IS
+        return load_chat_model(config.model, device, chat, config.seed)
 
     def as_packed(self, config: PpoConfig, loaded: LoadedModel) -> CausalLM:
         kind = ValuedLM if config.value.shared and config.advantage.needs_values else CausalLM
@@ -144,7 +144,7 @@ def _prompts(run: RunContext[PpoConfig]) -> PromptDataset:
             f"sampling.max_completion_tokens={config.sampling.max_completion_tokens} leaves no room for a prompt: the model "
             f"was made for {limit} tokens"
         )
-    return read_prompts(
+    prompts = read_prompts(
         config.prompts,
         config.held_out_prompts,
         run.loaded.template,
@@ -154,3 +154,6 @@ def _prompts(run: RunContext[PpoConfig]) -> PromptDataset:
         config.too_long,
         config.columns,
     )
+    for line in prompts.notes.lines() if is_main() else []:
+        print(f"warning: prompts: {line}", file=sys.stderr)
+    return prompts

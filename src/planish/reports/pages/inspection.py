@@ -12,6 +12,7 @@ from typing import Any
 from planish import __version__
 from planish.base.files import write_text
 from planish.base.text import count_text, listed
+from planish.data.chat.notes import MEANINGS
 from planish.data.inspect.result import Inspection, KindView, Lengths, Listing, Piece, ShownPart, SourceView
 from planish.data.inspect.terminal import (
     FATES,
@@ -96,6 +97,7 @@ def _kind(kind: KindView, place: str, inspection: Inspection) -> dict[str, Any]:
             _listing("dropped by the format", kind.dropped),
             _listing(f"did not fit for {kind.kind}", kind.unfit),
             *fates,
+            *(_listing(f"to note: {MEANINGS[told]}", listing) for told, listing in kind.notes.items()),
         ],
     }
 
