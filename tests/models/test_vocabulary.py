@@ -63,7 +63,7 @@ def test_a_token_to_pad_with_takes_no_number_of_another(tmp_path: Path) -> None:
     given = renumbered(given, tmp_path, {"Z": len(given)})
     given.pad_token = None
     with pytest.raises(ModelError, match="have gaps, and it has no token to pad with"):
-        set_padding(random_model("llama"), given, int(given.eos_token_id))
+        set_padding(random_model("llama"), given, [int(given.eos_token_id)])
 
 
 def test_the_row_is_named_before_the_first_step(tmp_path: Path) -> None:
