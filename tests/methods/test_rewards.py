@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from planish.methods.ppo.rewards import (
     to_example,
 )
 from planish.methods.reward_model import RewardConfig, reward_model
-from planish.models.load import ModelConfig
+from planish.models.load import ModelConfig, num_embeddings
 from planish.world.gold.files import judge_one
 from planish.world.gold.utility import World
 from planish.world.make import make_world
@@ -99,6 +100,17 @@ def test_pain_19_a_reward_model_reads_tokens_of_its_own_kind_and_the_text_of_oth
     elsewhere = ModelReward(model, other)
     assert not elsewhere.reads_tokens
     np.testing.assert_allclose(rewards([here]), elsewhere([there]), atol=1e-10)
+
+
+def test_a_token_that_the_reward_model_has_no_embedding_of_is_read_as_text(judge: Path) -> None:
+    """Policies have embeddings to spare, of no token, and may sample one."""
+    template = ChatTemplate(load_tokenizer(judge / "model"))
+    model = RewardModel(ModelConfig(path=str(judge), dtype="float64"), CPU)
+    rewards, rollouts = ModelReward(model, template), rollouts_of(template, "say red", "red")
+    beyond = num_embeddings(model.scorer.model) + 3
+    spare = replace(rollouts.completions[0], tokens=(beyond, *rollouts.completions[0].tokens))
+    found = rewards([replace(rollouts, completions=(spare,))])
+    np.testing.assert_allclose(found, rewards([rollouts]), atol=1e-10)
 
 
 def test_a_reward_model_reads_the_text_of_completions_that_are_empty_or_end_in_spaces(

@@ -53,6 +53,13 @@ def test_lora_on_an_end_is_saved_as_it_was_trained(kind: str, target: str, tied:
     assert not tied or not found.config.tie_word_embeddings
 
 
+def test_lora_on_both_ends_of_tied_weights(tmp_path: Path) -> None:
+    model = adapted("llama", ("lm_head", "embed_tokens"), tie_word_embeddings=True)
+    expected = numbers_of(model.get_base_model(), TEXTS)
+    save_model(merge(model, TEXTS), tiny_tokenizer(), tmp_path / "model", texts=TEXTS)
+    torch.testing.assert_close(numbers_of(loaded(tmp_path / "model"), TEXTS), expected, rtol=0, atol=1e-4)
+
+
 def test_tied_weights_stay_tied_where_lora_is_elsewhere(tmp_path: Path) -> None:
     model = adapted("llama", ("q_proj",), tie_word_embeddings=True)
     save_model(merge(model, TEXTS), tiny_tokenizer(), tmp_path / "model", texts=TEXTS)

@@ -98,7 +98,7 @@ def test_a_long_window_that_a_layer_forgets_is_found() -> None:
         ("minimax_m3_vl_text", "a few chosen blocks of keys (block_indices)"),
         (
             "deepseek_v32",
-            "its code reads a mask of the whole row, which packing does without (modeling_deepseek_v32.py",
+            "its code reads a mask of the whole row to choose keys (index_topk), which packing does without (modeling_deepseek",
         ),
     ],
 )

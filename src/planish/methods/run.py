@@ -20,7 +20,7 @@ from planish.data.settings import longest
 from planish.data.sources import Source, prepare_sources
 from planish.methods.base import CommonConfig, Method, RunContext
 from planish.methods.fit import fit, refuse_changed_files, saying_what_is_kept
-from planish.models.load import context_length, no_embedding
+from planish.models.load import context_length, no_embedding, num_embeddings
 from planish.models.loaded import LoadedModel
 from planish.models.micro_batch import default_micro_tokens
 from planish.models.packed import PackedModel
@@ -72,11 +72,11 @@ def prepare_run(
 
 def _check_tokens(loaded: LoadedModel, sources: Sequence[Source]) -> None:
     """That every token of the rows has an embedding, before the first step."""
-    embedding: Any = loaded.model.get_input_embeddings()
+    size = num_embeddings(loaded.model)
     for table in (table for source in sources for table in (source.training, source.held_out)):
         token, row = table.largest
-        if token >= embedding.weight.shape[0]:
-            raise DataError(f"{table.name(row)}: {no_embedding(token, loaded.tokenizer, embedding.weight.shape[0])}")
+        if token >= size:
+            raise DataError(f"{table.name(row)}: {no_embedding(token, loaded.tokenizer, size)}")
 
 
 def resolve_micro_tokens(policy: PackedModel, wanted: int | None, device: torch.device) -> int:

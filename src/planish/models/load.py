@@ -143,10 +143,13 @@ def build_model(
     return model.to(device=device, dtype=getattr(torch, dtype)).eval()
 
 
+def num_embeddings(model: PreTrainedModel) -> int:
+    return cast(nn.Embedding, model.get_input_embeddings()).weight.shape[0]
+
+
 def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Every token must have its embedding. Added tokens without one, as Gemma 3 has for images, may be there, but in no text."""
-    embedding = cast(nn.Embedding, model.get_input_embeddings())
-    size = embedding.weight.shape[0]
+    size = num_embeddings(model)
     beyond = {number: token for token, number in tokenizer.get_vocab().items() if number >= size}
     added: dict[int, Any] = tokenizer.added_tokens_decoder
     if ordinary := [number for number in sorted(beyond) if number not in added]:
@@ -155,13 +158,19 @@ def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
             f"have none, such as {beyond[ordinary[0]]!r}, number {ordinary[0]}. They do not belong together"
         )
 
+    if beyond:
+        refuse_beyond_embeddings(model, tokenizer)
+
+
+def refuse_beyond_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """From now on a token without an embedding is told by its name, where it would be an IndexError, or on a GPU the end."""
+
     def refuse(module: Any, inputs: tuple[Any, ...]) -> None:
         size = module.weight.shape[0]  # which may have grown since
         if inputs and int(inputs[0].max()) >= size:
             raise ModelError(no_embedding(int(inputs[0].max()), tokenizer, size))
 
-    if beyond:
-        embedding.register_forward_pre_hook(refuse)
+    cast(nn.Module, model.get_input_embeddings()).register_forward_pre_hook(refuse)
 
 
 def no_embedding(number: int, tokenizer: PreTrainedTokenizerBase, size: int) -> str:
@@ -229,13 +238,15 @@ def save_model(
 def _check_saved(model: PreTrainedModel, folder: Path, texts: Texts) -> None:
     scores = "SequenceClassification" in type(model).__name__
     foreign = type(model).__module__.startswith("transformers_modules")
-    saved = str(load_settings(folder, foreign).dtype).removeprefix("torch.")
-    saved = saved if saved in get_args(DtypeName) else "float32"
-    config = ModelConfig.model_validate({"path": str(folder), "dtype": saved, "trust_remote_code": foreign})
+    dtype = cast(torch.dtype, load_settings(folder, foreign).dtype)
+    name = str(dtype).removeprefix("torch.")
+    config = ModelConfig.model_validate(
+        {"path": str(folder), "dtype": name if name in get_args(DtypeName) else "float32", "trust_remote_code": foreign}
+    )
     loader = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
     loaded = load_pretrained(config, torch.device("cpu"), loader)
     before, after = numbers_of(model, texts), numbers_of(loaded, texts)
-    check_same(before, after, [model.dtype, load_settings(folder, foreign).dtype], "saving it and loading it again")
+    check_same(before, after, [model.dtype, dtype], "saving it and loading it again")
 
 
 def weights_differ(model: PreTrainedModel, folder: Path) -> bool:

@@ -8,6 +8,7 @@ since rounding would hide what is wrong. A last pass is in the precision of trai
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -129,7 +130,7 @@ def _why_not(
     except NotImplementedError as error:
         return str(error), True
     except Exception as error:  # whatever a model's own code does with a row that it does not know
-        return in_words(error), False
+        return in_words(error, model.config.get_text_config()), False
     size = max(1.0, expected.abs().max().item())  # float32 has seven digits of it, in 30 layers about five
     difference = (found - expected).abs().max().item() / size
     if not difference <= tolerance:  # which nan is not, either
@@ -168,16 +169,23 @@ def _check_causal(
         )
 
 
-def in_words(error: Exception) -> str:
+CHOOSES_KEYS = re.compile(
+    r"index_topk|indexer_(?!types)"
+)  # settings of layers that attend to a few keys of their choice
+
+
+def in_words(error: Exception, config: Any = None) -> str:
     """A failure inside a model's own code, with the place."""
     frames = traceback.extract_tb(error.__traceback__)
     frame = next((frame for frame in reversed(frames) if "modeling_" in frame.filename), None)
     if frame is None:  # nothing of the model's: what we make of its output
         return f"its output head is no plain map of its last hidden states ({type(error).__name__}: {error})"
-    place = f"{Path(frame.filename).name}, line {frame.lineno}: {type(error).__name__}: {error}"
+    place = f"{Path(frame.filename).name}, line {frame.lineno}"
     if "NoneType" in str(error) and "mask" in (frame.line or ""):
-        return f"its code reads a mask of the whole row, which packing does without ({place})"
-    return f"its code cannot take a packed row ({place})"
+        chosen = next((name for name in vars(config) if CHOOSES_KEYS.match(name)), None) if config else None
+        why = f" to choose keys ({chosen})" if chosen else ""
+        return f"its code reads a mask of the whole row{why}, which packing does without ({place})"
+    return f"its code cannot take a packed row ({place}: {type(error).__name__}: {error})"
 
 
 def trial_rows(model: PreTrainedModel, longest: int) -> TrialRows:

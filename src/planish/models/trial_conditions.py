@@ -97,7 +97,8 @@ def _restorer(module: nn.Module) -> Callable[[], None]:
 def widened(model: PreTrainedModel) -> Generator[None]:
     """Weights are float32: all of them where that is little memory, else those of a layer while it computes."""
     every = list(model.parameters())
-    layers = layers_of(model) if sum(parameter.numel() for parameter in every) > MOST_AT_ONCE else [model]
+    at_once = sum(parameter.numel() for parameter in every) <= MOST_AT_ONCE
+    layers: list[nn.Module] = [model] if at_once else layers_of(model)
     inside = {id(module) for layer in layers for module in layer.modules()}
     others = [
         module for module in model.modules() if id(module) not in inside and list(module.parameters(recurse=False))
@@ -115,7 +116,7 @@ def widened(model: PreTrainedModel) -> Generator[None]:
             parameter.data = narrow.get(parameter, parameter.data)
 
     try:
-        if layers == [model]:
+        if at_once:
             widen(model)
         else:
             for module in (*layers, *others):

@@ -27,7 +27,7 @@ from planish.methods.base import RunContext, policy_as
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.rewards import FunctionReward, ModelReward, ModelSource, Reward, Rollouts, open_rewards
 from planish.models.actor_critic import ActorCritic
-from planish.models.load import compute_dtype, context_length, load_model
+from planish.models.load import compute_dtype, context_length, load_model, num_embeddings, refuse_beyond_embeddings
 from planish.models.loaded import LoadedModel
 from planish.models.lora import add_lora
 from planish.models.packed import CausalLM
@@ -160,6 +160,10 @@ def _value_model(config: PpoConfig, loaded: LoadedModel, device: torch.device, l
     settings = config.model.model_copy(update={"path": path, "lora": None})
     model = load_scorer(settings, device, config.seed)
     _check_room(f"value.path={path}", context_length(model.config), longest)
+    if num_embeddings(model) < num_embeddings(
+        loaded.model
+    ):  # beyond its tokens a policy has some to spare, which it may sample
+        refuse_beyond_embeddings(model, loaded.tokenizer)
     if config.value.lora is not None:
         add_lora(model, config.value.lora, config.seed, whole=(HEAD,))
     return Values(model, compute_dtype(settings, device))

@@ -35,7 +35,7 @@ from planish.judges.config import LlmConfig
 from planish.judges.function import ScoringFunction
 from planish.judges.questions import GRADE, NUMBER, conversation_text, fill
 from planish.judges.reading import read_grade
-from planish.models.load import DtypeName, ModelConfig
+from planish.models.load import DtypeName, ModelConfig, num_embeddings
 from planish.world.gold.files import judge_one
 from planish.world.make import open_world
 
@@ -136,8 +136,9 @@ class ModelReward:
         )
 
     def __call__(self, rollouts: Sequence[Rollouts]) -> np.ndarray:
-        if self.reads_tokens:
-            examples = [to_example(each) for each in rollouts]
+        examples = [to_example(each) for each in rollouts] if self.reads_tokens else []
+        known = num_embeddings(self.judge.scorer.model)  # a policy may have more, of no token, and sample one
+        if self.reads_tokens and all(example.tokens.max() < known for example in examples):
             return sequence_values(self.judge.scorer, examples, self.judge.micro_tokens, self.judge.device)
         rows = [scorable(each.prompt, [completion.text]) for each in rollouts for completion in each.completions]
         return np.array([score for scores in self.judge.score(rows) for score in scores])
