@@ -159,6 +159,8 @@ def measured(kind: str, window: int, dtype: torch.dtype) -> dict[str, Any]:
         return {**line, "runs": "refused", "why": str(error)}
     line["trial seconds"] = round(time.perf_counter() - started, 3)
     policy.model.float().load_state_dict(plain.state_dict())
+    for buffer, own in zip(policy.model.buffers(), plain.buffers(), strict=True):
+        buffer.data = own.data.clone()
     line |= {"runs": "one by one" if policy.why_not_packed else "packed", "why": policy.why_not_packed}
     line["shares prompts"] = policy.shares_prompts
     for name, some in rows().items():
