@@ -170,7 +170,7 @@ def refuse_beyond_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokeni
         if inputs and int(inputs[0].max()) >= size:
             raise ModelError(no_embedding(int(inputs[0].max()), tokenizer, size))
 
-    cast(nn.Module, model.get_input_embeddings()).register_forward_pre_hook(refuse)
+    model.get_input_embeddings().register_forward_pre_hook(refuse)
 
 
 def no_embedding(number: int, tokenizer: PreTrainedTokenizerBase, size: int) -> str:
