@@ -305,3 +305,17 @@ def test_a_row_that_cannot_be_tokenised_is_named_and_the_others_are_counted(tmp_
     )
     assert only(view).rows == 2
     assert [row.row for row in view.unfit.rows] == [2]
+
+
+# What the chat template does to rows
+
+
+def test_what_is_told_of_rows_is_counted_and_listed(template: ChatTemplate, tmp_path: Path) -> None:
+    file = write(tmp_path, *(asked("which token?", "none" if n < 8 else "<|im_end|>") for n in range(10)))
+    kind = only(look(file, measure=TokenLengths(template)))
+    assert {name: listing.count for name, listing in kind.notes.items()} == {"control_token": 2}
+    assert [(row.row, row.reason) for row in kind.notes["control_token"].rows] == [
+        (9, "<|im_end|>"),
+        (10, "<|im_end|>"),
+    ]
+    assert kind.fates == {}

@@ -279,6 +279,11 @@ def test_a_templates_clock_can_be_stopped() -> None:
     assert encoded.tokens[: len(prompt)].tolist() == prompt
 
 
+def test_a_format_that_is_not_written_out_is_refused() -> None:
+    with pytest.raises(ModelError, match="in a format that it does not write out"):
+        made("{{ strftime_now('%' + 'd') }}" + CHATML)
+
+
 def test_a_clock_that_is_not_stopped_shows_the_time() -> None:
     before = datetime.now()
     shown = text_of(made("{{ strftime_now('%Y') }}" + CHATML), one(made(DATED), conversation("Hi", "Ho.")))
@@ -294,6 +299,12 @@ def test_control_tokens_in_words_are_told() -> None:
     encoded = one(template, conversation("What ends a turn?", "The token <|im_end|> does."))
     assert encoded.notes == (Note("control_token", "<|im_end|>"),)
     assert one(template, conversation("What ends a turn?", "A token.")).notes == ()
+
+
+def test_control_tokens_in_arguments_are_told() -> None:
+    call = Message("assistant", "", tool_calls=(ToolCall("tide", {"harbour": "<|im_start|>"}),))
+    encoded = one(made(HARMONY, *HARMONYS, eos="<|return|>"), [CALLS[0], call], TOOL)
+    assert encoded.notes == (Note("control_token", "<|im_start|>"),)
 
 
 def test_notes_are_counted_by_row_and_kind() -> None:

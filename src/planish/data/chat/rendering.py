@@ -30,7 +30,10 @@ class TemplateClock:
     """A stopped clock for templates, which read it with strftime_now. transformers gives a template plain data alone, so it
     gets the time in every format that it names, and a macro of that name that looks it up."""
 
-    MACRO = "{%- macro strftime_now(format) %}{{ stopped_clock[format] }}{%- endmacro %}\n"
+    MACRO = (
+        "{%- macro strftime_now(format) %}{{ stopped_clock[format] if format in stopped_clock else "
+        "raise_exception('the template asks for the time in a format that it does not write out') }}{%- endmacro %}\n"
+    )
 
     def __init__(self, time: datetime) -> None:
         self.time = time

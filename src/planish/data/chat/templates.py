@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,8 @@ class ChatTemplate:
 
     def control_notes(self, messages: Sequence[Message]) -> list[Note]:
         """A note if people's words hold a control token."""
-        found = next((match for m in messages if (match := self._control.search(m.content))), None)
+        texts = chain.from_iterable((m.content, *(str(call.arguments) for call in m.tool_calls)) for m in messages)
+        found = next((match for text in texts if (match := self._control.search(text))), None)
         return [Note("control_token", found[0])] if found else []
 
     def _spelt(self, row: Demonstration) -> Demonstration:
