@@ -42,7 +42,7 @@ from planish.reports.read.ppo import (
 )
 from planish.reports.read.run import RecordedRun
 from planish.reports.series import Records, finite_mean
-from planish.reports.text import moved, small_percent, trend_text
+from planish.reports.text import moved, small_percent, trend_text, two_digits
 
 LOWEST = -1.0  # explained variance that is drawn; that of a new value model may be far lower
 HELD_OUT = Key("held-out prompts", ORANGE)
@@ -190,7 +190,7 @@ def updates_figure(run: RecordedRun) -> Figure:
         made.append("The ratio is of norms, coefficient included: ‖γ ∇ pretraining loss‖ / ‖∇ loss of the scores‖.")
     mismatch = [value for value in records.column("sampler_mismatch") if math.isfinite(value)]
     if mismatch:
-        most = f"at most {max(mismatch):.1g} nats per token, as an iteration's mean"
+        most = f"at most {two_digits(max(mismatch))} nats per token, as an iteration's mean"
         made.append(f"Log-probabilities at sampling and at training differed by {most}.")
     return Figure("Updates", f"{'; '.join(says)}.", " ".join(made), panels, step_keys(records))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,8 +112,8 @@ class RecordedRun:
         return step / self.steps_per_iteration if self.is_ppo else step
 
     def moment(self, step: float) -> str:
-        """ "step 120", or for PPO "iteration 60"."""
-        return f"{self.time_unit} {self.time(step):,.10g}" if self.is_ppo else f"step {step:,}"
+        """ "step 120", or for PPO the iteration that it is in, "iteration 60"."""
+        return f"iteration {math.ceil(self.time(step)):,}" if self.is_ppo else f"step {step:,}"
 
     @property
     def starts_at_zero(self) -> bool:
