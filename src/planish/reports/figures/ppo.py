@@ -181,7 +181,7 @@ def updates_figure(run: RecordedRun) -> Figure:
         says.append(f"the value model's explained variance {trend_text(explained)} ({records.ends_are})")
         made.append(
             "Explained variance is 1 − var(return − value)/var(return) before the updates: 1 is perfect, 0 a constant guess"
-            + (f"; values below {LOWEST:g} are off the axis." if low < LOWEST else ".")
+            + (f"; values below {number_text(LOWEST, 'g')} are off the axis." if low < LOWEST else ".")
         )
     ratios = by_iteration(run, gradient_ratio)
     if any(map(math.isfinite, ratios)):
