@@ -69,6 +69,7 @@ def test_beyond_its_limit_such_a_model_is_sampled_without_our_cache() -> None:
     """A completion that stays below is the same beside one that does not."""
     policy = CausalLM(random_model("phi3", original_max_position_embeddings=24))
     assert why_not_decodable(policy, 24) is None
+    assert why_not_decodable(policy)  # of texts of any length
     assert "beyond 24 tokens" in (why_not_decodable(policy, 25) or "")
     short, long = list(range(10, 20)), list(range(30, 50))
     choosing, requests = TokenSampling(1.0, 1.0, 0), [SampleRequest(i, (0, i)) for i in range(2)]

@@ -107,6 +107,8 @@ def decode(
     """A completion for each request, in their order, `rows` of them side by side: by default ROWS, or as many as PLACES allow."""
     stops, found = frozenset(stop_token_ids), dict[int, Sampled]()
     places = max((len(prompts[request.prompt]) for request in requests), default=0) + most_tokens
+    if policy.angle_limit is not None and places > policy.angle_limit:
+        raise NotImplementedError(why_not_decodable(policy, places))
     rows = min(rows or min(ROWS, max(PLACES // places, FEWEST_ROWS)), len(requests))
     # Longest prompts first: a step costs what its longest row costs, so neighbours should be alike.
     waiting = deque(sorted(range(len(requests)), key=lambda number: -len(prompts[requests[number].prompt])))
@@ -189,13 +191,15 @@ class _Prompts:
             self.read[i] = reading.of(start, stop), logits_V
 
 
-def why_not_decodable(policy: CausalLM, places: int = 0) -> str | None:
+def why_not_decodable(policy: CausalLM, places: int | None = None) -> str | None:
     """None where decoding with our cache gives the log-probabilities of the forward pass of training, else what went wrong.
-    `places` are the tokens of the longest prompt with its completion. Only trying tells; it is tried once for each policy."""
+    `places` are the tokens of the longest prompt with its completion; absent: any number. Only trying tells; it is tried once
+    for each policy."""
     if policy.why_not_packed:
         return policy.why_not_packed
-    if policy.angle_limit is not None and places > policy.angle_limit:
-        return f"its rotary angles change where a text grows beyond {policy.angle_limit} tokens, and a cache keeps the old ones"
+    limit = policy.angle_limit
+    if limit is not None and (places is None or places > limit):
+        return f"its rotary angles change where a text grows beyond {limit} tokens, and a cache keeps the old ones"
     if policy not in _tried:
         with nullcontext() if policy.angle_limit is not None else small_limits(policy.model):
             _tried[policy] = _try(policy)
