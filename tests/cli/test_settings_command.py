@@ -55,7 +55,13 @@ def listed(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
 def test_settings_of_a_command_are_listed_and_searched(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(listed(capsys, "data", "convert")) >= len(settings_of_commands()["data convert"])
     found = [line.split()[0] for line in listed(capsys, "sft", "lora")]
-    assert found == ["model.lora", "model.lora.rank=16", "model.lora.alpha=32", "model.lora.targets=all-linear"]
+    assert found == [
+        "optim.lr=2e-05",
+        "model.lora",
+        "model.lora.rank=16",
+        "model.lora.alpha=32",
+        "model.lora.targets=all-linear",
+    ]
     assert any(line.startswith("kl.beta=0.02") for line in listed(capsys, "ppo", "kl"))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin
@@ -12,6 +11,7 @@ from typing import Any, Literal, cast, get_args, get_origin
 from planish.base.config import Config, Tree
 from planish.base.errors import RunError
 from planish.base.files import write_json
+from planish.base.notices import say
 
 DIGESTS = "digests.json"  # in the folder of a run or a pipeline
 LARGE = 1e9  # bytes of a file whose digest takes long enough to be announced
@@ -41,7 +41,7 @@ class Digests:
         if known is not None and known[:2] == [facts.st_size, facts.st_mtime_ns]:
             return known[2]
         if facts.st_size > LARGE:
-            print(f"reading {path}, {facts.st_size / 1e9:.1f} GB, for its digest", file=sys.stderr, flush=True)
+            say(f"reading {path}, {facts.st_size / 1e9:.1f} GB, for its digest")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         self._known[str(path.resolve())] = [facts.st_size, facts.st_mtime_ns, digest]

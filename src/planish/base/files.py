@@ -55,6 +55,7 @@ def new_file(path: Path) -> Generator[Path]:
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial
+        _let_others_read(partial)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
@@ -84,6 +85,7 @@ def put_in_place(partial: Path, path: Path) -> None:
     """Flushes a finished folder to the disk and renames it to `path`."""
     for file in partial.rglob("*"):
         if file.is_file():
+            _let_others_read(file)
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
     old = path.with_name(f".{path.name}.old")
@@ -93,6 +95,12 @@ def put_in_place(partial: Path, path: Path) -> None:
     partial.rename(path)
     _sync_folder(path.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _let_others_read(file: Path) -> None:
+    """The mode of an ordinary new file: safetensors are written for their owner alone."""
+    os.umask(umask := os.umask(0o077))
+    file.chmod(0o666 & ~umask)
 
 
 def _sync_folder(folder: Path) -> None:

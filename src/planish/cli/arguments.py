@@ -99,6 +99,9 @@ def _add_command(commands: Any, action: str, name: str, command: Command) -> Non
             parser.add_argument(flag.name, action="append" if flag.many else "store", help=flag.help, **more)
     if command.dry_run:
         parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    if command.config:
+        parser.add_argument("-q", "--quiet", action="store_true", help="say warnings and errors alone")
+        parser.add_argument("-v", "--verbose", action="store_true", help="a line for every step")
     parser.set_defaults(name=name)
 
 

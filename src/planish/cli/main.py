@@ -14,6 +14,7 @@ from typing import NoReturn
 from planish.base.errors import ConfigError, PlanishError
 from planish.base.interrupt import Stopped, ending_on_signals
 from planish.base.model_folder import check_model_folder
+from planish.base.notices import NORMAL, QUIET, VERBOSE, set_verbosity, working
 from planish.cli.arguments import Request, build_parser, read_request, unknown_command, unknown_flag
 from planish.cli.completion import complete
 from planish.commands import load
@@ -70,10 +71,13 @@ def run(request: Request) -> None:
         raise ConfigError(
             f"planish {request.name} needs settings, for example\n  {command.example}\nplanish {request.name} --help lists more"
         )
+    set_verbosity(QUIET if request.options.quiet else VERBOSE if request.options.verbose else NORMAL)
+    with working("starting"):
+        config_class = command.load_config_class()
     from planish.base.config import load_config
     from planish.cli.results import PLANS, RESULTS
 
-    config = load_config(command.load_config_class(), request.recipe, request.settings, request.values)
+    config = load_config(config_class, request.recipe, request.settings, request.values)
     if dry_run:
         PLANS[request.name](load(command.dry_run)(config))
         return

@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 
 def _trained(config: Any, run: Any) -> None:
-    print(f"model: {run / 'model'}\npage:  planish report {run}")
+    print(f"model: {run / 'model'}\npage:  planish report {run}\n{_next(config, run)}")
+
+
+def _next(config: Any, run: Any) -> str:
+    """The command that shows what the run is good for."""
+    if type(config).__name__ == "RewardConfig":
+        return f"next:  planish score {run} ROWS --out scores.jsonl"
+    return f"next:  planish chat {run}"
 
 
 def _best(config: Any, found: BestOfNResult) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from signal import SIGINT
 
 from pydantic import model_validator
 from transformers import PreTrainedModel, TextStreamer
 
 from planish.base.config import Field
 from planish.base.distributed import local_device
-from planish.base.errors import ModelError
 from planish.base.files import write_lines
+from planish.base.interrupt import Stopped
 from planish.base.plugins import Plugins
 from planish.base.random import subsample
 from planish.data.chat.templates import ChatTemplate
@@ -40,13 +42,16 @@ def _load(config: ModelConfig, device: str) -> tuple[CausalLM, ChatTemplate]:
     return loaded.causal_lm(), loaded.template
 
 
+HELP = "/help lists the commands, /reset forgets the conversation, /quit leaves; Ctrl-C stops an answer"
+
+
 def chat(config: ChatConfig) -> None:
     """A conversation in the terminal, until /quit or the end of input."""
     policy, template = _load(config.model, config.device)
     model = policy.model
     beginning = [Message("system", config.system)] if config.system else []
     messages = list(beginning)
-    print("/reset forgets the conversation, /quit leaves")
+    print(HELP)
     while True:
         try:
             text = input("\n> ").strip()
@@ -56,20 +61,48 @@ def chat(config: ChatConfig) -> None:
             return
         if text == "/reset":
             messages = list(beginning)
+        elif re.fullmatch(r"/\w+", text):
+            print(HELP)
         elif text:
-            messages.append(Message("user", text))
-            messages.append(Message("assistant", _answer(model, template, messages, config)))
+            asked = [*messages, Message("user", text)]
+            answer = _answer(model, template, asked, config)
+            messages = messages if answer is None else [*asked, Message("assistant", answer)]
 
 
-def _answer(model: PreTrainedModel, template: ChatTemplate, messages: list[Message], config: SamplingConfig) -> str:
+class _Heard(TextStreamer):
+    """Prints an answer as it grows, and keeps it for the case that it is stopped."""
+
+    text = ""
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        self.text += text
+        super().on_finalized_text(text, stream_end)
+
+
+def _answer(
+    model: PreTrainedModel, template: ChatTemplate, messages: list[Message], config: SamplingConfig
+) -> str | None:
+    """The answer, as far as it came; None where the conversation leaves no room for one."""
     prompt = template.encode_prompt(messages)
     limit = context_length(model.config)
-    if limit is not None and len(prompt) + config.max_completion_tokens > limit:
-        raise ModelError(
-            f"the conversation has {len(prompt)} tokens, the model was made for {limit}: /reset begins anew"
+    room = config.max_completion_tokens if limit is None else min(config.max_completion_tokens, limit - len(prompt))
+    if room < 1:
+        print(
+            f"(no room: the conversation has {len(prompt)} tokens, the model was made for {limit}; /reset begins anew)"
         )
-    streamer = TextStreamer(template.tokenizer, skip_prompt=True, skip_special_tokens=True)  # pyright: ignore
-    tokens = stream(model, prompt, config, template.stop_token_ids, streamer, len(messages))
+        return None
+    heard = _Heard(template.tokenizer, skip_prompt=True, skip_special_tokens=True)  # pyright: ignore
+    sampling = config.model_copy(update={"max_completion_tokens": room})
+    try:
+        tokens = stream(model, prompt, sampling, template.stop_token_ids, heard, len(messages))
+    except KeyboardInterrupt as error:
+        if isinstance(error, Stopped) and error.number != SIGINT:
+            raise
+        print("\n(stopped)")
+        return heard.text
+    if not {*tokens[-1:]} & {*template.stop_token_ids}:
+        why = "max_completion_tokens" if room == config.max_completion_tokens else "the model has room for no more"
+        print(f"(cut after {len(tokens)} tokens: {why})")
     return str(template.tokenizer.decode(tokens, skip_special_tokens=True))
 
 

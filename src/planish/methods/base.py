@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 import torch
+from pydantic import model_validator
 from torch import nn
 
-from planish.base.config import Config, Field
+from planish.base.config import Config, Field, Tree
 from planish.base.plugins import Plugins
 from planish.data.examples import Encodable
 from planish.data.rows import LEARNT
@@ -38,6 +39,14 @@ class MixtureConfig:
     epochs: float
 
 
+LORA_RATE = 10
+
+
+def _has_lora(model: Any) -> bool:
+    lora = cast(Tree, model).get("lora") if isinstance(model, dict) else getattr(model, "lora", None)
+    return lora is not None and lora is not False
+
+
 class CommonConfig(Config):
     """Settings of every method."""
 
@@ -50,6 +59,18 @@ class CommonConfig(Config):
     )
     seed: int = Field(default=0, ge=0, description="seed of the order, the held-out rows and fresh weights")
     device: str = Field(default="auto", description="cpu, cuda, or auto")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _raise_rate_of_lora(cls, given: Any) -> Any:
+        """LoRA's updates start at zero and need about ten times the rate; one that is given stays."""
+        if not isinstance(given, dict):
+            return given
+        values, default = cast(Tree, given), cls.model_fields["optim"].default
+        optim = values.get("optim", {})
+        if _has_lora(values.get("model")) and isinstance(optim, dict) and "lr" not in optim:
+            return {**values, "optim": {**cast(Tree, optim), "lr": LORA_RATE * default.lr}}
+        return values
 
     @property
     def mixture(self) -> MixtureConfig | None:

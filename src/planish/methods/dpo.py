@@ -9,7 +9,6 @@ once and kept beside the run. `loss` selects a relative (preference_losses.py).
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -26,6 +25,7 @@ from planish.base.distributed import distributed, is_main
 from planish.base.errors import ModelError
 from planish.base.metrics import Mean, Metrics
 from planish.base.model_folder import ModelPathOrNone
+from planish.base.notices import say
 from planish.base.types import Example, Packed, pack
 from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.mixture.pairs import pairs_of
@@ -124,7 +124,7 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
         with self._reference(run) as (reference, digest):
             known = attach_reference(reference, digest, sets, path, run.micro_tokens, run.device)
         if known and is_main():
-            print(f"the reference's log-probabilities are taken from {path}", file=sys.stderr)
+            say(f"the reference's log-probabilities are taken from {path}")
         return described
 
     @contextmanager

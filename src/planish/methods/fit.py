@@ -6,10 +6,11 @@ ranks, and within an iteration of PPO, it first finishes what it can resume from
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -17,7 +18,9 @@ from planish.base.digests import DIGESTS, Digests
 from planish.base.distributed import all_sum, all_sum_list, barrier, is_main, world_size
 from planish.base.errors import RunError
 from planish.base.interrupt import Abandoned, Stopped, StopRequest, noting_signals
+from planish.base.notices import working
 from planish.methods.base import CommonConfig, Method, RunContext
+from planish.methods.story import model_name, tell_end, tell_start
 from planish.models.load import save_model
 from planish.models.lora import merge, save_adapter
 from planish.models.saved import TEXTS
@@ -35,9 +38,9 @@ C = TypeVar("C", bound=CommonConfig)
 NOTED = "stopping: a checkpoint is saved first. A second signal ends the run at once"
 
 
-def fit(run: RunContext[C], method: Method[C], trainer: Trainer) -> None:
-    """Trains from the newest checkpoint, or the start, to the saved model."""
-    config, folder = run.config, run.folder
+def fit(run: RunContext[C], method: Method[C], trainer: Trainer, account: Mapping[str, Any]) -> None:
+    """Trains from the newest checkpoint, or the start, to the saved model. `account` is what data.json says."""
+    config, folder, begun = run.config, run.folder, time.monotonic()
     checkpoints = Checkpoints(
         folder.checkpoints,
         trainer,
@@ -47,6 +50,8 @@ def fit(run: RunContext[C], method: Method[C], trainer: Trainer) -> None:
         config.checkpoint_unit,
     )
     start = checkpoints.resume(getattr(config, "init_from", None))
+    if is_main():
+        tell_start(run, trainer, account, start)
     record = RunRecord(folder, trainer.steps, start, _tracker(config, folder), trainer.step)
     callbacks = method.callbacks(run, trainer, record)
 
@@ -56,8 +61,9 @@ def fit(run: RunContext[C], method: Method[C], trainer: Trainer) -> None:
 
     with closing(record):
         if start == 0:
-            for _, callback in callbacks:
-                callback(trainer.step)
+            with working("measuring before the first step"):
+                for _, callback in callbacks:
+                    callback(trainer.step)
         with noting_signals(NOTED) as request:
             saving = _Saving(checkpoints, record, request)
             periodic = [Periodic(steps, trainer, callback) for steps, callback in callbacks]
@@ -70,7 +76,10 @@ def fit(run: RunContext[C], method: Method[C], trainer: Trainer) -> None:
             if config.best_counts and (best := best_step(folder.metrics)) is not None:
                 checkpoints.load(best)
             method.finish(run, trainer)
-            _export(run, method)
+            with working("saving the model"):
+                _export(run, method)
+            if is_main():
+                tell_end(run, trainer, time.monotonic() - begun)
 
 
 def inputs_of(run: RunContext[C], method: Method[C]) -> dict[str, str]:
@@ -189,7 +198,7 @@ def _export(run: RunContext[C], method: Method[C]) -> None:
     if is_main():
         texts = _some_texts(run)
         if loaded.adapted is not None:
-            save_adapter(loaded.adapted, run.folder.path / "adapter")
+            save_adapter(loaded.adapted, run.folder.path / "adapter", model_name(run.config))
         model = merge(loaded.adapted, texts) if loaded.adapted is not None else loaded.model
         stops = loaded.template.stop_token_ids
         beside = run.policy.save_beside

@@ -3,7 +3,6 @@ for all; what differs is in the hooks of a `Method` (base.py)."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from planish.base.distributed import is_main, local_device
 from planish.base.errors import DataError
 from planish.base.files import write_json
 from planish.base.model_folder import check_models
+from planish.base.notices import warn, working
 from planish.data.mixture.plan import MixturePlan
 from planish.data.settings import longest
 from planish.data.sources import Source, prepare_sources
@@ -39,12 +39,13 @@ def run_method(config: C, method: Method[C]) -> Path:
         refuse_changed_files(config, folder)
         run, account = prepare_run(config, method, folder, device)
         trainer = method.trainer(run)  # before any forward pass, which unshards what FSDP shards
-        account |= method.describe(run)
+        with working("reading what is measured on, and the reference"):
+            account |= method.describe(run)
         if is_main():
             write_json(folder.data, account)
             _warn_of_leaks(run.sources)
             _warn_of_notes(run.sources)
-        fit(run, method, trainer)
+        fit(run, method, trainer, account)
     return folder.path
 
 
@@ -52,10 +53,11 @@ def prepare_run(
     config: C, method: Method[C], folder: RunFolder, device: torch.device
 ) -> tuple[RunContext[C], dict[str, Any]]:
     """The run with its model and its mixture, and what data.json says of the mixture."""
-    loaded = method.load_model(config, folder, device)
-    policy = method.as_packed(config, loaded)
+    with working("loading the model"):
+        loaded = method.load_model(config, folder, device)
+        policy = method.as_packed(config, loaded)
     if policy.why_not_packed and is_main():
-        print(f"this model runs one sequence at a time, which is slower: {policy.why_not_packed}", file=sys.stderr)
+        warn(f"this model runs one sequence at a time, which is slower: {policy.why_not_packed}")
     policy = shard(policy, device)
     run = RunContext(config, folder, device, loaded, policy, resolve_micro_tokens(policy, config.micro_tokens, device))
     if (mixture := config.mixture) is None:
@@ -94,14 +96,13 @@ def _warn_of_leaks(sources: Sequence[Source]) -> None:
     for source in sources:
         if source.leaks:
             first = source.leaks[0]
-            print(
+            warn(
                 f"warning: {len(source.leaks)} training rows of source '{source.name}' are also measured on, such as "
-                f"{first.origin}: {first.reason}. All are in data.json; data.cleaning takes them out",
-                file=sys.stderr,
+                f"{first.origin}: {first.reason}. All are in data.json; data.cleaning takes them out"
             )
 
 
 def _warn_of_notes(sources: Sequence[Source]) -> None:
     for source in sources:
         for line in source.notes.lines():
-            print(f"warning: source '{source.name}': {line}. data.json lists the rows", file=sys.stderr)
+            warn(f"warning: source '{source.name}': {line}. data.json lists the rows")

@@ -20,6 +20,23 @@ from planish.base.files import new_folder
 from planish.models.load import LoraConfig
 from planish.models.saved import Texts, check_same, numbers_of
 
+CARD = """---
+library_name: peft
+base_model: {base}
+tags: [lora, planish]
+---
+
+LoRA updates of `{base}`, trained by planish in `{run}`. `model/` beside this folder is the same model
+with the updates merged into its weights.
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "{run}/adapter")
+```
+"""
+
 
 def add_lora(model: PreTrainedModel, config: LoraConfig, seed: int, whole: Sequence[str] = ()) -> PeftModel:
     """Freezes the model and adds updates that start at zero, so the first step's model is the model that was given. The
@@ -100,7 +117,8 @@ def _update(name: str, module: Any, weights: dict[str, Tensor]) -> Tensor:
     return update.T if turned else update
 
 
-def save_adapter(adapted: PeftModel, path: Path) -> None:
-    """The updates alone, as peft's own folder."""
+def save_adapter(adapted: PeftModel, path: Path, base: str) -> None:
+    """The updates alone, as peft's own folder; `base` names the model below them."""
     with new_folder(path) as folder:
         adapted.save_pretrained(str(folder))
+        (folder / "README.md").write_text(CARD.format(base=base, run=path.parent), encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,7 +59,3 @@ def _is_surely_a_path(text: str) -> bool:
     if re.match(r"\w+:", text) or re.search(r"\s", text):  # pypi:name/file.json, http://…, a sentence
         return False
     return text.startswith(("/", "./", "../", "~/")) or Path(text).suffix.lower() in ENDINGS
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -24,11 +24,11 @@ from pathlib import Path
 from planish.base.config import load_config
 from planish.base.digests import DIGESTS, Digests
 from planish.base.errors import ConfigError, PlanishError, RunError
+from planish.base.notices import say
 from planish.base.text import duration_text
 from planish.commands import COMMANDS, STAGES
 from planish.pipeline.config import PipelineConfig
 from planish.pipeline.history import GONE, History, alone, why
-from planish.pipeline.inputs import say
 from planish.pipeline.stages import Stage, plan
 
 WORDS = {command.stage: words for words, command in COMMANDS.items()}  # as each stage is called on the command line

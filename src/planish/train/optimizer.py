@@ -15,7 +15,7 @@ from planish.maths.schedule import DecayName, MinAt, ScheduleName, learning_rate
 
 
 class OptimConfig(Config):
-    lr: float = Field(default=2e-5, gt=0, description="peak learning rate")
+    lr: float = Field(default=2e-5, gt=0, description="peak learning rate; with LoRA the default is ten times this")
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="decay rates of AdamW's two moments")
     eps: float = Field(default=1e-8, gt=0, description="AdamW's epsilon")
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay of matrices; vectors have none")
@@ -78,11 +78,17 @@ class Trainer:
     @property
     def learning_rate(self) -> float:
         """The rate of the step just taken."""
-        return self._rate(self._configs[""])
+        return self._rate(self._configs[""], max(1, self.step))
 
-    def _rate(self, config: OptimConfig) -> float:
+    @property
+    def sum_of_rates(self) -> float:
+        """The rates of all steps added up, of many steps from some of them."""
+        taken = range(1, self.steps + 1, max(1, self.steps // 1000))
+        return sum(self._rate(self._configs[""], step) for step in taken) * self.steps / len(taken)
+
+    def _rate(self, config: OptimConfig, step: int) -> float:
         return config.lr * learning_rate_factor(
-            max(1, self.step),
+            step,
             self.steps,
             schedule=config.schedule,
             warmup=round(config.warmup_ratio * self.steps),
@@ -129,7 +135,7 @@ class Trainer:
         """Takes one optimiser step at this step's rate and forgets the gradients."""
         self.step += 1
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(self._configs[group["part"]])
+            group["lr"] = self._rate(self._configs[group["part"]], self.step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 

@@ -4,6 +4,7 @@ config.yaml      the resolved settings
 clock.txt        the time that chat templates see, in this run and whenever it is resumed
 data.json        rows used, dropped and cut, by source
 digests.json     digests of the files that it reads
+run.log          what the command said, with the time
 metrics.jsonl    one line a step, and one for each evaluation
 samples.jsonl    completions sampled on the way
 ranking.json     of comparisons: how well scores put held-out rows in order (statistics/ranking.py)
@@ -17,19 +18,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import yaml
 
+from planish import __version__
 from planish.base import clock
 from planish.base.config import Config, changeable_settings, dump_config, flat, is_below
 from planish.base.digests import DIGESTS
 from planish.base.distributed import all_sum, is_main
 from planish.base.errors import RunError
 from planish.base.files import lock_folder, write_text
+from planish.base.notices import log, logging_to
 from planish.train.inputs import files_named
 
 
@@ -58,13 +61,17 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def log(self) -> Path:
+        return self.path / "run.log"
+
+    @property
     def data(self) -> Path:
         return self.path / "data.json"
 
 
 # A run that has nothing else yet, because its settings or data were wrong, may be given others.
 INPUTS = "inputs"  # data and models that were given in memory, as files
-BEFORE_THE_FIRST_STEP = (".lock", "config.yaml", "clock.txt", "data.json", DIGESTS, INPUTS)
+BEFORE_THE_FIRST_STEP = (".lock", "config.yaml", "clock.txt", "data.json", DIGESTS, "run.log", INPUTS)
 
 
 @contextmanager
@@ -76,7 +83,9 @@ def open_run(path: str | Path, config: Config) -> Generator[RunFolder]:
     if all_sum(float(problem is not None)):
         raise RunError(problem or "the main rank could not open the run folder")
     try:
-        with clock.stopped(datetime.fromisoformat(run.clock.read_text(encoding="utf-8").strip())):
+        started = datetime.fromisoformat(run.clock.read_text(encoding="utf-8").strip())
+        with clock.stopped(started), logging_to(run.log) if handle is not None else nullcontext():
+            log(f"planish {__version__} begins: {type(config).__name__}")
             yield run
     finally:
         if handle is not None:
@@ -109,7 +118,10 @@ def refusal(run: RunFolder, config: Config) -> str | None:
     if not settings.exists() and entries - {".lock", INPUTS}:
         return f"{run.path}: holds files, and no config.yaml of a run. Choose an empty folder with out="
     if entries - {*BEFORE_THE_FIRST_STEP} and (different := _differences(settings, config)):
-        return f"{run.path}: holds another run. {different}. Choose another out=, or give the same settings"
+        done = ""
+        if (run.model / "config.json").exists():
+            done = f". This run is done: to train its model further, name it as the model ({run.path}) of a run in another folder"
+        return f"{run.path}: holds another run. {different}. Choose another out=, or give the same settings{done}"
     return None
 
 

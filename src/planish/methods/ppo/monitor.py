@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import torch
 
 from planish.base.distributed import is_main
+from planish.base.notices import warn
 from planish.data.chat.tool_calls import as_dicts
 from planish.evaluate.held_out_loss import held_out_losses
 from planish.methods.base import RunContext
@@ -74,7 +73,7 @@ class PpoMonitor:
         before = {name for line in lines for name in line if name.startswith("alarm/")}
         for name, why in found.items():
             if f"alarm/{name}" not in before:
-                print(f"alarm: {why}", file=sys.stderr)
+                warn(f"alarm: {why}")
         if found:
             self.record.note(step, {f"alarm/{name}": 1.0 for name in found})
 

@@ -13,7 +13,6 @@ samples its last iteration again, to the same bits.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from planish.base.distributed import distributed, is_main
 from planish.base.errors import ConfigError
+from planish.base.notices import warn
 from planish.data.chat.defaults import AS_IT_IS
 from planish.data.prompt_dataset import PromptDataset, read_prompts
 from planish.methods.base import Method, RunContext
@@ -110,7 +110,7 @@ class PpoMethod(Method[PpoConfig]):
             if step and limit is not None and self.models.kl > limit:
                 trainer.stop()
                 if is_main():
-                    print(f"the run ends: a KL of {self.models.kl:.2f}, more than kl.stop={limit:g}", file=sys.stderr)
+                    warn(f"the run ends: a KL of {self.models.kl:.2f}, more than kl.stop={limit:g}")
 
         return [
             (1, average),
@@ -155,5 +155,5 @@ def _prompts(run: RunContext[PpoConfig]) -> PromptDataset:
         config.columns,
     )
     for line in prompts.notes.lines() if is_main() else []:
-        print(f"warning: prompts: {line}", file=sys.stderr)
+        warn(f"warning: prompts: {line}")
     return prompts
