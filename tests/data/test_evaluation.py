@@ -18,7 +18,7 @@ HERE = Origin("here.jsonl", 7)
 
 
 def rows_of(format: str, value: Any, kind: type[Row]) -> list[Row | Dropped]:
-    record = Record(value, HERE)
+    record = Record(value, HERE, alone=True)
     return list(importer_of(FORMATS[format], (kind,), record)(record))
 
 

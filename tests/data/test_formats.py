@@ -174,7 +174,6 @@ def test_tools_in_words_stay_in_the_system_turn() -> None:
         ('{"name": "add"}', ()),
         ('{"name": "add", "arguments": {}, "why": "because"}', ()),
         ('{"name": "add", "arguments": [2, 2]}', ()),
-        ('{"name": "add", "name": "sub", "arguments": {}}', ()),
     ],
 )
 def test_a_sharegpt_call_is_structured_if_nothing_of_it_is_lost(value: str, calls: tuple[ToolCall, ...]) -> None:
@@ -283,7 +282,7 @@ def test_what_else_a_record_says_is_kept_if_it_is_short(format: str, used: dict[
 
 def test_chatterbot_utterances_alternate_and_an_unanswered_one_stays() -> None:
     value = {"conversations": [["Hi.", "Hello."], ["One?"], "Two? - '2'", ["A", "B", "C"]]}
-    assert rows_of("chatterbot", value) == [
+    assert rows_of("chatterbot", value, alone=True) == [
         Demonstration((Message("user", "Hi."), Message("assistant", "Hello.")), Origin("here.jsonl", 1)),
         Dropped(Origin("here.jsonl", 2), "a single utterance, without an answer"),
         Dropped(Origin("here.jsonl", 3), "a single utterance, without an answer"),
@@ -303,7 +302,7 @@ def test_chitchat_gives_one_row_per_conversation_and_one_turn_per_speaker() -> N
     }
     value["id1"] |= {"ratings": {"witty": 7}, "prompt": "Say hi."}
     talk = (Message("user", "Hi!\nHow are you?"), Message("assistant", "Fine."), Message("user", "Good."))
-    assert rows_of("chitchat", value) == [
+    assert rows_of("chitchat", value, alone=True) == [
         Demonstration(talk, Origin("here.jsonl", 1), about={"witty": 7, "prompt": "Say hi.", "id": "id1"}),
         Dropped(Origin("here.jsonl", 2), "speakers: found 1, expected 2"),
         Dropped(Origin("here.jsonl", 3), "a turn is blank"),
@@ -433,7 +432,7 @@ UNFIT: list[tuple[str, Any, str, str]] = [
     ("messages", chat(answer(), answer(), HI, answer()), "messages[2]", "a second turn of the assistant in a row"),
     ("messages", {**chat(answer(), answer()), "system": "Be brief."}, "messages[2]", "a second turn"),
     ("messages", chat({**HI, "content": ""}, answer()), "messages[1].content", "empty"),
-    ("messages", chat(answer(reasoning_content="Hm.")), "messages[1].reasoning_content", "would be lost"),
+    ("messages", chat(answer(refusal="No.")), "messages[1].refusal", "would be lost"),
     ("messages", chat(answer(images=["a.png"])), "messages[1].images", "would be lost"),
     ("messages", chat(answer(notes="x" * 201)), "messages[1].notes", "would be lost"),
     ("messages", {**chat(answer()), "videos": ["a.mp4"]}, "videos", "would be lost"),
@@ -455,7 +454,7 @@ UNFIT: list[tuple[str, Any, str, str]] = [
         "messages",
         chat(answer(None, tool_calls=[{"name": "a", "arguments": '{"b": 1, "b": 2}'}])),
         "messages[1].tool_calls[0].arguments",
-        "a key occurs twice",
+        "the key 'b' occurs twice",
     ),
     (
         "messages",
@@ -478,9 +477,9 @@ UNFIT: list[tuple[str, Any, str, str]] = [
     ("sharegpt", {"conversations": [{"from": "system", "value": "x"}]}, "conversations", "no assistant turn"),
     (
         "sharegpt",
-        {"conversations": [{"from": "gpt", "value": "x", "thought": "y"}]},
-        "conversations[0].thought",
-        "would be lost",
+        {"conversations": [{"from": "function_call", "value": '{"name": "a", "name": "b", "arguments": {}}'}]},
+        "conversations[0].value",
+        "the key 'name' occurs twice",
     ),
     ("sharegpt", {"conversations": [{"from": "gpt", "value": "x"}], "images": ["a.png"]}, "images", "would be lost"),
     ("sharegpt", {"conversations": [{"from": "gpt", "value": "x"}], "tools": ["add"]}, "tools[0]", "found a text"),

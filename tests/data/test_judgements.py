@@ -166,11 +166,10 @@ UNFIT: list[tuple[str, Any, str, str]] = [
 ]
 UNFIT_JUDGED: list[tuple[str, Any, str, str]] = [
     ("kto", {"prompt": "a", "completion": "b", "label": "good"}, "label", "found 'good', expected true (desirable)"),
-    ("kto", {"prompt": "a", "completion": "b", "label": 1}, "label", "found '1', expected true (desirable)"),
+    ("kto", {"prompt": "a", "completion": "b", "label": 3}, "label", "found '3', expected true (desirable)"),
     ("kto", {"messages": [user("a")], "label": True}, "messages", "expected a prompt with an answer of the assistant"),
     ("kto", {"messages": [assistant("a")], "label": True}, "messages", "expected a prompt with an answer"),
     ("kto", {"messages": [], "label": True}, "messages", "expected a prompt with an answer"),
-    ("judged", {"prompt": "a", "completion": "", "verdict": True}, "completion", "empty"),
     ("judged", {"prompt": "a", "completion": "b", "verdict": 3}, "verdict", "found a number, expected a text"),
     ("xstest_completions", XSTEST, "final_label", "found 'refused', expected one of 1_full_compliance, 2_full_refusal"),
     ("halueval", {"user_query": "a", "chatgpt_response": "b", "hallucination": "maybe"}, "hallucination", "yes, no"),

@@ -177,7 +177,6 @@ UNFIT: list[tuple[str, Any, str, str]] = [
     ("comparison", {**K_WISE, "scores": [1, float("nan")]}, "scores[1]", "found nan, expected a number"),
     ("comparison", {**K_WISE, "ranks": [0, float("inf")]}, "ranks[1]", "found inf, expected a number"),
     ("comparison", {**K_WISE, "completions": ["a"]}, "completions", "found 1, expected two or more"),
-    ("comparison", {**K_WISE, "completions": ["a", ""]}, "completions[1]", "empty"),
     ("comparison", {**K_WISE, "completions": ["a", user("b")]}, "completions[1]", "found turns of user, expected one"),
     ("comparison", {**K_WISE, "prompt": [assistant("a")]}, "prompt", "does not end in a question"),
     ("comparison", {**K_WISE, "prompt": []}, "prompt", "does not end in a question"),

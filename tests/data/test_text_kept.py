@@ -100,7 +100,7 @@ def test_a_prompt_and_its_completion_are_kept(prompt: str, completion: str, end:
 
 @given(talks=st.lists(st.lists(TEXT, min_size=1, max_size=5), min_size=1, max_size=4))
 def test_every_chatterbot_utterance_is_in_a_row_or_its_conversation_is_dropped(talks: list[list[str]]) -> None:
-    found = rows_of("chatterbot", {"conversations": talks})
+    found = rows_of("chatterbot", {"conversations": talks}, alone=True)
     assert [row.origin.row for row in found] == list(range(1, len(talks) + 1))
     for talk, row in zip(talks, found, strict=True):
         assert isinstance(row, Dropped) if len(talk) == 1 else isinstance(row, Demonstration)

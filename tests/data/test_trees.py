@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,11 +16,11 @@ from planish.base.errors import DataError
 from planish.data.files.readers import Record
 from planish.data.formats import FORMATS, import_rows, recognize
 from planish.data.formats.trees import gather_trees
+from planish.data.ignored import IgnoredFields
 from planish.data.rows import Comparison, Demonstration, Dropped, Message, Origin, Prompt, Row
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 HERE = Origin("here.jsonl", 7)
-R = TypeVar("R", bound=Row)
 
 
 def node(role: str, text: str, *replies: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -34,20 +35,17 @@ def answered(text: str, *replies: dict[str, Any], **more: Any) -> dict[str, Any]
     return node("assistant", text, *replies, **more)
 
 
-def rows_of(kind: type[R], tree: dict[str, Any]) -> list[R | Dropped]:
+def rows_of(kind: type[Row], tree: dict[str, Any]) -> Sequence[Row | Dropped]:
     return list(FORMATS["oasst"].importers[kind](Record(tree, HERE)))
 
 
 def path_of(tree: dict[str, Any]) -> list[tuple[str, str]]:
-    (row,) = rows_of(Demonstration, tree)
-    assert isinstance(row, Demonstration)
+    (row,) = [row for row in rows_of(Demonstration, tree) if isinstance(row, Demonstration)]
     return [(message.role, message.content) for message in row.messages]
 
 
 def comparisons(tree: dict[str, Any]) -> list[Comparison]:
-    found = rows_of(Comparison, tree)
-    assert all(isinstance(row, Comparison) for row in found)
-    return [row for row in found if isinstance(row, Comparison)]
+    return [row for row in rows_of(Comparison, tree) if isinstance(row, Comparison)]
 
 
 # The best path
@@ -73,16 +71,49 @@ def test_the_best_ranked_reply_is_followed_at_every_level() -> None:
 
 
 @pytest.mark.parametrize(
-    "tree",
+    ("tree", "why"),
     [
-        asked("Q"),
-        asked("Q", answered("A", deleted=True)),
-        asked("Q", answered("A", review_result=False)),
-        asked("Q", answered("A"), deleted=True),
+        (asked("Q"), ""),
+        (asked("Q", answered("A", deleted=True)), ": a message is deleted"),
+        (asked("Q", answered("A", review_result=False)), ": a message is rejected by its review"),
+        (asked("Q", answered("A"), deleted=True), ": a message is deleted"),
     ],
 )
-def test_without_a_reply_to_follow_the_tree_is_dropped_with_the_reason(tree: dict[str, Any]) -> None:
-    assert rows_of(Demonstration, {"prompt": tree}) == [Dropped(HERE, "no assistant reply is kept")]
+def test_without_a_reply_to_follow_the_tree_is_dropped_with_the_reason(tree: dict[str, Any], why: str) -> None:
+    assert rows_of(Demonstration, {"prompt": tree}) == [Dropped(HERE, f"no assistant reply is kept{why}")]
+
+
+def spam(*marks: float) -> dict[str, Any]:
+    """Labels as in a tree, or, of several marks, as in a flat export."""
+    if len(marks) == 1:
+        return {"labels": {"quality": {"value": 0.1, "count": 3}, "spam": {"value": marks[0], "count": 3}}}
+    return {"labels": {"name": ["spam", "quality"], "value": list(marks), "count": [3, 3]}}
+
+
+@pytest.mark.parametrize("labels", [spam(0.5), spam(1.0), spam(0.7, 0.2)])
+def test_spam_is_left_out_and_listed(labels: dict[str, Any]) -> None:
+    tree = asked("Q", answered("SPAM", asked("no"), rank=0, **labels), answered("A", rank=1, **spam(0.4)))
+    assert path_of(tree) == [("user", "Q"), ("assistant", "A")]
+    ignored = IgnoredFields()
+    list(FORMATS["oasst"].importers[Demonstration](Record(tree, HERE, ignored=ignored)))
+    listed = {"file": HERE.file, "field": "messages (spam to most who labelled it)", "rows": 1}
+    assert listed in ignored.as_records
+
+
+@pytest.mark.parametrize("state", ["aborted_low_grade", "halted_by_moderator"])
+def test_a_tree_that_was_given_up_is_left_out(state: str) -> None:
+    tree = asked("Q", answered("A", rank=0), answered("B", rank=1))
+    for kind in (Demonstration, Comparison, Prompt):
+        (row,) = rows_of(kind, {"tree_state": state, "prompt": tree})
+        assert isinstance(row, Dropped)
+        assert f"of a tree whose state is {state}" in row.reason
+
+
+def test_of_replies_without_a_rank_a_reviewed_one_is_followed_first() -> None:
+    tree = asked("Q", answered("unreviewed", review_result=None), answered("reviewed", review_result=True))
+    assert path_of(tree) == [("user", "Q"), ("assistant", "reviewed")]
+    ranked = asked("Q", answered("ranked", review_result=None, rank=4), answered("reviewed", review_result=True))
+    assert path_of(ranked) == [("user", "Q"), ("assistant", "ranked")]
 
 
 def test_what_is_said_about_the_tree_and_its_first_message_is_kept() -> None:
@@ -130,7 +161,9 @@ def test_deleted_and_rejected_replies_are_not_compared() -> None:
 def test_nothing_below_a_deleted_message_is_compared() -> None:
     below = asked("more?", answered("x", rank=0), answered("y", rank=1))
     tree = asked("Q", answered("gone", below, deleted=True))
-    assert rows_of(Comparison, tree) == [Dropped(HERE, "no two ranked assistant replies to the same message")]
+    (row,) = rows_of(Comparison, tree)
+    assert isinstance(row, Dropped)
+    assert row.reason.startswith("no two ranked assistant replies to the same message: a message is deleted")
 
 
 def test_each_ranked_set_is_compared_after_the_conversation_up_to_it() -> None:
@@ -165,8 +198,7 @@ def test_the_first_message_is_a_prompt() -> None:
 
 
 def test_a_deleted_first_message_is_no_prompt() -> None:
-    expected = [Dropped(HERE, "the first message is deleted or failed its review")]
-    assert rows_of(Prompt, asked("Q", deleted=True)) == expected
+    assert rows_of(Prompt, asked("Q", deleted=True)) == [Dropped(HERE, "the first message is deleted")]
 
 
 # The flat export

@@ -16,8 +16,10 @@ HERE = Origin("here.jsonl", 7)
 Said = list[tuple[str, str]]
 
 
-def rows_of(format: str, value: Any) -> list[Row | Dropped]:
-    return list(importer_of(FORMATS[format], LEARNT, Record(value, HERE))(Record(value, HERE)))
+def rows_of(format: str, value: Any, *, alone: bool = False) -> list[Row | Dropped]:
+    """The rows of a record; `alone` makes it the only one of its file."""
+    record = Record(value, HERE, alone=alone)
+    return list(importer_of(FORMATS[format], LEARNT, record)(record))
 
 
 def said(format: str, value: Any) -> Said:

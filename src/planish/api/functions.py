@@ -14,6 +14,7 @@ from planish.api.inputs import file_of, function_of, model_of, sources_of
 from planish.api.result import Run, paths_of
 from planish.base.config import load_config
 from planish.base.errors import ConfigError
+from planish.base.files import json_lines_in
 from planish.base.model_folder import names_of_models
 from planish.commands import COMMANDS
 
@@ -176,7 +177,7 @@ def _rows(
             models = name in ("model", "reward")
             values[name] = model_of(given, folder, name) if models else file_of(given, folder / f"{name}.jsonl", name)
         _call(command, {**values, "out": str(file)})
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+        return json_lines_in(file.read_text(encoding="utf-8"))
 
 
 def _call(command: str, values: Mapping[str, Any]) -> Any:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from planish.base.errors import ConfigError, RunError
-from planish.base.files import write_text
+from planish.base.files import SEPARATORS, write_text
 from planish.base.model_folder import model_folder
 from planish.base.text import source_names
+from planish.data.files.columns import without_nulls
+from planish.data.files.json_stream import half_character
 from planish.train.run_folder import INPUTS
 
-SOURCE_SETTINGS = {"path", "format", "take", "weight", "tokens", "repeats", "limit"}
+SOURCE_SETTINGS = {"path", "format", "take", "weight", "tokens", "repeats", "limit", "unfit", "ignore"}
 
 
 def sources_of(data: Any, out: Path, kind: str = "data") -> dict[str, Any]:
@@ -33,7 +35,7 @@ def file_of(rows: Any, file: Path, what: str, field: str = "prompt") -> str:
         return str(rows)
     if isinstance(rows, Sequence) and all(isinstance(row, str) for row in cast(Sequence[Any], rows)):
         rows = [{field: row} for row in cast(Sequence[str], rows)]
-    lines = [json.dumps(row, ensure_ascii=False, default=_refuse(what)) + "\n" for row in _rows(rows, what)]
+    lines = [_line(row, number, what) for number, row in enumerate(_rows(rows, what), 1)]
     if not lines:
         raise ConfigError(f"{what}: has no rows")
     _write_once(file, "".join(lines))
@@ -75,7 +77,7 @@ def _source(source: Any, file: Path, name: str) -> dict[str, Any]:
 
 def _rows(rows: Any, what: str) -> Iterable[Mapping[str, Any]]:
     if hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # a pandas DataFrame
-        return cast(list[dict[str, Any]], json.loads(rows.to_json(orient="records", lines=False)))
+        return _unfilled(cast(list[dict[str, Any]], json.loads(rows.to_json(orient="records", lines=False))))
     if isinstance(rows, str | bytes) or not isinstance(rows, Iterable):
         raise ConfigError(
             f"{what}: found a {type(rows).__name__}; expected a path, a list of dicts, a Dataset or a DataFrame"
@@ -84,7 +86,22 @@ def _rows(rows: Any, what: str) -> Iterable[Mapping[str, Any]]:
     for number, row in enumerate(listed, 1):
         if not isinstance(row, Mapping):
             raise ConfigError(f"{what}: row {number} is a {type(row).__name__}, expected a dict of fields")
-    return listed
+    # A Dataset has columns, which give all objects the same fields.
+    return _unfilled(listed) if hasattr(rows, "features") else listed
+
+
+def _unfilled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a table without the nulls that fill the objects in its columns."""
+    return [{name: without_nulls(value) for name, value in row.items()} for row in rows]
+
+
+def _line(row: Mapping[str, Any], number: int, what: str) -> str:
+    line = json.dumps(row, ensure_ascii=False, default=_refuse(what)).translate(SEPARATORS) + "\n"
+    if (at := half_character(line)) is not None:
+        raise ConfigError(
+            f"{what}: row {number} holds half a character in {line[max(at - 20, 0) : at]!r}…. Mend the text"
+        )
+    return line
 
 
 def _refuse(what: str) -> Callable[[Any], Any]:

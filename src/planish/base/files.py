@@ -13,6 +13,19 @@ from typing import Any, cast
 
 from planish.base.errors import RunError
 
+# Characters that end a line for `str.splitlines`, editors and spreadsheets, but not in JSON: written as escapes.
+SEPARATORS = {ord(mark): f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029\ufeff"}
+
+
+def json_line(value: Any) -> str:
+    """JSON on one line, with its newline. Whatever its texts hold, every tool agrees where the line ends."""
+    return json.dumps(value, ensure_ascii=False).translate(SEPARATORS) + "\n"
+
+
+def json_lines_in(text: str) -> list[Any]:
+    """The values of JSON lines. Only a newline ends a line: texts may hold U+2028 and its kin."""
+    return [json.loads(line) for line in text.removeprefix("\ufeff").split("\n") if line.strip()]
+
 
 def write_text(path: Path, text: str) -> None:
     """Writes to one side, flushes to the disk, and renames."""
@@ -21,12 +34,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1).translate(SEPARATORS) + "\n")
 
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """JSON lines: an object a line."""
-    write_text(path, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
+    write_text(path, "".join(map(json_line, rows)))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -36,8 +36,12 @@ def _next(config: Any, run: Any) -> str:
 
 
 def _best(config: Any, found: BestOfNResult) -> None:
+    if found.empty:
+        done = "left out, and listed beside it" if config.empty == "drop" else "kept; empty=drop leaves them out"
+        print(f"{found.empty} best completions have no words: {done}", file=sys.stderr)
+    written = found.prompts - (found.empty if config.empty == "drop" else 0)
     print(
-        f"{found.prompts} demonstrations in {config.out}: mean score {found.mean_best:.3f}, of all completions "
+        f"{written} demonstrations in {config.out}: mean score {found.mean_best:.3f}, of all completions "
         f"{found.mean_score:.3f}; KL to the policy at most {found.kl:.3f} nats"
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 from planish.base.errors import DataError
+from planish.data.files.json_stream import half_character, is_odd, path_to
 from planish.data.files.readers import Record
 
 
@@ -22,7 +24,7 @@ def fields(record: Record) -> dict[str, Any]:
 def child(record: Record, name: str) -> Record:
     """A field that must exist. None counts as missing: columnar files write it where a record lacks the field."""
     value = fields(record).get(name)
-    inside = Record(value, record.origin, f"{record.field}.{name}" if record.field else name)
+    inside = record.inside(value, name)
     if value is None:
         raise fault(inside, f"missing; found the fields {', '.join(fields(record)) or '(none)'}.")
     return inside
@@ -32,10 +34,15 @@ def either(record: Record, name: str, other: str) -> Record:
     return child(record, name if fields(record).get(other) is None else other)
 
 
+def first_filled(record: Record, names: Sequence[str]) -> str | None:
+    """The first of these fields that holds something: files in columns have all of them, some empty."""
+    return next((name for name in names if not is_blank(fields(record).get(name))), None)
+
+
 def items(record: Record) -> list[Record]:
     if not is_list(record.value):
         raise fault(record, f"found {called(record.value)}, expected a list.")
-    return [Record(value, record.origin, f"{record.field}[{at}]") for at, value in enumerate(record.value)]
+    return [record.inside(value, f"[{at}]") for at, value in enumerate(record.value)]
 
 
 def children(record: Record, name: str) -> list[Record]:
@@ -57,11 +64,8 @@ def as_text(record: Record, *, blank: bool = False) -> str:
         raise fault(record, f"found {called(value)}, expected a text.")
     if not blank and not value.strip():
         raise fault(record, "empty, expected some text. Fill it or take the row out.")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:  # JSON can spell half of a character as "\ud83d"; no tokenizer takes it
-            raise fault(record, f"holds half a character at position {error.start}. Mend the text.") from error
+    if (at := half_character(value)) is not None:
+        raise fault(record, f"holds half a character at position {at}. Mend the text.")
     return value
 
 
@@ -93,6 +97,33 @@ def is_object(value: object) -> TypeGuard[dict[str, Any]]:
 
 def is_list(value: object) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
+
+
+def is_blank(value: object) -> bool:
+    """True for no value, a blank text, an empty list or object, and the NaN that tables have in place of no value."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or value != value or (isinstance(value, list | dict) and not value)
+
+
+def refuse_half_characters(record: Record) -> None:
+    """Raises for half a character in any text of a record, be it a name or a note: no file can be written with it."""
+    places: list[int] = []
+
+    def is_half(leaf: object) -> bool:
+        at = half_character(leaf) if isinstance(leaf, str) else None
+        places.extend([] if at is None else [at])
+        return at is not None
+
+    if (path := path_to(record.value, is_half)) is not None:
+        inside = record.inside(None, path.removeprefix("."))
+        raise fault(inside, f"holds half a character at position {places[0]}. Mend the text.")
+
+
+def refuse_odd_numbers(record: Record) -> None:
+    """Raises for a number that JSON does not have, NaN or an infinite one, in a value that is learnt as JSON."""
+    if (path := path_to(record.value, is_odd)) is not None:
+        raise fault(record.inside(None, path.removeprefix(".")), "holds a number that is not finite. Write null.")
 
 
 def has(names: tuple[str, ...], value: object) -> bool:

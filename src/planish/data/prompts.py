@@ -8,11 +8,11 @@ from pathlib import Path
 from planish.base.errors import DataError
 from planish.data.fields import child, fields
 from planish.data.files.readers import Record
-from planish.data.formats.answers import turns_of
 from planish.data.formats.mapping import Columns
+from planish.data.formats.notes import CHAT, notes_of
 from planish.data.formats.registry import imported, importer_of, open_files
 from planish.data.formats.tools import tools_of
-from planish.data.formats.turns import about, system_turn
+from planish.data.formats.turns import system_turn, turns_of
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Origin, Prompt, Question, Row, Text
 
 CONVERSATIONS = ("messages", "sharegpt")
@@ -51,7 +51,7 @@ def _from_conversation(record: Record) -> Iterator[Prompt]:
     """A conversation as a prompt, which needs no answer, unlike a demonstration."""
     name = "messages" if "messages" in fields(record) else "conversations"
     turns = system_turn(record) + turns_of(child(record, name), "user")
-    notes = about(record, name, "system", "tools")
+    notes = notes_of(record, name, *CHAT)
     yield Prompt(_unanswered(turns, record.origin), record.origin, tools=tools_of(record), about=notes)
 
 

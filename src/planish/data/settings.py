@@ -13,6 +13,7 @@ from planish.data.chat.defaults import MaskName, TemplateChoice
 from planish.data.cleaning.run import CleaningConfig
 from planish.data.examples import TooLong
 from planish.data.formats.mapping import ColumnsSetting
+from planish.data.formats.registry import Handling, Unfit
 
 SHARE_OR_NUMBER = "below 1 a share, from 1 on a number"
 
@@ -37,6 +38,10 @@ class SourceConfig(Config):
     columns: ColumnsSetting | None = Field(
         default=None, description="column of each field, {prompt: Question, completion: Answer}; absent recognizes them"
     )
+    unfit: Unfit = Field(
+        default="error", description="treatment of records that do not fit: error stops the run, drop leaves them out"
+    )
+    ignore: tuple[str, ...] = Field(default=(), description="fields of a record to leave unread")
     take: Literal["demonstrations", "best"] = Field(
         default="demonstrations", description="rows to learn: demonstrations, or the best completions of comparisons"
     )
@@ -48,6 +53,11 @@ class SourceConfig(Config):
     tokens: int | None = Field(default=None, ge=1, description="number of tokens to learn, in place of a weight")
     repeats: float | None = Field(default=None, gt=0, description="limit of passes over the rows; more stop the run")
     limit: int | None = Field(default=None, ge=1, description="number of rows to use, drawn by the seed")
+
+    @property
+    def handling(self) -> Handling:
+        """The treatment of its records while they are read."""
+        return Handling(self.unfit, self.ignore)
 
 
 class StageConfig(Config):

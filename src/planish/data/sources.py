@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -25,6 +25,7 @@ from planish.data.cleaning.fingerprints import split_digest
 from planish.data.cleaning.run import clean
 from planish.data.examples import Encodable, Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
+from planish.data.ignored import IgnoredFields
 from planish.data.rows import LEARNT, Comparison, Demonstration, Dropped, as_records
 from planish.data.settings import DataConfig, SourceConfig, num_held_out
 
@@ -45,6 +46,7 @@ class Source:
     leaks: tuple[Dropped, ...]  # training rows that are also in an evaluation set or held out
     over_limit: int  # rows beyond the source's limit
     notes: Notes  # what the chat template does to its rows
+    ignored: tuple[dict[str, Any], ...] = ()  # fields that no row holds, as IgnoredFields lists them
 
     def account(self) -> dict[str, Any]:
         """This source's entry in data.json."""
@@ -56,6 +58,7 @@ class Source:
             "leaks": as_records(self.leaks),
             "over_limit": self.over_limit,
             "notes": self.notes.account(),
+            "ignored_fields": list(self.ignored),
         }
 
 
@@ -70,9 +73,11 @@ class SourceRows(Generic[E]):
     config: SourceConfig
     kinds: tuple[type[E], ...]
     dropped: list[Dropped] = field(default_factory=list[Dropped])
+    ignored: IgnoredFields = field(default_factory=IgnoredFields)
 
     def __iter__(self) -> Iterator[E]:
         self.dropped.clear()
+        self.ignored.clear()
         for path in [self.config.path] if isinstance(self.config.path, str) else self.config.path:
             for row in self._stream(path):
                 if isinstance(row, Dropped):
@@ -81,10 +86,11 @@ class SourceRows(Generic[E]):
                     yield row
 
     def _stream(self, path: str) -> Iterator[E | Dropped]:
+        handling = replace(self.config.handling, ignored=self.ignored)
         if self.config.take == "demonstrations":
-            yield from stream_rows(path, self.kinds, self.config.format, self.config.columns)
+            yield from stream_rows(path, self.kinds, self.config.format, self.config.columns, handling)
             return
-        for row in stream_rows(path, (Comparison,), self.config.format, self.config.columns):
+        for row in stream_rows(path, (Comparison,), self.config.format, self.config.columns, handling):
             yield row if isinstance(row, Dropped) else cast(E | Dropped, best_of(row))
 
 
@@ -140,6 +146,7 @@ def prepare_sources(
                 (*known, *reading.leaks),
                 int(np.count_nonzero(parts[k] == UNUSED)) - len(cleaning.removed[k]),
                 training.notes.merged(held_out.notes),
+                tuple(source.ignored.as_records),
             )
         )
     return prepared

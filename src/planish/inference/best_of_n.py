@@ -7,23 +7,23 @@ Touvron et al. 2023) makes a policy of it.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from planish.base.config import Config, Field
 from planish.base.distributed import local_device
-from planish.base.files import new_file
+from planish.base.files import json_line, new_file, write_lines
 from planish.base.plugins import Plugins
 from planish.base.progress import track
 from planish.base.random import subsample
 from planish.data.chat.tool_calls import as_dicts
 from planish.data.formats.mapping import ColumnsSetting
 from planish.data.prompts import import_prompts
-from planish.data.rows import Message
+from planish.data.rows import Dropped, Message, as_records
 from planish.inference.sample import SamplingConfig, sample
 from planish.inference.score import RewardModel, scorable
 from planish.models.load import ModelConfig
@@ -42,6 +42,9 @@ class BestConfig(Config):
     out: str = Field(description="the jsonl file of demonstrations to write")
     limit: int | None = Field(default=None, ge=1, description="number of prompts, drawn by the seed; absent is all")
     plugins: Plugins = ()
+    empty: Literal["keep", "drop"] = Field(
+        default="keep", description="treatment of prompts whose best completion has no words: keep, or drop and list"
+    )
     n: int = Field(default=16, ge=2, description="completions of each prompt")
     sampling: SamplingConfig = Field(
         default=SamplingConfig(temperature=1.0),
@@ -52,12 +55,13 @@ class BestConfig(Config):
 
 @dataclass(frozen=True, slots=True)
 class BestOfNResult:
-    """Mean scores with and without choosing, over all prompts."""
+    """Mean scores with and without choosing, over all prompts, and the number whose best completion has no words."""
 
     prompts: int
     mean_score: float  # of all completions
     mean_best: float
     kl: float  # at most, in nats
+    empty: int = 0
 
 
 def kl_of_best(n: int) -> float:
@@ -66,7 +70,11 @@ def kl_of_best(n: int) -> float:
 
 
 def best_of_n(config: BestConfig) -> BestOfNResult:
-    """Writes one demonstration a prompt, with the score of the best, the mean score, and n in `about`."""
+    """Writes one demonstration a prompt, with the score of the best, the mean score, and n in `about`.
+
+    The best completion may have no words: the model ended at once, and the reward model liked that. `ended` beside the
+    messages says that it is meant; with `empty=drop` such prompts are listed in a file beside `out` instead.
+    """
     device = local_device(config.device)
     judge = RewardModel(config.reward, device)
     loaded = load_chat_model(config.model, device)
@@ -74,6 +82,7 @@ def best_of_n(config: BestConfig) -> BestOfNResult:
     asked = subsample(import_prompts(config.prompts, columns=config.columns), config.limit, config.sampling.seed)
     means: list[float] = []
     bests: list[float] = []
+    empty: list[Dropped] = []
     with new_file(Path(config.out)) as partial, partial.open("w", encoding="utf-8") as file:
         for start in track(range(0, len(asked), PROMPTS), "prompts", -(-len(asked) // PROMPTS)):
             some = asked[start : start + PROMPTS]
@@ -82,12 +91,20 @@ def best_of_n(config: BestConfig) -> BestOfNResult:
                 policy, loaded.tokenizer, encoded, config.sampling, template.stop_token_ids, config.n, start
             )
             texts = [[completion.text for completion in completions] for completions in sampled]
+            ended = [[completion.ended for completion in completions] for completions in sampled]
             scored = judge.score([scorable(prompt, row) for prompt, row in zip(some, texts, strict=True)])
-            for prompt, row, scores in zip(some, texts, scored, strict=True):
+            for prompt, row, ends, scores in zip(some, texts, ended, scored, strict=True):
                 best = int(np.argmax(scores))
                 means.append(float(np.mean(scores)))
                 bests.append(scores[best])
+                if not row[best].strip():
+                    empty.append(Dropped(prompt.origin, "its best completion has no words"))
+                    if config.empty == "drop":
+                        continue
                 messages = as_dicts((*prompt.messages, Message("assistant", row[best])))
                 about = {"score": scores[best], "mean_score": means[-1], "n": config.n}
-                file.write(json.dumps({"messages": messages, "about": about}, ensure_ascii=False) + "\n")
-    return BestOfNResult(len(asked), float(np.mean(means)), float(np.mean(bests)), kl_of_best(config.n))
+                tools = {"tools": [dict(tool) for tool in prompt.tools]} if prompt.tools else {}
+                file.write(json_line({"messages": messages, **tools, "ended": ends[best], "about": about}))
+    if empty and config.empty == "drop":
+        write_lines(Path(f"{config.out}.dropped"), as_records(empty))
+    return BestOfNResult(len(asked), float(np.mean(means)), float(np.mean(bests)), kl_of_best(config.n), len(empty))

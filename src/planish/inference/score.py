@@ -5,7 +5,6 @@ Texts are rendered and tokenised with the reward model's own chat template and t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -17,7 +16,7 @@ import torch
 from planish.base.config import Config, Field
 from planish.base.distributed import local_device
 from planish.base.errors import DataError
-from planish.base.files import new_file
+from planish.base.files import json_line, new_file
 from planish.base.plugins import Plugins
 from planish.base.progress import track
 from planish.base.types import Example
@@ -107,7 +106,7 @@ def score_file(config: ScoreConfig) -> int:
     with new_file(Path(config.out)) as partial, partial.open("w", encoding="utf-8") as file:
         for some in _batches(track(islice(_rows(config), config.limit), "scoring")):
             for row, scores in zip(some, judge.score(some), strict=True):
-                file.write(json.dumps(_line(row, scores), ensure_ascii=False) + "\n")
+                file.write(json_line(_line(row, scores)))
                 count += 1
     if not count:
         raise DataError(f"{config.rows}: holds no conversation and no comparison to score")
@@ -128,8 +127,14 @@ def _batches(rows: Iterable[Scorable]) -> Iterator[list[Scorable]]:
 
 
 def _line(row: Scorable, scores: list[float]) -> dict[str, Any]:
-    about = {"about": dict(row.about)} if row.about else {}
+    value: dict[str, Any]
     if isinstance(row, Demonstration):
-        return {"messages": as_dicts(row.messages), "score": scores[0], **about}
-    texts = [message.content for message in row.completions]
-    return {"prompt": as_dicts(row.prompt), "completions": texts, "ranks": list(row.ranks), "scores": scores, **about}
+        value = {"messages": as_dicts(row.messages), "tools": [dict(tool) for tool in row.tools], "score": scores[0]}
+        if not row.messages[-1].content.strip() and not row.messages[-1].tool_calls:
+            value["ended"] = bool(row.about.get("ended", True))  # an answer of no words can be read back
+    else:
+        calls = any(message.tool_calls for message in row.completions)
+        said = as_dicts(row.completions) if calls else [message.content for message in row.completions]
+        value = {"prompt": as_dicts(row.prompt), "completions": said, "ranks": list(row.ranks), "scores": scores}
+        value |= {"annotator": row.annotator, "group": row.group}
+    return {name: v for name, v in {**value, "about": dict(row.about)}.items() if v not in ("", [], {})}

@@ -15,6 +15,7 @@ from planish.base.errors import DataError
 from planish.base.files import write_json
 from planish.base.model_folder import check_models
 from planish.base.notices import warn, working
+from planish.data.ignored import ignored_text
 from planish.data.mixture.plan import MixturePlan
 from planish.data.settings import longest
 from planish.data.sources import Source, prepare_sources
@@ -43,6 +44,7 @@ def run_method(config: C, method: Method[C]) -> Path:
             account |= method.describe(run)
         if is_main():
             write_json(folder.data, account)
+            _tell_ignored(run.sources)
             _warn_of_leaks(run.sources)
             _warn_of_notes(run.sources)
         fit(run, method, trainer, account)
@@ -90,6 +92,12 @@ def mixture_account(sources: Sequence[Source], feed: MixtureFeed, plan: MixtureP
     """The rows of each source that are used and that are not, and what each stage holds, as data.json has them."""
     stages = [{"steps": steps, **stage} for steps, stage in zip(feed.stage_steps, plan.account(), strict=True)]
     return {"sources": {source.name: source.account() for source in sources}, "stages": stages}
+
+
+def _tell_ignored(sources: Sequence[Source]) -> None:
+    for source in sources:
+        for sentence in ignored_text(source.ignored):
+            warn(sentence)
 
 
 def _warn_of_leaks(sources: Sequence[Source]) -> None:

@@ -73,7 +73,7 @@ def inspect(config: InspectConfig) -> Inspection:
     for name, source in config.data.sources.items():
         kinds: tuple[type[Row], ...] = (Comparison,) if source.take == "best" else LEARNT
         paths = [source.path] if isinstance(source.path, str) else source.path
-        how = replace(options, kinds=() if config.files else kinds)
+        how = replace(options, kinds=() if config.files else kinds, handling=source.handling)
         views.append(inspect_source(name, paths, source.format, how, source.columns))
     found = Inspection(views, "characters")
     if measure is not None:

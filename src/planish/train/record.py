@@ -5,7 +5,6 @@ The files hold nothing beyond the last checkpoint when a run resumes: lines of l
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from planish.base.distributed import is_main
-from planish.base.files import read_lines, write_text
+from planish.base.files import json_line, read_lines, write_text
 from planish.base.progress import Progress
 from planish.train.run_folder import RunFolder
 from planish.train.trackers import Tracker
@@ -100,7 +99,7 @@ def _append(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _as_text(lines: Sequence[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    return "".join(map(json_line, lines))
 
 
 def _cut_after(path: Path, step: int) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from planish.base.config import Field
 from planish.base.errors import ConfigError, DataError
-from planish.base.files import new_folder, write_json
+from planish.base.files import json_line, new_folder, write_json
 from planish.world.annotators.compare import comparisons, items
 from planish.world.gold.utility import World
 from planish.world.language.facts import Fact
@@ -148,7 +148,7 @@ def _fact_record(fact: Fact) -> Record:
 def _write(path: Path, records: list[Record]) -> None:
     """Writes one record a line, or one array to a .json file."""
     path.parent.mkdir(exist_ok=True)
-    lines = [json.dumps(record, ensure_ascii=False) for record in records]
+    lines = [json_line(record).rstrip("\n") for record in records]
     text = "[\n" + ",\n".join(lines) + "\n]\n" if path.suffix == ".json" else "".join(f"{line}\n" for line in lines)
     path.write_text(text, encoding="utf-8")
 

@@ -5,12 +5,13 @@ Arrow itself reads them, because `datasets` holds several times as much of a fil
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from planish.base.errors import DataError
+from planish.data.files.json_stream import parse_json
 from planish.data.files.text import MAX_CHARACTERS, first_repeated, too_long
 
 BATCH = 500  # rows made into objects at once
@@ -21,7 +22,12 @@ Convert = Callable[[Any], Any]
 
 
 def read_columns(path: Path, name: str) -> Iterator[Any]:
-    """The rows, as dicts. Columns of JSON, as `datasets` writes them for values of mixed kinds, are decoded."""
+    """The rows, as dicts. Columns of JSON, as `datasets` writes them for values of mixed kinds, are decoded.
+
+    All objects of a column have the same fields, filled with nulls where a row lacks one. Such nulls are taken out again, or
+    a call of `weather(city)` would be learnt with all arguments of all functions. A null that a row did hold goes with them:
+    JSON text keeps it.
+    """
     import pyarrow
 
     row = 0
@@ -95,19 +101,37 @@ def _check_batch(batch: Any, name: str, row: int) -> None:
             raise too_long(f"{name} row {row + at + 1}", "Split it into several rows.", "bytes")
 
 
-def _converter(kind: Any) -> Convert | None:
-    """A function that decodes the JSON in values of this Arrow type; None if there is none to decode."""
+def without_nulls(value: Any) -> Any:
+    """A value without the fields of its objects that are null, as `datasets` and Arrow fill them."""
+    if isinstance(value, dict):
+        filled = cast("dict[str, Any]", value)
+        return {name: without_nulls(part) for name, part in filled.items() if part is not None}
+    return [without_nulls(part) for part in cast("list[Any]", value)] if isinstance(value, list) else value
+
+
+def _converter(kind: Any, nested: bool = False) -> Convert | None:
+    """A function that decodes the JSON in values of this Arrow type and takes out the nulls of nested objects; None if there
+    is nothing to do."""
     import pyarrow
 
     if getattr(kind, "extension_name", "") == "arrow.json":
-        return lambda value: None if value is None else json.loads(value)
-    if pyarrow.types.is_struct(kind):
-        converters = {field.name: _converter(field.type) for field in kind}
-        parts = {name: part for name, part in converters.items() if part}
-        return (
-            (lambda value: value and {**value, **{n: part(value[n]) for n, part in parts.items()}}) if parts else None
-        )
-    if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
-        part = _converter(kind.value_type)
-        return (lambda value: None if value is None else [part(item) for item in value]) if part else None
+        return lambda value: None if value is None else parse_json(value)
+    types = pyarrow.types
+    if types.is_struct(kind):
+        parts = {field.name: part for field in kind if (part := _converter(field.type, nested=True))}
+        return partial(_converted, parts=parts, nested=nested) if parts or nested else None
+    if any(test(kind) for test in (types.is_list, types.is_large_list, types.is_fixed_size_list)):
+        part = _converter(kind.value_type, nested=True)
+        return partial(_each_converted, part=part) if part else None
     return None
+
+
+def _each_converted(value: Any, part: Convert) -> Any:
+    return None if value is None else [part(item) for item in value]
+
+
+def _converted(value: Any, parts: Mapping[str, Convert], nested: bool) -> Any:
+    if not value:
+        return value
+    whole = {**value, **{name: part(value[name]) for name, part in parts.items()}}
+    return {name: part for name, part in whole.items() if part is not None} if nested else whole

@@ -69,8 +69,7 @@ class Decoder:
         except RecursionError as error:
             raise RefusedError(f": objects and lists are nested too deeply. {MEND}") from error
         if self._unknown:
-            field = (_path_to_unknown(value) or "").removeprefix(".")
-            where = f", field {field}" if field else ""
+            where = _where(path_to(value, is_odd))
             raise RefusedError(f"{where}: {self._unknown}. Write a number, or null where there is none.")
         return value, end
 
@@ -85,6 +84,22 @@ class Decoder:
         return value
 
 
+def parse_json(text: str) -> Any:
+    """The value of a whole text, such as the cell of a table or the arguments of a call, by the rules of a file: a key that
+    occurs twice, NaN and half a character raise RefusedError, a text that is no JSON raises another ValueError."""
+    value, end = Decoder().decode(text, _skip_space(text, 0))
+    if _skip_space(text, end) < len(text):
+        raise json.JSONDecodeError("Extra data", text, end)
+    if (path := path_to(value, is_half)) is not None:
+        raise RefusedError(f"{_where(path)}: holds half a character. Mend the text.")
+    return value
+
+
+def _where(path: str | None) -> str:
+    field = (path or "").removeprefix(".")
+    return f", field {field}" if field else ""
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; the standard library would keep the last of two equal keys and drop the first."""
     value = dict(pairs)
@@ -94,16 +109,40 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _path_to_unknown(value: Any) -> str | None:
-    """The field that holds a number that is not finite, such as ".scores[2].mean"; None if there is none."""
-    if isinstance(value, float):
-        return None if isfinite(value) else ""
-    parts: Iterable[tuple[str, Any]] = ()
+def half_character(text: str) -> int | None:
+    """The place of a lone surrogate: JSON can spell half of a character as "\\ud83d", which no tokenizer takes."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return error.start
+    return None
+
+
+def is_half(leaf: object) -> bool:
+    return isinstance(leaf, str) and half_character(leaf) is not None
+
+
+def is_odd(leaf: object) -> bool:
+    """True for a number that JSON does not have."""
+    return isinstance(leaf, float) and not isfinite(leaf)
+
+
+def path_to(value: Any, is_wrong: Callable[[object], bool]) -> str | None:
+    """The path to the first leaf or name of a field that is wrong, such as ".scores[2].mean"; None if all are right."""
     if isinstance(value, dict):
-        parts = ((f".{name}", part) for name, part in cast("dict[str, Any]", value).items())
+        for name, part in cast("dict[str, Any]", value).items():
+            if is_wrong(name):
+                return ".(a name)"
+            if (path := path_to(part, is_wrong)) is not None:
+                return f".{name}{path}"
     elif isinstance(value, list):
-        parts = ((f"[{at}]", part) for at, part in enumerate(cast("list[Any]", value)))
-    return next((name + path for name, part in parts if (path := _path_to_unknown(part)) is not None), None)
+        for at, part in enumerate(cast("list[Any]", value)):
+            if (path := path_to(part, is_wrong)) is not None:
+                return f"[{at}]{path}"
+    elif is_wrong(value):
+        return ""
+    return None
 
 
 def json_lines(

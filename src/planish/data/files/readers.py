@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 
 from planish.base.errors import DataError
 from planish.base.files import recipes_hint
-from planish.data.files.columns import read_columns
+from planish.data.files.columns import read_columns, without_nulls
 from planish.data.files.json_stream import Broken, json_lines, json_values, stop
 from planish.data.files.packages import package_file
 from planish.data.files.text import (
@@ -28,6 +28,7 @@ from planish.data.files.text import (
     read_lines,
     read_text,
 )
+from planish.data.ignored import IgnoredFields
 from planish.data.rows import Origin
 
 # A part of a message of the standard library, and the message for the user.
@@ -57,12 +58,20 @@ INSTEAD = {
 class Record:
     """One value of a file: mostly a dict; a str for a text document; a list of cells for a TSV line without header.
 
-    `field` is the value's path inside the record, such as "messages[2]"; empty for the whole record.
+    `field` is the value's path inside the record, such as "messages[2]"; empty for the whole record. `alone` is True for
+    the only record of its file. Fields that no row holds are noted in `ignored`.
     """
 
     value: Any
     origin: Origin
     field: str = ""
+    alone: bool = False
+    ignored: IgnoredFields | None = None
+
+    def inside(self, value: Any, step: str) -> Record:
+        """A value of a field, or of an item of a list, whose `step` is its number in brackets; of the same field if empty."""
+        path = f"{self.field}{step}" if step[:1] in ("", "[") or not self.field else f"{self.field}.{step}"
+        return Record(value, self.origin, path, self.alone, self.ignored)
 
 
 Reading = Literal["records", "cells", "lines"]
@@ -322,7 +331,7 @@ def _stream(dataset: str, split: str, name: str) -> Iterator[Record]:
     try:
         values = cast("Iterable[dict[str, Any]]", load_dataset(dataset, split=split, streaming=True))
         for row, value in enumerate(values, start=1):
-            yield Record(value, Origin(name, row))
+            yield Record({column: without_nulls(part) for column, part in value.items()}, Origin(name, row))
     except Exception as error:  # `datasets` raises anything that its many readers raise
         raise DataError(f"{name}: cannot be read past row {row}: {type(error).__name__}: {error}") from error
 

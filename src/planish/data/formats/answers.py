@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from math import isfinite
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from planish.data.fields import (
     as_text,
@@ -15,24 +14,15 @@ from planish.data.fields import (
     child,
     fault,
     fields,
-    has,
-    is_list,
+    first_filled,
+    is_blank,
     is_object,
-    items,
     optional_text,
-    text,
 )
 from planish.data.files.readers import Record
-from planish.data.formats.tools import calls_in, calls_of, tools_of
-from planish.data.formats.turns import (
-    CHAT_ROLES,
-    MAY_BE_BLANK,
-    SHAREGPT_ROLES,
-    content_of,
-    refuse_what_would_be_lost,
-    role_of,
-    system_turn,
-)
+from planish.data.formats.notes import TOOLS, about, ignore
+from planish.data.formats.tools import json_of, tools_of
+from planish.data.formats.turns import system_turn, turn_of, turns_of
 from planish.data.rows import About, Comparison, Dropped, Message, Role
 
 Choice = TypeVar("Choice")
@@ -54,24 +44,6 @@ def is_transcript(value: object) -> bool:
     return isinstance(value, str) and value.startswith("\n\nHuman:")
 
 
-def turns_of(record: Record, role: Role) -> list[Message]:
-    """One turn of `role` from a text, one turn from a message, or several from a list of messages."""
-    if is_list(record.value):
-        return [_turn(item) for item in items(record)]
-    return [_turn(record)] if is_object(record.value) else [Message(role, as_text(record))]
-
-
-def _turn(record: Record) -> Message:
-    if has(("from",), record.value):
-        refuse_what_would_be_lost(record, "from", "value")
-        content = text(record, "value")
-        calls = calls_in(content) if text(record, "from") == "function_call" else ()
-        return Message(role_of(record, "from", SHAREGPT_ROLES), "" if calls else content, tool_calls=calls)
-    role, calls = role_of(record, "role", CHAT_ROLES), calls_of(record)
-    refuse_what_would_be_lost(record, "role", "content", "tool_calls", "function_call")
-    return Message(role, content_of(record, blank=bool(calls) or role in MAY_BE_BLANK), tool_calls=calls)
-
-
 def prompt_of(record: Record, *, with_tools: bool = False) -> list[Message]:
     """The conversation up to the answer, after the system turn, from the first of PROMPT_FIELDS that a record has.
 
@@ -79,21 +51,26 @@ def prompt_of(record: Record, *, with_tools: bool = False) -> list[Message]:
     """
     if not with_tools:
         refuse_tools(record)
-    name = next((name for name in PROMPT_FIELDS if fields(record).get(name) is not None), PROMPT_FIELDS[0])
-    return system_turn(record) + _question(child(record, name), optional_text(record, "input"))
+    name = first_filled(record, PROMPT_FIELDS) or PROMPT_FIELDS[0]
+    for other in PROMPT_FIELDS:
+        if other != name and not is_blank(fields(record).get(other)):
+            ignore(record, other)
+    return system_turn(record) + _question(child(record, name), record)
 
 
 def refuse_tools(record: Record) -> None:
     if tools_of(record):
         problem = "only demonstrations and prompts can have schemas of functions. Write them into `system`."
-        raise fault(child(record, "tools"), problem)
+        raise fault(child(record, first_filled(record, TOOLS) or TOOLS[0]), problem)
 
 
-def _question(record: Record, context: str) -> list[Message]:
+def _question(record: Record, whole: Record) -> list[Message]:
     turns = _prompt_of_a_transcript(record) if is_transcript(record.value) else turns_of(record, "user")
     if not turns or turns[-1].role == "assistant":
         raise fault(record, "does not end in a question; expected a last turn of the user, the system or a tool.")
-    if record.field.endswith("instruction") and context:
+    if context := optional_text(whole, "input"):
+        if not record.field.endswith("instruction"):
+            raise fault(child(whole, "input"), f"stands beside `{record.field}`; expected one of them. Join them.")
         turns[-1] = Message("user", f"{turns[-1].content}\n\n{context}")
     return turns
 
@@ -107,9 +84,14 @@ def _prompt_of_a_transcript(record: Record) -> list[Message]:
     return turns
 
 
-def answer_of(record: Record) -> Message:
-    """The assistant's turn in a text, a message or a list of one message."""
-    turns = turns_of(record, "assistant")
+def answer_of(record: Record, *, blank: bool = False) -> Message:
+    """The assistant's turn in a text, a message or a list of one message; of no words only if `blank` is set."""
+    if blank and is_object(record.value):
+        turns = [turn_of(record, may_be_blank=True)]
+    elif blank and isinstance(record.value, str):
+        turns = [Message("assistant", as_text(record, blank=True))]
+    else:
+        turns = turns_of(record, "assistant")
     if len(turns) != 1 or turns[0].role != "assistant":
         roles = " and ".join(turn.role for turn in turns) or "nothing"
         raise fault(record, f"found turns of {roles}, expected one of the assistant.")
@@ -136,6 +118,8 @@ def compared(
     about: About | None = None,
 ) -> Comparison | Dropped:
     """A comparison; a `Dropped` if two of its completions are the same but ranked apart."""
+    if not all(completion.trained for completion in completions):
+        return Dropped(record.origin, "a completion has loss_weight 0")
     for one, other in combinations(range(len(completions)), 2):
         if completions[one] == completions[other] and ranks[one] != ranks[other]:
             return Dropped(record.origin, f"completions {one + 1} and {other + 1} are the same, but ranked apart")
@@ -172,21 +156,13 @@ def choice(record: Record, name: str, scale: Mapping[str, Choice]) -> Choice:
     return scale[label]
 
 
-def about_of(record: Record) -> About:
-    """The field `about` of planish's own formats: an object, or its JSON text in columnar files."""
+def about_of(record: Record, *used: str, judged: bool = True) -> About:
+    """The notes of planish's own formats: in `about`, an object, or its JSON text in columnar files."""
     value = fields(record).get("about") or {}
     if isinstance(value, str):
-        value = _parsed(child(record, "about"))
-    notes = fields(Record(value, record.origin, "about"))
-    for name, note in notes.items():
+        value = json_of(child(record, "about"), "an object")
+    notes = record.inside(value, "about")
+    for name, note in fields(notes).items():
         if not isinstance(note, str | int | float):
-            problem = f"found {called(note)}, expected a text, a number or a truth value."
-            raise fault(Record(note, record.origin, f"about.{name}"), problem)
-    return notes
-
-
-def _parsed(record: Record) -> Any:
-    try:
-        return json.loads(as_text(record))
-    except ValueError as error:
-        raise fault(record, f"not valid JSON: {error}. Expected the JSON text of an object.") from None
+            raise fault(notes.inside(note, name), f"found {called(note)}, expected a text, a number or a truth value.")
+    return {**about(record, "about", *used, judged=judged), **value}

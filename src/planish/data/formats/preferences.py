@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from planish.data.fields import child, children, fault, fields, first_of, has, is_object, optional_text, text
+from planish.data.fields import (
+    child,
+    children,
+    fault,
+    fields,
+    first_filled,
+    first_of,
+    has,
+    is_object,
+    optional_text,
+    text,
+)
 from planish.data.files.readers import Record
 from planish.data.formats.answers import (
     PROMPT_FIELDS,
@@ -18,10 +29,10 @@ from planish.data.formats.answers import (
     ranks_by,
     refuse_tools,
     transcript,
-    turns_of,
 )
+from planish.data.formats.notes import SYSTEM, about, ignore_rest
 from planish.data.formats.registry import importer
-from planish.data.formats.turns import about, system_turn
+from planish.data.formats.turns import system_turn, turns_of
 from planish.data.rows import About, Comparison, Dropped, Message
 
 CHOSEN = ("chosen", "rejected")
@@ -44,7 +55,7 @@ def _is_comparison(value: object) -> bool:
 def comparison(record: Record) -> Iterator[Comparison | Dropped]:
     """planish's own: `prompt`, `completions` (texts or messages), `ranks` (0 is best, equal numbers are a tie), and
     optionally `scores`, `annotator`, `group` and `about`. Without ranks, the scores rank them."""
-    completions = [answer_of(completion) for completion in _several(record, "completions")]
+    completions = [answer_of(completion, blank=True) for completion in _several(record, "completions")]
     scores = [number(score) for score in children(record, "scores")] if fields(record).get("scores") else []
     ranked = fields(record).get("ranks") is not None or not scores
     ranks = [_rank(rank) for rank in children(record, "ranks")] if ranked else ranks_by([-score for score in scores])
@@ -56,7 +67,7 @@ def comparison(record: Record) -> Iterator[Comparison | Dropped]:
         scores=_as_many(record, "scores", scores, len(completions)) if scores else (),
         annotator=optional_text(record, "annotator"),
         group=optional_text(record, "group"),
-        about=about_of(record),
+        about=about_of(record, *PROMPT_FIELDS, "completions", "ranks", "scores", "annotator", "group", *SYSTEM),
     )
 
 
@@ -117,7 +128,7 @@ def chosen_rejected(record: Record) -> Iterator[Comparison | Dropped]:
         (0, 1),
         scores=[number(child(record, name)) for name in scores],
         annotator=optional_text(record, "annotator"),
-        about=about(record, *CHOSEN, *PROMPT_FIELDS, *scores, "input", "output", "system", "annotator"),
+        about=about(record, *CHOSEN, *PROMPT_FIELDS, *scores, "input", "annotator", *SYSTEM),
     )
 
 
@@ -131,9 +142,11 @@ def _ending_in_an_answer(record: Record) -> list[Message]:
 def _shared_prompt(record: Record, beginning: list[Message]) -> list[Message]:
     """The turns before both answers, which must include any prompt in a field of its own; else that prompt."""
     refuse_tools(record)
-    stated = next((name for name in PROMPT_FIELDS if fields(record).get(name) is not None), None)
+    stated = first_filled(record, PROMPT_FIELDS)
     if not beginning:
         return prompt_of(record)
+    if optional_text(record, "input"):
+        raise fault(child(record, "input"), "is not at the start of `chosen`; expected the whole prompt in both.")
     if stated == "messages" and "prompt" not in fields(record):
         stated = None  # the whole chosen conversation again
     for turn in turns_of(child(record, stated), "user") if stated else []:
@@ -155,8 +168,10 @@ def ultrafeedback(record: Record) -> Iterator[Comparison | Dropped]:
     answers = _several(record, "completions")
     scores = [number(child(answer, _score_name(answer))) for answer in answers]
     completions = [Message("assistant", text(answer, "response")) for answer in answers]
+    for answer in answers:
+        ignore_rest(answer, "response", "model", _score_name(answer))
     ranks = ranks_by([-score for score in scores])
-    notes = {**about(record, "instruction"), **_models(answers)}
+    notes = {**about(record, "instruction", "completions", *SYSTEM), **_models(answers)}
     yield compared(record, prompt_of(record), completions, ranks, scores=scores, about=notes)
 
 
@@ -179,8 +194,10 @@ def ranked(record: Record) -> Iterator[Comparison | Dropped]:
     """Nectar's answers, each with its rank from 1 (Zhu et al. 2023). Equal ranks are a tie."""
     answers = _several(record, "answers")
     completions = [Message("assistant", text(answer, "answer")) for answer in answers]
+    for answer in answers:
+        ignore_rest(answer, "answer", "rank", "model")
     ranks = ranks_by([_rank(child(answer, "rank")) for answer in answers])
-    notes = {**about(record, *PROMPT_FIELDS), **_models(answers)}
+    notes = {**about(record, *PROMPT_FIELDS, "answers", *SYSTEM), **_models(answers)}
     yield compared(record, prompt_of(record), completions, ranks, about=notes)
 
 
@@ -189,4 +206,4 @@ def stack_exchange_paired(record: Record) -> Iterator[Comparison | Dropped]:
     """`response_j` had more votes than `response_k` (lvwerra/stack-exchange-paired)."""
     names = "response_j", "response_k"
     completions = [Message("assistant", text(record, name)) for name in names]
-    yield compared(record, prompt_of(record), completions, (0, 1), about=about(record, "question", *names))
+    yield compared(record, prompt_of(record), completions, (0, 1), about=about(record, "question", *names, *SYSTEM))

@@ -10,24 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from planish.base.errors import DataError
 from planish.base.plugins import find_plugin
-from planish.data.fields import called, has, is_object
+from planish.data.fields import called, has, is_object, refuse_half_characters
 from planish.data.files.json_stream import Broken, stop
 from planish.data.files.readers import Reading, Record, read
 from planish.data.formats.mapping import Columns, Places, column_names, joined, places_of, renamed, told
 from planish.data.formats.names import comparison_hint, further_columns, known_columns, mapping_hint, other_spelling
 from planish.data.formats.printed import unprinted
-from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Prompt, Question, R, Row, Rows, Text
+from planish.data.formats.verdicts import left_out
+from planish.data.ignored import IgnoredFields
+from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Origin, Prompt, Question, R, Row, Rows, Text
 
 Importer = Callable[[Record], Iterator[Row | Dropped]]
 Test = Callable[[Any], bool]
 Gather = Callable[[Iterator[Record]], Iterator[Record]]
 F = TypeVar("F", bound=Importer)
+Unfit = Literal["error", "drop"]
 
 USES: dict[type[Row], str] = {
     Demonstration: "demonstrations are for supervised fine-tuning",
@@ -37,6 +40,7 @@ USES: dict[type[Row], str] = {
     Prompt: "prompts are for sampling and PPO",
     Question: "questions are for evaluation",
 }
+JUDGED: tuple[type[Row], ...] = (Demonstration, Text, Comparison, Judged)  # kinds on which a record may hold a verdict
 KINDS = {kind: use.partition(" are ")[0] for kind, use in USES.items()}
 
 
@@ -61,6 +65,24 @@ class Format:
 
     def __str__(self) -> str:
         return f"{self.name} ({told(self.columns)})" if self.columns else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """The treatment of records that do not fit, of fields to leave unread, and the fields found that no row holds."""
+
+    unfit: Unfit = "error"
+    ignore: tuple[str, ...] = ()
+    ignored: IgnoredFields = field(default_factory=IgnoredFields)
+
+    def prepared(self, record: Record) -> Record:
+        """The record without the fields to leave unread; what else is ignored of it will be noted."""
+        value = record.value
+        if is_object(value) and (unread := [name for name in self.ignore if name in value]):
+            for name in unread:
+                self.ignored.note(record.origin, name)
+            value = {name: part for name, part in value.items() if name not in unread}
+        return replace(record, value=value, ignored=self.ignored)
 
 
 FORMATS: dict[str, Format] = {}
@@ -90,11 +112,15 @@ def importer(
 
 
 def import_rows(
-    path: str | Path, kinds: tuple[type[R], ...], format: str = "auto", columns: Columns | None = None
+    path: str | Path,
+    kinds: tuple[type[R], ...],
+    format: str = "auto",
+    columns: Columns | None = None,
+    handling: Handling | None = None,
 ) -> Rows[R]:
     """All rows of these kinds in a file, folder, package or hub dataset, and the records left out, with reasons."""
     rows: Rows[R] = Rows()
-    for row in stream_rows(path, kinds, format, columns):
+    for row in stream_rows(path, kinds, format, columns, handling):
         if isinstance(row, Dropped):
             rows.dropped.append(row)
         else:
@@ -103,26 +129,37 @@ def import_rows(
 
 
 def stream_rows(
-    path: str | Path, kinds: tuple[type[R], ...], format: str = "auto", columns: Columns | None = None
+    path: str | Path,
+    kinds: tuple[type[R], ...],
+    format: str = "auto",
+    columns: Columns | None = None,
+    handling: Handling | None = None,
 ) -> Iterator[R | Dropped]:
     """The rows one by one, of the first of these kinds that the format gives.
 
     With "auto" the first record of a file decides the format of all.
     """
-    for chosen, first, records in open_files(path, format, columns):
+    handling = handling or Handling()
+    for chosen, first, records in open_files(path, format, columns, handling=handling):
         function = importer_of(chosen, kinds, first)
         for record in records:
-            yield from cast("Iterator[R | Dropped]", imported(chosen, function, record))
+            yield from cast("Iterator[R | Dropped]", imported(chosen, function, record, handling.unfit))
 
 
 def open_files(
-    path: str | Path, format: str = "auto", columns: Columns | None = None, broken: Broken = stop
+    path: str | Path,
+    format: str = "auto",
+    columns: Columns | None = None,
+    broken: Broken = stop,
+    handling: Handling | None = None,
 ) -> Iterator[tuple[Format, Record, Iterator[Record]]]:
     """The format, the first record and all records (joined where they belong together) of each file of a source.
 
     With "auto" the format of each file of a folder is recognized separately. `columns` says which column each field is."""
     named = format_of(format, path) if format != "auto" else None
     every = read(path, named.reading if named else "records", broken, column_names(columns or {}))
+    if handling is not None:
+        every = map(handling.prepared, every)
     for _, records in groupby(every, key=lambda record: record.origin.file):
         first = next(records)
         chosen = recognize(unprinted(first), columns, named)
@@ -146,12 +183,34 @@ def format_of(name: str, path: str | Path) -> Format:
     )
 
 
-def imported(format: Format, function: Importer, record: Record) -> Iterator[Row | Dropped]:
-    """The rows that a function of a format makes of a record."""
+def imported(format: Format, function: Importer, record: Record, unfit: Unfit = "error") -> Iterator[Row | Dropped]:
+    """The rows that a function of a format makes of a record. One that says that it must not be learnt gives a `Dropped`, and
+    so does one that does not fit if `unfit` is "drop"."""
+    learnt = any(format.importers.get(kind) is function for kind in JUDGED)
     try:
-        yield from function(record if format.gather else format.laid_out(record))
+        record = record if format.gather else format.laid_out(record)
+        if learnt and (reason := left_out(record)):
+            yield Dropped(record.origin, reason)
+            return
+        refuse_half_characters(record)
+        yield from function(record) if unfit == "error" else list(function(record))
     except DataError as error:
+        if unfit == "drop":
+            yield Dropped(record.origin, str(error).removeprefix(str(record.origin)).lstrip(":, "))
+            return
         raise DataError(f"{error} It was read as {format}; set `format` if that is wrong.") from error
+
+
+def mark_alone(records: Iterator[Record]) -> Iterator[Record]:
+    """Marks the only record of a file, whose parts are then counted as its rows."""
+    first = list(islice(records, 2))
+    yield from (replace(record, alone=len(first) == 1) for record in first)
+    yield from records
+
+
+def origin_inside(record: Record, number: int) -> Origin:
+    """The origin of a part of a record: its number in a file of one record, else the record's own."""
+    return Origin(record.origin.file, number) if record.alone else record.origin
 
 
 def importer_of(format: Format, kinds: tuple[type[R], ...], record: Record) -> Importer:

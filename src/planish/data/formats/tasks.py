@@ -35,9 +35,10 @@ from planish.data.fields import (
     text,
 )
 from planish.data.files.readers import Record, read
+from planish.data.formats.notes import MEDIA, READ, about
 from planish.data.formats.registry import importer
-from planish.data.formats.turns import about
-from planish.data.rows import Demonstration, Message
+from planish.data.formats.verdicts import left_out
+from planish.data.rows import Demonstration, Dropped, Message
 
 OPTIONS = "options_"
 KNOWN = ("table", "templates", "options", "labels", "per_row", "seed")
@@ -104,7 +105,8 @@ class TemplateTask:
         for part, filled in (("prompt", prompt), ("completion", completion)):
             as_text(Record(filled, row.origin, f"{part} of template {template.number}"))
         # The task and the phrasing win over columns of the same names.
-        more = {**about(row, *template.fields), "task": Path(self.record.origin.file).stem, "template": template.number}
+        notes = about(row, *template.fields, *READ, *MEDIA, judged=False)
+        more = {**notes, "task": Path(self.record.origin.file).stem, "template": template.number}
         return Demonstration((Message("user", prompt), Message("assistant", completion)), row.origin, about=more)
 
     def _value(self, row: Record, name: str) -> str:
@@ -136,7 +138,7 @@ def _filled(parts: list[TemplatePart], values: Mapping[str, str]) -> str:
 
 
 @importer("flan_task", Demonstration, recognized_by=("templates", "table"))
-def flan_task(record: Record) -> Iterator[Demonstration]:
+def flan_task(record: Record) -> Iterator[Demonstration | Dropped]:
     """Rows of the table in the words of a template, drawn by the seed and the row's number, or of each (`per_row`)."""
     task = _task(record)
     for number, row in enumerate(read(_table(record))):
@@ -144,6 +146,9 @@ def flan_task(record: Record) -> Iterator[Demonstration]:
             raise fault(row, f"found {called(row.value)}, expected a row with named columns.")
         if number == 0:
             task.check(row)
+        if reason := left_out(row):
+            yield Dropped(row.origin, reason)
+            continue
         for template in task.chosen(row):
             yield task.fill(template, row)
 

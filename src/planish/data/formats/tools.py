@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from planish.data.fields import as_text, called, child, children, fault, fields, is_list, is_object, items, text
+from planish.base.errors import DataError
+from planish.data.fields import (
+    as_text,
+    called,
+    child,
+    children,
+    fault,
+    fields,
+    is_blank,
+    is_list,
+    is_object,
+    items,
+    refuse_odd_numbers,
+    text,
+)
+from planish.data.files.json_stream import RefusedError, parse_json
 from planish.data.files.readers import Record
+from planish.data.formats.notes import TOOLS, ignore_rest
 from planish.data.rows import ToolCall
 
 
@@ -20,6 +35,9 @@ def calls_of(turn: Record) -> tuple[ToolCall, ...]:
 
 def _call(record: Record) -> ToolCall:
     function = child(record, "function") if "function" in fields(record) else record
+    ignore_rest(record, "function", "name", "arguments", "id", "type", "index")
+    if function is not record:
+        ignore_rest(function, "name", "arguments")
     return ToolCall(text(function, "name"), _arguments(function))
 
 
@@ -30,67 +48,79 @@ def _arguments(function: Record) -> Mapping[str, Any]:
         return {}
     record = child(function, "arguments")
     if isinstance(value, str):
-        try:
-            value = _parsed(as_text(record))
-        except ValueError as error:
-            raise fault(record, f"not valid JSON: {error}. Expected the JSON text of an object.") from None
+        value = json_of(record, "an object")
     if not is_object(value):
         raise fault(record, f"found {called(value)}, expected an object of arguments.")
+    refuse_odd_numbers(record.inside(value, ""))
     return value
 
 
-def calls_in(content: str) -> tuple[ToolCall, ...]:
-    """The calls of a ShareGPT `function_call`: JSON of {name, arguments}, or a list of them. Any other text gives none."""
+def json_of(record: Record, expected: str) -> Any:
+    """The value of a JSON text in a field, by the rules of a JSON file."""
     try:
-        value = _parsed(content)
-        calls = [_only_call(one) for one in (value if is_list(value) else [value])]
+        return parse_json(as_text(record))
+    except RefusedError as error:
+        raise DataError(f"{record.origin}, field {record.field}{error}") from None
+    except ValueError as error:
+        raise fault(record, f"not valid JSON: {error}. Expected the JSON text of {expected}.") from None
+
+
+def calls_in(record: Record) -> tuple[ToolCall, ...]:
+    """The calls of a ShareGPT `function_call`: JSON of {name, arguments}, or a list of them. Any other text gives none."""
+    value = _parsed(record)
+    try:
+        calls = [_only_call(one, record) for one in (value if is_list(value) else [value])]
     except ValueError:
         return ()
     return tuple(calls)
 
 
-def _only_call(value: Any) -> ToolCall:
+def _only_call(value: Any, record: Record) -> ToolCall:
     """Raises ValueError for anything beside name and arguments, which would be lost."""
     if not is_object(value) or value.keys() != {"name", "arguments"} or not isinstance(value["name"], str):
         raise ValueError
-    arguments: Any = _parsed(value["arguments"]) if isinstance(value["arguments"], str) else value["arguments"]
+    written: Any = value["arguments"]
+    arguments: Any = _parsed(record.inside(written, "arguments")) if isinstance(written, str) else written
     if not is_object(arguments):
         raise ValueError
     return ToolCall(value["name"], arguments)
 
 
 def tools_of(record: Record) -> tuple[Mapping[str, Any], ...]:
-    """The field `tools`: a list of JSON schemas, or its JSON text."""
+    """The schemas in one of the fields TOOLS: a list, or its JSON text."""
     tools = _tools(record)
-    return () if isinstance(tools, str) else tuple(map(fields, items(Record(tools, record.origin, "tools"))))
+    if tools is None or isinstance(tools.value, str):
+        return ()
+    refuse_odd_numbers(tools)
+    return tuple(map(fields, items(tools)))
 
 
 def tools_text(record: Record) -> str:
-    """The field `tools` if it is a text without a list: functions described in words."""
+    """The tools if they are a text without a list: functions described in words."""
     tools = _tools(record)
-    return tools if isinstance(tools, str) and tools.strip() else ""
+    return tools.value if tools is not None and isinstance(tools.value, str) else ""
 
 
-def _tools(record: Record) -> Any:
-    value = fields(record).get("tools") or []
-    if not isinstance(value, str):
-        return value
+def _tools(record: Record) -> Record | None:
+    """The tools of a record, read from JSON where they are its text; None if it has none."""
+    named = [name for name in TOOLS if not is_blank(fields(record).get(name))]
+    if not named:
+        return None
+    tools, *others = [child(record, name) for name in named]
+    if different := next((other for other in others if other.value != tools.value), None):
+        raise fault(different, f"differs from `{tools.field}`; expected one list of functions. Join them.")
+    if isinstance(tools.value, str):
+        as_text(tools)
+        parsed = _parsed(tools)
+        return tools.inside(parsed, "") if is_list(parsed) else tools
+    return tools
+
+
+def _parsed(record: Record) -> Any:
+    """The value of a JSON text; the text itself if it is no JSON. Raises for JSON that a file may not hold."""
     try:
-        parsed = _parsed(value)
+        return parse_json(record.value)
+    except RefusedError as error:
+        raise DataError(f"{record.origin}, field {record.field}{error}") from None
     except ValueError:
-        return value
-    return parsed if is_list(parsed) else value
-
-
-def _parsed(content: str) -> Any:
-    try:
-        return json.loads(content, object_pairs_hook=_object)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError(f"a key occurs twice in one object that holds {', '.join(value)}")
-    return value
+        return record.value

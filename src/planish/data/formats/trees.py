@@ -1,24 +1,41 @@
 """OpenAssistant's message trees (Koepf et al. 2023): demonstrations, comparisons of ranked replies, and prompts.
 
-A record is a nested tree, or, in flat exports, a message that names its parent. A message that is deleted or failed its
-review is left out with all its replies.
+A record is a nested tree, or, in flat exports, a message that names its parent. A message that is deleted, failed its
+review, or is spam to most who labelled it is left out with all its replies, and listed; so is a tree that was aborted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
-from planish.data.fields import called, child, children, fault, fields, has, optional_number, optional_text, text
+from planish.data.fields import (
+    called,
+    child,
+    children,
+    fault,
+    fields,
+    has,
+    is_list,
+    is_object,
+    optional_number,
+    optional_text,
+    refuse_half_characters,
+    text,
+)
 from planish.data.files.readers import Record
 from planish.data.formats.answers import compared, ranks_by
+from planish.data.formats.notes import about, ignore_rest
 from planish.data.formats.registry import importer
-from planish.data.formats.turns import about, role_of
+from planish.data.formats.turns import role_of
 from planish.data.rows import About, Comparison, Demonstration, Dropped, Message, Prompt, Role
 
 OASST_ROLES: dict[str, Role] = {"prompter": "user", "assistant": "assistant"}
+USED = ("text", "role", "parent_id", "rank", "deleted", "review_result", "replies", "labels")
+OF_THE_TREE = ("message_tree_id", "tree_state")
+ENDED = ("aborted", "halted")  # how the states of trees begin that the makers gave up
 FLAT = ("message_id", "parent_id", "message_tree_id", "role", "text")
 
 
@@ -40,13 +57,55 @@ class Node:
         return None if rank is None or rank != rank else rank
 
     @property
+    def fault(self) -> str | None:
+        """The reason for which a message is left out; None if it is kept."""
+        state = optional_text(self.record, "tree_state")
+        if _flag(self.record, "deleted"):
+            return "deleted"
+        if _flag(self.record, "review_result") is False:
+            return "rejected by its review"
+        if _spam(fields(self.record).get("labels")):
+            return "spam to most who labelled it"
+        return f"of a tree whose state is {state}" if state.startswith(ENDED) else None
+
+    @property
     def is_kept(self) -> bool:
-        return not _flag(self.record, "deleted") and _flag(self.record, "review_result") is not False
+        return self.fault is None
+
+    @property
+    def place(self) -> tuple[float, bool]:
+        """Its place among its siblings: by rank, and of those without, reviewed ones first."""
+        return inf if self.rank is None else self.rank, fields(self.record).get("review_result") is None
 
     @property
     def kept(self) -> list[Node]:
         """The replies that are kept."""
         return [reply for reply in self.replies if reply.is_kept]
+
+    def left_out(self) -> Iterator[Node]:
+        """The messages that are left out, each with its replies."""
+        waiting: list[Node] = [self]
+        while waiting:
+            node = waiting.pop()
+            if node.fault:
+                yield node
+            else:
+                waiting += reversed(node.replies)
+
+    def note_left_out(self) -> None:
+        """Counts the messages that are left out among what no row holds."""
+        for node in self.left_out():
+            if node.record.ignored is not None:
+                node.record.ignored.note(node.record.origin, f"messages ({node.fault})")
+
+
+def _spam(labels: object) -> bool:
+    """True if the mean of the labels "spam" is at least one half: an object by name, or, in flat exports, three lists."""
+    value = labels.get("spam") if is_object(labels) else None
+    if is_object(labels) and is_list(names := labels.get("name")) and is_list(values := labels.get("value")):
+        value = dict(zip(names, values, strict=False)).get("spam")
+    value = value.get("value") if is_object(value) else value
+    return isinstance(value, int | float) and value >= 0.5
 
 
 def _flag(record: Record, name: str) -> bool | None:
@@ -72,6 +131,7 @@ def gather_trees(records: Iterator[Record]) -> Iterator[Record]:
         name = text(record, "message_id")
         if name in nodes:
             raise fault(child(record, "message_id"), f"{name!r} occurs twice, first in {nodes[name].record.origin}.")
+        refuse_half_characters(record)
         nodes[name] = Node(record)
     roots = list(_joined(nodes))
     _refuse_circles(nodes, roots)
@@ -117,8 +177,15 @@ def _tree(record: Record) -> tuple[Node, About]:
         inside = "prompt" in fields(record)
         root = _nested(child(record, "prompt") if inside else record)
         more = about(record, "prompt") if inside else {}
-    used = "text", "role", "parent_id", "rank", "deleted", "review_result"
-    return root, {**about(root.record, *used), **more}
+        if inside and (state := fields(record).get("tree_state")):
+            root = replace(root, record=replace(root.record, value={"tree_state": state, **root.record.value}))
+    return root, {**about(root.record, *USED), **more}
+
+
+def _none_kept(root: Node, record: Record, reason: str) -> Dropped:
+    """A tree that gives no row, with the first message that is left out."""
+    first = next(root.left_out(), None)
+    return Dropped(record.origin, f"{reason}: a message is {first.fault}" if first else reason)
 
 
 def _nested(record: Record) -> Node:
@@ -136,13 +203,18 @@ def best_path(record: Record) -> Iterator[Demonstration | Dropped]:
     turns: list[Message] = []
     level = [root] if root.is_kept else []
     while level:
-        best = min(level, key=lambda node: inf if node.rank is None else node.rank)
+        best = min(level, key=lambda node: node.place)
+        if best is not root:
+            ignore_rest(best.record, *USED, *OF_THE_TREE)
         turns.append(best.message)
         level = best.kept
     while turns and turns[-1].role != "assistant":
         turns.pop()
-    row = Demonstration(tuple(turns), record.origin, about=more)
-    yield row if turns else Dropped(record.origin, "no assistant reply is kept")
+    if turns:
+        yield Demonstration(tuple(turns), record.origin, about=more)
+        root.note_left_out()
+    else:
+        yield _none_kept(root, record, "no assistant reply is kept")
 
 
 @importer("oasst_messages", Comparison)
@@ -166,8 +238,10 @@ def ranked_replies(record: Record) -> Iterator[Comparison | Dropped]:
             parent = {"parent_id": text(node.record, "message_id")} if has(("message_id",), node.record.value) else {}
             yield compared(node.record, prompt, replies, ranks_by(ranks), about={**more, **parent})
         waiting += [(reply, prompt) for reply in reversed(node.kept)]
-    if not comparisons:
-        yield Dropped(record.origin, "no two ranked assistant replies to the same message")
+    if comparisons:
+        root.note_left_out()
+    else:
+        yield _none_kept(root, record, "no two ranked assistant replies to the same message")
 
 
 @importer("oasst_messages", Prompt)
@@ -179,6 +253,6 @@ def first_prompt(record: Record) -> Iterator[Prompt | Dropped]:
     if message.role != "user":
         yield Dropped(record.origin, "the tree begins with the assistant")
     elif not root.is_kept:
-        yield Dropped(record.origin, "the first message is deleted or failed its review")
+        yield Dropped(record.origin, f"the first message is {root.fault}")
     else:
         yield Prompt((message,), record.origin, about=more)

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 from planish.base.config import Config, Field
 from planish.base.errors import ConfigError, DataError
-from planish.base.files import new_file
+from planish.base.files import json_line, new_file
 from planish.base.plugins import Plugins
 from planish.base.progress import track
 from planish.data.cleaning.run import Cleaning, CleaningConfig, RowSource, clean
@@ -78,7 +78,7 @@ def convert(config: ConvertConfig) -> Converted:
             for row in track(_kept(files, cleaning), "converting"):
                 if isinstance(row, Dropped):
                     _note(done, row)
-                    left_out.write(json.dumps(row.as_record, ensure_ascii=False) + "\n")
+                    left_out.write(json_line(row.as_record))
                 else:
                     write(line(row))
                     done.rows += 1
@@ -196,7 +196,7 @@ def _writer(out: Path, partial: Path, kind: KindName) -> Generator[Callable[[Lin
             writer.close()
     else:
         with partial.open("w", encoding="utf-8") as file:
-            yield lambda value: print(json.dumps(value, ensure_ascii=False), file=file)
+            yield lambda value: print(json_line(value), end="", file=file)
 
 
 class _Parquet:

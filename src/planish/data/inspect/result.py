@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 Unit = Literal["tokens", "characters"]
 # The fate of a row in a run: it stops the run, is dropped, is truncated or, for a document, is split without loss.
@@ -129,6 +129,7 @@ class SourceView:
     records: int = 0
     kinds: list[KindView] = field(default_factory=list[KindView])
     unfit: Listing = field(default_factory=Listing)  # records that fit no kind, and the error that ended the reading
+    ignored: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])  # fields that no row holds, by file
     placeholders: dict[str, int] = field(default_factory=dict[str, int])  # rows with {{name}}, by name
 
 

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from planish.base.errors import DataError
@@ -18,7 +18,8 @@ from planish.base.progress import Progress
 from planish.base.random import numpy_generator
 from planish.data.files.readers import Record
 from planish.data.formats.mapping import Columns
-from planish.data.formats.registry import KINDS, Format, Importer, imported, importer_of, open_files
+from planish.data.formats.registry import KINDS, Format, Handling, Importer, imported, importer_of, open_files
+from planish.data.ignored import IgnoredFields
 from planish.data.inspect.lengths import CharacterLengths, LengthMeasure, Measured, conversations
 from planish.data.inspect.result import (
     Judgements,
@@ -48,6 +49,7 @@ class InspectOptions:
     listed: int | None = FEW_LISTED
     keep_going: bool = False
     seed: int = 0
+    handling: Handling = field(default_factory=Handling)
 
 
 def inspect_source(
@@ -68,6 +70,7 @@ class _Source:
         self.options = options
         self.view = SourceView(name, tuple(paths))
         self.kinds: dict[type[Row], _Kind] = {}
+        self.handling = replace(options.handling, ignored=IgnoredFields())
 
     def read(self, format: str, columns: Columns | None) -> SourceView:
         progress = Progress(f"reading {self.view.name}", None)
@@ -77,6 +80,7 @@ class _Source:
         for kind in self.kinds.values():
             with suppress(_StopError):
                 self._measure(kind)
+        self.view.ignored = self.handling.ignored.as_records
         self.view.kinds = [kind.finish() for kind in self.kinds.values()]
         _show_once(self.view.kinds)
         return self.view
@@ -86,7 +90,7 @@ class _Source:
             self._unfit(Origin(path, 0), error)
 
         try:
-            for chosen, first, records in open_files(path, format, columns, broken):
+            for chosen, first, records in open_files(path, format, columns, broken, self.handling):
                 functions = self._functions(chosen, first)
                 for record in records:
                     self.view.records += 1
@@ -112,7 +116,7 @@ class _Source:
         errors: dict[type[Row], DataError] = {}
         for function, kinds in functions.items():
             try:
-                for row in imported(chosen, function, record):
+                for row in imported(chosen, function, record, self.handling.unfit):
                     if isinstance(row, Dropped):
                         note(self.kinds[kinds[0]].view.dropped, row.origin, row.reason, self.options.listed)
                     else:

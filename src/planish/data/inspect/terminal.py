@@ -15,6 +15,7 @@ from rich.text import Text
 from planish.base.terminal import terminal
 from planish.base.text import count_text, listed
 from planish.data.chat.notes import MEANINGS
+from planish.data.ignored import ignored_text
 from planish.data.inspect.result import (
     Inspection,
     Judgements,
@@ -189,6 +190,11 @@ def source_text(source: SourceView) -> str:
 
 
 def warnings(source: SourceView) -> list[str]:
+    """Fields that no row holds, and placeholders that nobody filled in."""
+    return [f"{sentence}." for sentence in ignored_text(source.ignored)] + _unfilled(source)
+
+
+def _unfilled(source: SourceView) -> list[str]:
     if not source.placeholders:
         return []
     names = [f"{name} in {count_text(count, 'row')}" for name, count in top(source.placeholders)]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from planish.base.errors import ConfigError
-from planish.base.files import write_lines
+from planish.base.files import json_lines_in, write_lines
 from planish.base.progress import track
 from planish.base.random import fold_in
 from planish.base.types import Example
@@ -205,7 +205,7 @@ def _read(file: Path, key: str) -> ModelAnswers | None:
     if not file.exists():
         return None
     try:
-        first, *lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        first, *lines = json_lines_in(file.read_text(encoding="utf-8"))
         if first["key"] != key:
             return None
         return [[ModelAnswer(**answer) for answer in line["answers"]] for line in lines]

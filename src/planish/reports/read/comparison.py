@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from planish.base.errors import RunError
+from planish.base.files import json_lines_in
 from planish.reports.read.files import read_text, read_typed
 from planish.reports.read.verdicts import RecordedVerdict
 from planish.statistics.comparison_result import ComparisonResult, System
@@ -59,7 +59,7 @@ def read_answers(folder: Path, comparison: ComparisonResult) -> list[PromptAnswe
         return []
     names = [system.name for system in comparison.systems]
     try:
-        lines = [json.loads(line) for line in read_text(path).splitlines()]
+        lines = json_lines_in(read_text(path))
         return [
             PromptAnswers(line["prompt"], [_answer(name, line["answers"][name][0]) for name in names]) for line in lines
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from planish.base.errors import RunError
+from planish.base.files import json_lines_in
 from planish.reports.read.files import as_object, read_object, read_text
 
 PIPELINE = "pipeline.json"  # lists the stages
@@ -64,7 +64,7 @@ def stage_names(folder: Path) -> dict[str, str]:
 
 def read_best(path: Path) -> BestOfNSummary:
     try:
-        lines = [json.loads(line)["about"] for line in read_text(path).splitlines()]
+        lines = [line["about"] for line in json_lines_in(read_text(path))]
         means, bests = ([float(line[key]) for line in lines] for key in ("mean_score", "score"))
         return BestOfNSummary(len(lines), int(lines[0]["n"]), statistics.fmean(means), statistics.fmean(bests))
     except (ValueError, KeyError, TypeError, IndexError) as error:

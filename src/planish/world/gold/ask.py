@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import model_validator
 
 from planish.base.config import Field
-from planish.base.files import write_text
+from planish.base.files import json_line, write_text
 from planish.world.gold.files import Judgement, judge_file, judge_one
 from planish.world.gold.utility import World
 from planish.world.make import open_world
@@ -57,6 +56,6 @@ def judge(config: JudgeConfig) -> list[tuple[dict[str, Any], Judgement]]:
     out = config.out or (path / "verdicts.jsonl" if of_run else None)
     judged = judge_file(config.open(), path / "samples.jsonl" if of_run else path)
     if out:
-        lines = [json.dumps({**record, **judgement.record()}, ensure_ascii=False) for record, judgement in judged]
-        write_text(Path(out), "".join(f"{line}\n" for line in lines))
+        lines = [json_line({**record, **judgement.record()}) for record, judgement in judged]
+        write_text(Path(out), "".join(lines))
     return judged
