@@ -28,7 +28,7 @@ class RunError(PlanishError):
 
 
 def first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).split("\n")[0]
 
 
 def users_line(error: BaseException, source: Any) -> str:

@@ -69,7 +69,7 @@ def _config(name: str, settings: Tree, outputs: Mapping[str, Path], out: Path) -
     try:
         return load_config(STAGES[settings["run"]].load_config_class(), values={**values, "out": str(out)})
     except ConfigError as error:
-        lines = [line.removeprefix("the settings: ") for line in str(error).splitlines()]
+        lines = [line.removeprefix("the settings: ") for line in str(error).split("\n")]
         if unquoted := re.search(r"\{'([\w-]+)': None\}", str(error)):
             lines.append(f'in YAML, the name of a stage is quoted: "{{{unquoted[1]}}}"')
         raise ConfigError("\n".join(f"stages.{name}: {line}" for line in lines)) from None
