@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,19 @@ from planish.methods.sft import SftConfig, sft
 from planish.train.record import listening
 from support.rewards import letters
 from support.stopping import signal_at
+
+
+@pytest.fixture(autouse=True)
+def no_signal_is_ignored() -> Iterator[None]:
+    """Under nohup or in the background of a shell some are, and a run leaves them so."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, known in before.items():
+        if known == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, known in before.items():
+        signal.signal(number, known)
 
 
 def sft_settings(model: Path, data: Mapping[str, str], out: Path, **changes: Any) -> SftConfig:
@@ -182,6 +195,19 @@ def test_checkpoints_come_by_time_too(
     assert steps_saved(run) == [4, 8, 12]
     run = sft(sft_settings(tiny_model, tiny_data, tmp_path / "never", checkpoint={**checkpoint, "minutes": 0}))
     assert steps_saved(run) == [6]
+
+
+def test_checkpoints_by_time_displace_no_regular_ones(
+    tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planish.train.checkpoint.COST", 0)
+    checkpoint: dict[str, Any] = {"every": 2, "minutes": 1e-9, "keep": 2}
+    config = sft_settings(tiny_model, tiny_data, tmp_path / "run", checkpoint=checkpoint)
+    with listening([signal_at(5)]), pytest.raises(Stopped):
+        sft(config)
+    assert steps_saved(tmp_path / "run") == [2, 4, 5]
+    sft(config)
+    assert steps_saved(tmp_path / "run") == [4, 6]
 
 
 @pytest.mark.slow

@@ -162,7 +162,8 @@ def _read_yaml(path: Path) -> Tree:
 
 def _problem(error: yaml.YAMLError) -> str:
     """What is wrong, without the place."""
-    return str(getattr(error, "problem", None) or error)
+    parts = [getattr(error, name, None) for name in ("context", "problem")]
+    return ": ".join(filter(None, parts)) or str(error)
 
 
 def _assign(tree: Tree, keys: list[str], value: Any, shown: str) -> None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -86,7 +85,9 @@ def noting_signals(hint: str) -> Generator[StopRequest]:
         nonlocal noted
         if not request.asked:
             request.number, noted = number, time.monotonic()
-            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"\n{hint}\n".encode())  # print may be at work
+            if os.environ.get("RANK", "0") == "0":
+                with suppress(OSError):
+                    os.write(2, f"\n{hint}\n".encode())  # print may be at work
         elif time.monotonic() - noted > SAME_WISH:
             signal.signal(number, before.get(number, signal.SIG_DFL))
             os.kill(os.getpid(), number)

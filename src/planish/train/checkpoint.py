@@ -50,7 +50,10 @@ class CheckpointConfig(Config):
         "most; 0 is never",
     )
     keep: int = Field(
-        default=2, ge=1, description="number of newest checkpoints that are kept, beside the best if save_best is set"
+        default=2,
+        ge=1,
+        description="number of newest checkpoints that are kept, beside the best if save_best is set; one by time or by a signal "
+        "goes when the next regular one is written",
     )
 
 
@@ -77,9 +80,11 @@ class Checkpoints:
         """True if a run could resume at this step."""
         return step % self.unit == 0 or step == self.trainer.steps or self.trainer.stopped
 
+    def _is_regular(self, step: int) -> bool:
+        return self.config.every > 0 and step % (self.config.every * self.unit) == 0
+
     def due(self, step: int) -> bool:
-        regular = self.config.every > 0 and step % (self.config.every * self.unit) == 0
-        return regular or step == self.trainer.steps or self.trainer.stopped or step == self.best()
+        return self._is_regular(step) or step == self.trainer.steps or self.trainer.stopped or step == self.best()
 
     def save(self, step: int) -> None:
         path, best, begun = self.path(step), self.best(), time.monotonic()
@@ -155,10 +160,15 @@ class Checkpoints:
         }
         write_json(partial / MANIFEST, manifest)
         put_in_place(partial, path)
-        keep = {*self.steps()[-self.config.keep :], best}
-        for old in self.steps():
-            if old not in keep:
-                shutil.rmtree(self.path(old))
+        for old in self._outdated() - {best}:
+            shutil.rmtree(self.path(old))
+
+    def _outdated(self) -> set[int]:
+        """Steps of checkpoints to delete. One by time or by a signal goes when a regular one follows, and never displaces it."""
+        steps, keep = self.steps(), self.config.keep
+        regular = [step for step in steps if self._is_regular(step)][-keep:]
+        others = [step for step in steps if step > max(regular, default=0) and not self._is_regular(step)]
+        return {*steps} - {*regular, *others[-max(1, keep - len(regular)) :]}
 
 
 def refuse_other_inputs(path: Path, names: Sequence[str]) -> str | None:
