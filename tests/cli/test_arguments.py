@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from planish.base.errors import ConfigError
 from planish.cli.arguments import build_parser, kind_of, read_request
 from planish.cli.main import main
 from planish.cli.results import RESULTS
@@ -73,6 +74,45 @@ def test_flags_and_words_give_settings() -> None:
         "data.sources.y": {"path": "y.json.gz"},
         "out": "R",
     }
+
+
+@pytest.mark.parametrize("command", ["sft", "pretrain", "reward", "dpo", "data mix"])
+def test_columns_are_those_of_all_files_of_data(command: str) -> None:
+    found = request(*command.split(), "--columns", "prompt=Q,completion=A", "--data", "x.csv", "--data", "y.csv")
+    assert found.values == {
+        "data.sources.x": {"path": "x.csv"},
+        "data.sources.y": {"path": "y.csv"},
+        "data.sources.x.columns": "prompt=Q,completion=A",
+        "data.sources.y.columns": "prompt=Q,completion=A",
+    }
+
+
+def test_columns_without_a_file_are_refused_with_the_setting_of_a_recipe() -> None:
+    with pytest.raises(
+        ConfigError, match=r"--columns goes with --data FILE; in a recipe set data\.sources\.NAME\.columns"
+    ):
+        request("sft", "r.yaml", "--columns", "prompt=Q")
+
+
+def test_a_table_is_inspected_and_converted_by_its_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text("Frage,Antwort\nName a fruit.,A pear.\n", encoding="utf-8")
+    columns = ["--columns", "prompt=frage,completion=antwort"]
+    assert "Name the columns, such as --columns prompt=Frage" in refused(lambda: main(["data", "inspect", "a.csv"]))
+    main(["data", "inspect", "a.csv", *columns])
+    assert "read as prompt_completion (prompt=Frage,completion=Antwort)" in capsys.readouterr().out
+    main(["data", "convert", "a.csv", *columns, "--out", "a.jsonl"])
+    written = json.loads(Path("a.jsonl").read_text(encoding="utf-8"))
+    assert [turn["content"] for turn in written["messages"]] == ["Name a fruit.", "A pear."]
+
+
+def test_columns_of_files_are_not_for_the_sources_of_a_recipe(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("data: {sources: {mine: {path: a.csv}}}\n", encoding="utf-8")
+    said = refused(lambda: main(["data", "inspect", str(recipe), "--columns", "prompt=Frage"]))
+    assert "columns is for files; in a recipe each source has its own" in said
 
 
 def test_files_of_one_name_are_told_apart_by_their_folders() -> None:

@@ -73,6 +73,19 @@ def test_a_question_with_a_short_answer_can_also_be_asked(tmp_path: Path) -> Non
     assert (row.messages, row.answers) == ((Message("user", "2+2?"),), ("4",))
 
 
+@pytest.mark.parametrize("name", ["System", "SYSTEM_PROMPT", "System Message"])
+def test_a_system_message_of_a_recognized_format_is_read_in_any_letters(name: str, tmp_path: Path) -> None:
+    assert shown(table(tmp_path, f"{name},prompt,completion", "Be brief.,Name a fruit.,A pear.")) == [
+        [("system", "Be brief."), *PAIR[0]]
+    ]
+
+
+def test_a_verdict_is_read_in_any_letters(tmp_path: Path) -> None:
+    assert shown(table(tmp_path, "prompt,completion,Spam", "Name a fruit.,A pear.,false", "a,b,true")) == PAIR
+    with pytest.raises(DataError, match="it holds judged completions; expected demonstrations"):
+        import_rows(table(tmp_path, "prompt,completion,Label", "a,b,false"), (Demonstration,))
+
+
 @pytest.mark.parametrize("name", ["system", "System", "system_prompt", "System Message"])
 def test_a_system_message_beside_a_pair_is_part_of_it(name: str, tmp_path: Path) -> None:
     assert shown(table(tmp_path, f"{name},Query,Reply", "Be brief.,Name a fruit.,A pear.")) == [

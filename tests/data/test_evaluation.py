@@ -217,7 +217,7 @@ UNFIT: list[tuple[type[Row], str, Any, str, str]] = [
         "question",
         {"prompt": "a", "answers": ["b"], "tools": [{}]},
         "tools",
-        "only demonstrations and prompts",
+        "only demonstrations, comparisons and prompts",
     ),
     (Prompt, "xstest", {"prompt": ""}, "prompt", "empty"),
     (Prompt, "donotanswer", {"prompt": "a", "intents": [1]}, "intents[0]", "found a number, expected a text"),

@@ -182,7 +182,6 @@ UNFIT: list[tuple[str, Any, str, str]] = [
     ("comparison", {**K_WISE, "prompt": []}, "prompt", "does not end in a question"),
     ("comparison", {**K_WISE, "about": "{"}, "about", "not valid JSON"),
     ("comparison", {**K_WISE, "about": {"x": [1]}}, "about.x", "found a list, expected a text, a number"),
-    ("comparison", {**K_WISE, "tools": [{"name": "f"}]}, "tools", "only demonstrations and prompts"),
     ("hh_rlhf", {"chosen": "Human: a", "rejected": "b"}, "chosen", r"begins with 'Human: a', expected '\n\nHuman: '"),
     ("chosen_rejected", {"chosen": "a", "rejected": "b"}, "prompt", "missing; found the fields chosen, rejected"),
     ("chosen_rejected", {**PAIR, "chosen": ""}, "chosen", "empty"),

@@ -15,7 +15,7 @@ from planish.data.files.columns import without_nulls
 from planish.data.files.json_stream import half_character
 from planish.train.run_folder import INPUTS
 
-SOURCE_SETTINGS = {"path", "format", "take", "weight", "tokens", "repeats", "limit", "unfit", "ignore"}
+SOURCE_SETTINGS = {"path", "format", "columns", "take", "weight", "tokens", "repeats", "limit", "unfit", "ignore"}
 
 
 def sources_of(data: Any, out: Path, kind: str = "data") -> dict[str, Any]:

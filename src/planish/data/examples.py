@@ -183,7 +183,9 @@ def conversations(row: Encodable) -> list[Demonstration]:
     """The row as conversations: itself, or one for each completion, in which only the completion is learnt."""
     if isinstance(row, Comparison):
         prompt = [replace(message, trained=False) for message in row.prompt]
-        return [Demonstration((*prompt, replace(answer, trained=True)), row.origin) for answer in row.completions]
+        return [
+            Demonstration((*prompt, replace(answer, trained=True)), row.origin, row.tools) for answer in row.completions
+        ]
     return [row] if isinstance(row, Demonstration) else []
 
 

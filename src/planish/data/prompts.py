@@ -61,7 +61,9 @@ def _prompt_of(row: Row) -> Prompt:
             return Prompt(_unanswered(row.messages, row.origin), row.origin, tools=row.tools, about=row.about)
         case Question():
             messages = row.messages
-        case Comparison() | Judged():
+        case Comparison():
+            return Prompt(row.prompt, row.origin, tools=row.tools, about=row.about)
+        case Judged():
             messages = row.prompt
         case Prompt():
             return row

@@ -70,7 +70,8 @@ class Comparison:
     """K >= 2 completions of one prompt, ranked by one annotator.
 
     `ranks[k]` is the rank of `completions[k]`: 0 is best, equal numbers are a tie. `scores` is empty, or has a number for
-    each completion, higher is better. `group` is the annotator's group (a country, a pool).
+    each completion, higher is better. `group` is the annotator's group (a country, a pool); `tools` are JSON schemas of
+    functions that the assistant may call.
     """
 
     prompt: tuple[Message, ...]
@@ -81,6 +82,7 @@ class Comparison:
     annotator: str = ""
     group: str = ""
     about: About = field(default_factory=dict[str, Any])
+    tools: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         assert len(self.completions) == len(self.ranks) >= 2

@@ -104,7 +104,7 @@ def best_of(row: Comparison) -> Demonstration | Dropped:
 def _first_best(row: Comparison) -> Demonstration:
     """The first of the best completions as a demonstration."""
     best = row.completions[row.ranks.index(min(row.ranks))]
-    return Demonstration((*row.prompt, best), row.origin, about=row.about)
+    return Demonstration((*row.prompt, best), row.origin, row.tools, row.about)
 
 
 def prepare_sources(

@@ -96,7 +96,7 @@ def scorable(prompt: Prompt, texts: Sequence[str]) -> Scorable:
     answers = tuple(Message("assistant", text) for text in texts)
     if len(answers) == 1:
         return Demonstration((*prompt.messages, *answers), prompt.origin, prompt.tools)
-    return Comparison(prompt.messages, answers, tuple(range(len(answers))), prompt.origin)
+    return Comparison(prompt.messages, answers, tuple(range(len(answers))), prompt.origin, tools=prompt.tools)
 
 
 def score_file(config: ScoreConfig) -> int:
@@ -136,5 +136,5 @@ def _line(row: Scorable, scores: list[float]) -> dict[str, Any]:
         calls = any(message.tool_calls for message in row.completions)
         said = as_dicts(row.completions) if calls else [message.content for message in row.completions]
         value = {"prompt": as_dicts(row.prompt), "completions": said, "ranks": list(row.ranks), "scores": scores}
-        value |= {"annotator": row.annotator, "group": row.group}
+        value |= {"tools": [dict(tool) for tool in row.tools], "annotator": row.annotator, "group": row.group}
     return {name: v for name, v in {**value, "about": dict(row.about)}.items() if v not in ("", [], {})}

@@ -1,6 +1,7 @@
 """Formats: what a record of any known file format means as a row. Importing this package registers them all."""
 
 from planish.data.formats import demonstrations as demonstrations
+from planish.data.formats import dialogues as dialogues
 from planish.data.formats import evaluation as evaluation
 from planish.data.formats import judged as judged
 from planish.data.formats import judgements as judgements

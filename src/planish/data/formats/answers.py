@@ -44,13 +44,11 @@ def is_transcript(value: object) -> bool:
     return isinstance(value, str) and value.startswith("\n\nHuman:")
 
 
-def prompt_of(record: Record, *, with_tools: bool = False) -> list[Message]:
+def prompt_of(record: Record) -> list[Message]:
     """The conversation up to the answer, after the system turn, from the first of PROMPT_FIELDS that a record has.
 
     The `input` of an instruction follows it after a blank line. A prompt may be a transcript that ends in "Assistant:".
     """
-    if not with_tools:
-        refuse_tools(record)
     name = first_filled(record, PROMPT_FIELDS) or PROMPT_FIELDS[0]
     for other in PROMPT_FIELDS:
         if other != name and not is_blank(fields(record).get(other)):
@@ -60,7 +58,9 @@ def prompt_of(record: Record, *, with_tools: bool = False) -> list[Message]:
 
 def refuse_tools(record: Record) -> None:
     if tools_of(record):
-        problem = "only demonstrations and prompts can have schemas of functions. Write them into `system`."
+        problem = (
+            "only demonstrations, comparisons and prompts can have schemas of functions. Write them into `system`."
+        )
         raise fault(child(record, first_filled(record, TOOLS) or TOOLS[0]), problem)
 
 
@@ -125,7 +125,7 @@ def compared(
             return Dropped(record.origin, f"completions {one + 1} and {other + 1} are the same, but ranked apart")
     numbers = tuple(map(float, scores))
     sides = tuple(prompt), tuple(completions), tuple(ranks)
-    return Comparison(*sides, record.origin, numbers, annotator, group, about or {})
+    return Comparison(*sides, record.origin, numbers, annotator, group, about or {}, tools_of(record))
 
 
 def ranks_by(values: Sequence[float]) -> list[int]:

@@ -147,7 +147,7 @@ def prompt_completion(record: Record) -> Iterator[Demonstration]:
     if isinstance(prompt.value, str):
         asked = [*system_turn(record), Message("user", as_text(prompt))]
     else:
-        asked = [replace(turn, trained=False) for turn in prompt_of(record, with_tools=True)]
+        asked = [replace(turn, trained=False) for turn in prompt_of(record)]
     more = about(record, "prompt", name, *CHAT)
     yield Demonstration((*asked, *_completion(child(record, name))), record.origin, tools_of(record), more)
 
@@ -178,7 +178,7 @@ def sampled(record: Record) -> Iterator[Demonstration]:
     `completion`, and `ended`, true if it was not cut off. One that is empty is learnt only if it ended."""
     completion = as_text(child(record, "completion"), blank=True)
     trained = bool(completion.strip()) or bool(fields(record)["ended"])
-    turns = *prompt_of(record, with_tools=True), Message("assistant", completion, trained)
+    turns = *prompt_of(record), Message("assistant", completion, trained)
     more = about(record, "messages", "prompt", "completion", *CHAT)
     yield Demonstration(turns, record.origin, tools_of(record), more)
 

@@ -20,12 +20,21 @@ from planish.data.fields import (
     text,
 )
 from planish.data.files.readers import Record
-from planish.data.formats.answers import PROMPT_FIELDS, about_of, compared, number, prompt_of, ranks_by, transcript
+from planish.data.formats.answers import (
+    PROMPT_FIELDS,
+    about_of,
+    compared,
+    number,
+    prompt_of,
+    ranks_by,
+    refuse_tools,
+    transcript,
+)
 from planish.data.formats.notes import CHAT, SYSTEM, ignore_rest, notes_of
 from planish.data.formats.registry import importer, mark_alone, origin_inside
 from planish.data.formats.tools import tools_of
 from planish.data.formats.turns import system_turn, turns_of
-from planish.data.rows import Comparison, Dropped, Message, Prompt, Question
+from planish.data.rows import Comparison, Demonstration, Dropped, Message, Prompt, Question
 
 # With one of these fields a prompt has an answer already, or is a rendered copy of that field.
 ANSWERED = ("completion", "response", "answer", "output", "text", "instruction", "messages", "conversations")
@@ -64,7 +73,7 @@ def _user(record: Record, name: str) -> tuple[Message, ...]:
 @importer("prompt", Prompt, recognized_by=_is_prompt)
 def prompt(record: Record) -> Iterator[Prompt]:
     """`prompt` without an answer, a text or messages; planish's own rows may have `follow_ups` and `about`."""
-    messages = tuple(prompt_of(record, with_tools=True))
+    messages = tuple(prompt_of(record))
     notes = about_of(record, *PROMPT_FIELDS, "input", "follow_ups", *CHAT, judged=False)
     yield Prompt(messages, record.origin, _texts(record, "follow_ups"), tools_of(record), notes)
 
@@ -104,10 +113,25 @@ def mt_bench(record: Record) -> Iterator[Prompt]:
 @importer("question", Question, recognized_by=("prompt", "answers"), over=("prompt",))
 def question(record: Record) -> Iterator[Question]:
     """planish's own: `prompt` (a text or messages), `answers`, and optionally `wrong_answers` and `about`."""
+    refuse_tools(record)
     answers, wrong = _answers(record, "answers"), _texts(record, "wrong_answers")
     messages = tuple(prompt_of(record))
     notes = about_of(record, *PROMPT_FIELDS, "input", "answers", "wrong_answers", *SYSTEM, judged=False)
     yield Question(messages, answers, record.origin, wrong, notes)
+
+
+@importer("known", Question, recognized_by=("prompt", "answers", "p_greedy", "category"), over=("question", "prompt"))
+def known(record: Record) -> Iterator[Question]:
+    """The questions that `planish know` has written, with their class in `about`."""
+    yield from question(record)
+
+
+@importer("known", Demonstration)
+def known_answer(record: Record) -> Iterator[Demonstration]:
+    """The same questions to learn, with the first of their answers."""
+    for row in question(record):
+        turns = (*row.messages, Message("assistant", row.answers[0]))
+        yield Demonstration(turns, row.origin, about=row.about)
 
 
 @importer("truthfulqa", Question, recognized_by=("Question", "Best Answer", "Correct Answers", "Incorrect Answers"))

@@ -64,6 +64,7 @@ def _judged(record: Record, prompt: str, completion: str, verdict: str, notes: A
 def judged(record: Record) -> Iterator[Judged]:
     """planish's own: `prompt` (a text or messages), `completion`, `verdict` (true, false or a word), and optionally
     `annotator` and `about`."""
+    refuse_tools(record)
     field = child(record, "verdict")
     verdict = field.value if isinstance(field.value, bool) else text(record, "verdict")
     annotator = optional_text(record, "annotator")

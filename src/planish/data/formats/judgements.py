@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from planish.data.fields import child, fault, fields, items, optional_text, text
 from planish.data.files.readers import Record
 from planish.data.formats.answers import blank, choice, compared, number, prompt_of
-from planish.data.formats.notes import SYSTEM, about, ignore_rest
+from planish.data.formats.notes import CHAT, about, ignore_rest
 from planish.data.formats.registry import importer
 from planish.data.formats.turns import system_turn
 from planish.data.rows import Comparison, Dropped, Message
@@ -33,7 +33,7 @@ def _judged(
 ) -> Comparison | Dropped:
     """The comparison of two answers. All fields except the answers and `used` go into `about`."""
     completions = [Message("assistant", text(record, name)) for name in names]
-    notes = about(record, *names, *used, *SYSTEM)
+    notes = about(record, *names, *used, *CHAT)
     return compared(record, prompt, completions, ranks, scores=scores, annotator=annotator, about=notes)
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from planish.data.fields import is_list, is_object
 from planish.data.formats.mapping import Places, folded
+from planish.data.formats.notes import CHAT, MEDIA, READ, THOUGHTS
+from planish.data.formats.verdicts import LABELS, OUT_IF_FALSE, OUT_IF_TRUE, WEIGHTS
 
 QUESTIONS = (
     *("prompt", "question", "query", "instruction", "input", "inputs", "problem", "request", "q"),
@@ -27,6 +29,7 @@ ANSWERS = (
 # Names of an answer that say so beside a `prompt`, which else may well have a note of that name.
 CERTAIN = ("completion", "answer", "response", "output", "reply", "assistant_response", "model_response", "answer_text")
 SYSTEMS = ("system", "system_prompt", "system_message", "system_instruction")
+PROMPTS = ("prompt", "conversations", "messages", "question", "instruction")  # where formats of comparisons find theirs
 CONVERSATIONS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns", "thread", "data")
 # Columns without which a question may not be understood: only a person knows how they belong to it.
 BESIDE = (
@@ -36,8 +39,20 @@ BESIDE = (
 # Fields that formats read, which a column may spell in other letters.
 FIELDS = (
     *QUESTIONS[:6],
-    *("completion", "answer", "response", "output", "system", "tools", "history", "context", "label", "annotator"),
-    *("chosen", "rejected", "messages", "conversations", "text", "score_chosen", "score_rejected", "preference"),
+    *(
+        "completion",
+        "answer",
+        "response",
+        "output",
+        "annotator",
+        "group",
+        "chosen",
+        "rejected",
+        "messages",
+        "conversations",
+    ),
+    *("text", "score_chosen", "score_rejected", "preference", *CHAT, *READ, *MEDIA, *THOUGHTS),
+    *(*OUT_IF_TRUE, *OUT_IF_FALSE, *WEIGHTS, *LABELS),
 )
 
 SIDES = (
@@ -80,13 +95,30 @@ def other_spelling(value: object, among: Sequence[str] = ()) -> Places:
     return {name: ((column,),) for name, column in found.items() if not among or name in among}
 
 
-def further_columns(value: object, is_prompt: bool) -> Iterator[Places]:
-    """The mappings that a record suggests that fits a format as it is: of its other columns; beside a prompt, of its answer."""
-    if is_object(value):
-        pair = _pair(value, names_of(value)) if is_prompt else {}
-        if pair and folded(str(pair["completion"][0][0])) in CERTAIN:
-            yield pair
-        yield other_spelling(value, FIELDS)
+def further_columns(value: object, is_prompt: bool, compares: bool) -> Iterator[Places]:
+    """The mappings that a record suggests that fits a format as it is: of its other columns in other letters, of the answer
+    beside a prompt, and of the question beside the answers of a comparison."""
+    if not is_object(value):
+        return
+    names, respelt = names_of(value), other_spelling(value, FIELDS)
+    asked = [name for name in QUESTIONS if name in names]
+    pair = _pair(value, names) if is_prompt else {}
+    if pair and folded(str(pair["completion"][0][0])) in CERTAIN:
+        yield {**respelt, **pair}
+    if (
+        compares
+        and len(asked) == 1
+        and not any(names.get(name) for name in PROMPTS)
+        and not _is_whole(value.get("chosen"))
+    ):
+        yield {**respelt, "prompt": ((names[asked[0]],),)}
+    yield respelt
+
+
+def _is_whole(answer: object) -> bool:
+    """Whether an answer is a conversation that begins with its prompt."""
+    first = answer[0] if is_list(answer) and answer else None
+    return is_object(first) and (first.get("role") or first.get("from")) not in ("assistant", "gpt")
 
 
 def known_columns(value: object) -> Iterator[Places]:

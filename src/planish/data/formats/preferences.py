@@ -27,10 +27,9 @@ from planish.data.formats.answers import (
     number,
     prompt_of,
     ranks_by,
-    refuse_tools,
     transcript,
 )
-from planish.data.formats.notes import SYSTEM, about, ignore_rest
+from planish.data.formats.notes import CHAT, about, ignore_rest
 from planish.data.formats.registry import importer
 from planish.data.formats.turns import system_turn, turns_of
 from planish.data.rows import About, Comparison, Dropped, Message
@@ -67,7 +66,7 @@ def comparison(record: Record) -> Iterator[Comparison | Dropped]:
         scores=_as_many(record, "scores", scores, len(completions)) if scores else (),
         annotator=optional_text(record, "annotator"),
         group=optional_text(record, "group"),
-        about=about_of(record, *PROMPT_FIELDS, "completions", "ranks", "scores", "annotator", "group", *SYSTEM),
+        about=about_of(record, *PROMPT_FIELDS, "completions", "ranks", "scores", "annotator", "group", *CHAT),
     )
 
 
@@ -128,7 +127,7 @@ def chosen_rejected(record: Record) -> Iterator[Comparison | Dropped]:
         (0, 1),
         scores=[number(child(record, name)) for name in scores],
         annotator=optional_text(record, "annotator"),
-        about=about(record, *CHOSEN, *PROMPT_FIELDS, *scores, "input", "annotator", *SYSTEM),
+        about=about(record, *CHOSEN, *PROMPT_FIELDS, *scores, "input", "annotator", *CHAT),
     )
 
 
@@ -140,8 +139,7 @@ def _ending_in_an_answer(record: Record) -> list[Message]:
 
 
 def _shared_prompt(record: Record, beginning: list[Message]) -> list[Message]:
-    """The turns before both answers, which must include any prompt in a field of its own; else that prompt."""
-    refuse_tools(record)
+    """The turns before both answers, which go on from the prompt in a field of its own or include it; else that prompt."""
     stated = first_filled(record, PROMPT_FIELDS)
     if not beginning:
         return prompt_of(record)
@@ -149,6 +147,8 @@ def _shared_prompt(record: Record, beginning: list[Message]) -> list[Message]:
         raise fault(child(record, "input"), "is not at the start of `chosen`; expected the whole prompt in both.")
     if stated == "messages" and "prompt" not in fields(record):
         stated = None  # the whole chosen conversation again
+    if stated and beginning[0].role in ("assistant", "tool"):  # both answers have several turns
+        return prompt_of(record) + beginning
     for turn in turns_of(child(record, stated), "user") if stated else []:
         if turn not in beginning:
             problem = "is missing at the start of `chosen`; expected the same prompt in both."
@@ -171,7 +171,7 @@ def ultrafeedback(record: Record) -> Iterator[Comparison | Dropped]:
     for answer in answers:
         ignore_rest(answer, "response", "model", _score_name(answer))
     ranks = ranks_by([-score for score in scores])
-    notes = {**about(record, "instruction", "completions", *SYSTEM), **_models(answers)}
+    notes = {**about(record, "instruction", "completions", *CHAT), **_models(answers)}
     yield compared(record, prompt_of(record), completions, ranks, scores=scores, about=notes)
 
 
@@ -197,7 +197,7 @@ def ranked(record: Record) -> Iterator[Comparison | Dropped]:
     for answer in answers:
         ignore_rest(answer, "answer", "rank", "model")
     ranks = ranks_by([_rank(child(answer, "rank")) for answer in answers])
-    notes = {**about(record, *PROMPT_FIELDS, "answers", *SYSTEM), **_models(answers)}
+    notes = {**about(record, *PROMPT_FIELDS, "answers", *CHAT), **_models(answers)}
     yield compared(record, prompt_of(record), completions, ranks, about=notes)
 
 
@@ -206,4 +206,4 @@ def stack_exchange_paired(record: Record) -> Iterator[Comparison | Dropped]:
     """`response_j` had more votes than `response_k` (lvwerra/stack-exchange-paired)."""
     names = "response_j", "response_k"
     completions = [Message("assistant", text(record, name)) for name in names]
-    yield compared(record, prompt_of(record), completions, (0, 1), about=about(record, "question", *names, *SYSTEM))
+    yield compared(record, prompt_of(record), completions, (0, 1), about=about(record, "question", *names, *CHAT))

@@ -262,7 +262,9 @@ def _by_known_names(record: Record, fitting: list[Format]) -> Format | None:
     A record that fits one as it is can have further columns, which may make it one that wins over that.
     """
     is_prompt = any(format.name == "prompt" for format in fitting)
-    for places in further_columns(record.value, is_prompt) if fitting else known_columns(record.value):
+    compares = any(Comparison in format.importers for format in fitting)
+    suggested = further_columns(record.value, is_prompt, compares) if fitting else known_columns(record.value)
+    for places in suggested:
         found = _fitting(renamed(places, record).value)
         if len(found) == 1 and (is_prompt or _wins(found[0], fitting)):
             return replace(found[0], columns=places)

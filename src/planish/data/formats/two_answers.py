@@ -10,7 +10,7 @@ from planish.data.files.readers import Record
 from planish.data.formats.answers import PROMPT_FIELDS, answer_of, compared, number, prompt_of
 from planish.data.formats.judgements import FIRST, GENERAL, SECOND, TIE, Ranks
 from planish.data.formats.mapping import renamed
-from planish.data.formats.notes import SYSTEM, about
+from planish.data.formats.notes import CHAT, about
 from planish.data.formats.registry import importer
 from planish.data.formats.turns import system_turn, turns_of
 from planish.data.rows import Comparison, Dropped, Message
@@ -40,7 +40,7 @@ def preference(record: Record) -> Iterator[Comparison | Dropped]:
         completions,
         ranks,
         annotator=optional_text(record, "annotator"),
-        about=about(record, *SIDES, "preference", *PROMPT_FIELDS, "input", *SYSTEM, "annotator"),
+        about=about(record, *SIDES, "preference", *PROMPT_FIELDS, "input", *CHAT, "annotator"),
     )
 
 
@@ -84,7 +84,7 @@ def chatbot_arena(record: Record) -> Iterator[Comparison | Dropped]:
         )
         return
     ranks = _named(child(record, "winner"), [])
-    prompt, notes = [*system_turn(record), *first[:-1]], about(record, *TALKS, "winner", *SYSTEM)
+    prompt, notes = [*system_turn(record), *first[:-1]], about(record, *TALKS, "winner", *CHAT)
     yield compared(record, prompt, (first[-1], second[-1]), ranks, about=notes)
 
 
@@ -95,7 +95,7 @@ def helpsteer3(record: Record) -> Iterator[Comparison | Dropped]:
     """HelpSteer 3 (Wang et al. 2025): `context` is the conversation so far, `overall_preference` from -3 to 3, negative where the
     first response is better."""
     names, prompt = ("response1", "response2"), renamed({"prompt": (("context",),)}, record)
-    notes = about(record, *names, "context", "overall_preference", *SYSTEM)
+    notes = about(record, *names, "context", "overall_preference", *CHAT)
     ranks = _by_sign(record, "overall_preference")
     yield compared(record, prompt_of(prompt), _answers(record, names), ranks, about=notes)
 
@@ -106,6 +106,6 @@ def helpsteer3(record: Record) -> Iterator[Comparison | Dropped]:
 def helpsteer2(record: Record) -> Iterator[Comparison | Dropped]:
     """HelpSteer 2's preferences (Wang et al. 2024): `preference_strength` from -3 to 3, negative where the first is better."""
     names = "response_1", "response_2"
-    notes = about(record, *names, *PROMPT_FIELDS, "input", "preference_strength", *SYSTEM)
+    notes = about(record, *names, *PROMPT_FIELDS, "input", "preference_strength", *CHAT)
     ranks = _by_sign(record, "preference_strength")
     yield compared(record, prompt_of(record), _answers(record, names), ranks, about=notes)

@@ -106,6 +106,7 @@ def line(row: Row) -> Line:
                 "scores": list(row.scores),
                 "annotator": row.annotator,
                 "group": row.group,
+                "tools": [dict(tool) for tool in row.tools],
             }
         case Judged():
             completion = _message(row.completion)
@@ -260,6 +261,7 @@ class _Parquet:
                 ("scores", pa.list_(pa.float64())),
                 ("annotator", text),
                 ("group", text),
+                ("tools", text),
             ],
             "judged": [
                 ("prompt", messages),

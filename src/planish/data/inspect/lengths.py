@@ -42,9 +42,9 @@ def conversations(row: Row) -> list[Demonstration]:
     if isinstance(row, Demonstration):
         return [row]
     if isinstance(row, Comparison | Judged):
-        completions = row.completions if isinstance(row, Comparison) else (row.completion,)
+        completions, tools = (row.completions, row.tools) if isinstance(row, Comparison) else ((row.completion,), ())
         prompt = tuple(replace(message, trained=False) for message in row.prompt)
-        return [Demonstration((*prompt, replace(answer, trained=True)), row.origin) for answer in completions]
+        return [Demonstration((*prompt, replace(answer, trained=True)), row.origin, tools) for answer in completions]
     return [Demonstration(row.messages, row.origin)] if isinstance(row, Prompt | Question) else []
 
 
