@@ -203,6 +203,15 @@ def test_cells_without_a_header_are_mapped_by_number(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("column", ["my question", "My Question"])
+def test_a_header_with_spaces_is_known_by_a_column_that_is_named(column: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("my question\tthe answer\nName a fruit.\tA pear.\n", encoding="utf-8")
+    with pytest.raises(DataError, match="If the first line is a header, name its columns"):
+        import_rows(path, (Demonstration,))
+    assert shown(path, {"prompt": column, "completion": "the answer"}) == PAIR
+
+
 def test_a_named_format_takes_mapped_columns_and_other_letters(tmp_path: Path) -> None:
     path = table(tmp_path, "Instruction,Answer", "Name a fruit.,A pear.")
     assert shown(path, {"output": "answer"}, "alpaca") == PAIR
@@ -264,6 +273,12 @@ def test_rated_answers_look_like_a_comparison(tmp_path: Path) -> None:
     assert ranked(path, {"completions": "responses", "scores": "ratings"}) == [("a", ["b", "c"], (1, 0))]
 
 
+def test_answers_with_the_best_one_look_like_a_comparison_without_ranks(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.jsonl", {"prompt": "a", "responses": ["b", "c"], "best": 1})
+    with pytest.raises(DataError, match=r"Write a list of ranks, 0 for the best, .*completions=responses,ranks="):
+        import_prompts(path)
+
+
 @pytest.mark.parametrize(
     "record",
     [
@@ -271,10 +286,13 @@ def test_rated_answers_look_like_a_comparison(tmp_path: Path) -> None:
         {"question": "a", "answer": "b", "option_a": "b", "option_b": "c"},  # of a multiple choice
         {"prompt": "a", "completion": "b", "model_a": "x", "model_b": "y"},  # names of models
         {"prompt": "a", "completion": "b", "score": 3},
+        {"prompt": "a", "answers": ["b", "c"], "label": "short"},  # all are right
     ],
 )
 def test_other_pairs_of_columns_are_no_comparison(record: dict[str, Any]) -> None:
-    assert recognize(Record(record, Origin("a", 1))).name in ("prompt", "question_answer", "prompt_completion")
+    assert recognize(Record(record, Origin("a", 1))).name in (
+        *("prompt", "question", "question_answer", "prompt_completion"),
+    )
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,10 @@ BROKEN: list[tuple[str, str | bytes, tuple[str, ...]]] = [
     ("bad.yaml", "a: [1, 2\nb: 3\n", ("not valid YAML", "line 2")),
     ("bad.parquet", b"PAR1junk", ("a Parquet file ends in a mark that is missing", "cut short")),
     ("a.parquet.gz", b"", ("without .gz",)),
-    ("notes.docx", "x", ("cannot read a file of this kind", ".jsonl")),
+    ("notes.docx", "x", ("cannot read a file of this kind", "save it as plain text", ".jsonl")),
+    ("table.xlsx", "x", ("cannot read a file of this kind; save the table as CSV", ".csv")),
+    ("rows.ndjson", "x", ("cannot read a file of this kind; if each line is a JSON object, name it .jsonl",)),
+    ("rows.jsonl.bz2", "x", ("cannot read a file of this kind; unpack it, or pack it with gzip or zstd",)),
     ("deep.jsonl", "[" * 200_000, ("row 1", "nested too deeply")),
 ]
 

@@ -189,14 +189,21 @@ def comparison_hint(value: object) -> str | None:
         verdict = next((column for name, column in names_of(value).items() if name in VERDICTS), "…")
         mapped = _flag(prompt=ask, completion_a=sides[0], completion_b=sides[1], preference=verdict)
         return f"Say which column names the better one: {mapped}"
-    rated = next((column for name, column in names_of(value).items() if name in RATED and is_list(value[column])), None)
-    several = next(
-        (column for name, column in names_of(value).items() if name in LISTED and is_list(value[column])), ""
-    )
-    if rated and len(value[several or rated]) == len(value[rated]) > 1 and several:
-        field = "ranks" if folded(rated).startswith("rank") else "scores"
-        return f"Map them: {_flag(prompt=ask, completions=several, **{field: rated})}"
+    columns = {name: column for name, column in names_of(value).items() if name in (*LISTED, *RATED, *VERDICTS)}
+    several = next((column for name, column in columns.items() if name in LISTED and _are_several(value[column])), None)
+    if several is None:
+        return None
+    for name, column in columns.items():
+        if name in RATED and is_list(value[column]) and len(value[column]) == len(value[several]):
+            field = "ranks" if name.startswith("rank") else "scores"
+            return f"Map them: {_flag(prompt=ask, completions=several, **{field: column})}"
+    if any(name in VERDICTS for name in columns) and folded(several) != "answers":  # which may all be right
+        return f"Write a list of ranks, 0 for the best, and map it: {_flag(prompt=ask, completions=several, ranks='…')}"
     return None
+
+
+def _are_several(value: object) -> bool:
+    return is_list(value) and len(value) > 1
 
 
 def mapping_hint(value: object) -> str:
