@@ -102,7 +102,7 @@ def test_a_table_is_inspected_and_converted_by_its_columns(
     columns = ["--columns", "prompt=frage,completion=antwort"]
     assert "Name the columns, such as --columns prompt=Frage" in refused(lambda: main(["data", "inspect", "a.csv"]))
     main(["data", "inspect", "a.csv", *columns])
-    assert "read as prompt_completion (prompt=Frage,completion=Antwort)" in capsys.readouterr().out
+    assert "prompt_completion (prompt=Frage,completion=Antwort)" in capsys.readouterr().out
     main(["data", "convert", "a.csv", *columns, "--out", "a.jsonl"])
     written = json.loads(Path("a.jsonl").read_text(encoding="utf-8"))
     assert [turn["content"] for turn in written["messages"]] == ["Name a fruit.", "A pear."]
