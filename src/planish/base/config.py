@@ -143,7 +143,7 @@ def dump_config(config: Config) -> str:
 
 def _read_yaml(path: Path) -> Tree:
     try:
-        tree = parse_yaml(path.read_text(encoding="utf-8"))
+        tree = parse_yaml(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file.{recipes_hint(path)}") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -177,7 +177,7 @@ def _is_recipe(word: str, command: Command) -> bool:
     from planish.base.strict_yaml import parse_yaml
 
     try:
-        tree = parse_yaml(Path(word).read_text(encoding="utf-8"))
+        tree = parse_yaml(Path(word).read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError):
         return False  # the reader of data files says what is wrong
     return isinstance(tree, dict) and not {"data", "files"}.isdisjoint(tree)

@@ -49,7 +49,7 @@ def ensure_template(tokenizer: PreTrainedTokenizerBase, path: str | None = None,
     the system message of conversations that have none; the template itself writes it, and is saved with the model."""
     if path is not None:
         try:
-            tokenizer.chat_template = Path(path).read_text(encoding="utf-8")
+            tokenizer.chat_template = Path(path).read_text(encoding="utf-8-sig")
         except OSError as error:
             raise ConfigError(f"data.template={path}: cannot be read: {error.strerror}") from None
     elif not tokenizer.chat_template:
