@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 import torch
 
 from planish.base.config import load_config
-from planish.base.errors import ConfigError, DataError
+from planish.base.errors import ConfigError, DataError, PlanishError, RunError
+from planish.base.files import one_process_in
 from planish.base.model_folder import names_of_models
 from planish.cli.main import main
 from planish.data.chat.tokenizer import load_tokenizer
@@ -24,6 +26,7 @@ from planish.inference.best_of_n import kl_of_best
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.models.load import ModelConfig, load_model, save_model
 from planish.world.make import make_world, open_world
+from support.llm_server import Sent, llm_server
 from support.worlds import ci_config
 
 CPU = torch.device("cpu")
@@ -99,6 +102,63 @@ def test_win_rate_is_that_of_the_scores_in_the_file(given: dict[str, Any]) -> No
     assert second.gain.value == pytest.approx(second.score.value - first.score.value)
     written = json.loads((Path(given["out"]) / "comparison.json").read_text())
     assert written["systems"][1]["against"]["rate"]["value"] == second.against.rate.value
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("no folder", "models.second: .*nothing: there is no such folder"),
+        ("a reward model", "models.second: .*is a reward model, which gives scores and no text"),
+        ("no judge", "nothing: there is no such folder"),
+        ("a judge that is no reward model", "says nothing of the mean score"),
+        ("no reward model to choose", "nothing: there is no such folder"),
+        ("no documents", "nothing.jsonl"),
+        ("a judge without a server", "judge http://127.0.0.1:9/.*refused"),
+        ("no room", "prompts.jsonl row 1: .*max_completion_tokens=300"),
+        ("two processes", "another process is at work in this folder"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_first_model_answers(
+    change: str, said: str, given: dict[str, Any], reward: Path, other: Path, tmp_path: Path
+) -> None:
+    second = lambda path: {"models": {**given["models"], "second": {"path": str(path)}}}  # noqa: E731
+    nothing, out = str(tmp_path / "nothing"), Path(given["out"])
+    changes: dict[str, dict[str, Any]] = {
+        "no folder": second(nothing),
+        "a reward model": second(reward),
+        "no judge": {"judge": {"name": "reward", "path": nothing}},
+        "a judge that is no reward model": {"judge": {"name": "reward", "path": str(other)}},
+        "no reward model to choose": {"best_of": {"reward": nothing, "n": 2}},
+        "no documents": {"documents": {"sources": {"some": {"path": f"{nothing}.jsonl"}}}},
+        "a judge without a server": {"judge": {"name": "llm", "base_url": "http://127.0.0.1:9", "model": "m"}},
+        "no room": {"sampling.max_completion_tokens": 300},
+        "two processes": {},
+    }
+    with one_process_in(out) if change == "two processes" else nullcontext(), pytest.raises(PlanishError, match=said):
+        compare(config(given, **changes[change]))
+    assert not (out / "answers").exists()
+
+
+def test_a_judge_that_never_names_an_answer_is_an_error_and_one_that_seldom_does_a_warning(
+    given: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def judged(reply: Any) -> Any:
+        with llm_server(reply) as server:
+            changes = {
+                "judge": {"name": "llm", "base_url": server.url, "model": "m"},
+                "limit": 12,
+                "sampling.temperature": 1.0,
+            }
+            return compare(config(given, **changes))
+
+    with pytest.raises(
+        RunError, match=r"second: the judge named no answer in 1\d of 1\d pairs, such as 'Both'.*no win rate"
+    ):
+        judged(lambda body, number: Sent("Both"))
+    Path(given["out"], "replies.jsonl").unlink()
+    found = judged(lambda body, number: Sent("A" if number % 4 else "Both"))
+    assert 0 < found.systems[1].unread < 12
+    assert "warning: second: the judge named no answer in" in capsys.readouterr().err
 
 
 def test_model_against_itself_is_a_tie_throughout(given: dict[str, Any], tiny_model: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,10 @@ def test_what_is_sampled_is_read_back_with_its_tools_and_calls(tiny_model: Path,
         {"role": "tool", "content": "red"},
     ]
     prompts, said = write(tmp_path / "prompts.jsonl", [{"messages": asked, "tools": tools}]), tmp_path / "said.jsonl"
-    main(["sample", str(tiny_model), prompts, "--out", str(said), "max_completion_tokens=4"])
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))  # the tools alone take more than its 256 tokens
+    settings = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**settings, "max_position_embeddings": 1024}))
+    main(["sample", str(model), prompts, "--out", str(said), "max_completion_tokens=4"])
     (row,) = import_rows(said, (Demonstration,)).rows
     assert row.messages[:-1] == (
         Message("user", "say sun"),

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -109,8 +110,14 @@ def test_a_failing_server_is_asked_four_times(tmp_path: Path) -> None:
 def test_a_failure_ends_the_round_and_keeps_what_was_under_way(tmp_path: Path) -> None:
     """One of two questions is refused while the other is answered: its reply is kept, those behind them are not asked."""
 
+    under_way = threading.Event()
+
     def reply(body: dict[str, Any], number: int) -> Sent:
-        return Sent("no", 403) if body["messages"][0]["content"] == "0" else Sent("A", sleeps=0.2)
+        if body["messages"][0]["content"] == "0":
+            under_way.wait(60)
+            return Sent("no", 403)
+        under_way.set()
+        return Sent("A", sleeps=0.2)
 
     with llm_server(reply) as server:
         asking = client(server.url, tmp_path, concurrency=2)

@@ -13,6 +13,8 @@ from planish.maths.policy_gradient import (
     adapted_beta,
     clipped_policy_losses,
     clipped_value_losses,
+    explained_variance,
+    flat_groups,
     gae,
     k1,
     k3,
@@ -95,6 +97,17 @@ def test_a_group_is_normalised_by_its_own_spread() -> None:
     # mean 3, unbiased deviation sqrt((4 + 1 + 9) / 2) = sqrt(7)
     expected = np.array([-2, -1, 3]) / (math.sqrt(7) + 1e-4)
     np.testing.assert_allclose(normalised_in_group(np.array([[1.0, 2, 6], [5, 5, 5]])), [expected, [0, 0, 0]])
+
+
+def test_a_group_without_spread_is_exactly_0_whatever_its_mean_rounds_to() -> None:
+    """0.1 + 0.1 + 0.1 is above 0.3: its third part is not 0.1."""
+    assert normalised_in_group(np.array([[0.1] * 3, [0.7] * 3])).tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert flat_groups(np.array([[0.1] * 3, [0.1, 0.1, 0.2]])).tolist() == [True, False]
+
+
+def test_explained_variance_is_undefined_where_returns_do_not_vary() -> None:
+    assert explained_variance(np.array([1.0, 3.0]), np.array([1.0, 2.0])) == pytest.approx(1 - 0.25 / 1)
+    assert explained_variance(np.array([2.0, 2.0]), np.array([1.0, 2.0])) is None
 
 
 def test_beta_follows_the_kl_within_a_fifth() -> None:

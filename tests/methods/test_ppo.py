@@ -236,7 +236,9 @@ def test_the_loss_is_that_of_each_completion_by_itself(name: str, tmp_path: Path
         for start, stop in pairwise(starts):
             tokens = np.r_[row.tokens[: row.choices.prompt_length], row.tokens[start:stop]]
             known = {
-                n: getattr(row.experience, n)[first : first + stop - start] for n in Experience.__dataclass_fields__
+                n: values[first : first + stop - start]
+                for n in Experience.__dataclass_fields__
+                if (values := getattr(row.experience, n)) is not None
             }
             alone = replace(
                 row,
@@ -314,6 +316,25 @@ def test_advantages_of_groups_are_the_same_for_all_tokens_of_a_completion() -> N
     batch = ScoredCompletions(np.array([1.0, 2.0, 0.0, 4.0]), kl, np.zeros(6), lengths, beta=0.5, num_samples=2)
     found, _ = Rloo().estimate(batch)
     np.testing.assert_allclose(found, [-0.9, -0.9, 0.9, -3, 3, 3], atol=1e-12)
+
+
+@pytest.mark.parametrize("source", ["arms", "letters"])
+def test_grpo_groups_without_spread_move_nothing_and_are_counted(
+    source: str, tiny_model: Path, prompts: str, tmp_path: Path
+) -> None:
+    """A KL penalty alone would pull from the second step on. No word of `arms` is written, so all score 0."""
+    changes = {
+        "advantage": {"name": "grpo"},
+        "rewards": {"mine": {"name": "function", "function": f"support.rewards:{source}"}},
+        "missing_eos": None,
+        "kl": {"beta": 0.5},
+        "value": {},
+    }
+    run = ppo(settings(tiny_model, prompts, tmp_path / "run", **changes))
+    flat = [line["flat_groups"] for line in iterations(run)]
+    now, before = (load_file(str(folder / "model.safetensors")) for folder in (run / "model", tiny_model))
+    moved = max((now[name] - before[name]).abs().max().item() for name in now)
+    assert (flat == [1.0, 1.0], moved == 0) == ((True, True) if source == "arms" else (False, False))
 
 
 def test_pain_16_the_number_of_optimiser_steps_is_the_one_configured(

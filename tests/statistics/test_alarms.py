@@ -16,7 +16,7 @@ from planish.methods.ppo.models import PpoModels
 from planish.methods.ppo.monitor import PpoMonitor
 from planish.methods.ppo.rewards import FunctionSource
 from planish.methods.ppo.run import ppo
-from planish.statistics.alarms import AlarmConfig, alarms, not_one
+from planish.statistics.alarms import AlarmConfig, RunNow, alarms, not_one, unmoved
 from planish.train.record import read_lines
 from support.rows import WORDS
 
@@ -81,7 +81,8 @@ def test_a_penalty_that_rises_is_no_hacking(weight: float, alarm: bool, tmp_path
         "gold": FunctionSource(function="m:f", weight=0.0),
     }
     run: Any = SimpleNamespace(
-        folder=SimpleNamespace(metrics=path), config=SimpleNamespace(rewards=rewards, alarms=AlarmConfig())
+        folder=SimpleNamespace(metrics=path),
+        config=SimpleNamespace(rewards=rewards, alarms=AlarmConfig(), missing_eos=None, ptx=SimpleNamespace(gamma=1.0)),
     )
     tools: Any = SimpleNamespace(
         actor=SimpleNamespace(policy=SimpleNamespace(compute_dtype=None, model=SimpleNamespace(dtype=None)))
@@ -89,6 +90,56 @@ def test_a_penalty_that_rises_is_no_hacking(weight: float, alarm: bool, tmp_path
     record: Any = SimpleNamespace(note=lambda step, values: noted.append(values))
     PpoMonitor(run, tools, record).alarms(20)
     assert noted == ([{"alarm/hacking/rm": 1.0}] if alarm else [])
+
+
+def test_an_alarm_is_said_again_by_a_run_that_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = [{"step": 1, "iteration": 0, **STEADY, "kl": 60.0}, {"step": 1, "loss": 0, "ratio_change": 0}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run: Any = SimpleNamespace(
+        folder=SimpleNamespace(metrics=path),
+        config=SimpleNamespace(rewards={}, alarms=AlarmConfig(), missing_eos=None, ptx=SimpleNamespace(gamma=1.0)),
+    )
+    tools: Any = SimpleNamespace(
+        actor=SimpleNamespace(policy=SimpleNamespace(compute_dtype=None, model=SimpleNamespace(dtype=None)))
+    )
+    record: Any = SimpleNamespace(note=lambda step, values: None)
+    monitor = PpoMonitor(run, tools, record)
+    monitor.alarms(1)
+    monitor.alarms(1)
+    assert capsys.readouterr().err.count("alarm: the KL") == 1
+    PpoMonitor(run, tools, record).alarms(1)
+    assert capsys.readouterr().err.count("alarm: the KL") == 1
+
+
+def test_completions_that_are_all_cut_raise_an_alarm_from_the_first_iteration_on() -> None:
+    lines = [{**STEADY, "unended": 0.95}]
+    config = AlarmConfig()
+    assert (
+        "95% of completions were cut, and have the score missing_eos=-1"
+        in alarms(lines, [], [], config, RunNow(missing_eos=-1.0))["cut"]
+    )
+    assert alarms(lines, [], [], config, RunNow(missing_eos=None)) == {}  # they keep their own score
+    assert alarms([{**STEADY, "unended": 0.85}], [], [], config, RunNow(missing_eos=-1.0)) == {}
+
+
+def test_documents_that_drown_the_scores_raise_an_alarm_that_names_the_gamma_at_which_they_would_not() -> None:
+    said = alarms([STEADY], [], [], AlarmConfig(), RunNow(ptx_ratios=[1000.0, *[139.0] * 5], gamma=27.8))["ptx"]
+    assert "139 times that of the scores: lower ptx.gamma, which is 27.8; 0.2 would make them equal" in said
+    assert alarms([STEADY], [], [], AlarmConfig(), RunNow(ptx_ratios=[9.0], gamma=1.0)) == {}
+
+
+def test_groups_that_never_differ_raise_an_alarm() -> None:
+    assert "flat" in alarms([{**STEADY, "flat_groups": 1.0}] * 7, [], [], AlarmConfig())
+    assert alarms([{**STEADY, "flat_groups": 0.9}, {**STEADY, "flat_groups": 1.0}], [], [], AlarmConfig()) == {}
+
+
+def test_a_held_out_loss_that_ends_where_it_began_raises_an_alarm() -> None:
+    said = unmoved(0.6931, 0.6908, 60, 1e-6, lora=True) or ""
+    assert "0.6931 at first and is 0.6908 after 60 steps: raise optim.lr, which is 1e-06; LoRA" in said
+    assert unmoved(0.6931, 0.68, 60, 1e-6, lora=True) is None
+    assert unmoved(0.6931, 0.72, 60, 1e-6, lora=False) is None  # it moved, for the worse
+    assert unmoved(0.6931, 0.6908, 9, 1e-6, lora=False) is None
 
 
 def test_a_first_ratio_that_is_not_1_is_said_with_room_for_rounding() -> None:

@@ -240,6 +240,11 @@ def test_slope_by_hand() -> None:
     assert doubled["value"] == pytest.approx(LN_3 / 2)
 
 
+def test_slope_of_margins_that_are_rounding_is_undefined() -> None:
+    """A policy that is its own reference: differences of a millionth, three of four of them right, would give ln 3 million."""
+    assert ranking(pairs(*[1e-6] * 6, *[-1e-6] * 2))["calibration"]["slope"] is None
+
+
 @pytest.mark.parametrize(("stretch", "slope"), [(1.0, 1.0), (2.0, 0.5), (0.5, 2.0)])
 def test_slope_of_simulated_preferences_is_recovered(stretch: float, slope: float) -> None:
     found = ranking(simulated(1.5, 4000, stretch, seed=1), draws=2)["calibration"]["slope"]

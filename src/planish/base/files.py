@@ -39,7 +39,11 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """JSON lines: an object a line."""
-    write_text(path, "".join(map(json_line, rows)))
+    write_text(path, as_lines(rows))
+
+
+def as_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(map(json_line, rows))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -63,9 +67,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def new_file(path: Path) -> Generator[Path]:
-    """A path to write to on one side; renamed to `path` when the block ends well, removed when it does not."""
+    """A path to write to on one side; renamed to `path` when the block ends well, removed when it does not. One process at a time
+    writes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
+    handle = _claimed(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), path)
     try:
         yield partial
         _let_others_read(partial)
@@ -75,6 +81,7 @@ def new_file(path: Path) -> Generator[Path]:
         _sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+        os.close(handle)
 
 
 @contextmanager
@@ -84,14 +91,18 @@ def new_folder(path: Path) -> Generator[Path]:
     An existing `path` is replaced: it is moved away just before, so that a kill in between leaves one of the two.
     """
     partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial.mkdir(parents=True, exist_ok=True)
+    handle = _claimed(os.open(partial, os.O_RDONLY), path)
     try:
+        for left in partial.iterdir():  # by a process that was killed
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
         yield partial
         put_in_place(partial, path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    finally:
+        os.close(handle)
 
 
 def put_in_place(partial: Path, path: Path) -> None:
@@ -120,6 +131,32 @@ def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _claimed(handle: int, path: Path) -> int:
+    """The handle, which holds a lock until it is closed; an error where another process has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise RunError(f"{path}: another process is writing it. Wait for it, or choose another out=") from None
+    return handle
+
+
+@contextmanager
+def one_process_in(folder: Path) -> Generator[None]:
+    """Makes a folder and gives it to this process alone."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = lock_folder(folder)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror or error}. Choose another out=") from None
+    if handle is None:
+        raise RunError(f"{folder}: another process is at work in this folder. Wait for it, or choose another out=")
+    try:
+        yield
     finally:
         os.close(handle)
 

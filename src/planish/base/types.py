@@ -40,6 +40,9 @@ class Experience:
     advantages: np.ndarray
     returns: np.ndarray
     old_values: np.ndarray  # zeros where there is no value model
+    kl_weights: np.ndarray | None = (
+        None  # 0 where the loss's KL term does not count; None: it counts everywhere, or nowhere
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,10 @@ from planish.data.chat.tool_calls import as_dicts
 from planish.data.formats.mapping import ColumnsSetting
 from planish.data.prompts import import_prompts
 from planish.data.rows import Dropped, Message, as_records
+from planish.inference.room import check_room
 from planish.inference.sample import SamplingConfig, sample
-from planish.inference.score import RewardModel, scorable
-from planish.models.load import ModelConfig
+from planish.inference.score import RewardModel
+from planish.models.load import ModelConfig, context_length
 from planish.models.loaded import load_chat_model
 
 PROMPTS = 64  # sampled and scored together
@@ -80,19 +81,24 @@ def best_of_n(config: BestConfig) -> BestOfNResult:
     loaded = load_chat_model(config.model, device)
     policy, template = loaded.causal_lm(), loaded.template
     asked = subsample(import_prompts(config.prompts, columns=config.columns), config.limit, config.sampling.seed)
+    encoded_prompts = [template.encode_prompt(prompt.messages, prompt.tools, prompt.origin) for prompt in asked]
+    most = config.sampling.max_completion_tokens
+    limit = context_length(loaded.model.config)
+    check_room(asked, encoded_prompts, most, limit, config.model.path, "sampling.max_completion_tokens")
+    judge.check_room(asked, most, same_tokens=judge.template.tokenizer.get_vocab() == loaded.tokenizer.get_vocab())
     means: list[float] = []
     bests: list[float] = []
     empty: list[Dropped] = []
     with new_file(Path(config.out)) as partial, partial.open("w", encoding="utf-8") as file:
         for start in track(range(0, len(asked), PROMPTS), "prompts", -(-len(asked) // PROMPTS)):
             some = asked[start : start + PROMPTS]
-            encoded = [template.encode_prompt(prompt.messages, prompt.tools, prompt.origin) for prompt in some]
+            encoded = encoded_prompts[start : start + PROMPTS]
             sampled = sample(
                 policy, loaded.tokenizer, encoded, config.sampling, template.stop_token_ids, config.n, start
             )
             texts = [[completion.text for completion in completions] for completions in sampled]
             ended = [[completion.ended for completion in completions] for completions in sampled]
-            scored = judge.score([scorable(prompt, row) for prompt, row in zip(some, texts, strict=True)])
+            scored = judge.score_answers(some, texts)
             for prompt, row, ends, scores in zip(some, texts, ended, scored, strict=True):
                 best = int(np.argmax(scores))
                 means.append(float(np.mean(scores)))

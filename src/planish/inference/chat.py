@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from signal import SIGINT
+from typing import Any
 
 from pydantic import model_validator
 from transformers import PreTrainedModel, TextStreamer
 
 from planish.base.config import Field
 from planish.base.distributed import local_device
-from planish.base.files import write_lines
+from planish.base.files import as_lines, new_file
 from planish.base.interrupt import Stopped
 from planish.base.plugins import Plugins
 from planish.base.random import subsample
@@ -19,8 +21,9 @@ from planish.data.chat.templates import ChatTemplate
 from planish.data.chat.tool_calls import as_dicts
 from planish.data.formats.mapping import ColumnsSetting
 from planish.data.prompts import import_prompts
-from planish.data.rows import Message
-from planish.inference.sample import SamplingConfig, sample, stream
+from planish.data.rows import Message, Prompt
+from planish.inference.room import check_room
+from planish.inference.sample import Completion, SamplingConfig, sample, stream
 from planish.models.load import ModelConfig, context_length
 from planish.models.loaded import load_chat_model
 from planish.models.packed import CausalLM
@@ -130,8 +133,17 @@ def sample_file(config: SampleConfig) -> int:
     asked = subsample(import_prompts(config.prompts, columns=config.columns), config.limit, config.seed)
     policy, template = _load(config.model, config.device)
     encoded = [template.encode_prompt(prompt.messages, prompt.tools, prompt.origin) for prompt in asked]
-    completions = sample(policy, template.tokenizer, encoded, config, template.stop_token_ids, config.num_samples)
-    lines = [
+    limit = context_length(policy.model.config)
+    check_room(asked, encoded, config.max_completion_tokens, limit, config.model.path, "max_completion_tokens")
+    with new_file(Path(config.out)) as partial:
+        completions = sample(policy, template.tokenizer, encoded, config, template.stop_token_ids, config.num_samples)
+        lines = _sampled_lines(asked, completions)
+        partial.write_text(as_lines(lines), encoding="utf-8")
+    return len(lines)
+
+
+def _sampled_lines(asked: Sequence[Prompt], completions: Sequence[Sequence[Completion]]) -> list[dict[str, Any]]:
+    return [
         {
             "messages": as_dicts(prompt.messages),
             **({"tools": list(prompt.tools)} if prompt.tools else {}),
@@ -141,5 +153,3 @@ def sample_file(config: SampleConfig) -> int:
         for prompt, answers in zip(asked, completions, strict=True)
         for completion in answers
     ]
-    write_lines(Path(config.out), lines)
-    return len(lines)

@@ -14,25 +14,29 @@ from typing import Any
 import torch
 
 from planish.base.config import Config, Field
-from planish.base.distributed import local_device
+from planish.base.distributed import is_main, local_device
 from planish.base.errors import DataError
 from planish.base.files import json_line, new_file
+from planish.base.notices import warn
 from planish.base.plugins import Plugins
 from planish.base.progress import track
 from planish.base.types import Example
+from planish.data.chat.templates import ChatTemplate
+from planish.data.chat.tokenizer import load_tokenizer, open_template
 from planish.data.chat.tool_calls import as_dicts
 from planish.data.examples import conversations
 from planish.data.formats import stream_rows
 from planish.data.formats.mapping import ColumnsSetting
 from planish.data.mixture.pairs import join_completions
 from planish.data.rows import Comparison, Demonstration, Dropped, Message, Prompt
-from planish.inference.score_offset import check_scores
+from planish.inference.score_offset import check_scores, kept_scores
 from planish.inference.sequences import sequence_values
-from planish.models.load import ModelConfig, context_length
+from planish.models.load import ModelConfig, check_folder, context_length
 from planish.models.loaded import load_reward_model
 from planish.models.micro_batch import default_micro_tokens
 
 ROWS = 256  # read, tokenized and scored together
+OTHER_TOKENS = 4  # tokens of a poor tokenizer for one of a good one
 Scorable = Demonstration | Comparison
 
 
@@ -48,16 +52,50 @@ class RewardModel:
         loaded = load_reward_model(config, device)
         self.template, self.device, self.scorer = loaded.template, device, loaded.scorer()
         self.micro_tokens = micro_tokens or default_micro_tokens(loaded.model, device, loaded.compute_dtype)
-        self.limit = context_length(loaded.model.config)
+        self.limit, self.path = context_length(loaded.model.config), config.path
+        self.truncated = 0  # answers that were scored as far as they fit
         check_scores(self.scorer, config.path)
 
     def score(self, rows: Sequence[Scorable]) -> list[list[float]]:
-        chats = [conversations(_spoken(row)) for row in rows]
-        counts = [len(each) for each in chats]
-        encoded = iter(self.template.encode([chat for each in chats for chat in each]))
-        examples = [self._example(row, [next(encoded) for _ in range(n)]) for row, n in zip(rows, counts, strict=True)]
+        return self._scores(rows, self._encoded(rows))
+
+    def score_answers(self, prompts: Sequence[Prompt], texts: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Scores of a model's answers to each prompt. One that the context has no room for is scored as far as it fits."""
+        rows = [scorable(prompt, own) for prompt, own in zip(prompts, texts, strict=True)]
+        encoded = self._encoded(rows)
+        for i, chats in enumerate(encoded):
+            if self.limit is not None and max(len(chat.tokens) for chat in chats) > self.limit:
+                rows[i] = scorable(prompts[i], [self._fitting(prompts[i], text) for text in texts[i]])
+                encoded[i] = self._encoded([rows[i]])[0]
+        return self._scores(rows, encoded)
+
+    def check_room(self, prompts: Sequence[Prompt], most: int, *, same_tokens: bool) -> None:
+        check_answer_room(self.template, self.limit, self.path, prompts, most if same_tokens else OTHER_TOKENS * most)
+
+    def _encoded(self, rows: Sequence[Scorable]) -> list[list[Any]]:
+        return _encoded(self.template, rows)
+
+    def _scores(self, rows: Sequence[Scorable], encoded: Sequence[Sequence[Any]]) -> list[list[float]]:
+        examples = [self._example(row, chats) for row, chats in zip(rows, encoded, strict=True)]
         values = iter(sequence_values(self.scorer, examples, self.micro_tokens, self.device).tolist())
-        return [list(islice(values, n)) for n in counts]
+        return [list(islice(values, len(chats))) for chats in encoded]
+
+    def _fitting(self, prompt: Prompt, text: str) -> str:
+        """The text, or as much of its beginning as there is room for."""
+
+        def fits(length: int) -> bool:
+            return len(self._encoded([scorable(prompt, [text[:length]])])[0][0].tokens) <= (self.limit or 0)
+
+        if fits(len(text)):
+            return text
+        self.truncated += 1
+        if self.truncated == 1:
+            warn(f"{prompt.origin}: an answer is longer than {self.path} has room for, and cut there")
+        low, high = 0, len(text)  # the longest that fits lies from low to below high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if fits(middle) else (low, middle)
+        return text[:low]
 
     def _example(self, row: Scorable, encoded: Sequence[Any]) -> Example:
         longest = max(len(each.tokens) for each in encoded)
@@ -69,6 +107,43 @@ class RewardModel:
             raise DataError(f"{row.origin}: no turn of the assistant to score")
         laid, choices = join_completions(row.ranks if isinstance(row, Comparison) else (0,), encoded)
         return Example(laid.tokens, laid.loss_mask, str(row.origin), choices=choices)
+
+
+def check_reward_model(path: str, prompts: Sequence[Prompt]) -> None:
+    """Refuses, without reading weights, what is no reward model or has no room for an answer to some prompt."""
+    config = ModelConfig(path=path)
+    settings = check_folder(config, scores=True)
+    kept_scores(settings, path)
+    check_answer_room(open_template(path, load_tokenizer(path)), context_length(settings), path, prompts, 0)
+
+
+def check_answer_room(
+    template: ChatTemplate, limit: int | None, path: str, prompts: Sequence[Prompt], most: int
+) -> None:
+    """Refuses, before anything is sampled, a prompt that leaves a reward model no room for an answer; says so if one of `most`
+    tokens would be cut."""
+    if limit is None or not prompts:
+        return
+    rows = [scorable(prompt, [""]) for prompt in prompts]
+    batches = [_encoded(template, rows[start : start + ROWS]) for start in range(0, len(rows), ROWS)]
+    lengths = [len(chats[0].tokens) for batch in batches for chats in batch]
+    longest = max(range(len(lengths)), key=lambda i: lengths[i])
+    if lengths[longest] >= limit:
+        raise DataError(
+            f"{prompts[longest].origin}: {lengths[longest]} tokens without an answer, and {path} was made for {limit}. Take the "
+            "longest prompts out, or name a reward model with a longer context"
+        )
+    if is_main() and lengths[longest] + most > limit:
+        warn(
+            f"{path} was made for {limit} tokens, of which the longest prompt takes {lengths[longest]}: an answer for which it "
+            "has no room is scored as far as it fits"
+        )
+
+
+def _encoded(template: ChatTemplate, rows: Sequence[Scorable]) -> list[list[Any]]:
+    chats = [conversations(_spoken(row)) for row in rows]
+    encoded = iter(template.encode([chat for each in chats for chat in each]))
+    return [[next(encoded) for _ in each] for each in chats]
 
 
 def _spoken(row: Scorable) -> Scorable:

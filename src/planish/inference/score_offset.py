@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedConfig
 
 from planish.base.errors import ModelError
 from planish.base.types import Example, pack
@@ -51,15 +52,21 @@ def num_completion(example: Example) -> int:
     return int(np.argmin(np.append(example.loss_mask[::-1], False)))
 
 
-@torch.no_grad()
-def check_scores(scorer: Scorer, path: str) -> None:
-    """That a loaded model gives some demonstrations the scores they had when their mean was made 0."""
-    kept: dict[str, Any] | None = getattr(scorer.config, "score_check", None)
+def kept_scores(settings: PreTrainedConfig, path: str) -> dict[str, Any]:
+    """The demonstrations in a reward model's config.json, with their tokens and scores."""
+    kept: dict[str, Any] | None = getattr(settings, "score_check", None)
     if kept is None:
         raise ModelError(
             f"{path}: says nothing of the mean score of demonstrations, so a score of 0 means nothing. Train it with "
             "planish reward, which sets the constant"
         )
+    return kept
+
+
+@torch.no_grad()
+def check_scores(scorer: Scorer, path: str) -> None:
+    """That a loaded model gives some demonstrations the scores they had when their mean was made 0."""
+    kept = kept_scores(scorer.config, path)
     lengths = kept.get("completions", [0] * len(kept["tokens"]))
     rows = [
         Example(np.array(ids, np.int32), np.arange(len(ids)) >= len(ids) - length, "")

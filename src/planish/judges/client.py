@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from planish.base.errors import RunError
 from planish.base.http import HttpClient, HttpReply, NoAnswerError
+from planish.base.notices import warn
 from planish.base.parallel import in_threads
 from planish.base.progress import track
 from planish.judges.config import LlmConfig
@@ -131,7 +131,7 @@ class LlmClient:
         with self._lock:
             told, self._told = self._told, True
         if not told:
-            print(f"judge {self.http.root}: {reason}; asking again in {pause:.0f} s", file=sys.stderr, flush=True)
+            warn(f"judge {self.http.root}: {reason}; asking again in {pause:.0f} s")
 
     def _content(self, text: str) -> str:
         """The words of a chat completion."""

@@ -21,7 +21,7 @@ def open_judge(config: JudgeConfig, prompts: Sequence[Prompt], memory: Path, dev
     if isinstance(config, GoldJudgeConfig):
         return GoldJudge(config, prompts)
     if isinstance(config, RewardJudgeConfig):
-        return RewardJudge(config, device)
+        return RewardJudge(config, device, prompts)
     if isinstance(config, FunctionJudgeConfig):
         return FunctionJudge(config, prompts)
     return LlmJudge(config, memory)

@@ -56,9 +56,23 @@ def leave_one_out(rewards_PK: np.ndarray) -> np.ndarray:
 
 
 def normalised_in_group(rewards_PK: np.ndarray) -> np.ndarray:
-    """GRPO: each reward less the mean of its prompt's, over their unbiased deviation + 1e-4, [P, K] (Shao et al. 2024)."""
+    """GRPO: each reward less the mean of its prompt's, over their unbiased deviation + 1e-4, [P, K] (Shao et al. 2024); exactly
+    0 where all of a prompt are equal, whatever the rounding of their mean."""
     centred_PK = rewards_PK - rewards_PK.mean(1, keepdims=True)
-    return centred_PK / (rewards_PK.std(1, ddof=1, keepdims=True) + 1e-4)
+    normalised_PK = centred_PK / (rewards_PK.std(1, ddof=1, keepdims=True) + 1e-4)
+    return np.where(flat_groups(rewards_PK)[:, None], 0.0, normalised_PK)
+
+
+def flat_groups(rewards_PK: np.ndarray) -> np.ndarray:
+    """True for prompts whose completions all have the same reward, [P]: there is nothing to learn from them."""
+    return rewards_PK.max(1) == rewards_PK.min(1)
+
+
+def explained_variance(returns_M: np.ndarray, values_M: np.ndarray) -> float | None:
+    """1 - Var(R - V) / Var(R); None where returns do not vary, and there is nothing to explain."""
+    if returns_M.var() < 1e-12:
+        return None
+    return float(1 - (returns_M - values_M).var() / (returns_M.var() + 1e-12))
 
 
 def adapted_beta(beta: float, kl: float, target: float, count: int, horizon: float) -> float:

@@ -7,14 +7,19 @@ from itertools import chain, zip_longest
 from typing import Any
 
 from planish.base.config import Field
+from planish.base.distributed import is_main
+from planish.base.notices import warn
 from planish.data.chat.tool_calls import as_dicts
 from planish.data.rows import Demonstration
 from planish.data.sources import Source
+from planish.inference.room import fitted
 from planish.inference.sample import SamplingConfig, sample
 from planish.methods.base import RunConfig, RunContext, policy_as
+from planish.models.load import context_length
 from planish.models.packed import CausalLM
 from planish.models.sharding import gathered
-from planish.train.record import RunRecord
+from planish.statistics.alarms import unmoved
+from planish.train.record import RunRecord, read_lines
 
 
 class SamplingRunConfig(RunConfig):
@@ -32,16 +37,15 @@ class SamplingCallback:
 
     def __init__(self, run: RunContext[Any], record: RunRecord) -> None:
         self.run, self.record = run, record
-        self.prompts = held_out_prompts(run.sources, run.config.num_samples)
+        self.prompts, self.encoded, self.sampling = fitting_prompts(run, run.config.num_samples)
 
     def __call__(self, step: int) -> None:
         if not self.prompts:
             return
-        loaded, template = self.run.loaded, self.run.loaded.template
-        prompts = [template.encode_prompt(row.messages[:turn], row.tools, row.origin) for _, row, turn in self.prompts]
+        loaded, stops = self.run.loaded, self.run.loaded.template.stop_token_ids
         policy = policy_as(CausalLM, self.run)
         with gathered(policy):
-            sampled = sample(policy, loaded.tokenizer, prompts, self.run.config.sampling, template.stop_token_ids)
+            sampled = sample(policy, loaded.tokenizer, self.encoded, self.sampling, stops)
         self.record.samples(
             step,
             [
@@ -56,6 +60,31 @@ class SamplingCallback:
             ],
         )
         self.record.pause()
+
+
+def note_unmoved(run: RunContext[Any], step: int, steps: int, record: RunRecord) -> None:
+    """After the last evaluation: an alarm if the held-out loss is where it was at first."""
+    if not is_main() or step < steps:
+        return
+    losses = [line["held_out/all"] for line in read_lines(run.folder.metrics) if "held_out/all" in line]
+    lora = getattr(getattr(run.config, "model", None), "lora", None) is not None
+    why = unmoved(losses[0], losses[-1], steps, run.config.optim.lr, lora) if len(losses) > 1 else None
+    if why is not None:
+        warn(f"alarm: {why}")
+        record.note(step, {"alarm/held_out": 1.0})
+
+
+def fitting_prompts(
+    run: RunContext[Any], count: int, sampling: SamplingConfig | None = None, *, tell: bool = True
+) -> tuple[list[tuple[str, Demonstration, int]], list[list[int]], SamplingConfig]:
+    """Held-out prompts, encoded, and the sampling for which the model has room."""
+    template, rows = run.loaded.template, held_out_prompts(run.sources, count)
+    encoded = [template.encode_prompt(row.messages[:turn], row.tools, row.origin) for _, row, turn in rows]
+    limit = context_length(run.loaded.model.config)
+    sampling, some, said = fitted(sampling or run.config.sampling, [len(tokens) for tokens in encoded], limit)
+    if said and tell and is_main():
+        warn(said)
+    return [rows[i] for i in some], [encoded[i] for i in some], sampling
 
 
 def held_out_prompts(sources: Sequence[Source], count: int) -> list[tuple[str, Demonstration, int]]:

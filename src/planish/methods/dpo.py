@@ -33,7 +33,7 @@ from planish.inference.reference_log_probs import attach_reference, completion_l
 from planish.inference.sample import SamplingConfig, sample
 from planish.maths.preference import PairLogprobs, implicit_reward_accuracy, logprob_accuracy
 from planish.methods.base import RunContext, mixture_feed, policy_as
-from planish.methods.callbacks import SamplingCallback, SamplingRunConfig, held_out_prompts
+from planish.methods.callbacks import SamplingCallback, SamplingRunConfig, fitting_prompts
 from planish.methods.preference_losses import Dpo, PreferenceLoss
 from planish.methods.ranking_eval import (
     ComparisonConfig,
@@ -164,15 +164,18 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
         def drift(step: int) -> None:
             """Mean over completions that the policy samples of log pi - log pi_ref: an unbiased estimate of KL(pi, pi_ref)."""
             if step and run.config.kl_prompts:
-                rows = sampled_rows(run, run.config.kl_prompts)
+                if not (rows := sampled_rows(run, run.config.kl_prompts)):
+                    return
                 packed = [pack([row]).to(run.device) for row in rows]
                 with torch.no_grad():
                     ours = [completion_logprobs(policy, row).item() for row in packed]
                     with self._reference(run, moved=True) as (reference, _):
                         theirs = [completion_logprobs(reference, row).item() for row in packed]
                 changes = np.array(ours) - np.array(theirs)
-                error = changes.std(ddof=1) / len(changes) ** 0.5 if len(changes) > 1 else 0.0
-                record.note(step, {"kl": float(changes.mean()), "kl_standard_error": float(error)})
+                values = {"kl": float(changes.mean())}
+                if len(changes) > 1:
+                    values["kl_standard_error"] = float(changes.std(ddof=1) / len(changes) ** 0.5)
+                record.note(step, values)
                 record.pause()
 
         ranked = RankingCallback(run, record, reward, self.eval_sets, trainer.steps)
@@ -187,13 +190,10 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
 def sampled_rows(run: RunContext[DpoConfig], count: int) -> list[Example]:
     """Held-out prompts, each with a completion that the policy samples at temperature 1."""
     loaded, template = run.loaded, run.loaded.template
-    prompts = [
-        template.encode_prompt(row.messages[:turn], row.tools, row.origin)
-        for _, row, turn in held_out_prompts(run.sources, count)
-    ]
     sampling = SamplingConfig(
         max_completion_tokens=run.config.sampling.max_completion_tokens, temperature=1.0, seed=run.config.seed
     )
+    _, prompts, sampling = fitting_prompts(run, count, sampling, tell=False)  # SamplingCallback tells of the same
     with gathered(run.policy):
         sampled = sample(policy_as(CausalLM, run), loaded.tokenizer, prompts, sampling, template.stop_token_ids)
     return [

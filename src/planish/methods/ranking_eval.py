@@ -21,6 +21,7 @@ from planish.data.settings import longest
 from planish.data.sources import measured_digest
 from planish.inference.sequences import sequence_values
 from planish.methods.base import Method, RunConfig, RunContext
+from planish.methods.callbacks import note_unmoved
 from planish.models.load import context_length
 from planish.statistics.ranking import log_loss_by_source, ranking, write_ranking
 from planish.statistics.ranking_result import Scored
@@ -155,6 +156,7 @@ class RankingCallback:
                 rows = list(self._scored(name, encoding.examples, encoding.comparisons or ()))
                 values[f"eval_accuracy/{name}"] = self._write(step, name, rows)["accuracy"]["value"]
         self.record.note(step, values)
+        note_unmoved(self.run, step, self.last, self.record)
         self.record.pause()
 
     def _write(self, step: int, name: str, scored: Sequence[Scored]) -> dict[str, Any]:

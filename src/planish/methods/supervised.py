@@ -13,7 +13,7 @@ from planish.base.types import Packed
 from planish.evaluate.held_out_loss import held_out_losses
 from planish.maths.reductions import Reduction, token_weights, total_weight
 from planish.methods.base import Method, RunContext, mixture_feed, policy_as
-from planish.methods.callbacks import SamplingCallback, SamplingRunConfig
+from planish.methods.callbacks import SamplingCallback, SamplingRunConfig, note_unmoved
 from planish.models.packed import CausalLM
 from planish.train.loop import Callback, LossTerm
 from planish.train.optimizer import Trainer
@@ -55,6 +55,7 @@ class SupervisedMethod(Method[C]):
         def evaluate(step: int) -> None:
             losses = held_out_losses(policy_as(CausalLM, run), held_out, run.micro_tokens, run.device)
             record.note(step, {f"held_out/{name}": loss for name, loss in losses.items()})
+            note_unmoved(run, step, trainer.steps, record)
             record.pause()
 
         return [(run.config.evaluate_every, evaluate), (run.config.sample_every, SamplingCallback(run, record))]

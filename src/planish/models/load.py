@@ -74,13 +74,23 @@ def compute_dtype(config: ModelConfig, device: torch.device) -> torch.dtype | No
 
 def load_model(config: ModelConfig, device: torch.device) -> PreTrainedModel:
     """The model in evaluation mode: planish trains without dropout."""
-    folder = Path(model_folder(config.path))
-    if (folder / "config.json").exists() and gives_scores(load_settings(folder, config.trust_remote_code)):
-        # With tied weights it would load, and no word say that its head was left out.
+    check_folder(config)
+    return load_pretrained(config, device, AutoModelForCausalLM)
+
+
+def check_folder(config: ModelConfig, *, scores: bool = False) -> PreTrainedConfig:
+    """Refuses what cannot be a model's folder, without reading its weights; returns its settings."""
+    path = model_folder(config.path)
+    _check_config(path)
+    _check_weights(path)
+    settings = load_settings(path, config.trust_remote_code)
+    if not scores and gives_scores(
+        settings
+    ):  # with tied weights it would load, and no word say that its head was left out
         raise ModelError(
             f"{config.path}: is a reward model, which gives scores and no text. Name the model it began as"
         )
-    return load_pretrained(config, device, AutoModelForCausalLM)
+    return settings
 
 
 def load_pretrained(

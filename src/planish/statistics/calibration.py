@@ -15,6 +15,7 @@ from planish.statistics.logistic import Likelihood, fit, sigmoid
 from planish.statistics.ranking_pairs import ScoredPairs, equal_mass
 from planish.statistics.ranking_result import Calibration, CalibrationBin
 
+ROUNDING = 1e-5  # size of a difference of scores that float32 makes of equal ones
 Z_95 = round(quantile(LEVEL), 6)
 
 
@@ -35,11 +36,13 @@ def calibration(pairs: ScoredPairs, bootstrap: Bootstrap, num_bins: int) -> Cali
 
 
 def slope(pairs: ScoredPairs) -> Estimate | None:
-    """The b that maximizes the mean of ln sigmoid(b * margin); None where none is finite."""
+    """The b that maximizes the mean of ln sigmoid(b * margin); None where none is finite, or margins are rounding."""
     margin, weight = pairs.margin, pairs.weight / pairs.weight.sum()
     if margin.min() >= 0 or margin.max() <= 0:
         return None  # the larger b, or -b, the likelier; or any b is as good
     scale = float(np.sqrt((weight * margin**2).sum()))
+    if scale < ROUNDING:  # a policy that is still its reference: a slope of millions, which says nothing
+        return None
     x = margin / scale
 
     def likelihood(b: np.ndarray) -> Likelihood:

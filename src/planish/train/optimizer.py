@@ -13,6 +13,8 @@ from planish.base.config import Config, Field
 from planish.base.errors import RunError
 from planish.maths.schedule import DecayName, MinAt, ScheduleName, learning_rate_factor
 
+MEANINGLESS = 1e6  # ratio of gradients beyond which the smaller one is rounding
+
 
 class OptimConfig(Config):
     lr: float = Field(default=2e-5, gt=0, description="peak learning rate; with LoRA the default is ten times this")
@@ -121,7 +123,8 @@ class Trainer:
         norms = {f"{name}/grad_norm": norm for name, (norm, _) in self._aside.items() if name}
         if "" in self._aside:
             norms["own_grad_norm"] = own = self._aside[""][0]
-            norms |= {f"{name}/grad_ratio": norm / own for name, (norm, _) in self._aside.items() if name and own}
+            ratios = {f"{name}/grad_ratio": norm / own for name, (norm, _) in self._aside.items() if name and own}
+            norms |= {name: ratio for name, ratio in ratios.items() if ratio < MEANINGLESS}
         for _, grads in self._aside.values():
             for p, grad in zip(self.parameters.values(), grads, strict=True):
                 p.grad = grad if p.grad is None else p.grad if grad is None else p.grad.add_(grad)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from planish.base.errors import ConfigError
 from planish.base.files import json_lines_in, write_lines
 from planish.base.progress import track
 from planish.base.random import fold_in
@@ -26,7 +25,7 @@ from planish.evaluate.compare.config import BestOf, CompareConfig
 from planish.inference.best_of_n import kl_of_best
 from planish.inference.reference_log_probs import completion_logprobs, digest_weights
 from planish.inference.sample import Completion, SamplingConfig, sample
-from planish.inference.score import RewardModel, scorable
+from planish.inference.score import RewardModel
 from planish.inference.sequences import sequence_values
 from planish.models.load import ModelConfig, context_length
 from planish.models.loaded import load_chat_model
@@ -65,10 +64,6 @@ def answer_all(config: CompareConfig, prompts: Sequence[Prompt], out: Path, devi
     at_most: float | None = None
     for name, model in config.models.items():
         policy = PolicyAnswers(model, device)
-        if reference is not None and policy.template.tokenizer.get_vocab() != reference.template.tokenizer.get_vocab():
-            raise ConfigError(
-                f"models.{name}: has another vocabulary than the reference, so there is no KL between them"
-            )
         file = out / "answers" / f"{name}.jsonl"
         answers[name] = _answers(config, name, policy, prompts, reference, file)
         if config.documents is not None:
@@ -190,7 +185,7 @@ def _best(
         some = prompts[start : start + PROMPTS]
         sampled = policy.sample(encoded[start : start + PROMPTS], sampling, n * config.num_samples, start)
         texts = [list(dict.fromkeys(completion.text for completion in row)) for row in sampled]
-        scored = judge.score([scorable(prompt, row) for prompt, row in zip(some, texts, strict=True)])
+        scored = judge.score_answers(some, texts)
         for row, own_texts, own_scores in zip(sampled, texts, scored, strict=True):
             scores = dict(zip(own_texts, own_scores, strict=True))
             groups = [row[k : k + n] for k in range(0, len(row), n)]

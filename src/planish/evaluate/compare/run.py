@@ -12,7 +12,6 @@ Win rates as in Stiennon et al. (2020) and Ouyang et al. (2022); length control 
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -21,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from planish.base.distributed import local_device
 from planish.base.errors import ConfigError, DataError, RunError
-from planish.base.files import write_json, write_lines
+from planish.base.files import one_process_in, write_json, write_lines
+from planish.base.notices import warn
 from planish.base.random import subsample
 from planish.base.terminal import print_table
 from planish.data.chat.tokenizer import load_tokenizer
@@ -32,6 +33,7 @@ from planish.data.chat.tool_calls import as_dicts
 from planish.data.prompts import import_prompts
 from planish.data.rows import Prompt
 from planish.evaluate.compare.answers import SystemAnswers, answer_all
+from planish.evaluate.compare.checks import check_systems
 from planish.evaluate.compare.config import CompareConfig
 from planish.judges.base import FEWEST, JudgedAnswers
 from planish.judges.open import open_judge
@@ -47,9 +49,15 @@ def compare(config: CompareConfig) -> ComparisonResult:
     out, device = Path(config.out), local_device(config.device)
     if out.exists() and not out.is_dir():
         raise ConfigError(f"out={config.out}: is a file, expected a folder to write")
+    with one_process_in(out):
+        return _compared(config, out, device)
+
+
+def _compared(config: CompareConfig, out: Path, device: torch.device) -> ComparisonResult:
     prompts = subsample(import_prompts(config.prompts, config.format, config.columns), config.limit, config.seed)
     if not prompts:
         raise DataError(f"{config.prompts}: holds no prompt to answer")
+    check_systems(config, prompts)
     judge = open_judge(config.judge, prompts, out / "replies.jsonl", device)
     answered = answer_all(config, prompts, out, device)
     texts = {name: [[answer.text for answer in row] for row in answers] for name, answers in answered.answers.items()}
@@ -86,7 +94,7 @@ def _check_verdicts(judged: JudgedAnswers, out: Path) -> None:
                 f"{said}. There is no win rate. Name a judge that follows its question, raise judge.max_tokens if it thinks "
                 f"aloud, or ask in other words (judge.question); its replies are in {out / 'replies.jsonl'}"
             )
-        print(f"warning: {said}; they count as ties", file=sys.stderr)
+        warn(f"warning: {said}; they count as ties")
 
 
 def _lengths(config: CompareConfig, texts: Mapping[str, Sequence[Sequence[str]]]) -> Lengths:

@@ -15,7 +15,7 @@ from rich.console import Console
 from planish.base.config import Config, Field
 from planish.base.distributed import local_device
 from planish.base.errors import ConfigError, DataError
-from planish.base.files import write_lines
+from planish.base.files import as_lines, new_file
 from planish.base.plugins import Plugins
 from planish.base.progress import track
 from planish.base.random import subsample
@@ -65,8 +65,9 @@ def know(config: KnowConfig) -> list[Knowledge]:
     model, tokenizer = load_with_tokenizer(config.model, device)
     policy = CausalLM(model, compute_dtype(config.model, device))
     probing = probe(policy, tokenizer, asked, config.probe, exemplars)
-    found = list(track(probing, "asking", len(asked)))
-    write_lines(out, map(_line, found))
+    with new_file(out) as partial:
+        found = list(track(probing, "asking", len(asked)))
+        partial.write_text(as_lines(map(_line, found)), encoding="utf-8")
     show(found, config.by)
     return found
 

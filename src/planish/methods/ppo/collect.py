@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from planish.base.random import Permutation
 from planish.base.types import Example, Experience, Packed
 from planish.data.mixture.packing import deal
 from planish.inference.sample import Completion
-from planish.maths.policy_gradient import adapted_beta, k1
+from planish.maths.policy_gradient import adapted_beta, explained_variance, flat_groups, k1
 from planish.methods.base import RunContext
 from planish.methods.ppo.advantages import ScoredCompletions
 from planish.methods.ppo.config import PpoConfig
@@ -54,7 +54,9 @@ class RolloutFeed:
         old_M, reference_M, values_M = models.score_tokens(examples, config, self.run)
         clock.lap("log-probabilities")
 
+        cut = models.truncated()
         scores = {name: reward(rollouts) for name, reward in models.rewards.items()}
+        truncated = {name: (count - cut[name]) / len(lengths_N) or None for name, count in models.truncated().items()}
         score_N = sum(
             (config.rewards[name].weight * each_N for name, each_N in scores.items()), np.zeros(len(lengths_N))
         )
@@ -67,6 +69,7 @@ class RolloutFeed:
         models.kl = float(kl_N.mean())
         scored = ScoredCompletions(score_N, kl_M, values_M, lengths_N, beta, config.batch.completions)
         advantages_M, returns_M = config.advantage.estimate(scored)
+        flat_P = flat_groups(scored.by_prompt(score_N))
         if config.kl.target is not None:
             models.next_beta = adapted_beta(beta, models.kl, config.kl.target, len(kl_N), config.kl.horizon)
 
@@ -83,26 +86,32 @@ class RolloutFeed:
                 "completion_tokens": lengths_N.mean(),
                 "unended": 1 - ended_N.mean(),
                 "sampler_mismatch": np.abs(old_M - sampled_logprobs(completions)).mean(),
-                **(
-                    {"explained_variance": 1 - (returns_M - values_M).var() / (returns_M.var() + 1e-12)}
-                    if models.actor.has_values
-                    else {}
+                **defined(
+                    {
+                        "explained_variance": explained_variance(returns_M, values_M)
+                        if models.actor.has_values
+                        else None,
+                        "flat_groups": flat_P.mean() if config.advantage.needs_group else None,
+                        **{f"truncated/{name}": share for name, share in truncated.items()},
+                    }
                 ),
                 **{f"seconds/{name}": seconds for name, seconds in clock.laps.items()},
             },
         )
         self.record.headline = f"score {score_N.mean():+.3f}  KL {models.kl:.2f}  "
+        columns = [old_M, reference_M, advantages_M, returns_M, values_M]
+        if config.advantage.kl_in_loss:  # a group without spread moves nothing: its KL would, alone
+            columns.append(np.repeat(np.repeat(~flat_P, config.batch.completions), lengths_N).astype(np.float64))
+        ends = np.cumsum([int(example.loss_mask.sum()) for example in examples])[:-1]
+        split = [np.split(column_M, ends) for column_M in columns]
         return [
-            replace(example, experience=Experience(*parts))
-            for example, *parts in zip(
-                examples,
-                *(
-                    np.split(each_M, np.cumsum([int(example.loss_mask.sum()) for example in examples])[:-1])
-                    for each_M in (old_M, reference_M, advantages_M, returns_M, values_M)
-                ),
-                strict=True,
-            )
+            replace(example, experience=Experience(*parts)) for example, *parts in zip(examples, *split, strict=True)
         ]
+
+
+def defined(values: Mapping[str, float | None]) -> dict[str, float]:
+    """Without the statistics that are not defined here."""
+    return {name: float(value) for name, value in values.items() if value is not None}
 
 
 def sampled_logprobs(completions: Sequence[Completion]) -> np.ndarray:

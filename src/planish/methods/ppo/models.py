@@ -76,6 +76,12 @@ class PpoModels:
             Rollouts(prompt.prompt, prompt.tokens, tuple(itertools.islice(completions, count))) for prompt in prompts
         ]
 
+    def truncated(self) -> dict[str, int]:
+        """Completions so far that a reward model with a tokenizer of its own had no room for."""
+        return {
+            name: reward.judge.truncated for name, reward in self.rewards.items() if isinstance(reward, ModelReward)
+        }
+
     def score_tokens(
         self, examples: Sequence[Example], config: PpoConfig, run: RunContext[PpoConfig]
     ) -> tuple[np.ndarray, ...]:
@@ -134,12 +140,15 @@ def build_models(run: RunContext[PpoConfig], prompts: PromptDataset) -> PpoModel
         start = load_model(config.model, run.device).requires_grad_(requires_grad=False)
         reference = CausalLM(start, run.loaded.compute_dtype)
     rewards = open_rewards(config.rewards, run.loaded.template, run.device, config.batch.micro_tokens, run.folder.path)
+    rows = [encoded.prompt for encoded in (*prompts.training, *prompts.held_out)]
     for name, source in config.rewards.items():
         reward = rewards[name]
         if isinstance(source, ModelSource) and isinstance(reward, ModelReward) and reward.reads_tokens:
             _check_room(f"rewards.{name}.path={source.path}", reward.judge.limit, longest)
+        elif isinstance(reward, ModelReward):
+            reward.judge.check_room(rows, config.sampling.max_completion_tokens, same_tokens=False)
         if isinstance(reward, FunctionReward):
-            reward.scorer.check([encoded.prompt for encoded in (*prompts.training, *prompts.held_out)])
+            reward.scorer.check(rows)
     actor = ActorCritic(policy, None if value is None else shard(value, run.device))
     beta = torch.tensor(config.kl.beta, dtype=torch.float64)
     sampler = LocalSampler(policy) if config.server is None else VllmSampler(config.server)

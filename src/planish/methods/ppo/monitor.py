@@ -12,13 +12,14 @@ from planish.evaluate.held_out_loss import held_out_losses
 from planish.methods.base import RunContext
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.models import PpoModels
-from planish.statistics.alarms import alarms, not_one
+from planish.statistics.alarms import RunNow, alarms, not_one
 from planish.train.record import RunRecord, read_lines
 
 
 class PpoMonitor:
     def __init__(self, run: RunContext[PpoConfig], models: PpoModels, record: RunRecord) -> None:
         self.run, self.models, self.record = run, models, record
+        self.said = set[str]()
 
     def held_out(self, step: int) -> None:
         """Completions of held-out prompts, sampled as in training, with the same noise each time; and the loss
@@ -57,23 +58,26 @@ class PpoMonitor:
         self.record.pause()
 
     def alarms(self, step: int) -> None:
-        """Says, once, what looks wrong since this iteration, and writes it down at each."""
+        """Says, once a start, what looks wrong since this iteration, and writes it down at each."""
         if not is_main() or not step:
             return
         lines = read_lines(self.run.folder.metrics)
         iterations = [line for line in lines if "iteration" in line]
         proxies = [name for name, source in self.run.config.rewards.items() if source.weight > 0]
         watched = [name for name, source in self.run.config.rewards.items() if not source.weight]
-        found = alarms(iterations, proxies, watched, self.run.config.alarms)
+        ratios = [line["ptx/grad_ratio"] for line in lines if "ptx/grad_ratio" in line]
+        config = self.run.config
+        now = RunNow(config.missing_eos, ratios, config.ptx.gamma)
+        found = alarms(iterations, proxies, watched, config.alarms, now)
         first = next(line for line in reversed(lines) if "loss" in line and line["step"] == iterations[-1]["step"])
         policy = self.models.actor.policy
         coarse = torch.bfloat16 in (policy.compute_dtype, policy.model.dtype)
         if (why := not_one(first["ratio_change"], coarse=coarse)) is not None:
             found["ratio"] = why
-        before = {name for line in lines for name in line if name.startswith("alarm/")}
         for name, why in found.items():
-            if f"alarm/{name}" not in before:
+            if name not in self.said:  # by this process: a run that resumes says it again
                 warn(f"alarm: {why}")
+        self.said |= set(found)
         if found:
             self.record.note(step, {f"alarm/{name}": 1.0 for name in found})
 

@@ -41,6 +41,7 @@ class PpoObjective:
             value_loss = (weights_L * losses_L).sum()
             loss = loss + config.value.coefficient * value_loss
         if config.advantage.kl_in_loss and config.kl.beta:
+            weights_L = weights_L * known.get("kl_weights", 1.0)
             loss = loss + config.kl.beta * (weights_L * k3(logprobs_L, reference_L)).sum()
 
         with torch.no_grad():
@@ -57,9 +58,11 @@ class PpoObjective:
 def experience_tensors(packed: Packed) -> dict[str, Tensor]:
     """The record of each learnt token since it was sampled, each [L], in float64."""
     experiences = [cast(Experience, example.experience) for example in packed.examples]
+    columns = {
+        name: [getattr(experience, name) for experience in experiences] for name in Experience.__dataclass_fields__
+    }
     return {
-        name: torch.from_numpy(
-            np.concatenate([np.empty(0), *(getattr(experience, name) for experience in experiences)])
-        ).to(packed.tokens_T.device)
-        for name in Experience.__dataclass_fields__
+        name: torch.from_numpy(np.concatenate([np.empty(0), *parts])).to(packed.tokens_T.device)
+        for name, parts in columns.items()
+        if not any(part is None for part in parts)
     }

@@ -7,7 +7,6 @@ out of training, or the gold utility, is how reward hacking shows.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +21,13 @@ from planish.base.config import Config, Field, Tree
 from planish.base.distributed import all_sum_list, is_main
 from planish.base.errors import DataError, RunError
 from planish.base.model_folder import ModelPath
+from planish.base.notices import warn
 from planish.base.plugins import DOTTED, OrPlugin
 from planish.base.types import Choices, Example
 from planish.data.chat.templates import ChatTemplate
 from planish.data.rows import Prompt
 from planish.inference.sample import Completion
-from planish.inference.score import RewardModel, scorable
+from planish.inference.score import RewardModel
 from planish.inference.sequences import sequence_values
 from planish.judges.base import FEWEST
 from planish.judges.client import LlmClient
@@ -140,8 +140,9 @@ class ModelReward:
         known = num_embeddings(self.judge.scorer.model)  # a policy may have more, of no token, and sample one
         if self.reads_tokens and all(example.tokens.max() < known for example in examples):
             return sequence_values(self.judge.scorer, examples, self.judge.micro_tokens, self.judge.device)
-        rows = [scorable(each.prompt, [completion.text]) for each in rollouts for completion in each.completions]
-        return np.array([score for scores in self.judge.score(rows) for score in scores])
+        prompts = [each.prompt for each in rollouts for _ in each.completions]
+        texts = [[completion.text] for each in rollouts for completion in each.completions]
+        return np.array([score for scores in self.judge.score_answers(prompts, texts) for score in scores])
 
 
 class GoldReward:
@@ -201,10 +202,9 @@ class LlmReward:
             )
         unread = self.source.unread or 0.0
         if without:
-            print(
+            warn(
                 f"rewards.{self.name}: {len(without)} of {len(replies)} replies have no grade and count as {unread:g}, "
-                f"such as {without[0][:80]!r}; all are in {self.client.memory}",
-                file=sys.stderr,
+                f"such as {without[0][:80]!r}; all are in {self.client.memory}"
             )
         return [((unread if grade is None else grade) - 5.5) / 4.5 for grade in grades]
 
