@@ -46,6 +46,11 @@ RECORDS: dict[str, dict[str, Any]] = {
     "question_answer": {"question": "a", "answer": "b"},
     "messages": chat(answer()),
     "sharegpt": {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]},
+    "utterances": {"conversations": TWO},
+    "exchanges": {"conversations": [{"input": "a", "output": "b"}]},
+    "xlam": {"query": "a", "tools": [{"name": "look"}], "answers": [{"name": "look", "arguments": {}}]},
+    "glaive": {"chat": "USER: a\n\n\nASSISTANT: b <|endoftext|>"},
+    "known": {"prompt": "a", "answers": ["b"], "p_greedy": 1.0, "category": "HighlyKnown"},
     "text": {"text": "a"},
     "oasst": OASST,
     "chosen_rejected": {"prompt": "a", "chosen": "b", "rejected": "c"},
@@ -324,9 +329,9 @@ def test_a_score_is_kept_for_filters_and_said_not_to_be_used() -> None:
 
 
 def test_a_prompt_may_be_read_from_an_answer_that_must_not_be_learnt(tmp_path: Path) -> None:
-    path = write(tmp_path, "a.jsonl", {**RECORDS["messages"], "train": False})
-    (row,) = stream_prompts(path)
-    assert isinstance(row, Prompt)
+    for format in ("messages", "alpaca", "chosen_rejected"):
+        (row,) = stream_prompts(write(tmp_path, "a.jsonl", {**RECORDS[format], "train": False}))
+        assert isinstance(row, Prompt)
 
 
 # Rows that must go

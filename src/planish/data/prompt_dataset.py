@@ -14,6 +14,8 @@ from planish.base.random import Permutation
 from planish.data.chat.notes import Notes
 from planish.data.chat.templates import ChatTemplate
 from planish.data.formats.mapping import Columns
+from planish.data.formats.registry import Handling
+from planish.data.ignored import IgnoredFields
 from planish.data.prompts import stream_prompts
 from planish.data.rows import Dropped, Prompt
 from planish.data.settings import num_held_out
@@ -43,6 +45,7 @@ class PromptDataset:
     known: tuple[Dropped, ...]  # training prompts that are held out, too
     seed: int
     notes: Notes = field(default_factory=Notes)  # what is told of prompts
+    ignored: IgnoredFields = field(default_factory=IgnoredFields)  # fields that no prompt holds
 
     def of(self, iteration: int, count: int) -> list[EncodedPrompt]:
         """The prompts of an iteration."""
@@ -65,6 +68,7 @@ class PromptDataset:
             "dropped": [{"row": str(row.origin), "reason": row.reason} for row in self.dropped],
             "leaks": [{"row": str(row.origin), "reason": row.reason} for row in self.known],
             "notes": self.notes.account(),
+            "ignored_fields": self.ignored.as_records,
         }
 
     def fingerprint(self) -> str:
@@ -89,8 +93,8 @@ def read_prompts(
     Held-out prompts are those of `held_out_paths`; without any, `held_out` prompts of `paths` are drawn by the seed. Equal
     prompts are held out together.
     """
-    dropped, notes = list[Dropped](), Notes()
-    how = template, columns, limit, too_long, dropped, notes
+    dropped, notes, handling = list[Dropped](), Notes(), Handling()
+    how = template, columns, limit, too_long, dropped, notes, handling
     sources = [_read("prompts", *named, *how) for named in paths.items()]
     kept = [_read("held_out_prompts", *named, *how) for named in held_out_paths.items()]
     training = _numbered([encoded for source in sources for encoded in source])
@@ -109,7 +113,9 @@ def read_prompts(
         training = [encoded for encoded in training if encoded.tokens not in chosen]
     known = {encoded.tokens for encoded in evaluation}
     leaks = [Dropped(encoded.prompt.origin, "held out, too") for encoded in training if encoded.tokens in known]
-    return PromptDataset(tuple(training), tuple(evaluation), tuple(dropped), tuple(leaks), seed, notes)
+    return PromptDataset(
+        tuple(training), tuple(evaluation), tuple(dropped), tuple(leaks), seed, notes, handling.ignored
+    )
 
 
 def _read(
@@ -122,9 +128,10 @@ def _read(
     too_long: Literal["error", "drop"],
     dropped: list[Dropped],
     notes: Notes,
+    handling: Handling,
 ) -> list[EncodedPrompt]:
     rows, left_out = list[EncodedPrompt](), list[Dropped]()
-    for row in stream_prompts(path, columns=columns):
+    for row in stream_prompts(path, columns=columns, handling=handling):
         if isinstance(row, Dropped):
             left_out.append(row)
             continue

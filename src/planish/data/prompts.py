@@ -10,7 +10,7 @@ from planish.data.fields import child, fields
 from planish.data.files.readers import Record
 from planish.data.formats.mapping import Columns
 from planish.data.formats.notes import CHAT, notes_of
-from planish.data.formats.registry import imported, importer_of, open_files
+from planish.data.formats.registry import Handling, imported, importer_of, open_files
 from planish.data.formats.tools import tools_of
 from planish.data.formats.turns import system_turn, turns_of
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Origin, Prompt, Question, Row, Text
@@ -31,16 +31,16 @@ def import_prompts(path: str | Path, format: str = "auto", columns: Columns | No
 
 
 def stream_prompts(
-    path: str | Path, format: str = "auto", columns: Columns | None = None
+    path: str | Path, format: str = "auto", columns: Columns | None = None, handling: Handling | None = None
 ) -> Iterator[Prompt | Dropped]:
     """The prompts one by one: those of the format, else of its demonstrations (up to the last answer), comparisons,
     judgements or questions. A record that was judged several times gives one prompt."""
     before: Prompt | Dropped | None = None
-    for chosen, first, records in open_files(path, format, columns):
+    for chosen, first, records in open_files(path, format, columns, handling=handling):
         function = (
             _from_conversation if chosen.name in CONVERSATIONS else importer_of(chosen, (Prompt, *WITH_PROMPT), first)
         )
-        for row in (row for record in records for row in imported(chosen, function, record)):
+        for row in (row for record in records for row in imported(chosen, function, record, judged=False)):
             prompt = row if isinstance(row, Dropped) else _prompt_of(row)
             if prompt != before:
                 yield prompt

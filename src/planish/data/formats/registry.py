@@ -183,10 +183,12 @@ def format_of(name: str, path: str | Path) -> Format:
     )
 
 
-def imported(format: Format, function: Importer, record: Record, unfit: Unfit = "error") -> Iterator[Row | Dropped]:
+def imported(
+    format: Format, function: Importer, record: Record, unfit: Unfit = "error", *, judged: bool = True
+) -> Iterator[Row | Dropped]:
     """The rows that a function of a format makes of a record. One that says that it must not be learnt gives a `Dropped`, and
-    so does one that does not fit if `unfit` is "drop"."""
-    learnt = any(format.importers.get(kind) is function for kind in JUDGED)
+    so does one that does not fit if `unfit` is "drop". `judged` is False where nothing is learnt of the rows."""
+    learnt = judged and any(format.importers.get(kind) is function for kind in JUDGED)
     try:
         record = record if format.gather else format.laid_out(record)
         if learnt and (reason := left_out(record)):

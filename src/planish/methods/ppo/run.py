@@ -154,6 +154,8 @@ def _prompts(run: RunContext[PpoConfig]) -> PromptDataset:
         config.too_long,
         config.columns,
     )
+    for sentence in prompts.ignored.sentences if is_main() else []:
+        warn(sentence)
     for line in prompts.notes.lines() if is_main() else []:
         warn(f"warning: prompts: {line}")
     return prompts
