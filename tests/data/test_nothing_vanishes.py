@@ -134,7 +134,7 @@ def test_what_the_model_should_have_read_is_refused(format: str, name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["system", "system_prompt", "system_message"])
-@pytest.mark.parametrize("format", sorted(RECORDS.keys() - {"text", "sampled", "oasst"}))
+@pytest.mark.parametrize("format", sorted(RECORDS.keys() - {"text", "sampled", "oasst", "glaive"}))
 def test_a_system_prompt_beside_the_turns_is_read_or_refused(format: str, name: str) -> None:
     value = {**RECORDS[format], name: "Speak like a pirate."}
     if format in WITHOUT_A_SYSTEM_PROMPT:
