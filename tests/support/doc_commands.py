@@ -214,7 +214,7 @@ class SettingsReadError(Exception):
 
 
 def only_read(block: Block, patch: pytest.MonkeyPatch) -> None:
-    """Reads flags and settings of the commands of a block that is not run."""
+    """Reads flags and settings of the commands of a block that is not run, whose models need not be here."""
 
     def read(*given: Any, **named: Any) -> None:
         load_config(*given, **named)
@@ -224,6 +224,7 @@ def only_read(block: Block, patch: pytest.MonkeyPatch) -> None:
         if getattr(module, "load_config", None) is load_config:
             patch.setattr(module, "load_config", read)
     assert config.load_config is read
+    patch.setattr("planish.cli.main.check_model_folder", bool)
     for arguments in block.commands():
         with pytest.raises(SettingsReadError):
             main(arguments)
