@@ -60,7 +60,7 @@ def test_messages_and_sharegpt_keep_every_turn(talk: list[tuple[Said, str]], end
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inside: st.lists(inside, max_size=3) | st.dictionaries(TEXT, inside, max_size=3),
     max_leaves=6,
 )

@@ -88,8 +88,6 @@ WRITTEN_OUT: Rows = [
 ]
 
 ROWS: dict[str, tuple[Rows, dict[str, Any], list[str]]] = {
-    "one side is empty": (HAND_MADE, pair(completions=["Yes.", ""]), ["completions[1]: empty"]),
-    "a completion of white space": (HAND_MADE, pair(completions=[" \n", "No."]), ["completions[0]: empty"]),
     "a rejected answer of white space": (PAIRED, {**PAIRED[0], "rejected": "\t"}, ["rejected: empty"]),
     "no rejected answer": (PAIRED, {"prompt": ASKED, "chosen": "Yes."}, ["rejected: missing"]),
     "prompts that differ": (
@@ -120,11 +118,6 @@ ROWS: dict[str, tuple[Rows, dict[str, Any], list[str]]] = {
     "a score in words": (HAND_MADE, pair(scores=["good", "bad"]), ["scores[0]: found 'good'"]),
     "fewer scores than completions": (HAND_MADE, pair(scores=[1.0]), ["scores: found 1, expected 2"]),
     "half a character": (HAND_MADE, pair(completions=["\ud800", "No."]), ["completions[0]", "half a character"]),
-    "functions to call": (
-        HAND_MADE,
-        pair(tools=[{"name": "f", "parameters": {}}]),
-        ["tools", "Write them into `system`"],
-    ),
 }
 
 

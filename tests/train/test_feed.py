@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planish.base.errors import ConfigError
+from planish.data.chat.notes import Notes
 from planish.data.chat.templates import Encoded
 from planish.data.examples import Examples
 from planish.data.mixture.plan import MixturePlan
@@ -24,7 +25,7 @@ def source(name: str, *lengths: int) -> Source:
     examples = Examples()
     for row, length in enumerate(lengths, start=1):
         examples.append(Encoded(np.ones(length, np.int32), np.arange(length) > 0), Origin(name, row))
-    return Source(name, examples, Examples(), (), (), (), (), (), 0)
+    return Source(name, examples, Examples(), (), (), (), (), (), 0, Notes())
 
 
 def feed_of(
