@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +39,7 @@ from planish.world.gold.files import judge_one
 from planish.world.gold.utility import World
 from planish.world.make import make_world
 from planish.world.settings import SIZES, WorldConfig
+from support.llm_server import Sent, llm_server
 
 CPU = torch.device("cpu")
 
@@ -188,23 +187,13 @@ def server() -> Iterator[tuple[str, list[int]]]:
     """Grades an answer by its length."""
     seen: list[int] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][0]["content"]
-            answer = re.findall(r"<answer>\n(.*?)\n</answer>", asked, re.DOTALL)[0]
-            seen.append(len(answer))
-            sent = json.dumps({"choices": [{"message": {"content": f"Of 10, I give {len(answer)}."}}]}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(sent)))
-            self.end_headers()
-            self.wfile.write(sent)
+    def grade(body: dict[str, Any], _: int) -> Sent:
+        (answer,) = re.findall(r"<answer>\n(.*?)\n</answer>", body["messages"][0]["content"], re.DOTALL)
+        seen.append(len(answer))
+        return Sent(f"Of 10, I give {len(answer)}.")
 
-        def log_message(self, format: str, *args: Any) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}/v1", seen
-        http.shutdown()
+    with llm_server(grade) as http:
+        yield http.url, seen
 
 
 def test_a_served_judges_grades_become_scores_and_are_asked_for_once(

@@ -131,7 +131,7 @@ def without(tree: Tree, keys: Collection[str], prefix: str = "") -> Tree:
 
 
 def is_below(key: str, keys: Collection[str]) -> bool:
-    """Whether a dotted key is one of these, or below one."""
+    """True if a dotted key is one of these, or below one."""
     words = key.split(".")
     return any(".".join(words[:n]) in keys for n in range(1, len(words) + 1))
 
@@ -161,7 +161,7 @@ def _read_yaml(path: Path) -> Tree:
 
 
 def _problem(error: yaml.YAMLError) -> str:
-    """What is wrong, without the place."""
+    """The problem, without its place."""
     parts = [getattr(error, name, None) for name in ("context", "problem")]
     return ": ".join(filter(None, parts)) or str(error)
 

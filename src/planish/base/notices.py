@@ -1,4 +1,4 @@
-"""What a command says while it works: on standard error, as much as was asked for, and with the time in the log of a run."""
+"""Messages of a command at work: on standard error, as many as `-q` and `-v` ask for, and with the time in a run's log."""
 
 from __future__ import annotations
 

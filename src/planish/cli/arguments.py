@@ -169,7 +169,7 @@ def read_request(options: argparse.Namespace, rest: Sequence[str]) -> Request:
 
 
 def _is_recipe(word: str, command: Command) -> bool:
-    """Whether a YAML file holds settings: there are data files in YAML, too."""
+    """True if a YAML file holds settings: there are data files in YAML, too."""
     if not any(each.name == "FILE" for each in command.words) or not Path(word).is_file():
         return True
     import yaml

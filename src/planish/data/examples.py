@@ -131,7 +131,7 @@ class Encoding:
     dropped: list[Dropped] = field(default_factory=list)
     truncated: list[Dropped] = field(default_factory=list)  # truncated rows, and by how much
     comparisons: list[Comparison] | None = None  # the rows of the examples, if they are kept
-    notes: Notes = field(default_factory=Notes)  # what is told of the rows of the examples
+    notes: Notes = field(default_factory=Notes)  # on the rows of the examples
 
 
 Encodable = Learnt | Comparison

@@ -44,7 +44,7 @@ class PromptDataset:
     dropped: tuple[Dropped, ...]
     known: tuple[Dropped, ...]  # training prompts that are held out, too
     seed: int
-    notes: Notes = field(default_factory=Notes)  # what is told of prompts
+    notes: Notes = field(default_factory=Notes)  # on the prompts
     ignored: IgnoredFields = field(default_factory=IgnoredFields)  # fields that no prompt holds
 
     def of(self, iteration: int, count: int) -> list[EncodedPrompt]:

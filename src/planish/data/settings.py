@@ -127,7 +127,7 @@ class DataConfig(Config):
 
     @property
     def chat(self) -> TemplateChoice:
-        """How conversations are rendered."""
+        """The chat template and its defaults."""
         return TemplateChoice(self.template, self.system, self.mask)
 
     @property

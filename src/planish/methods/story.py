@@ -1,4 +1,4 @@
-"""What a run says of itself at its start and at its end, on standard error and in run.log."""
+"""The head and the foot of a run, on standard error and in run.log."""
 
 from __future__ import annotations
 
@@ -136,5 +136,5 @@ def _beginning(folder: RunFolder, trainer: Trainer, start: int) -> str:
 
 
 def to_train_on(folder: RunFolder) -> str:
-    """How a run that is done becomes the beginning of another."""
+    """The command that trains a finished run further."""
     return f"To train its model further, give --model {folder.path} and another --out"

@@ -173,7 +173,7 @@ def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
 
 
 def refuse_beyond_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """From now on a token without an embedding is told by its name, where it would be an IndexError, or on a GPU the end."""
+    """Makes a token without an embedding an error that names it, in place of an IndexError, or of a crash on a GPU."""
 
     def refuse(module: Any, inputs: tuple[Any, ...]) -> None:
         size = module.weight.shape[0]  # which may have grown since
@@ -184,7 +184,7 @@ def refuse_beyond_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokeni
 
 
 def no_embedding(number: int, tokenizer: PreTrainedTokenizerBase, size: int) -> str:
-    """What is wrong with a text that has a token beyond the embeddings."""
+    """The error about a text that has a token beyond the embeddings."""
     token = tokenizer.convert_ids_to_tokens(number)
     return (
         f"the text holds the token {token!r}, number {number}, and the model has {size} embeddings, numbers 0 to {size - 1}. "

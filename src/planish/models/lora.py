@@ -102,7 +102,7 @@ def plain_weights(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Ten
 
 
 def _update(name: str, module: Any, weights: dict[str, Tensor]) -> Tensor:
-    """What a module's LoRA adds to its weight; its two factors are taken out of the weights."""
+    """The update that a module's LoRA adds to its weight; its two factors are removed from `weights`."""
     ((adapter, scaling),) = module.scaling.items()
     low, high = (weights.pop(f"{name}.{part}.{adapter}.weight", None) for part in ("lora_A", "lora_B"))
     turned = getattr(module, "fan_in_fan_out", False)

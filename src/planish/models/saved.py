@@ -1,4 +1,4 @@
-"""What a saved model has to give: the numbers of the model in memory, on a few short texts.
+"""A check of saved models: on a few short texts they must give the numbers of the model in memory.
 
 Adding LoRA's updates to tied weights, writing, and reading again can each change a model without a word. So each is followed by
 the same question: what does a token of these texts cost, or what score does a text get?

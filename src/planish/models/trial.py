@@ -141,7 +141,7 @@ def _why_not(
 
 
 def _fails_in_training(model: PreTrainedModel, forward: Forwards, row: Packed) -> str | None:
-    """What goes wrong in the precision of training, where the numbers themselves are right."""
+    """The problem in the precision of training, if there is one where the numbers themselves are right."""
     try:
         with forward.precision() if forward.precision else nullcontext():
             found = forward.together(model, row)

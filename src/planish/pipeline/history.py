@@ -1,4 +1,4 @@
-"""What a pipeline has done, in OUT/pipeline.json, and why a stage would be done now."""
+"""The record of a pipeline's stages, in OUT/pipeline.json, and why a stage would be done now."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def moved_text(before: float, after: float, change: Estimate | None, digits: str
 
 
 def moved_share(before: float, after: float, change: Estimate | None) -> str:
-    """The same for shares, whose change is in percentage points."""
+    """The sentence about a share, whose change is in percentage points."""
     return _moved(percent(before), percent(after), change and scaled(change, 100), " points", "+.1f")
 
 

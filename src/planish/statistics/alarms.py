@@ -44,7 +44,7 @@ class AlarmConfig(Config):
 
 @dataclass(frozen=True, slots=True)
 class RunNow:
-    """What the absolute alarms need to know beside the iterations: the score of a completion that was cut, the last ratios of the
+    """Inputs of the absolute alarms beside the iterations: the score of a completion that was cut, the last ratios of the
     documents' gradient to that of the scores, and gamma, which scales it."""
 
     missing_eos: float | None = None

@@ -141,7 +141,7 @@ def _length(pairs: ScoredPairs, bootstrap: Bootstrap, num_bins: int) -> LengthCo
 
 
 def _correlation(pairs: ScoredPairs, ranked: bool, bootstrap: Bootstrap) -> Estimate | None:
-    """Of score and length difference, weighted, through the origin: Pearson's, or Spearman's with ranks anew in every draw."""
+    """Weighted correlation of score and length difference through the origin: Pearson's, or Spearman's, ranked in every draw."""
     x, y = pairs.margin, pairs.longer
 
     def correlation(weight: np.ndarray) -> np.ndarray:

@@ -1,5 +1,5 @@
-"""What the result of a run depends on beside its settings, as digests: a checkpoint remembers them, and a run resumes only where
-they are the same.
+"""Digests of everything beside its settings that a run's result depends on: a checkpoint keeps them, and a run resumes only
+where they are the same.
 
 Rows are compared as tokens, which the methods say (methods/base.py). Everything else that the settings name is compared by its
 contents, wherever it lies by now: models, worlds, templates, files of demonstrations, and code of yours with what it imports from

@@ -1,4 +1,4 @@
-"""Comparisons of a rendered text with its row: every turn, tool and call must be in it. What is not is refused, or told."""
+"""Comparisons of a rendered text with its row: every turn, tool and call must be in it. A missing one is an error or a note."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def compare_calls(row: Demonstration, turn: int, text: str) -> None:
 
 def words_of_answer(renderer: Renderer, row: Demonstration, turn: int, text: str) -> tuple[Span, Note | None]:
     """The span of a turn's words in `text`. A template may trim them, set the white space of a thought anew or leave out a
-    thought before them; the last two are told."""
+    thought before them; the last two are noted."""
     content = row.messages[turn].content.rstrip()
     start, end = renderer.changed_by(row, turn, text)
     kept = text[start:end].rstrip()

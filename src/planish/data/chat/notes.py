@@ -1,5 +1,5 @@
-"""What a chat template does to rows that a run learns from all the same, counted and told: on the terminal, in data.json and
-by `planish data inspect`."""
+"""Changes that a chat template makes to rows which a run learns from all the same: reported on the terminal, in
+data.json and by `planish data inspect`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MEANINGS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that is told of a row, with what was found."""
+    """A change to a row, and the text that shows it."""
 
     kind: NoteKind
     found: str

@@ -37,7 +37,7 @@ _SHOWN = 30  # characters of a text in a message
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The text of a conversation, the spans of it that are learnt, in characters, and what is told of it."""
+    """The text of a conversation, the spans of it that are learnt, in characters, and notes on it."""
 
     text: str
     spans: list[Span]
@@ -80,7 +80,7 @@ class ChatTemplate:
         renderer.closing_answer, renderer.closing_call = self._ends.closing_answer, self._ends.closing_call
 
     def with_mask(self, mask: MaskName) -> ChatTemplate:
-        """The same template with another mask."""
+        """This template with another mask."""
         other = copy(self)
         other.mask = mask
         return other

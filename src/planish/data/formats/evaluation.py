@@ -128,7 +128,7 @@ def known(record: Record) -> Iterator[Question]:
 
 @importer("known", Demonstration)
 def known_answer(record: Record) -> Iterator[Demonstration]:
-    """The same questions to learn, with the first of their answers."""
+    """The questions as demonstrations, each with the first of its answers."""
     for row in question(record):
         turns = (*row.messages, Message("assistant", row.answers[0]))
         yield Demonstration(turns, row.origin, about=row.about)

@@ -116,7 +116,7 @@ def further_columns(value: object, is_prompt: bool, compares: bool) -> Iterator[
 
 
 def _is_whole(answer: object) -> bool:
-    """Whether an answer is a conversation that begins with its prompt."""
+    """True if an answer is a conversation that begins with its prompt."""
     first = answer[0] if is_list(answer) and answer else None
     return is_object(first) and (first.get("role") or first.get("from")) not in ("assistant", "gpt")
 

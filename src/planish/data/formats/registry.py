@@ -278,7 +278,7 @@ def _wins(found: Format, fitting: list[Format]) -> bool:
 
 
 def _hides_a_comparison(format: Format, record: Record) -> bool:
-    """Whether the record has the columns of a comparison, which this format would pass over."""
+    """True if the record has the columns of a comparison, which this format would pass over."""
     return not {Comparison, Judged} & format.importers.keys() and comparison_hint(record.value) is not None
 
 

@@ -26,7 +26,7 @@ class Measured:
     completions: tuple[int, ...] = ()
     learnt: int | None = None
     fate: tuple[Fate, str] | None = None  # its fate in a run, with the reason; None if it is kept whole
-    notes: tuple[Note, ...] = ()  # what is told of it
+    notes: tuple[Note, ...] = ()
 
 
 class LengthMeasure(Protocol):
