@@ -61,6 +61,11 @@ def test_a_feature_that_ranks_every_pair_has_a_finite_weight_and_a_constant_one_
     assert weights_F[1] == 0
 
 
+def test_prompts_whose_answers_are_tied_say_nothing() -> None:
+    features_NF = np.array([[1.0, 2.0], [0.5, 4.0], [2.0, -1.0], [2.5, 1.0]])
+    assert fit_confidence(features_NF, [(0, 0), (1, 1)])[0].tolist() == [0, 0]
+
+
 # Whole runs
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from planish.base.config import Config, Field
 from planish.base.errors import ConfigError, ModelError
+from planish.base.model_folder import ModelPathOrNone
 from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.examples import Examples
 from planish.inference.reference_log_probs import attach, digest_tokens, digest_weights, kept_values
@@ -24,15 +25,13 @@ from planish.models.load import ModelConfig, load_model
 from planish.models.packed import CausalLM
 from planish.statistics.logistic import Likelihood, fit, sigmoid
 
-RIDGE = (
-    1.0  # prior precision of a weight per standard deviation of its feature: where features rank every pair, it decides
-)
+RIDGE = 1.0  # prior precision of a weight, per standard deviation of its feature; keeps it finite where all pairs are ranked
 
 
 class ConfidenceConfig(Config):
     """The confidence of a frozen model in a completion, read by the reward model's head."""
 
-    path: str | None = Field(default=None, description="the frozen causal LM; absent is the model as it starts")
+    path: ModelPathOrNone = Field(default=None, description="the frozen causal LM; absent is the model as it starts")
     features: tuple[FeatureName, ...] = Field(
         default=("mean_logprob", "min_logprob", "mean_entropy"),
         min_length=1,
@@ -106,9 +105,11 @@ def choices_of(examples: Examples) -> list[Any]:
 def fit_confidence(
     features_NF: np.ndarray, ranks: Sequence[Sequence[int]]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights, means and standard deviations of the features [F] of all completions [N], the first prompt's first. The weights
-    maximize the Bradley-Terry likelihood of the ranks, each prompt with weight 1, less RIDGE/2 times their squares per standard
-    deviation."""
+    """Weights v, means and deviations s of the features [F] of all completions [N], the first prompt's first. v maximizes
+
+        sum_n 1/C_n sum_(w, l) log sigmoid(v . (f_w - f_l)) - RIDGE/2 sum_i (v_i s_i)^2
+
+    over the C_n pairs of each prompt n that are not tied: the reward model's likelihood, of the features alone."""
     means_F, spreads_F = features_NF.mean(0), features_NF.std(0)
     units_F = np.where(spreads_F > 0, spreads_F, 1.0)
     scaled_NF = (features_NF - means_F) / units_F
@@ -118,9 +119,9 @@ def fit_confidence(
     for some in ranks:
         pairs = [(i, j) for i in range(len(some)) for j in range(len(some)) if some[i] < some[j]]
         gaps += [scaled_NF[first + i] - scaled_NF[first + j] for i, j in pairs]
-        weights += [1 / len(pairs)] * len(pairs)
+        weights += [1 / len(pairs) for _ in pairs]
         first += len(some)
-    gaps_PF, weights_P = np.array(gaps), np.array(weights)
+    gaps_PF, weights_P = np.reshape(gaps, (-1, len(means_F))), np.array(weights)
 
     def likelihood(v_F: np.ndarray) -> Likelihood:
         logits_P = gaps_PF @ v_F
