@@ -18,9 +18,7 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-SAME_WISH = (
-    0.5  # seconds within which a second signal is the first one: a launcher passes on what the terminal sent to all
-)
+SAME_WISH = 0.5  # seconds within which a second signal is the first one: a launcher passes on what the terminal sent
 
 
 class Stopped(KeyboardInterrupt):

@@ -105,7 +105,7 @@ def choices_of(examples: Examples) -> list[Any]:
 def fit_confidence(
     features_NF: np.ndarray, ranks: Sequence[Sequence[int]]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights v, means and deviations s of the features [F] of all completions [N], the first prompt's first. v maximizes
+    """Weights v, means and spreads s of the features [F] of all completions [N], the first prompt's first. v maximizes
 
         sum_n 1/C_n sum_(w, l) log sigmoid(v . (f_w - f_l)) - RIDGE/2 sum_i (v_i s_i)^2
 
