@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +18,7 @@ from planish.judges.llm import LlmJudge
 from planish.judges.open import open_judge
 from planish.methods.reward_model import RewardConfig, reward_model
 from planish.world.make import make_world
+from support.llm_server import Sent, llm_server
 from support.worlds import ci_config
 
 CPU = torch.device("cpu")
@@ -56,55 +53,36 @@ def test_gold_refuses_a_prompt_of_no_world_when_it_is_opened(tmp_path: Path) -> 
 # A judge that is asked
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Prefers the longer answer, but of answers of one length the first; fails once. It keeps the path and key of requests."""
-    monkeypatch.setattr("planish.judges.client.PAUSE", 0.0)
-    seen: list[tuple[str, str]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            seen.append((self.path, self.headers.get("Authorization", "")))
-            first, second = re.findall(r"<answer .>\n(.*?)\n</answer", body["messages"][0]["content"], re.DOTALL)
-            reply = "A" if len(first) >= len(second) else "B."
-            sent = json.dumps({"choices": [{"message": {"content": reply}}]}).encode()
-            self.send_response(503 if len(seen) == 1 else 200)
-            self.send_header("Content-Length", str(len(sent)))
-            self.end_headers()
-            self.wfile.write(sent)
-
-        def log_message(self, format: str, *args: Any) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}", seen
-        http.shutdown()
+def prefers_the_longer(body: dict[str, Any], number: int) -> Sent:
+    """Of answers of one length the first. It fails once."""
+    first, second = re.findall(r"<answer .>\n(.*?)\n</answer", body["messages"][0]["content"], re.DOTALL)
+    return Sent("A" if len(first) >= len(second) else "B.", status=200 if number else 503)
 
 
 @pytest.mark.parametrize("path", ["", "/v1"])
 def test_llm_is_asked_in_both_orders_and_never_twice(
-    server: tuple[str, list[tuple[str, str]]], path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("planish.judges.client.PAUSE", 0.0)
     monkeypatch.setenv("A_KEY", "open sesame")
-    url, seen = server
-    config = LlmJudgeConfig(base_url=f"{url}{path}", model="m", api_key_env="A_KEY")
     answers = {"own": [["longer answer", "short", "twin", "one"]], "base": [["short", "longer answer", "twin", "two"]]}
 
-    def judged() -> Any:
+    def judged(url: str) -> Any:
+        config = LlmJudgeConfig(base_url=url.removesuffix("/v1") + path, model="m", api_key_env="A_KEY")
         return open_judge(config, [PROMPT], tmp_path / "replies.jsonl", CPU).judge([PROMPT], answers, "base")
 
-    found = judged()
-    assert found.scores == {}
-    assert found.verdicts["own"].outcomes == [[1.0, 0.0, 0.5, 0.5]]
-    assert (found.verdicts["own"].split, found.verdicts["own"].unread) == (1, 0)  # of one length: always the first
-    # two pairs ask the same two questions the other way round, the twins none: 2 + 2 questions, and one that failed
-    assert len(seen) == 5
-    assert set(seen) == {("/v1/chat/completions", "Bearer open sesame")}
-    with (tmp_path / "replies.jsonl").open("a") as file:
-        file.write('{"key": "cut sh')
-    assert judged() == found
-    assert len(seen) == 5
+    with llm_server(prefers_the_longer) as server:
+        found = judged(server.url)
+        assert found.scores == {}
+        assert found.verdicts["own"].outcomes == [[1.0, 0.0, 0.5, 0.5]]
+        assert (found.verdicts["own"].split, found.verdicts["own"].unread) == (1, 0)  # of one length: always the first
+        # two pairs ask the same two questions the other way round, the twins none: 2 + 2 questions, and one that failed
+        assert len(server.asked) == 5
+        assert set(server.asked) == {("/v1/chat/completions", "Bearer open sesame")}
+        with (tmp_path / "replies.jsonl").open("a") as file:
+            file.write('{"key": "cut sh')
+        assert judged(server.url) == found
+        assert len(server.asked) == 5
 
 
 def test_a_judge_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

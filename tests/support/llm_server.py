@@ -29,17 +29,20 @@ class Sent:
 class LlmServer:
     url: str
     bodies: list[dict[str, Any]]  # of the questions, as they came
+    asked: list[tuple[str, str]]  # their paths, and the keys that came with them
 
 
 @contextmanager
 def llm_server(reply: Callable[[dict[str, Any], int], Sent]) -> Generator[LlmServer]:
     """Replies to each body and its number, from 0."""
     bodies: list[dict[str, Any]] = []
+    asked: list[tuple[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             bodies.append(body)
+            asked.append((self.path, self.headers.get("Authorization", "")))
             sent = reply(body, len(bodies) - 1)
             time.sleep(sent.sleeps)
             choice = {"message": {"content": sent.words}, "finish_reason": sent.finish}
@@ -61,5 +64,5 @@ def llm_server(reply: Callable[[dict[str, Any], int], Sent]) -> Generator[LlmSer
         http.daemon_threads = True
         http.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that went away is what some tests are about
         threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
-        yield LlmServer(f"http://127.0.0.1:{http.server_port}/v1", bodies)
+        yield LlmServer(f"http://127.0.0.1:{http.server_port}/v1", bodies, asked)
         http.shutdown()
