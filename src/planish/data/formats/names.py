@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import permutations
 from typing import Any
 
 from planish.data.fields import is_list, is_object
@@ -233,16 +232,20 @@ def _is_said(value: object) -> bool:
 def _two(names: Names, pairs: Sequence[tuple[str, str]], around: set[str]) -> tuple[str, str] | None:
     """Two columns whose names differ in the two words of one of these pairs, with a word of `around` beside it."""
     words = {name: re.sub(r"(?<=[a-z])(?=\d)", "_", _apart(column)) for name, column in names.items()}
-    for one, other in permutations(words, 2):
+    rests = {word: _rests(words, word) for word in {word for pair in pairs for word in pair}}
+    others = {word: {rest: name for name, rest in reversed(found.items())} for word, found in rests.items()}
+    for one in words:
         for first, second in pairs:
-            rest = _without(words[one], first)
-            if (
-                rest is not None
-                and rest == _without(words[other], second)
-                and ({*rest.split("_")} & around or rest in around)
-            ):
-                return names[one], names[other]
+            rest = rests[first].get(one)
+            if rest in others[second] and ({*rest.split("_")} & around or rest in around):
+                return names[one], names[others[second][rest]]
     return None
+
+
+def _rests(words: Mapping[str, str], word: str) -> dict[str, str]:
+    """What is left of each name that has this word, without it."""
+    found = {name: _without(text, word) for name, text in words.items() if word in text}
+    return {name: rest for name, rest in found.items() if rest is not None}
 
 
 def _apart(column: str) -> str:
