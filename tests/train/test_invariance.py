@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from planish.base.config import dump_config, load_config
+from planish.base.config import load_config
 from planish.data.chat.tokenizer import load_tokenizer
 from planish.methods.dpo import DpoConfig, dpo
 from planish.methods.ppo.config import PpoConfig
@@ -26,6 +20,7 @@ from planish.methods.reward_model import RewardConfig, reward_model
 from planish.methods.sft import SftConfig, sft
 from planish.models.load import build_model, save_model
 from planish.train.record import read_lines
+from support.processes import finish, kill_when
 
 STEPS = 6
 METHODS: dict[str, Any] = {
@@ -179,59 +174,13 @@ def test_the_other_reductions_do_not_depend_on_micro_batches(
     assert_same(small, large)
 
 
-def command(method: str, recipe: Path, ranks: int) -> list[str]:
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
-    return [sys.executable, *launch, "-m", "planish", method, str(recipe)]
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-
-
-def finish(method: str, config: Any, recipe: Path, ranks: int) -> None:
-    recipe.write_text(dump_config(config))
-    done = subprocess.run(
-        command(method, recipe, ranks), env=environment(), capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
-def kill_when(condition: Any, method: str, config: Any, recipe: Path, ranks: int) -> None:
-    """Starts the real command and kills it, with no chance to clean up, as soon as the condition holds."""
-    recipe.write_text(dump_config(config))
-    process = subprocess.Popen(command(method, recipe, ranks), env=environment(), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while not condition() and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    assert process.poll() is None, "the run ended before it could be killed"
-    process.kill()
-    for rank in processes_of(recipe):  # torchrun gives each rank a session of its own
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(rank, signal.SIGKILL)
-    process.wait()
-    while processes_of(recipe):
-        time.sleep(0.01)
-    time.sleep(1)  # a dying process lets go of its files, our lock among them, after its name is gone
-
-
-def processes_of(recipe: Path) -> list[int]:
-    """Processes whose command line names the recipe."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if str(recipe).encode() in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-    return found
-
-
 @pytest.mark.slow
 @EVERY_METHOD
 def test_two_ranks_give_the_numbers_of_one(
     method: str, reference: dict[str, Path], tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
 ) -> None:
     config = settings(method, tiny_model, tiny_data, tmp_path / "run")
-    finish(method, config, tmp_path / "recipe.yaml", ranks=2)
+    finish(method, config, ranks=2)
     assert_same(tmp_path / "run", reference[method])
     ours, theirs = (load_file(path / "model" / "model.safetensors") for path in (tmp_path / "run", reference[method]))
     assert ours.keys() == theirs.keys()
@@ -262,7 +211,7 @@ def test_two_ranks_give_the_numbers_of_one_with(
         changes["data"] = {"sources": sources, "max_tokens": 256}
         changes["model"]["path"] = str(tmp_path / "bloom")
     one = sft(settings("sft", tiny_model, tiny_data, tmp_path / "one", **changes))
-    finish("sft", settings("sft", tiny_model, tiny_data, tmp_path / "two", **changes), tmp_path / "two.yaml", ranks=2)
+    finish("sft", settings("sft", tiny_model, tiny_data, tmp_path / "two", **changes), ranks=2)
     assert_same(tmp_path / "two", one)
     ours, theirs = (load_file(path / "model" / "model.safetensors") for path in (tmp_path / "two", one))
     for name in theirs:
@@ -283,7 +232,7 @@ def test_a_checkpoint_of_two_ranks_continues_on_one(
     out = tmp_path / "run"
     straight = sft(settings("sft", tiny_model, tiny_data, tmp_path / "straight", steps=40))
     config = settings("sft", tiny_model, tiny_data, out, steps=40)
-    kill_when((out / "checkpoints" / "step-00000004").exists, "sft", config, tmp_path / "recipe.yaml", ranks=2)
+    kill_when((out / "checkpoints" / "step-00000004").exists, "sft", config, ranks=2)
     assert json.loads((out / "checkpoints" / "step-00000004" / "checkpoint.json").read_text())["ranks"] == 2
     sft(config)
     assert_same(out, straight, steps=40)
@@ -296,7 +245,7 @@ def test_a_run_killed_again_and_again_is_bit_identical_to_one_that_was_not(
 ) -> None:
     changes: dict[str, Any] = {"dtype": "float32", "steps": 30, "checkpoint": {"every": 3}}
     straight = settings("sft", tiny_model, tiny_data, tmp_path / "straight", **changes)
-    finish("sft", straight, tmp_path / "straight.yaml", ranks)
+    finish("sft", straight, ranks)
     killed, out = settings("sft", tiny_model, tiny_data, tmp_path / "killed", **changes), tmp_path / "killed"
     folder = out / "checkpoints"
     moments = (
@@ -305,8 +254,8 @@ def test_a_run_killed_again_and_again_is_bit_identical_to_one_that_was_not(
         lambda: (folder / "step-00000024").exists(),
     )
     for moment in moments:
-        kill_when(moment, "sft", killed, tmp_path / "killed.yaml", ranks)
-    finish("sft", killed, tmp_path / "killed.yaml", ranks)
+        kill_when(moment, "sft", killed, ranks)
+    finish("sft", killed, ranks)
     lines = [numbers(tmp_path / name) for name in ("straight", "killed")]
     assert len(lines[0]) == 30
     assert lines[0] == lines[1]
@@ -323,7 +272,7 @@ def test_pain_17_ppo_killed_while_it_samples_and_while_it_learns_is_bit_identica
     """Policy, value model, moments, beta, moving average and place: the killed run ends with the same bits."""
     changes: dict[str, Any] = {"dtype": "float32", "steps": 16, "checkpoint": {"every": 2, "keep": 9}}
     straight = settings("ppo", tiny_model, tiny_data, tmp_path / "straight", **changes)
-    finish("ppo", straight, tmp_path / "straight.yaml", ranks)
+    finish("ppo", straight, ranks)
     killed, out = settings("ppo", tiny_model, tiny_data, tmp_path / "killed", **changes), tmp_path / "killed"
     moments = (
         lambda: (
@@ -332,8 +281,8 @@ def test_pain_17_ppo_killed_while_it_samples_and_while_it_learns_is_bit_identica
         lambda: (out / "checkpoints" / "step-00000008").exists(),  # a round of sampling begins
     )
     for moment in moments:
-        kill_when(moment, "ppo", killed, tmp_path / "killed.yaml", ranks)
-    finish("ppo", killed, tmp_path / "killed.yaml", ranks)
+        kill_when(moment, "ppo", killed, ranks)
+    finish("ppo", killed, ranks)
     assert numbers(tmp_path / "straight") == numbers(out)
     assert sampled(tmp_path / "straight") == sampled(out)
     last = [load_shards(tmp_path / name / "checkpoints" / "step-00000016") for name in ("straight", "killed")]
