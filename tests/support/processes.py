@@ -1,4 +1,4 @@
-"""Runs in processes of their own, which can be killed, on one rank or several.
+"""Runs in processes of their own, which can be ended by signals, on one rank or several.
 
 They are forks of a server that has imported planish and torch, which is started by the first of them: importing takes seconds,
 a fork does not. tests/train/test_ranks.py and test_stopping.py start the command itself, with torchrun.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -43,17 +44,21 @@ def finish(method: str, config: Any, ranks: int = 1) -> None:
     assert [process.exitcode for process in processes] == [0] * ranks, Path(f"{config.out}.log").read_text()[-3000:]
 
 
-def kill_when(condition: Callable[[], object], method: str, config: Any, ranks: int = 1) -> None:
-    """Starts the run and kills it, with no chance to clean up, as soon as the condition holds."""
+def end_when(
+    condition: Callable[[], object], method: str, config: Any, ranks: int = 1, number: int = signal.SIGKILL
+) -> list[int | None]:
+    """Starts the run and ends it by a signal to each rank as soon as the condition holds; without one it is killed, with no
+    chance to clean up. Returns the exit codes."""
     processes, deadline = start(method, config, ranks), time.monotonic() + PATIENCE
     while not condition() and all(process.is_alive() for process in processes):
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    assert all(process.is_alive() for process in processes), "the run ended before it could be killed"
+    assert all(process.is_alive() for process in processes), "the run ended by itself"
     for process in processes:
-        process.kill()
+        os.kill(process.pid or 0, number)
     for process in processes:
-        process.join()
+        process.join(PATIENCE)
+    return [process.exitcode for process in processes]
 
 
 def _variables(ranks: int) -> list[dict[str, str]]:

@@ -20,7 +20,7 @@ from planish.methods.reward_model import RewardConfig, reward_model
 from planish.methods.sft import SftConfig, sft
 from planish.models.load import build_model, save_model
 from planish.train.record import read_lines
-from support.processes import finish, kill_when
+from support.processes import end_when, finish
 
 STEPS = 6
 METHODS: dict[str, Any] = {
@@ -232,7 +232,7 @@ def test_a_checkpoint_of_two_ranks_continues_on_one(
     out = tmp_path / "run"
     straight = sft(settings("sft", tiny_model, tiny_data, tmp_path / "straight", steps=40))
     config = settings("sft", tiny_model, tiny_data, out, steps=40)
-    kill_when((out / "checkpoints" / "step-00000004").exists, "sft", config, ranks=2)
+    end_when((out / "checkpoints" / "step-00000004").exists, "sft", config, ranks=2)
     assert json.loads((out / "checkpoints" / "step-00000004" / "checkpoint.json").read_text())["ranks"] == 2
     sft(config)
     assert_same(out, straight, steps=40)
@@ -254,7 +254,7 @@ def test_a_run_killed_again_and_again_is_bit_identical_to_one_that_was_not(
         lambda: (folder / "step-00000024").exists(),
     )
     for moment in moments:
-        kill_when(moment, "sft", killed, ranks)
+        end_when(moment, "sft", killed, ranks)
     finish("sft", killed, ranks)
     lines = [numbers(tmp_path / name) for name in ("straight", "killed")]
     assert len(lines[0]) == 30
@@ -281,7 +281,7 @@ def test_pain_17_ppo_killed_while_it_samples_and_while_it_learns_is_bit_identica
         lambda: (out / "checkpoints" / "step-00000008").exists(),  # a round of sampling begins
     )
     for moment in moments:
-        kill_when(moment, "ppo", killed, ranks)
+        end_when(moment, "ppo", killed, ranks)
     finish("ppo", killed, ranks)
     assert numbers(tmp_path / "straight") == numbers(out)
     assert sampled(tmp_path / "straight") == sampled(out)

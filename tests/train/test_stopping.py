@@ -24,6 +24,7 @@ from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.run import ppo
 from planish.methods.sft import SftConfig, sft
 from planish.train.record import listening
+from support.processes import end_when, finish
 from support.rewards import letters
 from support.stopping import signal_at
 
@@ -215,33 +216,32 @@ def test_checkpoints_by_time_displace_no_regular_ones(
 def test_the_command_stopped_again_and_again_is_bit_identical_to_one_that_was_not(
     ranks: int, tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
 ) -> None:
-    """The signal goes to the command: torchrun passes it on to its ranks."""
-    run, environment = tmp_path / "run", {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    config = sft_settings(tiny_model, tiny_data, run, steps=40)
+    """The first signal goes to the command, and torchrun passes it on to its ranks; the second to each rank."""
+    straight, run = (sft_settings(tiny_model, tiny_data, tmp_path / name, steps=40) for name in ("straight", "run"))
+    finish("sft", straight, ranks)
+    (tmp_path / "run.yaml").write_text(dump_config(run))
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
-
-    def command(name: str, config: SftConfig) -> list[str]:
-        (tmp_path / f"{name}.yaml").write_text(dump_config(config))
-        return [sys.executable, *launch, "-m", "planish", "sft", str(tmp_path / f"{name}.yaml")]
-
-    def finish(name: str, config: SftConfig) -> None:
-        done = subprocess.run(command(name, config), env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-3000:]
-
-    finish("straight", sft_settings(tiny_model, tiny_data, tmp_path / "straight", steps=40))
-    for step in (4, 11):
-        process = subprocess.Popen(command("stopped", config), env=environment, stderr=subprocess.PIPE, text=True)
-        while process.poll() is None and f'{{"step": {step}, "loss"' not in _text(run / "metrics.jsonl"):
-            time.sleep(0.002)
-        process.terminate()
-        said = process.communicate(timeout=300)[1]
-        found = re.search(r"stopped by \w+ after step (\d+) of 40, which is saved in", said)
-        assert found is not None, said
-        assert step <= int(found[1]) == steps_saved(run)[-1] < 40
-        assert ranks > 1 or process.returncode == 128 + signal.SIGTERM
-    finish("stopped", config)
-    assert_same_result(run, tmp_path / "straight")
+    command = [sys.executable, *launch, "-m", "planish", "sft", str(tmp_path / "run.yaml")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not has_done(tmp_path / "run", 4):
+        time.sleep(0.002)
+    process.terminate()
+    assert_stopped(process.communicate(timeout=300)[1], tmp_path / "run", 4)
+    assert ranks > 1 or process.returncode == 128 + signal.SIGTERM
+    ended = end_when(lambda: has_done(tmp_path / "run", 11), "sft", run, ranks, signal.SIGTERM)
+    assert_stopped(Path(f"{run.out}.log").read_text(), tmp_path / "run", 11)
+    assert 0 not in ended
+    finish("sft", run, ranks)
+    assert_same_result(tmp_path / "run", tmp_path / "straight")
 
 
-def _text(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
+def has_done(run: Path, step: int) -> bool:
+    metrics = run / "metrics.jsonl"
+    return metrics.exists() and f'{{"step": {step}, "loss"' in metrics.read_text()
+
+
+def assert_stopped(said: str, run: Path, step: int) -> None:
+    found = re.search(r"stopped by \w+ after step (\d+) of 40, which is saved in", said)
+    assert found is not None, said
+    assert step <= int(found[1]) == steps_saved(run)[-1] < 40
