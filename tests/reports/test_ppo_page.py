@@ -208,6 +208,19 @@ def test_updates_have_the_mean_of_an_iteration_s_steps(tmp_path: Path) -> None:
     assert "2 times that of the scores" in figure.says
 
 
+def test_groups_without_spread_and_completions_that_a_reward_model_cuts_are_drawn(tmp_path: Path) -> None:
+    shares = {"flat_groups": 0.25, "truncated/gold": 0.5}
+    metrics = [{**line, **shares} if "iteration" in line else line for line in PPO_METRICS]
+    figure = ppo_figures(read_run(a_ppo_run(tmp_path / "grpo", metrics)))["completions"]
+    assert {panel.title: panel.traces[0]["y"] for panel in figure.panels[2:]} == {
+        "Prompts whose completions all score the same": [0.25, 0.25],
+        "Too long for gold": [0.5, 0.5],
+    }
+    assert "the share of prompts whose completions all have the same score stayed at 25.0%" in figure.says
+    plain = ppo_figures(read_run(a_ppo_run(tmp_path / "ppo")))["completions"]
+    assert len(plain.panels) == 2
+
+
 def test_ratio_of_gradients_is_that_of_their_norms() -> None:
     assert gradient_ratio({"own_grad_norm": 0.5, "ptx/grad_norm": 1.0}) == 2.0
     assert gradient_ratio({"grad_norm": 0.5}) is None

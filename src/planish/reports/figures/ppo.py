@@ -150,17 +150,33 @@ def completions_figure(run: RecordedRun) -> Figure:
     records, limit = iterations_of(run), run.config["sampling"]["max_completion_tokens"]
     tokens, unended = records.column("completion_tokens"), records.column("unended")
     shares = {**PERCENT, **FROM_ZERO}
+    panels = [
+        iteration_panel(run, "Tokens per completion", tokens, FROM_ZERO, "%{y:.1f}"),
+        iteration_panel(run, "Share cut at the limit", unended, shares, "%{y:.1%}"),
+    ]
+    says = f"Length in tokens {trend_text(tokens, '.1f')}; the share cut at the limit {trend_text(unended, '.1%')}"
+    for name, (title, what) in _shares_beside(run).items():
+        values = records.column(name)
+        if any(map(math.isfinite, values)):
+            panels.append(iteration_panel(run, title, values, shares, "%{y:.1%}"))
+            says += f"; the share of {what} {trend_text(values, '.1%')}"
     return Figure(
         "Completions",
-        f"Length in tokens {trend_text(tokens, '.1f')}; the share cut at the limit {trend_text(unended, '.1%')} "
-        f"({records.ends_are}). Scores can rise through length alone, and a cut completion is not a finished answer.",
+        f"{says} ({records.ends_are}). Scores can rise through length alone, and a cut completion is not a finished answer.",
         f"Over an iteration's {_batch(run)}. Completions are cut after {count_text(limit, 'token')}.",
-        [
-            iteration_panel(run, "Tokens per completion", tokens, FROM_ZERO, "%{y:.1f}"),
-            iteration_panel(run, "Share cut at the limit", unended, shares, "%{y:.1%}"),
-        ],
+        panels,
         step_keys(records),
     )
+
+
+def _shares_beside(run: RecordedRun) -> dict[str, tuple[str, str]]:
+    """Shares that only some runs record: the title of the panel, and the share in words."""
+    flat = ("Prompts whose completions all score the same", "prompts whose completions all have the same score")
+    cut = {
+        f"truncated/{name}": (f"Too long for {name}", f"completions that {name} scored without their ends")
+        for name in run.config["rewards"]
+    }
+    return {"flat_groups": flat, **cut}
 
 
 def updates_figure(run: RecordedRun) -> Figure:
