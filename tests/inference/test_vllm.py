@@ -419,7 +419,6 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(log.read_text()[-3000:])
 
 
-@pytest.mark.xdist_group("vllm")
 def test_greedy_completions_of_the_server_are_ours_and_follow_the_weights(served: Served) -> None:
     def both() -> tuple[list[Sampled], list[Sampled]]:
         theirs = served.sampler.sample(PROMPTS, requests(1), GREEDY, 24, (STOP,))
@@ -437,7 +436,6 @@ def test_greedy_completions_of_the_server_are_ours_and_follow_the_weights(served
         assert a.logprobs == pytest.approx(b.logprobs, abs=1e-3)
 
 
-@pytest.mark.xdist_group("vllm")
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_logprobs_of_the_server_are_those_of_training(served: Served, temperature: float) -> None:
     served.sampler.update(served.policy)
@@ -454,7 +452,6 @@ def test_logprobs_of_the_server_are_those_of_training(served: Served, temperatur
         torch.testing.assert_close(torch.tensor(each.logprobs, dtype=torch.float64), expected, rtol=0, atol=1e-3)
 
 
-@pytest.mark.xdist_group("vllm")
 def test_the_same_places_draw_the_same_in_any_order(served: Served) -> None:
     some = requests(8)
     first = served.sampler.sample(PROMPTS, some, PLAIN, 24, (STOP,))
@@ -462,7 +459,6 @@ def test_the_same_places_draw_the_same_in_any_order(served: Served) -> None:
     assert sum(a.tokens == b.tokens for a, b in zip(first, again, strict=True)) >= len(some) - 2  # rounding may tip one
 
 
-@pytest.mark.xdist_group("vllm")
 def test_the_real_server_refuses_another_vocabulary(served: Served) -> None:
     other = CausalLM(random_model("llama", vocab_size=VOCAB_SIZE + 8, **SIZES))
     config = served.sampler.config
@@ -470,7 +466,6 @@ def test_the_real_server_refuses_another_vocabulary(served: Served) -> None:
         VllmSampler(config).update(other)
 
 
-@pytest.mark.xdist_group("vllm")
 def test_the_real_servers_reply_to_a_judges_question_is_the_likeliest(served: Served, tmp_path: Path) -> None:
     served.sampler.update(served.policy)
     config = LlmConfig(base_url=served.sampler.config.base_url, model="policy", max_tokens=12)
