@@ -41,6 +41,7 @@ class Command:
     stage: str = ""
     ending: str = ""
     recipe: bool = True  # takes a YAML file of settings
+    bare: bool = False  # does something without any settings
     ranks: bool = False  # runs on several ranks
     dry_run: str = ""
 
@@ -301,6 +302,21 @@ COMMANDS: dict[str, Command] = {
         "planish.pipeline.run:run_pipeline", "planish.pipeline.config:PipelineConfig",
         "planish run recipes/wind_tunnel.yaml stages.sft.optim.lr=1e-4",
         dry_run="planish.pipeline.run:plan_pipeline",
+    ),
+    "claims": Command(
+        "put claims about post-training to the test, yours too, and see what came out",
+        "planish.experiments.command:claims", "planish.experiments.command:ClaimsConfig",
+        "planish claims run my_claim.yaml seeds=3 --jobs 2",
+        words=(
+            Argument("ACTION", "action", "list (the default), run, show, or verify: run a seed again and check the ledger"),
+            Argument("CLAIM", "claim", "E1 to E17, or a YAML file of yours; absent is all of planish's"),
+        ),
+        flags=(
+            Argument("--jobs", "jobs", "processes, each with seeds of its own", "NUMBER"),
+            Argument("--seed", "seed", "the seed that verify runs again", "NUMBER"),
+            Argument("--out", "out", "folder of runs, ledgers and pages", "FOLDER"),
+        ),
+        shown=("seeds", "arms", "world", "changes"), recipe=False, bare=True,
     ),
     "model get": Command(
         "get a model that needs no hub",

@@ -127,6 +127,23 @@ def test_a_row_is_read_back_as_it_was(kind: KindName, ending: str, data: st.Data
 # What is written
 
 
+def test_pairs_of_a_ranking_become_rows_of_their_own(tmp_path: Path) -> None:
+    row = {
+        "prompt": "q",
+        "completions": ["a", "b", "c"],
+        "ranks": [1, 0, 1],
+        "scores": [2.0, 5.0, 2.0],
+        "annotator": "x",
+    }
+    (tmp_path / "ranked.jsonl").write_text(json.dumps(row))
+    done = convert([str(tmp_path / "ranked.jsonl")], tmp_path / "pairs.jsonl", kind="comparisons", pairs=True)
+    found = import_rows(tmp_path / "pairs.jsonl", (Comparison,)).rows
+    assert done.rows == len(found) == 2  # a and c are tied
+    for pair, worse in zip(found, "ac", strict=True):
+        assert ([turn.content for turn in pair.completions], pair.ranks) == (["b", worse], (0, 1))
+        assert (pair.scores, pair.annotator) == ((5.0, 2.0), "x")
+
+
 def test_a_demonstration_says_where_it_comes_from_and_what_is_not_learnt() -> None:
     turns = (
         Message("user", "q"),

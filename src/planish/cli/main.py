@@ -67,7 +67,7 @@ def run(request: Request) -> None:
     if not command.config:
         load(command.function)(request)
         return
-    if not (request.recipe or request.settings or request.values):
+    if not (command.bare or request.recipe or request.settings or request.values):
         raise ConfigError(
             f"planish {request.name} needs settings, for example\n  {command.example}\nplanish {request.name} --help lists more"
         )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from planish.data.inspect.convert import Converted
     from planish.data.inspect.result import Inspection
+    from planish.experiments.command import Again, ClaimsConfig, ClaimState
     from planish.inference.best_of_n import BestOfNResult
     from planish.pipeline.run import Pipeline
     from planish.pipeline.stages import Stage
@@ -118,6 +119,35 @@ def _ran(config: Any, done: Pipeline) -> None:
         print(f"page:  planish report {done.path}")
 
 
+def _claims(config: ClaimsConfig, found: Sequence[ClaimState | Again]) -> None:
+    """The claims with their verdicts; of one that was run or is shown, its criteria; of a seed run again, its numbers."""
+    from planish.base.terminal import print_table
+    from planish.base.text import number_text
+    from planish.experiments import page
+    from planish.experiments.command import Again, check_again, page_of
+
+    if config.action == "list":
+        states = [state for state in found if not isinstance(state, Again)]
+        print_table(page.LISTED, [page.list_cells(state) for state in states])
+        print(
+            "planish claims run E1 runs one, show E1 makes its page; one of yours is a file: planish claims run my_claim.yaml"
+        )
+        return
+    again = [one for one in found if isinstance(one, Again)]
+    for state in found:
+        if isinstance(state, Again):
+            continue
+        print(f"{state.name}: {state.claim.sentence}\n{page.verdict_text(state)} {page.meaning(state)}".rstrip())
+        if state.ledger.decisions:
+            print_table(list(page.COLUMNS), [page.decision_cells(decision) for decision in state.ledger.decisions])
+        print(f"page:  {page_of(state, Path(config.out))}")
+    if again:
+        numbers = [(one, number_text(one.before.value, ".6g"), number_text(one.now, ".6g")) for one in again]
+        cells = [[one.arm, one.measure, before, now, one.answer] for one, before, now in numbers]
+        print_table(["arm", "measure", "ledger", "again", ""], cells)
+        check_again(again, config.claim or "", config.seed)
+
+
 def _would_train(plan: DryRun) -> None:
     """The model, the rows and the steps of a run, where it would start and what it would save."""
     from planish.reports.read.mixture import show_mixture, show_sources
@@ -176,5 +206,6 @@ RESULTS: dict[str, Callable[[Any, Any], None]] = {
     "world judge": _judged,
     "world rank": _ranked,
     "run": _ran,
+    "claims": _claims,
     "model get": lambda config, path: print(path),
 }

@@ -19,7 +19,14 @@ REFERENCE = re.compile(r"\{\{([\w-]+)\}\}|\{([\w-]+)\}", re.ASCII)
 
 
 def references(stages: Mapping[str, Tree]) -> dict[str, list[str]]:
-    """The stages that each stage names."""
+    """The stages that each stage names, all of them written before it."""
+    named = named_stages(stages)
+    _check_order(named)
+    return named
+
+
+def named_stages(stages: Mapping[str, Tree]) -> dict[str, list[str]]:
+    """The stages that each stage names, wherever they are written."""
     named: dict[str, list[str]] = {}
     for name, settings in stages.items():
         found = [(key, match[2]) for key, text in texts_in(settings) for match in REFERENCE.finditer(text) if match[2]]
@@ -31,7 +38,6 @@ def references(stages: Mapping[str, Tree]) -> dict[str, list[str]]:
                     f"names no stage is written {{{{{other}}}}}"
                 )
         named[name] = list(dict.fromkeys(other for _, other in found))
-    _check_order(named)
     return named
 
 

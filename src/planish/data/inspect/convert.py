@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -61,6 +61,10 @@ class ConvertConfig(Config):
         default=None, description="column of each field, {prompt: Question, completion: Answer}; absent recognizes them"
     )
     cleaning: CleaningConfig | None = Field(default=None, description="rows to leave out; none by default")
+    pairs: bool = Field(
+        default=False,
+        description="a row for each pair of a comparison whose completions are not tied; ties alone give none",
+    )
 
 
 def convert(config: ConvertConfig) -> Converted:
@@ -80,8 +84,9 @@ def convert(config: ConvertConfig) -> Converted:
                     _note(done, row)
                     left_out.write(json_line(row.as_record))
                 else:
-                    write(line(row))
-                    done.rows += 1
+                    for part in _pairs(row) if config.pairs else (row,):
+                        write(line(part))
+                        done.rows += 1
         if not done.rows:
             first = f"; the first because: {done.first_dropped[0].reason}" if done.dropped else ""
             raise DataError(f"{', '.join(paths)}: no row to write: {done.dropped} were left out{first}")
@@ -164,6 +169,15 @@ def _kept(files: Sequence[_File], cleaning: Cleaning) -> Iterator[Row | Dropped]
             gone = None if isinstance(row, Dropped) else removed.get(number)
             number += not isinstance(row, Dropped)
             yield Dropped(row.origin, gone.reason) if gone else row
+
+
+def _pairs(row: Row) -> Iterator[Row]:
+    if not isinstance(row, Comparison):
+        yield row
+        return
+    for pair in row.pairs:
+        completions, scores = tuple(row.completions[i] for i in pair), tuple(row.scores[i] for i in pair if row.scores)
+        yield replace(row, completions=completions, ranks=(0, 1), scores=scores)
 
 
 def _note(done: Converted, row: Dropped) -> None:

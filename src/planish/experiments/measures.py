@@ -1,0 +1,208 @@
+"""Measures: numbers from the files that stages write, by prompt where the file has a line for each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from planish.base.errors import ConfigError, RunError
+from planish.base.files import json_line, json_lines_in, read_lines
+from planish.base.plugins import find_function
+from planish.commands import METHODS
+from planish.experiments.claim import MeasureConfig
+from planish.pipeline.config import Tree
+from planish.reports.read.comparison import ANSWERS, read_comparison
+from planish.reports.read.files import read_text
+from planish.statistics.comparison_result import System
+from planish.statistics.paired import Values
+
+WHOLE = ""  # the prompt of a number that is of a whole run
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureKind:
+    """How a measure is read from the output of one of `stages`, and which other settings it needs."""
+
+    read: Callable[[Path, MeasureConfig], Values]
+    stages: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    says: str = ""
+
+
+def measured(outputs: Mapping[str, Path], measure: MeasureConfig) -> Values:
+    """A measure of the stages whose outputs these are."""
+    path = outputs[measure.stage or [*outputs][-1]]
+    if ":" in measure.of:
+        values = find_function(measure.of, "measures.of")(dict(outputs))
+        return checked(values, measure.of)
+    try:
+        values = KINDS[measure.of].read(path, measure)
+    except (KeyError, IndexError, TypeError) as error:
+        raise RunError(
+            f"{path}: holds nothing for the measure {measure.of} ({type(error).__name__}: {error})"
+        ) from None
+    if not values:
+        raise RunError(f"{path}: holds nothing for the measure {measure.of}")
+    return values
+
+
+def checked(values: Any, where: str) -> Values:
+    """What a function of the reader's returned: a number, or numbers by prompt."""
+    found: Any = values if isinstance(values, Mapping) else {WHOLE: values}
+    try:
+        numbers = {str(name): float(value) for name, value in cast(Mapping[Any, Any], found).items()}
+    except (TypeError, ValueError):
+        raise RunError(f"{where}: returned {str(values)[:80]}, expected a number, or numbers by prompt") from None
+    if not numbers or not all(map(np.isfinite, numbers.values())):
+        raise RunError(f"{where}: returned {str(values)[:80]}, expected finite numbers")
+    return numbers
+
+
+def check_measure(name: str, measure: MeasureConfig, stages: Mapping[str, Tree]) -> None:
+    """Refuses a measure that these stages cannot have."""
+    stage = measure.stage or [*stages][-1]
+    if stage not in stages:
+        raise ConfigError(f"measures.{name}.stage: there is no stage '{stage}'; there are {', '.join(stages)}")
+    if ":" in measure.of:
+        find_function(measure.of, f"measures.{name}.of")
+        return
+    kind = KINDS.get(measure.of)
+    if kind is None:
+        raise ConfigError(
+            f"measures.{name}.of is '{measure.of}'; there are {', '.join(KINDS)}, or module:function of yours"
+        )
+    command = stages[stage]["run"]
+    if command not in kind.stages:
+        raise ConfigError(
+            f"measures.{name}: {measure.of} is read from the output of {', '.join(kind.stages)}, and the stage {stage} is "
+            f"{command}: set measures.{name}.stage"
+        )
+    for need in kind.needs:
+        if getattr(measure, need) is None:
+            raise ConfigError(f"measures.{name}: {measure.of} needs {need}: set measures.{name}.{need}")
+    if measure.system is not None:
+        compared = stages[stage]
+        best = [f"best-of-{compared['best_of'].get('n', 16)}"] if compared.get("best_of") else []
+        if measure.system not in (systems := [*compared["models"], *best]):
+            raise ConfigError(f"measures.{name}.system: there is no {measure.system}; there are {', '.join(systems)}")
+
+
+def _answers(key: str) -> Callable[[Path, MeasureConfig], Values]:
+    """The mean of a number of the system's answers to each prompt."""
+
+    def read(path: Path, measure: MeasureConfig) -> Values:
+        lines = json_lines_in(read_text(path / ANSWERS))
+        return _means(
+            (json_line(line["prompt"]), answer[key]) for line in lines for answer in line["answers"][measure.system]
+        )
+
+    return read
+
+
+def _loss(path: Path, measure: MeasureConfig) -> Values:
+    return {WHOLE: _loss_of(_systems(path)[measure.system or ""], path)}
+
+
+def _loss_kept(path: Path, measure: MeasureConfig) -> Values:
+    """(L_baseline - L_system) / (L_baseline - L_base): 0 where as much is forgotten as by the baseline, 1 where nothing is."""
+    found = _systems(path)
+    comparison = read_comparison(path)
+    start = _loss_of(found["base"], path)
+    forgotten = _loss_of(found[comparison.baseline], path) - start
+    return {WHOLE: 1 - (_loss_of(found[measure.system or ""], path) - start) / forgotten}
+
+
+def _systems(path: Path) -> dict[str, System]:
+    return {system.name: system for system in read_comparison(path).systems}
+
+
+def _loss_of(system: System, path: Path) -> float:
+    if system.loss is None:
+        raise RunError(f"{path}: {system.name} has no held-out loss: give the comparison `documents`")
+    return system.loss.value
+
+
+def _metric(path: Path, measure: MeasureConfig) -> Values:
+    return {WHOLE: _series(path, measure)[-1]}
+
+
+def _late_change(path: Path, measure: MeasureConfig) -> Values:
+    """The last quarter less the second: chosen before, where a peak would be chosen for being high."""
+    series = _series(path, measure)
+    quarter = max(1, len(series) // 4)
+    return {WHOLE: float(np.mean(series[-quarter:]) - np.mean(series[quarter : 2 * quarter]))}
+
+
+def _series(path: Path, measure: MeasureConfig) -> list[float]:
+    found = [float(line[measure.field]) for line in read_lines(path / "metrics.jsonl") if measure.field in line]
+    if not found:
+        raise RunError(f"{path / 'metrics.jsonl'}: no line has {measure.field}")
+    return found
+
+
+def _field(path: Path, measure: MeasureConfig) -> Values:
+    """The mean of a field, such as utility or about.score, of the lines of each prompt."""
+    assert measure.field is not None
+    found: list[tuple[str, float]] = []
+    for line in json_lines_in(read_text(path)):
+        value: Any = line
+        for word in measure.field.split("."):
+            value = value[word]
+        found.append((json_line(line["prompt"] if "prompt" in line else line.get("messages", line)), float(value)))
+    return _means(found)
+
+
+def _pairs(loss: Callable[[float], float]) -> Callable[[Path, MeasureConfig], Values]:
+    """The mean over a prompt's pairs of completions that are not tied; `loss` takes the score of the better less the other's."""
+
+    def read(path: Path, measure: MeasureConfig) -> Values:
+        return _means(
+            (json_line(line["prompt"]), loss(better))
+            for line in json_lines_in(read_text(path))
+            for better in _margins(line["ranks"], line["scores"])
+        )
+
+    return read
+
+
+def _margins(ranks: Sequence[int], scores: Sequence[float]) -> list[float]:
+    pairs = [
+        (i, j) if ranks[i] < ranks[j] else (j, i) for i, j in combinations(range(len(ranks)), 2) if ranks[i] != ranks[j]
+    ]
+    return [scores[better] - scores[worse] for better, worse in pairs]
+
+
+def _means(pairs: Iterable[tuple[str, float]]) -> Values:
+    by_prompt: dict[str, list[float]] = defaultdict(list)
+    for prompt, value in pairs:
+        by_prompt[prompt].append(value)
+    return {prompt: float(np.mean(values)) for prompt, values in by_prompt.items()}
+
+
+LINES = ("sample", "score", "best", "know", "judge")
+COMPARE, SYSTEM, FIELD = ("compare",), ("system",), ("field",)
+KINDS = {
+    "wins": MeasureKind(_answers("outcome"), COMPARE, SYSTEM, "1 where the answer beats the baseline's, 1/2 for a tie"),
+    "score": MeasureKind(_answers("score"), COMPARE, SYSTEM, "the judge's score of the answer; the world's is gold utility"),
+    "tokens": MeasureKind(_answers("tokens"), COMPARE, SYSTEM, "tokens of the answer"),
+    "kl": MeasureKind(_answers("log_ratio"), COMPARE, SYSTEM, "ln of the answer's probability over the reference's"),
+    "loss": MeasureKind(_loss, COMPARE, SYSTEM, "nats a token of the comparison's held-out documents"),
+    "loss_kept": MeasureKind(
+        _loss_kept, COMPARE, SYSTEM, "1 less (loss − base's) / (baseline's − base's): 0 has forgotten what the baseline has"
+    ),
+    "metric": MeasureKind(_metric, METHODS, FIELD, "the last value of a field of metrics.jsonl"),
+    "late_change": MeasureKind(_late_change, METHODS, FIELD, "its mean in the last quarter less that in the second quarter"),
+    "field": MeasureKind(_field, LINES, FIELD, "a field of a jsonl file, such as utility or about.score"),
+    "log_loss": MeasureKind(
+        _pairs(lambda margin: float(np.logaddexp(0.0, -margin))), ("score",), (), "−ln P of the order that people gave, by pair"
+    ),
+    "accuracy": MeasureKind(
+        _pairs(lambda margin: 0.5 + 0.5 * float(np.sign(margin))), ("score",), (), "1 for a pair in people's order, 1/2 for a tie"
+    ),
+}  # fmt: skip
