@@ -58,12 +58,12 @@ def test_more_completions_are_no_worse_and_the_first_are_the_same(
     assert many.mean_best > few.mean_best
 
 
-def test_a_limit_draws_prompts_in_the_order_of_the_file(
+def test_a_limit_draws_prompts_in_the_order_of_the_file_and_their_notes_are_kept(
     tiny_model: Path, judge: Path, tiny_data: dict[str, str], tmp_path: Path
 ) -> None:
     prompts = [f"repeat {number}" for number in range(20)]
     file = tmp_path / "prompts.jsonl"
-    file.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
+    file.write_text("".join(json.dumps({"prompt": prompt, "id": i}) + "\n" for i, prompt in enumerate(prompts)))
     best_of_n(config(tiny_model, judge, str(file), tmp_path / "best.jsonl", limit=5))
     for name, rows, more in (("sample", file, ["max_completion_tokens=2"]), ("score", tiny_data["compared"], [])):
         model = tiny_model if name == "sample" else judge
@@ -75,6 +75,8 @@ def test_a_limit_draws_prompts_in_the_order_of_the_file(
     asked = [[line["messages"][0]["content"] for line in lines] for lines in (best, sampled)]
     assert all(len(some) == 5 and some == sorted(some, key=prompts.index) for some in asked)
     assert asked[0] != prompts[:5]
+    ids = [[line["about"]["id"] for line in lines] for lines in (best, sampled)]
+    assert ids == [[prompts.index(prompt) for prompt in some] for some in asked]
     first = [row.prompt[0].content for row in import_rows(tiny_data["compared"], (Comparison,)).rows[:5]]
     assert [line["prompt"][0]["content"] for line in scored] == first
 

@@ -79,7 +79,7 @@ def ppo(
 
 
 def sample(model: Any, prompts: Any, *, out: str | Path | None = None, **settings: Any) -> list[dict[str, Any]]:
-    """Completions of prompts, a row for each: the prompt's `messages`, the `completion`, and whether it `ended`.
+    """Completions of prompts, a row for each: `messages` of the prompt, the `completion`, whether it `ended`, notes in `about`.
 
     `prompts` are texts, rows or a file. Without `out`, nothing is kept on the disk.
     """

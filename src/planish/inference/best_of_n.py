@@ -71,7 +71,7 @@ def kl_of_best(n: int) -> float:
 
 
 def best_of_n(config: BestConfig) -> BestOfNResult:
-    """Writes one demonstration a prompt, with the score of the best, the mean score, and n in `about`.
+    """Writes one demonstration a prompt, with the prompt's notes, the score of the best, the mean score, and n in `about`.
 
     The best completion may have no words: the model ended at once, and the reward model liked that. `ended` beside the
     messages says that it is meant; with `empty=drop` such prompts are listed in a file beside `out` instead.
@@ -108,7 +108,7 @@ def best_of_n(config: BestConfig) -> BestOfNResult:
                     if config.empty == "drop":
                         continue
                 messages = as_dicts((*prompt.messages, Message("assistant", row[best])))
-                about = {"score": scores[best], "mean_score": means[-1], "n": config.n}
+                about = {**prompt.about, "score": scores[best], "mean_score": means[-1], "n": config.n}
                 tools = {"tools": [dict(tool) for tool in prompt.tools]} if prompt.tools else {}
                 file.write(json_line({"messages": messages, **tools, "ended": ends[best], "about": about}))
     if empty and config.empty == "drop":

@@ -129,7 +129,7 @@ class SampleConfig(SamplingConfig):
 
 
 def sample_file(config: SampleConfig) -> int:
-    """Writes one line for each completion: the prompt's messages, and the model's words. Returns how many."""
+    """Writes one line for each completion: the prompt's messages and notes, and the model's words. Returns how many."""
     asked = subsample(import_prompts(config.prompts, columns=config.columns), config.limit, config.seed)
     policy, template = _load(config.model, config.device)
     encoded = [template.encode_prompt(prompt.messages, prompt.tools, prompt.origin) for prompt in asked]
@@ -149,6 +149,7 @@ def _sampled_lines(asked: Sequence[Prompt], completions: Sequence[Sequence[Compl
             **({"tools": list(prompt.tools)} if prompt.tools else {}),
             "completion": completion.text,
             "ended": completion.ended,
+            **({"about": dict(prompt.about)} if prompt.about else {}),
         }
         for prompt, answers in zip(asked, completions, strict=True)
         for completion in answers
