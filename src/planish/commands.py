@@ -261,6 +261,22 @@ COMMANDS: dict[str, Command] = {
             Argument("--list", "", "name every row that is left out, cut, or also measured on", switch=True),
         ),
     ),
+    "data teach": Command(
+        "fit demonstrations to what a model knows: drop what it does not, or teach it to say so",
+        "planish.evaluate.probe.teach:teach", "planish.evaluate.probe.teach:TeachConfig",
+        "planish data teach recipes/data/alpaca.json --model models/smollm2 --policy idk --out taught.jsonl",
+        words=(Argument("FILE", "data", "a file of demonstrations, of any known format"),),
+        flags=(
+            MODEL_FLAG,
+            Argument("--policy", "policy", "what becomes of rows that it does not know", choices=("drop", "idk", "sure", "keep")),
+            Argument("--exemplars", "exemplars", "questions to show as shots; absent is the other rows", "FILE"),
+            FORMAT_FLAG,
+            COLUMNS_FLAG,
+            out_file("jsonl file to write; FILE.json beside it tells what was changed, and why"),
+        ),
+        shown=("claims.field", "claims.function", "claims.max_words", "wordings", "maybe_known", "probe.shots", "device"),
+        stage="teach", ending=".jsonl",
+    ),
     "world make": Command(
         "write a world: corpus, tokenizer, instruction sources, prompts, questions",
         "planish.world.make:make", "planish.world.make:MakeConfig",

@@ -199,6 +199,7 @@ RESULTS: dict[str, Callable[[Any, Any], None]] = {
     "know": lambda config, found: print(f"{len(found)} questions in {config.out}"),
     "compare": lambda config, result: print(f"page:  planish report {config.out}"),
     "report": lambda config, path: print(path),
+    "data teach": lambda config, found: print(f"{config.out}, and what was changed in {config.out}.json"),
     "data inspect": _inspected,
     "data convert": _converted,
     "world make": _made,

@@ -148,6 +148,7 @@ def as_records(dropped: Iterable[Dropped]) -> list[dict[str, Any]]:
 
 Learnt = Demonstration | Text  # the rows of supervised methods
 Row = Demonstration | Text | Comparison | Judged | Prompt | Question
+TAUGHT = "taught"  # the note that `planish data teach` leaves: what it did to a row
 LEARNT: tuple[type[Demonstration], type[Text]] = (Demonstration, Text)
 
 R = TypeVar("R", bound=Row)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -26,7 +27,7 @@ from planish.data.cleaning.run import clean
 from planish.data.examples import Encodable, Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
 from planish.data.ignored import IgnoredFields
-from planish.data.rows import LEARNT, Comparison, Demonstration, Dropped, as_records
+from planish.data.rows import LEARNT, TAUGHT, Comparison, Demonstration, Dropped, as_records
 from planish.data.settings import DataConfig, SourceConfig, num_held_out
 
 UNUSED, TRAINING, HELD_OUT = 0, 1, 2
@@ -47,6 +48,7 @@ class Source:
     over_limit: int  # rows beyond the source's limit
     notes: Notes  # what the chat template does to its rows
     ignored: tuple[dict[str, Any], ...] = ()  # fields that no row holds, as IgnoredFields lists them
+    taught: Mapping[str, int] = field(default_factory=dict[str, int])  # rows by what `planish data teach` did to them
 
     def account(self) -> dict[str, Any]:
         """This source's entry in data.json."""
@@ -59,6 +61,7 @@ class Source:
             "over_limit": self.over_limit,
             "notes": self.notes.account(),
             "ignored_fields": list(self.ignored),
+            **({"taught": dict(self.taught)} if self.taught else {}),
         }
 
 
@@ -147,6 +150,7 @@ def prepare_sources(
                 int(np.count_nonzero(parts[k] == UNUSED)) - len(cleaning.removed[k]),
                 training.notes.merged(held_out.notes),
                 tuple(source.ignored.as_records),
+                reading.taught,
             )
         )
     return prepared
@@ -163,6 +167,7 @@ class _Reading:
     held_out: Encoding
     prompts: list[Demonstration] = field(default_factory=list[Demonstration])
     leaks: list[Dropped] = field(default_factory=list[Dropped])
+    taught: Counter[str] = field(default_factory=Counter[str])
 
     def rows(self) -> Iterator[tuple[Encodable, Encoding]]:
         number = -1
@@ -173,6 +178,7 @@ class _Reading:
             if number in self.copies:
                 self.leaks.append(Dropped(row.origin, f"a copy is held out in source '{self.copies[number]}'"))
             if part != UNUSED:
+                self.taught.update([str(row.about[TAUGHT])] if TAUGHT in row.about else ())
                 yield row, self.held_out if part == HELD_OUT else self.training
         if number + 1 != len(self.parts):
             raise DataError(
