@@ -274,7 +274,7 @@ COMMANDS: dict[str, Command] = {
             COLUMNS_FLAG,
             out_file("jsonl file to write; FILE.json beside it tells what was changed, and why"),
         ),
-        shown=("claims.field", "claims.function", "claims.max_words", "wordings", "maybe_known", "probe.shots", "device"),
+        shown=("facts.field", "facts.function", "facts.max_words", "wordings", "maybe_known", "probe.shots", "device"),
         stage="teach", ending=".jsonl",
     ),
     "world make": Command(

@@ -1,4 +1,4 @@
-"""Demonstrations fitted to what a model knows: which claims a row makes, what becomes of it, and what is told of that."""
+"""Demonstrations fitted to what a model knows: which facts a row makes, what becomes of it, and what is told of that."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from planish.base.errors import ConfigError, DataError, RunError
 from planish.cli.main import main
 from planish.data.formats import import_rows
 from planish.data.rows import Demonstration, Message, Origin
-from planish.evaluate.probe.claims import ClaimsConfig, claims_of
+from planish.evaluate.probe.atomic_facts import AtomicFactsConfig, atomic_facts_of
 from planish.evaluate.probe.slick import Category
 from planish.evaluate.probe.teach import WORDINGS, TeachConfig, fit_row, teach
 from planish.judges.config import LlmConfig
@@ -77,11 +77,13 @@ def test_wordings_are_drawn_by_the_seed_and_the_row_and_all_of_them_occur():
     assert drawn(0) == drawn(0) != drawn(1)
 
 
-# What a row claims
+# What a row facts
 
 
 def asked(row: Demonstration, tmp_path: Path, **settings: object) -> list[tuple[str, str]] | str:
-    (found,) = claims_of([row], ClaimsConfig.model_validate(settings), str(tmp_path / "d.jsonl"), tmp_path / "memory")
+    (found,) = atomic_facts_of(
+        [row], AtomicFactsConfig.model_validate(settings), str(tmp_path / "d.jsonl"), tmp_path / "memory"
+    )
     return found.unchecked or [(question.messages[-1].content, question.answers[0]) for question in found.questions]
 
 
@@ -102,52 +104,52 @@ def test_anything_longer_is_not_checked_and_the_reason_names_the_ways_out(
 ):
     said = asked(row, tmp_path)
     assert reason in said
-    assert "name its claims by a field, a function or a judge" in said
+    assert "name its facts by a field, a function or a judge" in said
 
 
 def test_claims_come_from_a_field_of_the_record(tmp_path: Path):
-    claims = [{"question": "Where was Ada born?", "answer": "London"}, ["When?", "1815"]]
-    path = write(tmp_path / "d.jsonl", {"prompt": "Who was Ada?", "completion": "She " * 30, "facts": claims})
+    facts = [{"question": "Where was Ada born?", "answer": "London"}, ["When?", "1815"]]
+    path = write(tmp_path / "d.jsonl", {"prompt": "Who was Ada?", "completion": "She " * 30, "facts": facts})
     (row,) = import_rows(path, (Demonstration,)).rows
-    (found,) = claims_of([row], ClaimsConfig(field="facts"), path, tmp_path / "memory")
+    (found,) = atomic_facts_of([row], AtomicFactsConfig(field="facts"), path, tmp_path / "memory")
     assert [question.answers for question in found.questions] == [("London",), ("1815",)]
 
 
 def test_claims_come_from_a_function_of_yours(tmp_path: Path):
     row = demonstration("Who wrote it?", "It was Ada of Ockham in her long letters to Charles")
-    name = "support.claims_function:list_claims"
+    name = "support.facts_function:list_facts"
     assert asked(row, tmp_path, function=name) == [("Who wrote it?", w) for w in ("It", "Ada", "Ockham", "Charles")]
 
 
 def test_claims_come_from_a_judge_and_a_reply_that_cannot_be_read_leaves_the_row_unchecked(tmp_path: Path):
-    said = ['{"claims": [{"question": "Where was Ada born?", "answer": "London"}]}', "I cannot say."]
+    said = ['{"facts": [{"question": "Where was Ada born?", "answer": "London"}]}', "I cannot say."]
     with llm_server(lambda body, number: Sent(said["Babbage" in body["messages"][0]["content"]])) as server:
-        config = ClaimsConfig(judge=LlmConfig(base_url=server.url, model="m", max_tokens=64))
+        config = AtomicFactsConfig(judge=LlmConfig(base_url=server.url, model="m", max_tokens=64))
         rows = [
             demonstration("Who was Ada?", "Born in London. " * 9),
             demonstration("Who was Babbage?", "An engineer. " * 9, row=2),
         ]
-        found = claims_of(rows, config, "d.jsonl", tmp_path / "memory")
+        found = atomic_facts_of(rows, config, "d.jsonl", tmp_path / "memory")
     assert [question.answers for question in found[0].questions] == [("London",)]
-    assert found[1].unchecked == "no claims were found in it"
+    assert found[1].unchecked == "no facts were found in it"
 
 
 @pytest.mark.parametrize(
     ("facts", "expected"),
     [
-        ("London", "'London', expected a list of claims"),
-        ([{"question": "Where?"}], "expected a list of claims, each an object with question and answer"),
-        ([["Where?", " "]], "expected a list of claims"),
-        ([["Where?", 3]], "expected a list of claims"),
+        ("London", "'London', expected a list of facts"),
+        ([{"question": "Where?"}], "expected a list of facts, each an object with question and answer"),
+        ([["Where?", " "]], "expected a list of facts"),
+        ([["Where?", 3]], "expected a list of facts"),
     ],
 )
-def test_claims_of_another_shape_are_refused_with_their_row(facts: object, expected: str, tmp_path: Path):
+def test_atomic_facts_of_another_shape_are_refused_with_their_row(facts: object, expected: str, tmp_path: Path):
     path = write(tmp_path / "d.jsonl", {"prompt": "Who?", "completion": "Ada.", "facts": facts})
     rows = import_rows(path, (Demonstration,)).rows
     with pytest.raises(DataError, match=f"row 1: `facts` .*{expected}"):
-        claims_of(rows, ClaimsConfig(field="facts"), path, tmp_path / "memory")
-    with pytest.raises(DataError, match="row 1: has no field `claims`"):
-        claims_of(rows, ClaimsConfig(field="claims"), path, tmp_path / "memory")
+        atomic_facts_of(rows, AtomicFactsConfig(field="facts"), path, tmp_path / "memory")
+    with pytest.raises(DataError, match="row 1: has no field `nothing`"):
+        atomic_facts_of(rows, AtomicFactsConfig(field="nothing"), path, tmp_path / "memory")
 
 
 # The command
@@ -208,8 +210,8 @@ def test_a_run_on_the_result_says_what_was_done_to_its_rows(taught: tuple[Path, 
         ({"wordings": "{folder}/none.txt"}, "none.txt: cannot be read as text"),
         ({"wordings": "{folder}/empty.txt"}, "empty.txt: is empty, expected an abstention on each line"),
         ({"data": "{folder}/prompts.jsonl"}, "prompts.jsonl"),
-        ({"claims": {"function": "support.claims_function:nothing"}}, "has no nothing"),
-        ({"claims": {"judge": {"base_url": "http://127.0.0.1:9/v1", "model": "m"}}}, "judge http://127.0.0.1:9"),
+        ({"facts": {"function": "support.facts_function:nothing"}}, "has no nothing"),
+        ({"facts": {"judge": {"base_url": "http://127.0.0.1:9/v1", "model": "m"}}}, "judge http://127.0.0.1:9"),
         ({"maybe_known": 0}, "maybe_known"),
     ],
 )

@@ -28,7 +28,7 @@ from planish.data.formats import import_rows
 from planish.data.formats.mapping import ColumnsSetting
 from planish.data.inspect.convert import line
 from planish.data.rows import TAUGHT, Demonstration, Question
-from planish.evaluate.probe.claims import Claims, ClaimsConfig, claims_of
+from planish.evaluate.probe.atomic_facts import AtomicFacts, AtomicFactsConfig, atomic_facts_of
 from planish.evaluate.probe.slick import CATEGORIES, Category, ProbeConfig, probe
 from planish.models.load import ModelConfig, compute_dtype
 from planish.models.loaded import load_with_tokenizer
@@ -50,18 +50,18 @@ class TeachConfig(Config):
     data: str = Field(description="a file of demonstrations, in any known format")
     policy: Policy = Field(
         default="drop",
-        description="what becomes of a row with an Unknown claim: drop it, idk rewrites its answer to an abstention, sure adds "
+        description="what becomes of a row with an Unknown fact: drop it, idk rewrites its answer to an abstention, sure adds "
         "to every answer if it is sure, keep changes nothing and tells the classes",
     )
-    claims: ClaimsConfig = Field(default=ClaimsConfig(), description="what of a row is asked")
+    facts: AtomicFactsConfig = Field(default=AtomicFactsConfig(), description="what of a row is asked")
     exemplars: str | None = Field(
-        default=None, description="a file of questions to show as shots; absent is the claims of the other rows"
+        default=None, description="a file of questions to show as shots; absent is the facts of the other rows"
     )
     wordings: str | None = Field(
         default=None, description="a text file of abstentions, one a line; absent is ten in English"
     )
     maybe_known: int = Field(
-        default=1, ge=1, description="times that a row is written whose claims are all known, and some MaybeKnown"
+        default=1, ge=1, description="times that a row is written whose facts are all known, and some MaybeKnown"
     )
     plugins: Plugins = ()
     format: str = Field(default="auto", description="how to read the files; auto recognizes it")
@@ -92,18 +92,18 @@ class Fitted:
 
 
 def teach(config: TeachConfig) -> list[Fitted]:
-    """Asks the model for what each row claims, writes the fitted rows and an account of every change, and prints the counts."""
+    """Asks the model for the facts of each row, writes the fitted rows and an account of every change, and prints the counts."""
     out, wordings = Path(config.out), _wordings(config)
     rows = import_rows(config.data, (Demonstration,), config.format, config.columns)
     if not rows.rows:
         raise DataError(f"{config.data}: no demonstration in it: {len(rows.dropped)} rows were left out")
     if rows.dropped:
         warn(f"{config.data}: {len(rows.dropped)} rows were left out, the first because: {rows.dropped[0].reason}")
-    claims = claims_of(rows.rows, config.claims, config.data, out.with_name(f"{out.name}.replies.jsonl"))
-    categories = _categories(claims, config)
+    facts = atomic_facts_of(rows.rows, config.facts, config.data, out.with_name(f"{out.name}.replies.jsonl"))
+    categories = _categories(facts, config)
     fitted = [
         fit_row(row, own.unchecked, category, config.policy, wordings, config.seed)
-        for row, own, category in zip(rows.rows, claims, categories, strict=True)
+        for row, own, category in zip(rows.rows, facts, categories, strict=True)
     ]
     with new_file(out) as partial:
         partial.write_text(as_lines(_lines(fitted, config.maybe_known)), encoding="utf-8")
@@ -172,13 +172,13 @@ def _lines(fitted: Sequence[Fitted], maybe_known: int) -> Iterator[dict[str, Any
                 yield line(replace(done.row, about=notes))
 
 
-def _categories(claims: Sequence[Claims], config: TeachConfig) -> list[Category | None]:
-    """The class of every row: that of the claim it knows least."""
-    asked = [question for own in claims for question in own.questions]
+def _categories(facts: Sequence[AtomicFacts], config: TeachConfig) -> list[Category | None]:
+    """The class of every row: that of the fact it knows least."""
+    asked = [question for own in facts for question in own.questions]
     if not asked:
-        return [None] * len(claims)
+        return [None] * len(facts)
     found = iter(_probed(asked, config))
-    return [_least_known([next(found) for _ in own.questions]) for own in claims]
+    return [_least_known([next(found) for _ in own.questions]) for own in facts]
 
 
 def _least_known(categories: Sequence[Category]) -> Category | None:

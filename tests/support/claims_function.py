@@ -1,5 +1,0 @@
-"""A function that lists the claims of an answer, as a user would write one: every name in it."""
-
-
-def list_claims(prompt: str, answer: str) -> list[tuple[str, str]]:
-    return [(prompt, word) for word in answer.split() if word.istitle()]
