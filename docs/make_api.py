@@ -26,7 +26,7 @@ SECTIONS = {
     "Training": (("sft", "pretrain", "reward", "dpo", "ppo"), ""),
     "A finished run": (("Run",), ""),
     "Using and measuring models": (("sample", "score", "best_of_n", "compare", "know"), ""),
-    "Recipes and pages": (("run", "report"), ""),
+    "Recipes and pages": (("run", "claims", "report"), ""),
     "Rows": (("Demonstration", "Comparison", "Message"), "All formats of data become rows of these types."),
     "Configs": (
         ("load_config", "PretrainConfig", "SftConfig", "RewardConfig", "DpoConfig", "PpoConfig", "CompareConfig"),

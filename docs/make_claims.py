@@ -46,7 +46,7 @@ of the bound that it names, is *opposite* if it lies on the other, and else is *
 criteria hold, *opposite* if none does and one is opposite, else *not reproduced*; *open* if it has not been run.
 
 Intervals of 1,000 simulated worlds without an effect hold the truth in 93 to 96% of them, with one, three and five seeds
-(`python benchmarks/intervals.py`); the percentiles of a bootstrap over seeds and prompts, in 84 to 100%.
+(`python benchmarks/intervals.py`); the percentiles of a bootstrap over seeds and prompts, with three and five, in 80 to 100%.
 
 ## Measures
 

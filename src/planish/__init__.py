@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from planish.api.functions import (
         best_of_n,
+        claims,
         compare,
         dpo,
         know,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "planish.api.functions": (
-        "best_of_n", "compare", "dpo", "know", "ppo", "pretrain", "report", "reward", "run", "sample", "score", "sft",
+        "best_of_n", "claims", "compare", "dpo", "know", "ppo", "pretrain", "report", "reward", "run", "sample", "score", "sft",
     ),
     "planish.api.result": ("Run",),
     "planish.base.config": ("load_config",),
@@ -60,8 +61,8 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "CompareConfig", "Comparison", "ConfigError", "DataError", "Demonstration", "DpoConfig", "Message", "ModelError",
-    "PlanishError", "PpoConfig", "PretrainConfig", "RewardConfig", "Run", "RunError", "SftConfig", "best_of_n", "compare",
-    "dpo", "know", "load_config", "ppo", "pretrain", "report", "reward", "run", "sample", "score", "sft",
+    "PlanishError", "PpoConfig", "PretrainConfig", "RewardConfig", "Run", "RunError", "SftConfig", "best_of_n", "claims",
+    "compare", "dpo", "know", "load_config", "ppo", "pretrain", "report", "reward", "run", "sample", "score", "sft",
 ]  # fmt: skip
 
 

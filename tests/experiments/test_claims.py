@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import planish
 from planish.base.errors import ConfigError, RunError
 from planish.cli.main import main
 from planish.experiments import run
@@ -55,6 +56,11 @@ def test_a_claim_is_run_decided_shown_and_verified(
     main(["claims", "show", path, "--out", out])
     main(["claims", "verify", path, "--seed", "2", "--out", out])
     assert capsys.readouterr().out.count(" same") == 6  # two arms, three measures
+
+
+def test_a_claim_is_a_function_of_the_public_door_too(tmp_path: Path, out: str) -> None:
+    [state] = planish.claims("run", write_claim(tmp_path / "mine.yaml"), out=out, seeds=4)
+    assert (state.ledger.verdict, state.ledger.seeds) == ("reproduced", [0, 1, 2, 3])
 
 
 def test_seeds_in_processes_of_their_own_give_the_same_ledger(tmp_path: Path, out: str) -> None:

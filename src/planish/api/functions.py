@@ -140,6 +140,20 @@ def run(recipe: str | Path, *changes: str, callbacks: Callbacks = ()) -> dict[st
         return run_pipeline(recipe, changes).paths
 
 
+def claims(action: str = "run", claim: str | Path | None = None, **settings: Any) -> Sequence[Any]:
+    """Runs a claim, one of planish's or a YAML file of yours, with all its arms and seeds; or does another action of
+    `planish claims`. Returns each claim with its `ledger`, whose `verdict` and `decisions` say what came out.
+
+    >>> planish.claims("run", "my_claim.yaml", jobs=2)[0].ledger.verdict
+    'reproduced'
+    """
+    from planish.experiments.command import ClaimsConfig
+    from planish.experiments.command import claims as of_config
+
+    given = {} if claim is None else {"claim": str(claim)}
+    return of_config(load_config(ClaimsConfig, values={"action": action, **given, **settings}))
+
+
 def report(*runs: Any, out: str | Path | None = None) -> Path:
     """Writes the page about runs, comparisons or pipelines; returns its path, by default report.html in the first folder."""
     if not runs:

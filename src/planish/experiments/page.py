@@ -52,7 +52,8 @@ def verdict_text(state: ClaimState) -> str:
         return "Open: it has not been run."
     holds = sum(decision.answer == "holds" for decision in ledger.decisions)
     against = sum(decision.answer == "opposite" for decision in ledger.decisions)
-    said = f"{holds} of {count_text(len(ledger.decisions), 'criterion', 'criteria')} hold{'s' if holds == 1 else ''}"
+    count = len(ledger.decisions)
+    said = f"{holds} of {count_text(count, 'criterion holds', 'criteria hold')}"
     turned = f", {against} the other way round" if against else ""
     trial = " A trial, not the claim: fewer arms or seeds, or other settings." if ledger.claim != state.name else ""
     return f"{ledger.verdict[0].upper()}{ledger.verdict[1:]}: {said}{turned}, in {count_text(len(ledger.seeds), 'seed')}.{trial}"
@@ -147,7 +148,7 @@ def _figure(measure: str, decisions: Sequence[Decision]) -> Figure:
     holds = sum(decision.answer == "holds" for decision in decisions)
     return Figure(
         measure,
-        f"{holds} of {count_text(len(decisions), 'criterion', 'criteria')} about it hold.",
+        f"{holds} of {count_text(len(decisions), 'criterion about it holds', 'criteria about it hold')}.",
         "Means over seeds and prompts, or of differences on the same ones, with 95% intervals. Thin lines: the bounds.",
         [Panel("Arms", [drawn], yaxis, f"by {measure}", xaxis, [upright(bound) for bound in sorted(bounds)], CLOSEST)],
     )

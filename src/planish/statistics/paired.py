@@ -6,8 +6,9 @@ ways) has, for a mean, a standard error that can be written down, so none is dra
     V = V_seeds + max(V_prompts - V_rest, 0)
 
 with the variance of the mean by seeds, by prompts, and by what neither explains, which both of the others hold (Cameron, Gelbach
-and Miller 2011). Percentiles of the bootstrap are too narrow where there are few seeds: of five they cover 83% in place of 95%.
-So the interval is Student's t, with the degrees of freedom of Satterthwaite (1946).
+and Miller 2011). Percentiles of the bootstrap are too narrow where there are few seeds (of five they cover 83% in place of 95%)
+and too wide where values vary by themselves (100%). So the interval is Student's t, with the degrees of freedom of Satterthwaite
+(1946).
 """
 
 from __future__ import annotations
