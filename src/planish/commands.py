@@ -89,6 +89,8 @@ SAMPLING = ("max_completion_tokens", "temperature", "top_p", "top_k", "seed")
 WORLD = ("size", "seed", "persons", "concepts", "frequencies", "signal", "comparisons", "prompts")
 
 
+VERIFIERS = ("answer", "number", "choice", "math", "json")  # that need no settings of their own
+REWARD = f"a run of `planish reward`, module:function of yours, or a verifier: {', '.join(VERIFIERS)}"
 KINDS = ("demonstrations", "documents", "comparisons", "judged", "prompts", "questions")
 MODELS = (
     "wind-tunnel: the base model of the world, which comes with planish; wind-tunnel-stable: the same before its learning rate "
@@ -132,7 +134,7 @@ COMMANDS: dict[str, Command] = {
         "planish ppo --model runs/sft --reward runs/reward --prompts recipes/data/prompts.jsonl --out runs/ppo",
         flags=(
             Argument("--model", "model.path", f"the policy: {FOLDER}", "MODEL"),
-            Argument("--reward", "rewards.reward", "a run of `planish reward`, or module:function of yours", "MODEL", "path"),
+            Argument("--reward", "rewards.reward", REWARD, "MODEL", "path"),
             Argument("--prompts", "prompts.*", "a file of prompts; may be repeated", "FILE", many=True),
             replace(COLUMNS_FLAG, help=f"{COLUMNS}, in the files of --prompts"),
             Argument("--pretraining", "pretraining.sources.*", "documents to keep in mind (PPO-ptx)", "FILE", "path", many=True),

@@ -16,6 +16,7 @@ import pytest
 from planish.base.config import load_config
 from planish.data.formats import FORMATS
 from planish.methods.dpo import DpoConfig
+from planish.methods.ppo.config import PpoConfig
 from planish.methods.preference_losses import PreferenceLoss
 from planish.methods.pretrain import PretrainConfig
 from planish.methods.reward_model import RewardConfig
@@ -31,7 +32,7 @@ PAGES = sorted(  # the quick start and the lessons follow the README, the other 
     key=lambda page: (page != README, page.stem != "quickstart", page.parent.name != "lessons", page),
 )
 
-KINDS = {"pretrain": PretrainConfig, "sft": SftConfig, "reward": RewardConfig, "dpo": DpoConfig}
+KINDS = {"pretrain": PretrainConfig, "sft": SftConfig, "reward": RewardConfig, "dpo": DpoConfig, "ppo": PpoConfig}
 
 
 def test_settings_of_every_loss_are_documented() -> None:

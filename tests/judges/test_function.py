@@ -83,6 +83,47 @@ def test_usual_signatures_and_returns_give_the_numbers(function: Callable[..., A
     assert score(PROMPTS, COMPLETIONS) == [2, 2]
 
 
+ROWS = [
+    Prompt(
+        (Message("user", "6 * 7?"),),
+        Origin("sums.jsonl", 1),
+        record={"question": "6 * 7?", "answer": "42", "tests": ["a", "b"]},
+    ),
+    Prompt((Message("user", "1 + 1?"),), Origin("sums.jsonl", 2), record={"question": "1 + 1?", "answer": "2"}),
+]
+
+
+def with_columns(completions: Any, answer: Any, tests: Any) -> list[float]:
+    assert tests == [["a", "b"], None]
+    return [float(text == right) for text, right in zip(completions, answer, strict=True)]
+
+
+def with_everything(prompts: Any, completions: Any, completion_ids: Any, iteration: int, **columns: Any) -> list[float]:
+    assert (completion_ids, iteration) == ([[5, 6], [7]], 3)
+    assert set(columns) == {"question", "answer", "tests", "about"}
+    assert columns["about"][1] == {"question": "1 + 1?", "answer": "2"}
+    return with_columns(completions, columns["answer"], columns["tests"])
+
+
+def one_row_at_a_time(completion: str, answer: str, completion_ids: Any, iteration: int) -> float:
+    return float(completion == answer and completion_ids[0] > 4 and iteration == 3)
+
+
+def old(question: Any, answer: Any) -> list[float]:
+    """Two parameters are prompts and completions, whatever the columns are called."""
+    assert question[0][0]["role"] == "user"
+    return [float(text == "42") for text in answer]
+
+
+@pytest.mark.parametrize(
+    "function", [with_columns, with_everything, one_row_at_a_time, old, lambda answer: [x == "42" for x in answer]]
+)
+def test_a_function_is_given_the_columns_that_it_names(function: Callable[..., Any]) -> None:
+    score = scorer(function)
+    score.check(ROWS, completion_ids=[[], []], iteration=0)
+    assert score(ROWS, ["42", "3"], completion_ids=[[5, 6], [7]], iteration=3) == [1, 0]
+
+
 @pytest.mark.parametrize(
     ("function", "said"),
     [

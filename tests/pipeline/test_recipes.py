@@ -60,6 +60,20 @@ def test_every_recipe_runs_for_two_steps(
 ) -> None:
     monkeypatch.chdir(ROOT)
     settings, method = yaml.safe_load(recipe.read_text(encoding="utf-8")), method_of(recipe)
+    if method == "ppo":
+        changes = [
+            "iterations=2",
+            "batch.prompts=2",
+            "batch.completions=2",
+            "held_out=3",
+            "sampling.max_completion_tokens=3",
+        ]
+        main([method, str(recipe), *changes, f"model.path={tiny_model}", f"out={tmp_path / 'run'}"])
+        scores = [line for line in read_lines(tmp_path / "run" / "metrics.jsonl") if "iteration" in line]
+        assert [set(settings["rewards"]) <= {name.removeprefix("score/") for name in line} for line in scores] == [
+            True
+        ] * 2
+        return
     if "runs/world/" in recipe.read_text(encoding="utf-8"):
         make_world(WorldConfig(**SIZES["ci"]), tmp_path / "runs" / "world")
         monkeypatch.chdir(tmp_path)
@@ -126,7 +140,7 @@ def test_every_pipeline_runs_with_small_steps(
 def test_the_example_data_is_what_its_generator_writes(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-B", str(DATA / "make"), str(tmp_path)], check=True)
     made = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(made) == 21
+    assert len(made) == 22
     for name in made:
         if name.suffix == ".parquet":
             assert pq.read_table(tmp_path / name).equals(pq.read_table(DATA / name))
@@ -139,7 +153,7 @@ def test_the_table_of_the_example_data_is_right() -> None:
     table = re.findall(
         r"^\| `([\w./]+)` \| (\d+) \| `(\w+)` \|", (DATA / "README.md").read_text(encoding="utf-8"), re.M
     )
-    assert len(table) == 15
+    assert len(table) == 16
     for name, rows, format in table:
         path, given = DATA / name, format if format in ("flan_cot", "lines") else "auto"
         assert {chosen.name for chosen, _, records in open_files(path, given) if list(records)} == {format}

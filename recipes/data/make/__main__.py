@@ -104,6 +104,7 @@ def texts() -> dict[str, str]:
         "chats.jsonl": as_jsonl(chats()),
         "tools.json": as_json(tools()),
         "reasoning.tsv": as_table(reasoning(), "\t"),
+        "sums.jsonl": as_jsonl([{"question": q, "answer": f"{steps}\n#### {n}"} for q, n, steps in reasoning()[:60]]),
         **{f"tasks/tables/{name}.csv": as_csv(pool(name)) for name in ("sentiment", "topics", "entailment")},
         "trees.jsonl": as_jsonl(trees()),
         "comparisons.jsonl": as_jsonl(comparisons()),

@@ -17,7 +17,7 @@ from planish.base.model_folder import check_model_folder
 from planish.base.notices import NORMAL, QUIET, VERBOSE, set_verbosity, working
 from planish.cli.arguments import Request, build_parser, read_request, unknown_command, unknown_flag
 from planish.cli.completion import complete
-from planish.commands import load
+from planish.commands import VERIFIERS, load
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,7 +62,7 @@ def run(request: Request) -> None:
     if (dry_run or not command.ranks) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(f"planish {request.name} runs in one process: start it without torchrun")
     for model in request.models():
-        if ":" not in model:  # module:function
+        if ":" not in model and model not in VERIFIERS:  # module:function, and rewards by name
             check_model_folder(model)  # at once, not after the seconds that importing torch takes
     if not command.config:
         load(command.function)(request)

@@ -71,10 +71,12 @@ class PromptDataset:
             "ignored_fields": self.ignored.as_records,
         }
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, *, fields: bool = False) -> str:
+        """A digest of the prompts' tokens, and of all fields of their rows where something depends on these."""
         digest = hashlib.sha256()
         for encoded in (*self.training, *self.held_out):
             digest.update(repr((encoded.number, encoded.tokens)).encode())
+            digest.update(repr(encoded.prompt.fields).encode() if fields else b"")
         return digest.hexdigest()[:16]
 
 

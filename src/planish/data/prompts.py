@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from planish.base.errors import DataError
-from planish.data.fields import child, fields
+from planish.data.fields import child, fields, is_object
 from planish.data.files.readers import Record
 from planish.data.formats.mapping import Columns
 from planish.data.formats.notes import CHAT, notes_of
@@ -40,11 +42,16 @@ def stream_prompts(
         function = (
             _from_conversation if chosen.name in CONVERSATIONS else importer_of(chosen, (Prompt, *WITH_PROMPT), first)
         )
-        for row in (row for record in records for row in imported(chosen, function, record, judged=False)):
-            prompt = row if isinstance(row, Dropped) else _prompt_of(row)
+        rows = ((record, row) for record in records for row in imported(chosen, function, record, judged=False))
+        for record, row in rows:
+            prompt = row if isinstance(row, Dropped) else replace(_prompt_of(row), record=_fields_of(record))
             if prompt != before:
                 yield prompt
             before = prompt
+
+
+def _fields_of(record: Record) -> dict[str, Any]:
+    return record.value if is_object(record.value) else {}
 
 
 def _from_conversation(record: Record) -> Iterator[Prompt]:

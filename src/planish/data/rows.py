@@ -110,13 +110,19 @@ class Judged:
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A conversation up to the assistant's turn. `follow_ups` are later turns of the user, each after an answer; `tools` are
-    JSON schemas of functions that the assistant may call."""
+    JSON schemas of functions that the assistant may call. `record` is the record as it was read, for what scores answers."""
 
     messages: tuple[Message, ...]
     origin: Origin
     follow_ups: tuple[str, ...] = ()
     tools: tuple[Mapping[str, Any], ...] = ()
     about: About = field(default_factory=dict[str, Any])
+    record: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False, repr=False)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """All fields of the record, and the notes on it."""
+        return {**self.record, **self.about}
 
 
 @dataclass(frozen=True, slots=True)

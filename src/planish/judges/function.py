@@ -1,9 +1,9 @@
 """Functions of yours that score completions: as a reward, and as a judge.
 
 A function is given what its parameters name, each a list with an entry for each completion: `prompts` (lists of {role, content}),
-`completions` (texts), `about` (all further fields of the prompt's row), or one such field by its name; `**kwargs` gets all of
-them. Two parameters of other names are prompts and completions, one is completions. With a parameter `completion` it is called
-for one at a time.
+`completions` (texts), `about` (all fields of the prompt's row), or one field by its name; `**kwargs` gets all of them. A reward
+is also given `completion_ids` (lists of token ids) and the number `iteration`. Two parameters of other names are prompts and
+completions, one is completions. With a parameter `completion` it is called for one at a time.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from planish.judges.base import AnswerTexts, JudgedAnswers, Scores, judged_by_sc
 from planish.judges.config import FunctionJudgeConfig
 
 ONE_AT_A_TIME = {"prompts": "prompt", "completions": "completion"}
+OUR_OWN = {"prompts", "completions", "prompt", "completion", "about"}  # no field of a row is given under these names
 
 
 class ScoringFunction:
@@ -31,12 +32,13 @@ class ScoringFunction:
     def __init__(self, name: str, setting: str) -> None:
         self.name, self.setting, self.function = name, setting, find_function(name, setting)
 
-    def check(self, prompts: Sequence[Prompt]) -> None:
+    def check(self, prompts: Sequence[Prompt], **given: Any) -> None:
         """Refuses, before anything is sampled, a function that asks for what no row has."""
-        self._arranged(_columns(prompts, [""] * len(prompts)))
+        self._arranged(_columns(prompts, [""] * len(prompts), given))
 
-    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> list[float]:
-        call = self._arranged(_columns(prompts, completions))
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[str], **given: Any) -> list[float]:
+        """`given` is what the function may also ask for: a list has an entry for each completion."""
+        call = self._arranged(_columns(prompts, completions, given))
         try:
             returned = call()
             listed = list(cast(Iterable[Any], returned)) if _may_be_numbers(returned) else None
@@ -56,7 +58,7 @@ class ScoringFunction:
             raise ConfigError(f"{expected} {odd[0]}")
         return found
 
-    def _arranged(self, columns: Mapping[str, list[Any]]) -> Callable[[], Any]:
+    def _arranged(self, columns: Mapping[str, Any]) -> Callable[[], Any]:
         """The call, with the columns where the parameters want them."""
         function, parameters = self.function, _parameters(self.function)
         if parameters is None:
@@ -64,23 +66,19 @@ class ScoringFunction:
         if "completion" in (names := [parameter.name for parameter in parameters]):
             columns = {ONE_AT_A_TIME.get(name, name): column for name, column in columns.items()}
         takes_all = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
-        named = {name: column for name, column in columns.items() if takes_all or name in names}
-        positional = self._positional(parameters, columns)
+        own = _own_names(parameters, columns)
+        named = {name: column for name, column in columns.items() if takes_all or (name in names and name not in own)}
+        positional = self._positional(parameters, own, columns)
         if "completion" not in names:
             return lambda: function(*positional, **named)
         count = len(columns["completion"])
-        return lambda: [function(**{name: column[i] for name, column in named.items()}) for i in range(count)]
+        return lambda: [function(**{name: _entry(column, i) for name, column in named.items()}) for i in range(count)]
 
-    def _positional(self, parameters: Sequence[Parameter], columns: Mapping[str, list[Any]]) -> list[list[Any]]:
+    def _positional(
+        self, parameters: Sequence[Parameter], wanted: Sequence[str], columns: Mapping[str, Any]
+    ) -> list[list[Any]]:
         """Columns of parameters that have names of their own: completions, or prompts and completions."""
         kinds = {parameter.kind for parameter in parameters}
-        wanted = [
-            parameter.name
-            for parameter in parameters
-            if parameter.default is Parameter.empty
-            and parameter.kind not in (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
-            and (parameter.kind is Parameter.POSITIONAL_ONLY or parameter.name not in columns)
-        ]
         names = {parameter.name for parameter in parameters} - set(wanted)
         free = [name for name in ("prompts", "completions") if name in columns and name not in names]
         if not wanted and ("completions" in names or "completion" in names or Parameter.VAR_KEYWORD in kinds):
@@ -111,15 +109,36 @@ class FunctionJudge:
         return Scores([[next(numbers) for _ in texts] for texts in answers])
 
 
-def _columns(prompts: Sequence[Prompt], completions: Sequence[str]) -> dict[str, list[Any]]:
+def _columns(prompts: Sequence[Prompt], completions: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
     """All that a function may ask for, by name; a field that a row lacks is None."""
-    fields = dict.fromkeys(field for prompt in prompts for field in prompt.about)
+    rows = [prompt.fields for prompt in prompts]
+    fields = [field for field in dict.fromkeys(field for row in rows for field in row) if field not in OUR_OWN]
     return {
-        **{field: [prompt.about.get(field) for prompt in prompts] for field in fields},
+        **{field: [row.get(field) for row in rows] for field in fields},
         "prompts": [as_dicts(prompt.messages) for prompt in prompts],
         "completions": list(completions),
-        "about": [dict(prompt.about) for prompt in prompts],
+        "about": rows,
+        **given,
     }
+
+
+def _entry(column: Any, i: int) -> Any:
+    return column[i] if isinstance(column, list) else column
+
+
+def _own_names(parameters: Sequence[Parameter], columns: Mapping[str, Any]) -> list[str]:
+    """The parameters that must be given and have names of their own. Those of a function that does not name the completions
+    are its two, or its one, also where a row has fields of these names."""
+    needed = [
+        parameter
+        for parameter in parameters
+        if parameter.default is Parameter.empty
+        and parameter.kind not in (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
+    ]
+    own = [each.name for each in needed if each.kind is Parameter.POSITIONAL_ONLY or each.name not in columns]
+    names, wanted = {each.name for each in parameters}, [each.name for each in needed]
+    nameless = not own and names & OUR_OWN <= {"prompts"} and not {*wanted} <= OUR_OWN and len(wanted) <= 2
+    return wanted if nameless and all(each.kind is not Parameter.VAR_KEYWORD for each in parameters) else own
 
 
 def _parameters(function: Callable[..., Any]) -> list[Parameter] | None:

@@ -44,7 +44,7 @@ class RolloutFeed:
         config, models, clock = self.config, self.models, Clock()
 
         asked = models.prompts.of(iteration, config.batch.prompts)
-        rollouts = models.sample(asked, config.batch.completions, config, ("sample", iteration))
+        rollouts = models.sample(asked, config.batch.completions, config, ("sample", iteration), iteration)
         completions = [completion for each in rollouts for completion in each.completions]
         lengths_N = np.array([completion.num_tokens for completion in completions])
         ended_N = np.array([completion.ended for completion in completions])

@@ -11,10 +11,11 @@ from planish.base.model_folder import ModelPathOrNone
 from planish.data.formats.mapping import ColumnsSetting
 from planish.data.settings import SHARE_OR_NUMBER, DataConfig, HeldOut
 from planish.inference.vllm import VllmConfig
+from planish.judges.verify.verifiers import RowVerifier
 from planish.maths.reductions import Reduction
 from planish.methods.base import CommonConfig, MixtureConfig
 from planish.methods.ppo.advantages import Advantage, Gae
-from planish.methods.ppo.rewards import RewardSource
+from planish.methods.ppo.rewards import FunctionSource, RewardSource
 from planish.models.load import LoraConfig, ModelConfig
 from planish.statistics.alarms import AlarmConfig
 from planish.train.checkpoint import CheckpointConfig
@@ -191,6 +192,11 @@ class PpoConfig(CommonConfig):
                 f"kl.horizon={kl.horizon:g}: with {count} completions an iteration, beta could fall to 0 in one: set more than "
                 f"{count / 5:g}"
             )
+
+    @property
+    def reads_rows(self) -> bool:
+        """True if a reward is given the rows of the prompts."""
+        return any(isinstance(source, FunctionSource | RowVerifier) for source in self.rewards.values())
 
     @property
     def steps_of_iteration(self) -> int:

@@ -25,7 +25,15 @@ from planish.inference.sequences import token_values
 from planish.inference.vllm import VllmSampler
 from planish.methods.base import RunContext, policy_as
 from planish.methods.ppo.config import PpoConfig
-from planish.methods.ppo.rewards import FunctionReward, ModelReward, ModelSource, Reward, Rollouts, open_rewards
+from planish.methods.ppo.rewards import (
+    FunctionReward,
+    ModelReward,
+    ModelSource,
+    Reward,
+    Rollouts,
+    VerifierReward,
+    open_rewards,
+)
 from planish.models.actor_critic import ActorCritic
 from planish.models.load import compute_dtype, context_length, load_model, num_embeddings, refuse_beyond_embeddings
 from planish.models.loaded import LoadedModel
@@ -50,7 +58,12 @@ class PpoModels:
     kl: float = 0.0  # of the last iteration's completions
 
     def sample(
-        self, prompts: Sequence[EncodedPrompt], count: int, config: PpoConfig, key: tuple[str | int, ...]
+        self,
+        prompts: Sequence[EncodedPrompt],
+        count: int,
+        config: PpoConfig,
+        key: tuple[str | int, ...],
+        iteration: int,
     ) -> list[Rollouts]:
         """`count` completions of each prompt. The noise of a prompt's k-th completion has the key (seed, key, prompt, k),
         whoever is beside it; a prompt that occurs twice counts on."""
@@ -73,7 +86,8 @@ class PpoModels:
         sampled = all_gather_completions(dict(zip(mine, found, strict=True)), len(requests))
         completions = iter([completion_of(template.tokenizer, one.tokens, stops, one.logprobs) for one in sampled])
         return [
-            Rollouts(prompt.prompt, prompt.tokens, tuple(itertools.islice(completions, count))) for prompt in prompts
+            Rollouts(prompt.prompt, prompt.tokens, tuple(itertools.islice(completions, count)), iteration)
+            for prompt in prompts
         ]
 
     def truncated(self) -> dict[str, int]:
@@ -147,8 +161,8 @@ def build_models(run: RunContext[PpoConfig], prompts: PromptDataset) -> PpoModel
             _check_room(f"rewards.{name}.path={source.path}", reward.judge.limit, longest)
         elif isinstance(reward, ModelReward):
             reward.judge.check_room(rows, config.sampling.max_completion_tokens, same_tokens=False)
-        if isinstance(reward, FunctionReward):
-            reward.scorer.check(rows)
+        if isinstance(reward, FunctionReward | VerifierReward):
+            reward.check(rows)
     actor = ActorCritic(policy, None if value is None else shard(value, run.device))
     beta = torch.tensor(config.kl.beta, dtype=torch.float64)
     sampler = LocalSampler(policy) if config.server is None else VllmSampler(config.server)

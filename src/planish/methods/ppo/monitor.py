@@ -27,7 +27,8 @@ class PpoMonitor:
         run, models, config = self.run, self.models, self.run.config
         values: dict[str, float] = {}
         if models.prompts.held_out:
-            rollouts = models.sample(models.prompts.held_out, 1, config, ("held out",))
+            iteration = step // config.steps_of_iteration
+            rollouts = models.sample(models.prompts.held_out, 1, config, ("held out",), iteration)
             completions = [each.completions[0] for each in rollouts]
             scores = {name: reward(rollouts) for name, reward in models.rewards.items()}
             values |= {f"held_out_score/{name}": float(each_N.mean()) for name, each_N in scores.items()}

@@ -1,5 +1,5 @@
-"""Rewards of sampled completions: a reward model, the wind tunnel's gold utility, a Python function of yours, or an LLM
-that grades.
+"""Rewards of sampled completions: a reward model, a verifier, a Python function of yours, an LLM that grades, or the wind
+tunnel's gold utility.
 
 Several are added up, each with its weight. One of weight 0 moves nothing and is only watched: a reward model that was kept
 out of training, or the gold utility, is how reward hacking shows.
@@ -35,6 +35,8 @@ from planish.judges.config import LlmConfig
 from planish.judges.function import ScoringFunction
 from planish.judges.questions import GRADE, NUMBER, conversation_text, fill
 from planish.judges.reading import read_grade
+from planish.judges.verify.verifiers import NAMES as VERIFIERS
+from planish.judges.verify.verifiers import Answered, Verifier, Verifiers
 from planish.models.load import DtypeName, ModelConfig, num_embeddings
 from planish.world.gold.files import judge_one
 from planish.world.make import open_world
@@ -47,6 +49,7 @@ class Rollouts:
     prompt: Prompt
     tokens: tuple[int, ...]  # of the prompt
     completions: tuple[Completion, ...]
+    iteration: int = 0  # in which they were sampled
 
 
 Reward = Callable[[Sequence[Rollouts]], np.ndarray]  # float64 [N], the completions of prompt 0, then of prompt 1, …
@@ -69,7 +72,7 @@ class FunctionSource(Config):
     name: Literal["function"] = "function"
     function: str = Field(
         description="module:function of yours, of a list of prompts, each a list of {role, content}, a list of completions, "
-        "and fields of the prompts' rows by name; it returns one number for each completion"
+        "and columns of the prompts' rows by name; it returns one number for each completion"
     )
     weight: float = Field(default=1.0, description="weight of its numbers in the sum; 0 only measures")
 
@@ -83,18 +86,21 @@ class LlmSource(LlmConfig):
 
 
 def _named(value: Any) -> Any:
-    """A text alone, or as `path`, is module:function of yours, or a reward model."""
+    """A text alone, or as `path`, is module:function of yours, a verifier, or a reward model."""
     source = {"path": value} if isinstance(value, str) else value
     if not isinstance(source, dict) or "name" in source:
         return value
     given = cast(Tree, source)
-    if not DOTTED.fullmatch(str(given.get("path"))):
-        return {"name": "function" if "function" in given else "model", **given}
-    return {"name": "function", "function": given["path"], **{key: given[key] for key in given if key != "path"}}
+    path, others = str(given.get("path")), {key: given[key] for key in given if key != "path"}
+    if path in VERIFIERS:
+        return {"name": path, **others}
+    if DOTTED.fullmatch(path):
+        return {"name": "function", "function": path, **others}
+    return {"name": "function" if "function" in given else "model", **given}
 
 
 RewardSource = Annotated[
-    ModelSource | GoldSource | FunctionSource | LlmSource,
+    ModelSource | FunctionSource | LlmSource | Verifiers | GoldSource,
     Tag(discriminator="name"),
     OrPlugin("rewards", function=FunctionSource),
     BeforeValidator(_named),
@@ -122,6 +128,8 @@ def open_rewards(
                 found[name] = FunctionReward(name, source.function)
             case LlmSource():
                 found[name] = LlmReward(name, source, folder / f"{name}.replies.jsonl")
+            case _:
+                found[name] = VerifierReward(name, source)
     return found
 
 
@@ -168,10 +176,34 @@ class FunctionReward:
     def __init__(self, name: str, function: str) -> None:
         self.scorer = ScoringFunction(function, f"rewards.{name}.function")
 
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        self.scorer.check(prompts, completion_ids=[[] for _ in prompts], iteration=0)
+
     def __call__(self, rollouts: Sequence[Rollouts]) -> np.ndarray:
         prompts = [each.prompt for each in rollouts for _ in each.completions]
-        completions = [completion.text for each in rollouts for completion in each.completions]
-        return _as_main(lambda: self.scorer(prompts, completions), len(completions))
+        completions = [completion for each in rollouts for completion in each.completions]
+        texts, ids = [completion.text for completion in completions], [list(each.tokens) for each in completions]
+        iteration = rollouts[0].iteration if rollouts else 0
+        return _as_main(lambda: self.scorer(prompts, texts, completion_ids=ids, iteration=iteration), len(completions))
+
+
+class VerifierReward:
+    """1 for a completion that is right, else 0."""
+
+    def __init__(self, name: str, verifier: Verifier) -> None:
+        self.name, self.verifier = name, verifier
+
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        self.verifier.check(f"rewards.{self.name}", prompts)
+
+    def __call__(self, rollouts: Sequence[Rollouts]) -> np.ndarray:
+        answers = [
+            Answered(completion.text, completion.num_tokens, truths)
+            for each in rollouts
+            for truths in [self.verifier.truths(each.prompt)]
+            for completion in each.completions
+        ]
+        return _as_main(lambda: self.verifier.scores(answers), len(answers))
 
 
 class LlmReward:

@@ -78,7 +78,7 @@ class PpoMethod(Method[PpoConfig]):
         return {"prompts": self.models.prompts.account()}
 
     def inputs(self, run: RunContext[PpoConfig]) -> dict[str, str]:
-        return super().inputs(run) | {"the prompts": self.models.prompts.fingerprint()}
+        return super().inputs(run) | {"the prompts": self.models.prompts.fingerprint(fields=run.config.reads_rows)}
 
     def loss_terms(self, run: RunContext[PpoConfig], trainer: Trainer, record: RunRecord) -> Sequence[LossTerm]:
         config, models = run.config, self.models
@@ -154,7 +154,7 @@ def _prompts(run: RunContext[PpoConfig]) -> PromptDataset:
         config.too_long,
         config.columns,
     )
-    for sentence in prompts.ignored.sentences if is_main() else []:
+    for sentence in prompts.ignored.sentences if is_main() and not config.reads_rows else []:
         warn(sentence)
     for line in prompts.notes.lines() if is_main() else []:
         warn(f"warning: prompts: {line}")
