@@ -16,6 +16,7 @@ from planish.maths.policy_gradient import (
     explained_variance,
     flat_groups,
     gae,
+    importance_weights,
     k1,
     k3,
     leave_one_out,
@@ -73,6 +74,14 @@ def test_value_losses_take_the_worse_of_the_plain_and_the_clipped_error() -> Non
     # V_clip = .2, .1, .5: errors (0, .64), (.81, .81), (.25, .25)
     found = clipped_value_losses(values, old, returns, 0.2)
     np.testing.assert_allclose(found, [0.32, 0.405, 0.125], atol=1e-12)
+
+
+def test_importance_weights_are_ratios_that_are_cut_off() -> None:
+    """Two completions of two tokens and one: p/q of 2 and 1/4, and of 8."""
+    p, q = np.log([0.5, 0.1, 0.8]), np.log([0.25, 0.4, 0.1])
+    np.testing.assert_allclose(importance_weights(p, q, 4.0), [2, 0.25, 4])
+    np.testing.assert_allclose(importance_weights(p, q, 4.0, np.array([2, 1])), [0.5, 0.5, 4])
+    assert importance_weights(np.zeros(1), np.array([-2000.0]), 2.0).tolist() == [2]
 
 
 def test_p9_means_of_k1_and_k3_over_samples_are_the_kl() -> None:

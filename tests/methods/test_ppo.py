@@ -289,6 +289,95 @@ def test_p8_the_gradient_is_that_of_ppo_plus_gamma_times_that_of_pretraining(tmp
         torch.testing.assert_close(p.grad, expected, rtol=1e-6, atol=1e-12)
 
 
+def test_a_ratio_of_gradients_takes_the_place_of_gamma(tmp_path: Path) -> None:
+    """Whatever the coefficient, the pretraining gradient has three times the norm of the scores', and keeps its direction."""
+    actor = actor_of()
+    function, documents, rollouts = (
+        objective(actor, tmp_path),
+        pack(random_examples([20, 11], seed=2)),
+        pack(experienced()),
+    )
+    likelihood = NextTokenLoss(actor.policy, "token_mean", CPU)
+
+    def gradients(coefficient: float) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+        trainer = Trainer(actor, OptimConfig(clip_grad_norm=1e9), 1)
+        actor.zero_grad(set_to_none=True)
+        function.loss(rollouts)[0].backward()
+        trainer.set_aside("")
+        (coefficient * likelihood.loss(documents)[0]).backward()
+        trainer.set_aside("ptx", 3.0)
+        return trainer.clip(), {n: p.grad.clone() for n, p in actor.named_parameters() if p.grad is not None}
+
+    (norms, small), (others, large) = gradients(0.01), gradients(100.0)
+    assert norms["ptx/grad_ratio"] == pytest.approx(3, rel=1e-12)
+    assert norms["ptx/grad_norm"] == pytest.approx(3 * norms["own_grad_norm"], rel=1e-12)
+    assert norms["ptx/scale"] == pytest.approx(1e4 * others["ptx/scale"], rel=1e-9)
+    assert largest_difference(small, large) < 1e-10
+
+
+class WrongSampler:
+    """Draws each of ten arms as often as its number says, whatever the policy would, and is honest about how likely that was."""
+
+    counts = (19, 9, 8, 7, 6, 5, 4, 3, 2, 1)
+
+    def __init__(self, policy: Any) -> None:
+        pass
+
+    def update(self, policy: Any) -> None:
+        pass
+
+    def sample(self, prompts: Any, requests: Any, *others: Any) -> list[Sampled]:
+        drawn = [arm for arm, count in enumerate(self.counts) for _ in range(count)]
+        assert len(drawn) == len(requests) == 64
+        return [Sampled((arm,), (math.log(self.counts[arm] / 64),)) for arm in drawn]
+
+
+def test_importance_weights_give_a_wrong_sampler_the_right_gradient(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tabular: all that the sampler could draw, as often as it would, so means are expectations: E_q[(p / q) A grad log p] is the
+    gradient of sum_y p(y) r(y)."""
+    monkeypatch.setattr("planish.methods.ppo.models.LocalSampler", WrongSampler)
+    path = bandit(tmp_path / "bandit")
+    tokenizer = load_tokenizer(path)
+    ids = tokenizer.apply_chat_template([{"role": "user", "content": "g"}], add_generation_prompt=True)
+    ids = ids["input_ids"] if not isinstance(ids, list) else ids
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64)
+    reward = torch.tensor([ARMS.get(tokenizer.decode([i], skip_special_tokens=True).strip(), 0.0) for i in range(10)])
+    (torch.softmax(model(torch.tensor([ids])).logits[0, -1], 0) * reward).sum().backward()
+    right = math.sqrt(sum(float((p.grad**2).sum()) for p in model.parameters() if p.grad is not None))
+    found: dict[str, dict[str, float]] = {}
+    for name, importance in (
+        ("none", None),
+        ("token", {"cap": 1e6}),
+        ("sequence", {"cap": 1e6, "level": "sequence"}),
+        ("cut", True),
+    ):
+        (tmp_path / name).mkdir()
+        run = ppo(
+            settings_of_bandit(
+                path,
+                tmp_path / name,
+                iterations=1,
+                batch={"prompts": 1, "completions": 64, "micro_tokens": 4096},
+                kl={"beta": 0.0},
+                advantage={"name": "support.rewards:PlainScore"},
+                importance=importance,
+                optim={"lr": 1e-3, "clip_grad_norm": 1e9},
+                evaluate_every=0,
+            )
+        )
+        found[name] = steps(run)[0] | iterations(run)[0]
+    for name in ("token", "sequence"):
+        assert found[name]["grad_norm"] == pytest.approx(right, rel=1e-10)
+        assert found[name]["importance"] == pytest.approx(1, rel=1e-10)  # E_q[p / q]
+        assert found[name]["importance_capped"] == 0
+    for name in ("none", "cut"):
+        assert abs(found[name]["grad_norm"] / right - 1) > 0.01
+    assert found["cut"]["importance_capped"] > 0
+    assert "importance" not in found["none"]
+
+
 def test_p10_a_completion_that_does_not_end_scores_minus_one_whatever_its_score(
     tiny_model: Path, prompts: str, tmp_path: Path
 ) -> None:

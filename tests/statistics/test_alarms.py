@@ -82,12 +82,14 @@ def test_a_penalty_that_rises_is_no_hacking(weight: float, alarm: bool, tmp_path
     }
     run: Any = SimpleNamespace(
         folder=SimpleNamespace(metrics=path),
-        config=SimpleNamespace(rewards=rewards, alarms=AlarmConfig(), missing_eos=None, ptx=SimpleNamespace(gamma=1.0)),
+        config=SimpleNamespace(
+            rewards=rewards, alarms=AlarmConfig(), missing_eos=None, ptx=SimpleNamespace(gamma=1.0, ratio=None)
+        ),
     )
     tools: Any = SimpleNamespace(
         actor=SimpleNamespace(policy=SimpleNamespace(compute_dtype=None, model=SimpleNamespace(dtype=None)))
     )
-    record: Any = SimpleNamespace(note=lambda step, values: noted.append(values))
+    record: Any = SimpleNamespace(note=lambda step, values: noted.append(values), reasons={})
     PpoMonitor(run, tools, record).alarms(20)
     assert noted == ([{"alarm/hacking/rm": 1.0}] if alarm else [])
 
@@ -98,18 +100,21 @@ def test_an_alarm_is_said_again_by_a_run_that_resumes(tmp_path: Path, capsys: py
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     run: Any = SimpleNamespace(
         folder=SimpleNamespace(metrics=path),
-        config=SimpleNamespace(rewards={}, alarms=AlarmConfig(), missing_eos=None, ptx=SimpleNamespace(gamma=1.0)),
+        config=SimpleNamespace(
+            rewards={}, alarms=AlarmConfig(), missing_eos=None, ptx=SimpleNamespace(gamma=1.0, ratio=None)
+        ),
     )
     tools: Any = SimpleNamespace(
         actor=SimpleNamespace(policy=SimpleNamespace(compute_dtype=None, model=SimpleNamespace(dtype=None)))
     )
-    record: Any = SimpleNamespace(note=lambda step, values: None)
+    record: Any = SimpleNamespace(note=lambda step, values: None, reasons={})
     monitor = PpoMonitor(run, tools, record)
     monitor.alarms(1)
     monitor.alarms(1)
     assert capsys.readouterr().err.count("alarm: the KL") == 1
     PpoMonitor(run, tools, record).alarms(1)
     assert capsys.readouterr().err.count("alarm: the KL") == 1
+    assert record.reasons["kl"].startswith("the KL to the starting policy is 60.0 nats")  # for the foot of the run
 
 
 def test_completions_that_are_all_cut_raise_an_alarm_from_the_first_iteration_on() -> None:
@@ -121,6 +126,15 @@ def test_completions_that_are_all_cut_raise_an_alarm_from_the_first_iteration_on
     )
     assert alarms(lines, [], [], config, RunNow(missing_eos=None)) == {}  # they keep their own score
     assert alarms([{**STEADY, "unended": 0.85}], [], [], config, RunNow(missing_eos=-1.0)) == {}
+
+
+def test_scores_that_are_all_equal_raise_an_alarm_with_and_without_groups() -> None:
+    def said(**line: float) -> str | None:
+        return alarms([{**STEADY, **line}], [], [], AlarmConfig()).get("flat")
+
+    assert said(score_std=0.3) is said(flat_groups=0.9, score_std=0.3) is None
+    assert "all completions have the same score" in (said(score_std=0.0) or "")
+    assert "all completions of each prompt have the same score" in (said(flat_groups=1.0, score_std=0.3) or "")
 
 
 def test_documents_that_drown_the_scores_raise_an_alarm_that_names_the_gamma_at_which_they_would_not() -> None:
@@ -175,14 +189,15 @@ def test_p6_a_policy_that_is_not_the_one_that_was_asked_before_the_first_update_
     }
     lines = read_lines(ppo(load_config(PpoConfig, values=values)) / "metrics.jsonl")
     assert [line["step"] for line in lines if "alarm/ratio" in line] == [1, 2]
-    assert capsys.readouterr().err.count("1.0e-02 from 1") == 1
+    assert capsys.readouterr().err.count("1.0e-02 from 1") == 2  # when it happened, and at the end
 
 
 @pytest.mark.slow
 def test_pain_20_a_reward_that_can_be_hacked_is_found_out(
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The reward that is trained on counts letters, and the one that is watched takes a point off for each. It is said once."""
+    """The reward that is trained on counts letters, and the one that is watched takes a point off for each. It is said then, and
+    at the end."""
     path = tmp_path / "prompts.jsonl"
     path.write_text("".join(json.dumps({"prompt": f"say {word}"}) + "\n" for word in WORDS))
     values = {
@@ -208,4 +223,4 @@ def test_pain_20_a_reward_that_can_be_hacked_is_found_out(
     run = ppo(load_config(PpoConfig, values=values))
     told = [line for line in read_lines(run / "metrics.jsonl") if "alarm/hacking/counted" in line]
     assert told
-    assert capsys.readouterr().err.count("reward hacking") == 1
+    assert capsys.readouterr().err.count("reward hacking") == 2

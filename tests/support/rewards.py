@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
+
+import numpy as np
+
+from planish.maths.reductions import Reduction
+from planish.methods.ppo.advantages import Estimator, ScoredCompletions
+
+
+class PlainScore(Estimator):
+    """Each completion's own score, compared with nothing."""
+
+    reduction: ClassVar[Reduction] = "seq_sum"
+
+    def estimate(self, batch: ScoredCompletions) -> tuple[np.ndarray, np.ndarray]:
+        return batch.on_every_token(batch.by_prompt(batch.penalized_N()))
+
 
 ARMS = {"a": 0.0, "b": 1.0, "c": 0.3, "d": 0.8, "e": -0.5, "f": 0.5}
 

@@ -43,6 +43,7 @@ class Experience:
     kl_weights: np.ndarray | None = (
         None  # 0 where the loss's KL term does not count; None: it counts everywhere, or nowhere
     )
+    importance: np.ndarray | None = None  # weights that correct for the sampler; None: 1
 
 
 @dataclass(frozen=True, slots=True)

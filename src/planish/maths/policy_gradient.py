@@ -68,6 +68,18 @@ def flat_groups(rewards_PK: np.ndarray) -> np.ndarray:
     return rewards_PK.max(1) == rewards_PK.min(1)
 
 
+def importance_weights(
+    logprobs_M: np.ndarray, sampled_M: np.ndarray, cap: float, lengths_N: np.ndarray | None = None
+) -> np.ndarray:
+    """min(p / q, cap) of each token, where p is training's probability and q the sampler's, [M]: E_q[w f] = E_p[f] as far as the
+    cap does not act (truncated importance sampling: Ionides 2008). With `lengths_N`, p and q are those of whole completions.
+    """
+    change_M = logprobs_M - sampled_M
+    if lengths_N is not None:
+        change_M = np.repeat(np.add.reduceat(change_M, np.cumsum(lengths_N) - lengths_N), lengths_N)
+    return np.minimum(np.exp(np.minimum(change_M, 700.0)), cap)
+
+
 def explained_variance(returns_M: np.ndarray, values_M: np.ndarray) -> float | None:
     """1 - Var(R - V) / Var(R); None where returns do not vary, and there is nothing to explain."""
     if returns_M.var() < 1e-12:

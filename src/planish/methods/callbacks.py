@@ -71,6 +71,7 @@ def note_unmoved(run: RunContext[Any], step: int, steps: int, record: RunRecord)
     why = unmoved(losses[0], losses[-1], steps, run.config.optim.lr, lora) if len(losses) > 1 else None
     if why is not None:
         warn(f"alarm: {why}")
+        record.reasons["held_out"] = why
         record.note(step, {"alarm/held_out": 1.0})
 
 

@@ -79,7 +79,7 @@ def fit(run: RunContext[C], method: Method[C], trainer: Trainer, account: Mappin
             with working("saving the model"):
                 _export(run, method)
             if is_main():
-                tell_end(run, trainer, time.monotonic() - begun)
+                tell_end(run, trainer, time.monotonic() - begun, record.reasons)
 
 
 def inputs_of(run: RunContext[C], method: Method[C]) -> dict[str, str]:

@@ -52,8 +52,8 @@ def tell_start(run: RunContext[Any], trainer: Trainer, account: Mapping[str, Any
         )
 
 
-def tell_end(run: RunContext[Any], trainer: Trainer, seconds: float) -> None:
-    """The foot of a run: what it did to what is held out, and what it was warned of."""
+def tell_end(run: RunContext[Any], trainer: Trainer, seconds: float, reasons: Mapping[str, str]) -> None:
+    """The foot of a run: what it did to what is held out, and what it was warned of, with the reasons that this start gave."""
     lines = read_lines(run.folder.metrics)
     spent = sum(line.get("seconds", 0.0) for line in lines)
     where = "" if seconds > 0.9 * spent else f", {duration_text(spent)} in all starts"
@@ -64,7 +64,9 @@ def tell_end(run: RunContext[Any], trainer: Trainer, seconds: float) -> None:
             say(f"held out   {name} {values[0]:.4g} → {values[-1]:.4g}")
     for key in dict.fromkeys(key for line in lines for key in line if key.startswith("alarm/")):
         steps = [line["step"] for line in lines if key in line]
-        say(f"alarm      {key.removeprefix('alarm/')}, from step {steps[0]:,} to {steps[-1]:,}")
+        name = key.removeprefix("alarm/")
+        why = f": {reasons[name]}" if name in reasons else ""
+        say(f"alarm      {name}, from step {steps[0]:,} to {steps[-1]:,}{why}")
 
 
 def _scores(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -102,14 +102,15 @@ def _absolute(last: Sequence[Mapping[str, float]], config: AlarmConfig, now: Run
             f"{unended:.0%} of completions were cut, and have the score missing_eos={now.missing_eos:g} whatever they say: raise "
             "sampling.max_completion_tokens, or set missing_eos=null"
         )
-    if all(line.get("flat_groups") == 1 for line in last):
-        found["flat"] = (
-            "all completions of each prompt have the same score, so there is nothing to learn from: look at the rewards"
-        )
+    for name, equal, whose in (("flat_groups", 1, " of each prompt"), ("score_std", 0, "")):
+        if all(line.get(name) == equal for line in last):
+            found["flat"] = (
+                f"all completions{whose} have the same score, so there is nothing to learn from: look at the rewards"
+            )
     if now.ptx_ratios and (ratio := float(np.mean(now.ptx_ratios[-W:]))) > config.ptx:
         found["ptx"] = (
             f"the gradient of the pretraining documents is {ratio:.0f} times that of the scores: lower ptx.gamma, which is "
-            f"{now.gamma:g}; {now.gamma / ratio:.2g} would make them equal"
+            f"{now.gamma:g}; {now.gamma / ratio:.2g} would make them equal, and ptx.ratio sets what it is"
         )
     return found
 

@@ -58,13 +58,15 @@ class LossTerm:
     """A term of the loss: sum(loss) / sum(weight) over the examples of a step, times `coefficient`.
 
     Most methods have one term. PPO-ptx has two, rollouts and pretraining documents, each with a weight of its own; the
-    metrics of a term with a name begin with it.
+    metrics of a term with a name begin with it. With `ratio`, the norm of a term's gradient is made this multiple of that of the
+    term without a name.
     """
 
     objective: Objective
     feed: Feed
     name: str = ""
     coefficient: float = 1.0
+    ratio: float | None = None
 
 
 def train(parts: Sequence[LossTerm], trainer: Trainer, record: RunRecord, callbacks: Sequence[Callback] = ()) -> None:
@@ -83,7 +85,7 @@ def train(parts: Sequence[LossTerm], trainer: Trainer, record: RunRecord, callba
                 tallies.add({f"{part.name}/{name}" if part.name else name: mean for name, mean in metrics.items()})
                 seen.append(_Seen(loss.detach(), packed))
             if len(parts) > 1:
-                trainer.set_aside(part.name)  # so that the gradients can be told apart
+                trainer.set_aside(part.name, part.ratio)  # so that the gradients can be told apart
         means, norms = tallies.reduce(), trainer.clip()
         _refuse_non_finite(trainer.step + 1, means["loss"], norms, seen)
         trainer.update()  # optimiser, schedule, step += 1

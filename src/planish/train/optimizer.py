@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from pydantic import model_validator
@@ -48,6 +49,15 @@ class OptimConfig(Config):
         return self
 
 
+@dataclass(slots=True)
+class _Aside:
+    """The gradients of a part of the loss, and the norm of those of the model's first part."""
+
+    norm: float
+    grads: list[Tensor | None]
+    ratio: float | None
+
+
 class Trainer:
     """Updates the parameters that require a gradient, and knows which step it is.
 
@@ -67,7 +77,7 @@ class Trainer:
         for name, p in self.parameters.items():
             self._parts[next((part for part in others or {} if name.startswith(f"{part}.")), "")].append(p)
         self.kept: dict[str, Tensor] = {"stopped": torch.zeros(())}
-        self._aside: dict[str, tuple[float, list[Tensor | None]]] = {}
+        self._aside: dict[str, _Aside] = {}
         groups = [
             {"params": chosen, "weight_decay": each.weight_decay if wide else 0.0, "lr": each.lr, "betas": each.betas,
              "eps": each.eps, "part": part}
@@ -110,28 +120,40 @@ class Trainer:
         """Ends the run after the step that was just taken."""
         self.kept["stopped"].fill_(1)
 
-    def set_aside(self, name: str) -> None:
-        """Puts the gradients away under a name, so that those of the next part are its own. `clip` adds them up again."""
+    def set_aside(self, name: str, ratio: float | None = None) -> None:
+        """Puts the gradients away under a name, so that those of the next part are its own. `clip` adds them up again, scaled to
+        a norm that is `ratio` times that of the part without a name, if a ratio is given."""
         grads = [p.grad for p in self.parameters.values()]
-        self._aside[name] = _norm(self._parts[""]), grads
+        self._aside[name] = _Aside(_norm(self._parts[""]), grads, ratio)
         self.optimizer.zero_grad(set_to_none=True)
+
+    def _scale_parts(self) -> dict[str, float]:
+        """Scales the gradients of parts that have a ratio; returns by how much, as `NAME/scale`."""
+        scales: dict[str, float] = {}
+        for name, part in self._aside.items():
+            if part.ratio is not None and part.norm:
+                scales[f"{name}/scale"] = scale = part.ratio * self._aside[""].norm / part.norm
+                torch._foreach_mul_([grad for grad in part.grads if grad is not None], scale)
+                part.norm *= scale
+        return scales
 
     def clip(self) -> dict[str, float]:
         """Scales the gradients to a norm of at most `clip_grad_norm`; returns the norms before, over all ranks: `grad_norm`, that
         of each further part of the model as `NAME/grad_norm`, and where gradients were set aside, the norm of each (of the
         first part of the model) and as `NAME/grad_ratio` what it is of the method's own."""
-        norms = {f"{name}/grad_norm": norm for name, (norm, _) in self._aside.items() if name}
+        norms = self._scale_parts()
+        norms |= {f"{name}/grad_norm": part.norm for name, part in self._aside.items() if name}
         if "" in self._aside:
-            norms["own_grad_norm"] = own = self._aside[""][0]
-            ratios = {f"{name}/grad_ratio": norm / own for name, (norm, _) in self._aside.items() if name and own}
+            norms["own_grad_norm"] = own = self._aside[""].norm
+            ratios = {f"{name}/grad_ratio": part.norm / own for name, part in self._aside.items() if name and own}
             norms |= {name: ratio for name, ratio in ratios.items() if ratio < MEANINGLESS}
-        for _, grads in self._aside.values():
-            for p, grad in zip(self.parameters.values(), grads, strict=True):
+        for part in self._aside.values():
+            for p, grad in zip(self.parameters.values(), part.grads, strict=True):
                 p.grad = grad if p.grad is None else p.grad if grad is None else p.grad.add_(grad)
         self._aside.clear()
-        for part, config in self._configs.items():
-            norm = nn.utils.clip_grad_norm_(self._parts[part], config.clip_grad_norm, foreach=True)
-            norms[f"{part}/grad_norm" if part else "grad_norm"] = _number(norm)
+        for name, config in self._configs.items():
+            norm = nn.utils.clip_grad_norm_(self._parts[name], config.clip_grad_norm, foreach=True)
+            norms[f"{name}/grad_norm" if name else "grad_norm"] = _number(norm)
         return norms
 
     def update(self) -> None:

@@ -45,6 +45,7 @@ class RunRecord:
         self._progress = Progress("training", steps, max(start, first)) if is_main() else None
         self._since = time.perf_counter()
         self.headline = ""  # what the bar says besides the loss
+        self.reasons = dict[str, str]()  # of the alarms of this start, by name
         self.listeners, self.stop_wanted = _listeners.get(), False
         if is_main():
             for path in (run.metrics, run.samples):

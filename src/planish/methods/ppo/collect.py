@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from planish.base.random import Permutation
 from planish.base.types import Example, Experience, Packed
 from planish.data.mixture.packing import deal
 from planish.inference.sample import Completion
-from planish.maths.policy_gradient import adapted_beta, explained_variance, flat_groups, k1
+from planish.maths.policy_gradient import adapted_beta, explained_variance, flat_groups, importance_weights, k1
 from planish.methods.base import RunContext
 from planish.methods.ppo.advantages import ScoredCompletions
 from planish.methods.ppo.config import PpoConfig
@@ -64,6 +64,10 @@ class RolloutFeed:
             score_N = np.where(ended_N, score_N, config.missing_eos)  # replaced, whatever the reward model says
         clock.lap("scoring")
 
+        sampled_M, importance_M = sampled_logprobs(completions), None
+        if (importance := config.importance) is not None:
+            of_completions_N = lengths_N if importance.level == "sequence" else None
+            importance_M = importance_weights(old_M, sampled_M, importance.cap, of_completions_N)
         kl_M, beta = k1(old_M, reference_M), float(models.beta)  # recorded and paid: one estimator for both
         kl_N = np.add.reduceat(kl_M, np.cumsum(lengths_N) - lengths_N)
         models.kl = float(kl_N.mean())
@@ -78,6 +82,7 @@ class RolloutFeed:
             {
                 "iteration": iteration,
                 "score": score_N.mean(),
+                "score_std": score_N.std(),
                 **{f"score/{name}": each_N.mean() for name, each_N in scores.items()},
                 "kl": models.kl,  # of a completion, in nats
                 "kl_token": kl_M.mean(),
@@ -85,12 +90,14 @@ class RolloutFeed:
                 "entropy": -old_M.mean(),  # of a token, in nats: the mean of -log p over what was sampled
                 "completion_tokens": lengths_N.mean(),
                 "unended": 1 - ended_N.mean(),
-                "sampler_mismatch": np.abs(old_M - sampled_logprobs(completions)).mean(),
+                "sampler_mismatch": np.abs(old_M - sampled_M).mean(),
                 **defined(
                     {
                         "explained_variance": explained_variance(returns_M, values_M)
                         if models.actor.has_values
                         else None,
+                        "importance": None if importance_M is None else importance_M.mean(),
+                        "importance_capped": None if importance is None else (importance_M == importance.cap).mean(),
                         "flat_groups": flat_P.mean() if config.advantage.needs_group else None,
                         **{f"truncated/{name}": share for name, share in truncated.items()},
                     }
@@ -99,14 +106,23 @@ class RolloutFeed:
             },
         )
         self.record.headline = f"score {score_N.mean():+.3f}  KL {models.kl:.2f}  "
-        columns = [old_M, reference_M, advantages_M, returns_M, values_M]
+        kl_weights_M = None
         if config.advantage.kl_in_loss:  # a group without spread moves nothing: its KL would, alone
-            columns.append(np.repeat(np.repeat(~flat_P, config.batch.completions), lengths_N).astype(np.float64))
-        ends = np.cumsum([int(example.loss_mask.sum()) for example in examples])[:-1]
-        split = [np.split(column_M, ends) for column_M in columns]
-        return [
-            replace(example, experience=Experience(*parts)) for example, *parts in zip(examples, *split, strict=True)
-        ]
+            kl_weights_M = np.repeat(np.repeat(~flat_P, config.batch.completions), lengths_N).astype(np.float64)
+        return with_experience(
+            examples, Experience(old_M, reference_M, advantages_M, returns_M, values_M, kl_weights_M, importance_M)
+        )
+
+
+def with_experience(examples: Sequence[Example], all_tokens: Experience) -> list[Example]:
+    """The examples, each with the record of its own tokens."""
+    ends = np.cumsum([int(example.loss_mask.sum()) for example in examples])[:-1]
+    columns = {field.name: getattr(all_tokens, field.name) for field in fields(all_tokens)}
+    split = {name: np.split(column_M, ends) for name, column_M in columns.items() if column_M is not None}
+    return [
+        replace(example, experience=Experience(**{name: parts[i] for name, parts in split.items()}))
+        for i, example in enumerate(examples)
+    ]
 
 
 def defined(values: Mapping[str, float | None]) -> dict[str, float]:

@@ -77,6 +77,16 @@ class KlConfig(Config):
     )
 
 
+class ImportanceConfig(Config):
+    cap: float = Field(
+        default=2.0, ge=1, description="largest weight; without one, a rare token could outweigh all others"
+    )
+    level: Literal["token", "sequence"] = Field(
+        default="token",
+        description="a weight for each token, or one for each completion, which is exact and varies more",
+    )
+
+
 class ValueConfig(Config):
     path: ModelPathOrNone = Field(
         default=None,
@@ -100,6 +110,11 @@ class PtxConfig(Config):
         default=27.8,
         ge=0,
         description="coefficient of the pretraining loss; 0 only measures it. Not portable: watch ptx/grad_ratio",
+    )
+    ratio: float | None = Field(
+        default=None,
+        gt=0,
+        description="in place of gamma: norm of the pretraining gradient, as a multiple of that of the scores, at every step",
     )
     examples: int = Field(default=32, ge=1, description="pretraining documents of one optimizer step")
 
@@ -129,6 +144,11 @@ class PpoConfig(CommonConfig):
     sampling: PolicySampling = Field(default=PolicySampling(), description="sampling of completions")
     server: VllmConfig | None = Field(
         default=None, description="a vLLM server that samples in place of this process (docs/rollout.md)"
+    )
+    importance: ImportanceConfig | None = Field(
+        default=None,
+        description="importance weights that correct for a sampler whose probabilities are not training's; true is one for each "
+        "token, at most 2",
     )
     missing_eos: float | None = Field(
         default=-1.0, description="score of a completion that did not end, in place of its own; null keeps its own"

@@ -66,8 +66,8 @@ class PpoMonitor:
         iterations = [line for line in lines if "iteration" in line]
         proxies = [name for name, source in self.run.config.rewards.items() if source.weight > 0]
         watched = [name for name, source in self.run.config.rewards.items() if not source.weight]
-        ratios = [line["ptx/grad_ratio"] for line in lines if "ptx/grad_ratio" in line]
         config = self.run.config
+        ratios = [line["ptx/grad_ratio"] for line in lines if "ptx/grad_ratio" in line and config.ptx.ratio is None]
         now = RunNow(config.missing_eos, ratios, config.ptx.gamma)
         found = alarms(iterations, proxies, watched, config.alarms, now)
         first = next(line for line in reversed(lines) if "loss" in line and line["step"] == iterations[-1]["step"])
@@ -79,6 +79,7 @@ class PpoMonitor:
             if name not in self.said:  # by this process: a run that resumes says it again
                 warn(f"alarm: {why}")
         self.said |= set(found)
+        self.record.reasons |= found
         if found:
             self.record.note(step, {f"alarm/{name}": 1.0 for name in found})
 

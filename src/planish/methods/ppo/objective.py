@@ -30,6 +30,7 @@ class PpoObjective:
         logprobs_L, values_L = self.actor(packed, config.sampling.temperature)
         logprobs_L, known = logprobs_L.double(), experience_tensors(packed)
         old_L, reference_L = known["old_logprobs"], known["reference_logprobs"]
+        weights_L = weights_L * known.get("importance", 1.0)
 
         losses_L = clipped_policy_losses(logprobs_L, old_L, known["advantages"], config.clip_range)
         loss = policy_loss = (weights_L * losses_L).sum()

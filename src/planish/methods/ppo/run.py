@@ -83,9 +83,10 @@ class PpoMethod(Method[PpoConfig]):
     def loss_terms(self, run: RunContext[PpoConfig], trainer: Trainer, record: RunRecord) -> Sequence[LossTerm]:
         config, models = run.config, self.models
         terms = [LossTerm(PpoObjective(models.actor, config, run.device), RolloutFeed(run, models, trainer, record))]
-        if run.feed is not None and config.ptx.gamma:
+        if run.feed is not None and (config.ptx.gamma or config.ptx.ratio):
             likelihood = NextTokenLoss(models.actor.policy, "token_mean", run.device)
-            terms.append(LossTerm(likelihood, run.feed, "ptx", config.ptx.gamma))
+            gamma = config.ptx.gamma if config.ptx.ratio is None else 1.0
+            terms.append(LossTerm(likelihood, run.feed, "ptx", gamma, config.ptx.ratio))
         return terms
 
     def callbacks(

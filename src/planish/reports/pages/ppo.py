@@ -24,7 +24,7 @@ from planish.reports.read.ppo import (
 )
 from planish.reports.read.run import ALARM, MOST_LISTED, Line, RecordedRun
 from planish.reports.text import model_name, trained_weights
-from planish.statistics.alarms import AlarmConfig, alarms
+from planish.statistics.alarms import AlarmConfig, RunNow, alarms
 from planish.statistics.estimate import span_text
 
 NAMES = {"gae": "PPO", "rloo": "RLOO", "grpo": "GRPO"}
@@ -145,9 +145,15 @@ def alarms_of(run: RecordedRun) -> list[Alarm]:
     raised: list[Alarm] = []
     for name, at in steps.items():
         then = [line for line in run.iterations if line["step"] <= at[0]]
-        why = RATIO if name == "ratio" else alarms(then, proxies, watched, config).get(name, name)
+        why = RATIO if name == "ratio" else alarms(then, proxies, watched, config, _now(run, at[0])).get(name, name)
         raised.append(Alarm(name, why, at[0] // run.steps_per_iteration, at[-1] == last))
     return raised
+
+
+def _now(run: RecordedRun, step: int) -> RunNow:
+    key = "ptx/grad_ratio"
+    ratios = [line[key] for line in run.steps if line["step"] <= step and key in line]
+    return RunNow(run.config.get("missing_eos"), ratios, run.config.get("ptx", {}).get("gamma", 0.0))
 
 
 # Held-out prompts
