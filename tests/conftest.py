@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from support.rows import WORDS, tiny_comparisons, tiny_rows
+from support.rows import WORDS, tiny_comparisons, tiny_labelled, tiny_rows
 
 settings.register_profile("planish", deadline=None)  # how long a test takes is no part of it
 settings.load_profile("planish")
@@ -28,6 +28,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     documents = [{"text": " ".join(WORDS[(i * 5 + k * 3) % len(WORDS)] for k in range(3 + i % 30))} for i in range(40)]
     files = {"first": "first.json", "second": "second.json"}
     rows = {"documents": documents, "compared": tiny_comparisons(30), "ranked": tiny_comparisons(20, shift=50)}
+    rows |= {"labelled": tiny_labelled(30), "judged": tiny_labelled(21, shift=50)}
     for name, lines in rows.items():
         files[name] = f"{name}.jsonl"
         (folder / files[name]).write_text("".join(json.dumps(line) + "\n" for line in lines))

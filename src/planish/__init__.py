@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         compare,
         dpo,
         know,
+        kto,
         ppo,
         pretrain,
         report,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from planish.data.rows import Comparison, Demonstration, Message
     from planish.evaluate.compare.config import CompareConfig
     from planish.methods.dpo import DpoConfig
+    from planish.methods.kto import KtoConfig
     from planish.methods.ppo.config import PpoConfig
     from planish.methods.pretrain import PretrainConfig
     from planish.methods.reward_model import RewardConfig
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "planish.api.functions": (
-        "best_of_n", "claims", "compare", "dpo", "know", "ppo", "pretrain", "report", "reward", "run", "sample", "score", "sft",
+        "best_of_n", "claims", "compare", "dpo", "know", "kto", "ppo", "pretrain", "report", "reward", "run", "sample", "score",
+        "sft",
     ),
     "planish.api.result": ("Run",),
     "planish.base.config": ("load_config",),
@@ -52,6 +55,7 @@ _HOMES = {
     "planish.data.rows": ("Comparison", "Demonstration", "Message"),
     "planish.evaluate.compare.config": ("CompareConfig",),
     "planish.methods.dpo": ("DpoConfig",),
+    "planish.methods.kto": ("KtoConfig",),
     "planish.methods.ppo.config": ("PpoConfig",),
     "planish.methods.pretrain": ("PretrainConfig",),
     "planish.methods.reward_model": ("RewardConfig",),
@@ -60,9 +64,9 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "CompareConfig", "Comparison", "ConfigError", "DataError", "Demonstration", "DpoConfig", "Message", "ModelError",
+    "CompareConfig", "Comparison", "ConfigError", "DataError", "Demonstration", "DpoConfig", "KtoConfig", "Message", "ModelError",
     "PlanishError", "PpoConfig", "PretrainConfig", "RewardConfig", "Run", "RunError", "SftConfig", "best_of_n", "claims",
-    "compare", "dpo", "know", "load_config", "ppo", "pretrain", "report", "reward", "run", "sample", "score", "sft",
+    "compare", "dpo", "know", "kto", "load_config", "ppo", "pretrain", "report", "reward", "run", "sample", "score", "sft",
 ]  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def load(target: str) -> Any:
     return getattr(import_module(module), name)
 
 
-METHODS = ("sft", "pretrain", "reward", "dpo", "ppo")
+METHODS = ("sft", "pretrain", "reward", "dpo", "kto", "ppo")
 FOLDER = "a Hugging Face folder, a run, or a name on the hub"
 PROMPTS = "a file of prompts, or of demonstrations of any known format"
 RUN_FOLDER = "the run's folder; the same command carries on from what is in it"
@@ -127,6 +127,12 @@ COMMANDS: dict[str, Command] = {
         "planish.methods.dpo:dpo", "planish.methods.dpo:DpoConfig",
         "planish dpo --model runs/sft --data recipes/data/comparisons.jsonl --out runs/dpo",
         flags=RUN_FLAGS, shown=("loss.name", "loss.beta", *RUN), stage="dpo", ranks=True, dry_run=DRY_RUN,
+    ),
+    "kto": Command(
+        "fit a model to answers that are desirable or not, without pairs",
+        "planish.methods.kto:kto", "planish.methods.kto:KtoConfig",
+        "planish kto --model runs/sft --data recipes/data/comparisons.jsonl --out runs/kto",
+        flags=RUN_FLAGS, shown=("beta", "desirable_weight", "undesirable_weight", *RUN), stage="kto", ranks=True, dry_run=DRY_RUN,
     ),
     "ppo": Command(
         "train a policy on the scores of its own completions: PPO, PPO-ptx, RLOO, GRPO",

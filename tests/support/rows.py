@@ -32,3 +32,13 @@ def tiny_comparisons(count: int, shift: int = 0) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def tiny_labelled(count: int, shift: int = 0) -> list[dict[str, Any]]:
+    """Ragged answers to a prompt, by turns one that repeats it, which is desirable, and one that does not."""
+    rows: list[dict[str, Any]] = []
+    for i in range(shift, shift + count):
+        asked = [WORDS[(i * 7 + k * 3) % len(WORDS)] for k in range(1 + i % 4)]
+        answer = asked if i % 2 else [WORDS[(i * 5 + k) % len(WORDS)] for k in range(1 + i * i % 5)]
+        rows.append({"prompt": f"say {' '.join(asked)} {i // 2}", "completion": " ".join(answer), "label": bool(i % 2)})
+    return rows

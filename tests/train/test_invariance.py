@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from planish.base.config import load_config
 from planish.data.chat.tokenizer import load_tokenizer
 from planish.methods.dpo import DpoConfig, dpo
+from planish.methods.kto import KtoConfig, kto
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.run import ppo
 from planish.methods.pretrain import PretrainConfig, pretrain
@@ -28,6 +29,7 @@ METHODS: dict[str, Any] = {
     "pretrain": (PretrainConfig, pretrain),
     "reward": (RewardConfig, reward_model),
     "dpo": (DpoConfig, dpo),
+    "kto": (KtoConfig, kto),
     "ppo": (PpoConfig, ppo),
 }
 
@@ -38,7 +40,8 @@ def settings(
     """A run of six steps over two sources in float64, with ragged rows and a clipped gradient."""
     if method == "ppo":
         return load_config(PpoConfig, values=ppo_settings(folder, files, out, dtype, **changes))
-    names = {"sft": ("first", "second"), "pretrain": ("first", "documents")}.get(method, ("compared", "ranked"))
+    names = {"sft": ("first", "second"), "pretrain": ("first", "documents"), "kto": ("labelled", "judged")}
+    names = names.get(method, ("compared", "ranked"))
     sources = dict(zip(("first", "second"), (files[name] for name in names), strict=True))
     values = {
         "model": {"path": str(folder), "dtype": dtype},
@@ -122,7 +125,7 @@ def assert_same(found: Path, expected: Path, tolerance: float = 1e-10, steps: in
     assert held_out(found) == pytest.approx(held_out(expected), rel=tolerance)
 
 
-EVERY_METHOD = pytest.mark.parametrize("method", ["sft", "pretrain", "reward", "dpo", "ppo"])
+EVERY_METHOD = pytest.mark.parametrize("method", [*METHODS])
 
 
 @EVERY_METHOD

@@ -51,6 +51,11 @@ def dpo(*, model: Any, data: Any, out: str | Path, callbacks: Callbacks = (), **
     return _train("dpo", model, data, out, callbacks, settings)
 
 
+def kto(*, model: Any, data: Any, out: str | Path, callbacks: Callbacks = (), **settings: Any) -> Run:
+    """Fits a model to answers that are desirable or not, without pairs. Takes what `sft` takes."""
+    return _train("kto", model, data, out, callbacks, settings)
+
+
 def ppo(
     *,
     model: Any,

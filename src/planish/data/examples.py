@@ -27,7 +27,7 @@ from planish.data.chat.notes import Note, Notes, control_tokens, one_of
 from planish.data.chat.templates import ChatTemplate, Encoded, Rendered
 from planish.data.mixture.pairs import ChoiceTable, join_completions
 from planish.data.provenance import Origins
-from planish.data.rows import Comparison, Demonstration, Dropped, Learnt, Origin, Text
+from planish.data.rows import Comparison, Demonstration, Dropped, Labelled, Learnt, Origin, Text
 
 TooLong = Literal["error", "drop", "truncate"]
 BATCH = 500  # rows tokenized at once
@@ -198,7 +198,7 @@ def _tokenize(
     batch = [[next(documents)] if isinstance(row, Text) else [next(chats) for _ in conversations(row)] for row in rows]
     stops = template.stop_token_ids if template else ()
     return [
-        [_ended(completion, stops) for completion in encoded] if isinstance(row, Comparison) else encoded
+        [_ended(completion, stops) for completion in encoded] if isinstance(row, Comparison | Labelled) else encoded
         for row, encoded in zip(rows, batch, strict=True)
     ]
 
@@ -260,7 +260,12 @@ def _add_demonstration(encoding: Encoding, row: Demonstration, encoded: Encoded,
         reason = "no token of it is learnt: every assistant turn is left out of the loss"
         encoding.dropped.append(Dropped(row.origin, reason))
     elif fitted := _fitted(encoding, row.origin, [encoded], limit, too_long):
-        encoding.examples.append(fitted[0], row.origin)
+        encoding.examples.append(fitted[0], row.origin, _label(row, fitted[0]) if isinstance(row, Labelled) else None)
+
+
+def _label(row: Labelled, encoded: Encoded) -> Choices:
+    """A completion without another to compare with: rank 0 is desirable, 1 is not."""
+    return Choices(int(np.argmax(encoded.loss_mask)), (len(encoded.tokens),), (int(not row.desirable),))
 
 
 def _add_comparison(encoding: Encoding, row: Comparison, encoded: list[Encoded], limit: int, too_long: TooLong) -> None:

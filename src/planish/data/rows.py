@@ -57,6 +57,13 @@ class Demonstration:
 
 
 @dataclass(frozen=True, slots=True)
+class Labelled(Demonstration):
+    """A conversation whose last turn is desirable or not, and alone counts (KTO)."""
+
+    desirable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """A document for pretraining: every token is learnt."""
 

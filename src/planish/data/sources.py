@@ -27,7 +27,7 @@ from planish.data.cleaning.run import clean
 from planish.data.examples import Encodable, Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
 from planish.data.ignored import IgnoredFields
-from planish.data.rows import LEARNT, TAUGHT, Comparison, Demonstration, Dropped, as_records
+from planish.data.rows import LEARNT, TAUGHT, Comparison, Demonstration, Dropped, Judged, Labelled, as_records
 from planish.data.settings import DataConfig, SourceConfig, num_held_out
 
 UNUSED, TRAINING, HELD_OUT = 0, 1, 2
@@ -90,11 +90,39 @@ class SourceRows(Generic[E]):
 
     def _stream(self, path: str) -> Iterator[E | Dropped]:
         handling = replace(self.config.handling, ignored=self.ignored)
+        if Labelled in self.kinds:
+            for row in stream_rows(path, (Judged, Comparison), self.config.format, self.config.columns, handling):
+                yield from cast(Iterator[E | Dropped], labelled(row))
+            return
         if self.config.take == "demonstrations":
             yield from stream_rows(path, self.kinds, self.config.format, self.config.columns, handling)
             return
         for row in stream_rows(path, (Comparison,), self.config.format, self.config.columns, handling):
             yield row if isinstance(row, Dropped) else cast(E | Dropped, best_of(row))
+
+
+def labelled(row: Judged | Comparison | Dropped) -> Iterator[Labelled | Dropped]:
+    """Answers with their labels: one that was judged by itself, or the two of a comparison, of which the better is desirable."""
+    if isinstance(row, Dropped):
+        yield row
+        return
+    prompt = tuple(replace(message, trained=False) for message in row.prompt)
+    if isinstance(row, Judged):
+        if not isinstance(row.verdict, bool):
+            raise DataError(
+                f"{row.origin}: the verdict is {row.verdict!r}, a word; expected true (desirable) or false. "
+                "Write the field `label` with true and false"
+            )
+        yield Labelled((*prompt, replace(row.completion, trained=True)), row.origin, (), row.about, row.verdict)
+    elif len(row.pairs) != 1 or len(row.ranks) != 2:
+        problem = "are tied" if not row.pairs else "are a ranking, not a pair"
+        yield Dropped(
+            row.origin, f"its {len(row.ranks)} completions {problem}: which of them are desirable is not said"
+        )
+    else:
+        for answer, rank in zip(row.completions, row.ranks, strict=True):
+            turns = (*prompt, replace(answer, trained=True))
+            yield Labelled(turns, row.origin, row.tools, row.about, rank == min(row.ranks))
 
 
 def best_of(row: Comparison) -> Demonstration | Dropped:
@@ -215,7 +243,7 @@ def _split(
             parts[copies] = HELD_OUT
             count += int(np.count_nonzero(copies))
     if count == len(used):
-        few = "have too few prompts" if Comparison in source.kinds else "are too few"
+        few = "have too few prompts" if {Comparison, Labelled} & {*source.kinds} else "are too few"
         dropped = "".join(f"; the first that was dropped: {row.origin}: {row.reason}" for row in source.dropped[:1])
         raise DataError(
             f"{source.config.path}: {len(used)} rows {few} that differ: source '{source.name}' needs one to train on and one to "

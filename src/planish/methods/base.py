@@ -21,6 +21,7 @@ from planish.data.sources import Source, held_out_digest
 from planish.models.loaded import LoadedModel
 from planish.models.packed import PackedModel
 from planish.train.checkpoint import CheckpointConfig
+from planish.train.early_stopping import EarlyStoppingConfig
 from planish.train.feed import BatchConfig, MixtureFeed
 from planish.train.loop import Callback, LossTerm
 from planish.train.optimizer import OptimConfig, Trainer
@@ -53,6 +54,10 @@ class CommonConfig(Config):
     out: str = Field(description="the run's folder; the same command resumes from what is in it")
     optim: OptimConfig = Field(default=OptimConfig(), description="optimizer")
     checkpoint: CheckpointConfig = Field(default=CheckpointConfig(), description="when the run is saved")
+    early_stopping: EarlyStoppingConfig | None = Field(
+        default=None,
+        description="end the run where a measure becomes no better; true is the held-out loss, three times",
+    )
     plugins: Plugins = ()
     tracker: TrackerName | None = Field(
         default=None, description="tensorboard, wandb, trackio or mlflow, beside metrics.jsonl"

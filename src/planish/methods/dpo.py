@@ -9,8 +9,7 @@ once and kept beside the run. `loss` selects a relative (preference_losses.py).
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -22,12 +21,10 @@ from torch import Tensor
 
 from planish.base.config import Field
 from planish.base.distributed import distributed, is_main
-from planish.base.errors import ModelError
 from planish.base.metrics import Mean, Metrics
 from planish.base.model_folder import ModelPathOrNone
 from planish.base.notices import say
 from planish.base.types import Example, Packed, pack
-from planish.data.chat.tokenizer import load_tokenizer
 from planish.data.mixture.pairs import pairs_of
 from planish.inference.reference_log_probs import attach_reference, completion_logprobs, digest_weights
 from planish.inference.sample import SamplingConfig, sample
@@ -42,8 +39,9 @@ from planish.methods.ranking_eval import (
     comparison_sets,
     reference_of,
 )
+from planish.methods.reference import reference_policy
 from planish.methods.run import run_method
-from planish.models.load import ModelConfig, load_model
+from planish.models.load import ModelConfig
 from planish.models.loaded import LoadedModel, load_chat_model
 from planish.models.packed import CausalLM
 from planish.models.sharding import gathered
@@ -60,6 +58,11 @@ class DpoConfig(ComparisonConfig, SamplingRunConfig):
     model: ModelConfig = Field(description="the policy, usually the fine-tuned model")
     loss: PreferenceLoss = Field(default=Dpo(), description="dpo or one of its relatives, by name")
     reference: ModelPathOrNone = Field(default=None, description="reference model; absent: the policy as it starts")
+    nll: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of the chosen completion's negative log-likelihood per token, beside the loss (Pang et al. 2024)",
+    )
     kl_prompts: int = Field(
         default=0, ge=0, description="held-out prompts answered at temperature 1 to estimate the KL to the reference"
     )
@@ -74,8 +77,8 @@ def dpo(config: DpoConfig) -> Path:
 class DpoObjective:
     """Each prompt has weight 1, each of its pairs one over their number."""
 
-    def __init__(self, policy: CausalLM, loss: PreferenceLoss, device: torch.device) -> None:
-        self.policy, self.function, self.device = policy, loss, device
+    def __init__(self, policy: CausalLM, loss: PreferenceLoss, device: torch.device, nll: float = 0.0) -> None:
+        self.policy, self.function, self.device, self.nll = policy, loss, device, nll
 
     def weight(self, packed: Packed) -> float:
         return len(packed.examples)
@@ -88,7 +91,10 @@ class DpoObjective:
         both = PairLogprobs(
             logprobs_S[w_P], logprobs_S[l_P], reference_S[w_P], reference_S[l_P], tokens_S[w_P], tokens_S[l_P]
         )
-        loss = (pairs.weights_P * self.function.losses(both)).sum() + 0 * logprobs_S.sum()
+        losses_P, nll_P = self.function.losses(both), -both.chosen_P / both.chosen_tokens_P
+        if self.nll:
+            losses_P = losses_P + self.nll * nll_P
+        loss = (pairs.weights_P * losses_P).sum() + 0 * logprobs_S.sum()
         reward_S = self.function.reward(logprobs_S.detach(), reference_S, tokens_S)
         seen = {
             "accuracy": implicit_reward_accuracy(both),  # of the implied reward; 0 before the first step
@@ -100,6 +106,7 @@ class DpoObjective:
             "rejected_change": both.logratios[1],
             "chosen_tokens": both.chosen_tokens_P.double(),
             "rejected_tokens": both.rejected_tokens_P.double(),
+            **({"nll": nll_P} if self.nll else {}),
         }
         num = len(packed.examples)
         return loss, {name: Mean((pairs.weights_P * each_P.detach()).sum(), num) for name, each_P in seen.items()}
@@ -121,36 +128,15 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
         described = super().describe(run) | {"loss": asdict(run.config.loss.facts)}
         sets = comparison_sets(run, self.eval_sets)
         path = run.folder.path / "reference.safetensors"
-        with self._reference(run) as (reference, digest):
+        with reference_policy(run, self.digest) as (reference, digest):
             known = attach_reference(reference, digest, sets, path, run.micro_tokens, run.device)
         if known and is_main():
             say(f"the reference's log-probabilities are taken from {path}")
         return described
 
-    @contextmanager
-    def _reference(self, run: RunContext[DpoConfig], *, moved: bool = False) -> Generator[tuple[CausalLM, str]]:
-        """The reference and the digest of its weights. Once the policy has moved, its start is the model without LoRA's
-        updates, or is loaded anew."""
-        policy, config = policy_as(CausalLM, run), run.config
-        if config.reference is None and not moved:
-            yield policy, self.digest
-        elif config.reference is None and run.loaded.adapted is not None:
-            with run.loaded.adapted.disable_adapter():
-                yield policy, self.digest
-        else:
-            path = config.reference or config.model.path
-            other = load_model(config.model.model_copy(update={"path": path, "lora": None}), run.device)
-            if config.reference is not None:
-                tokenizer = load_tokenizer(path, config.model.trust_remote_code)
-                if tokenizer.get_vocab() != run.loaded.tokenizer.get_vocab():
-                    raise ModelError(
-                        f"reference={path}: its tokenizer has other tokens than the policy's, so it cannot say how likely the "
-                        "policy's are. Choose a model with the same tokenizer"
-                    )
-            yield CausalLM(other, policy.compute_dtype), digest_weights(other)
-
     def loss_terms(self, run: RunContext[DpoConfig], trainer: Trainer, record: RunRecord) -> Sequence[LossTerm]:
-        return [LossTerm(DpoObjective(policy_as(CausalLM, run), run.config.loss, run.device), mixture_feed(run))]
+        config, policy = run.config, policy_as(CausalLM, run)
+        return [LossTerm(DpoObjective(policy, config.loss, run.device, config.nll), mixture_feed(run))]
 
     def callbacks(
         self, run: RunContext[DpoConfig], trainer: Trainer, record: RunRecord
@@ -169,7 +155,7 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
                 packed = [pack([row]).to(run.device) for row in rows]
                 with torch.no_grad():
                     ours = [completion_logprobs(policy, row).item() for row in packed]
-                    with self._reference(run, moved=True) as (reference, _):
+                    with reference_policy(run, self.digest, moved=True) as (reference, _):
                         theirs = [completion_logprobs(reference, row).item() for row in packed]
                 changes = np.array(ours) - np.array(theirs)
                 values = {"kl": float(changes.mean())}

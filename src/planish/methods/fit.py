@@ -26,6 +26,7 @@ from planish.models.lora import merge, save_adapter
 from planish.models.saved import TEXTS
 from planish.models.sharding import whole_weights
 from planish.train.checkpoint import Checkpoints, newest_inputs, refuse_other_inputs
+from planish.train.early_stopping import EarlyStopping
 from planish.train.inputs import changed, digests_of_files
 from planish.train.loop import Periodic, train
 from planish.train.optimizer import Trainer
@@ -54,6 +55,7 @@ def fit(run: RunContext[C], method: Method[C], trainer: Trainer, account: Mappin
         tell_start(run, trainer, account, start)
     record = RunRecord(folder, trainer.steps, start, _tracker(config, folder), trainer.step)
     callbacks = method.callbacks(run, trainer, record)
+    _listen(record, config)
 
     def stop_if_asked(step: int) -> None:
         if record.listeners and all_sum(float(record.stop_wanted)):
@@ -80,6 +82,11 @@ def fit(run: RunContext[C], method: Method[C], trainer: Trainer, account: Mappin
                 _export(run, method)
             if is_main():
                 tell_end(run, trainer, time.monotonic() - begun, record.reasons)
+
+
+def _listen(record: RunRecord, config: CommonConfig) -> None:
+    if config.early_stopping is not None:
+        record.listen(EarlyStopping(config.early_stopping))
 
 
 def inputs_of(run: RunContext[C], method: Method[C]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from planish.data.cleaning.fingerprints import normalized, turn_text
 from planish.data.examples import Encodable, Encoding, Examples, encode_into
 from planish.data.formats import stream_rows
 from planish.data.rows import Comparison, Dropped, as_records
-from planish.data.settings import longest
+from planish.data.settings import DataConfig, longest
 from planish.data.sources import measured_digest
 from planish.inference.sequences import sequence_values
 from planish.methods.base import Method, RunConfig, RunContext
@@ -43,13 +43,17 @@ class ComparisonConfig(RunConfig):
 
     @model_validator(mode="after")
     def _check_take(self) -> ComparisonConfig:
-        for name, source in self.data.sources.items():
-            if source.take == "best":
-                raise ValueError(
-                    f"data.sources.{name}.take is best, which leaves one completion of each comparison, and here two are "
-                    "compared: leave `take` out. It is for `planish sft`"
-                )
+        refuse_best(self.data)
         return self
+
+
+def refuse_best(data: DataConfig) -> None:
+    for name, source in data.sources.items():
+        if source.take == "best":
+            raise ValueError(
+                f"data.sources.{name}.take is best, which leaves one completion of each comparison, and here two are "
+                "compared: leave `take` out. It is for `planish sft`"
+            )
 
 
 C = TypeVar("C", bound=ComparisonConfig)

@@ -11,8 +11,9 @@ from typing import Any
 
 from planish.base.distributed import local_device
 from planish.base.errors import RunError
-from planish.methods.base import CommonConfig, Method
+from planish.methods.base import CommonConfig, Method, RunContext
 from planish.methods.dpo import DpoConfig, DpoMethod
+from planish.methods.kto import KtoConfig, KtoMethod
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.run import PpoMethod
 from planish.methods.pretrain import PretrainConfig, PretrainMethod
@@ -27,6 +28,7 @@ METHODS: dict[type[CommonConfig], Callable[[Any], Method[Any]]] = {
     SftConfig: lambda config: SftMethod(config.reduction),
     RewardConfig: lambda config: RewardMethod(),
     DpoConfig: lambda config: DpoMethod(),
+    KtoConfig: lambda config: KtoMethod(),
     PpoConfig: lambda config: PpoMethod(),
 }
 
@@ -53,8 +55,7 @@ def dry_run(config: CommonConfig) -> DryRun:
     with TemporaryDirectory(prefix="planish-dry-run-") as folder:
         run, account = prepare_run(config, method, RunFolder(Path(folder)), device)
         trainer = method.trainer(run)
-        # DPO's own description would run the reference over all rows.
-        described = ComparisonMethod.describe(method, run) if isinstance(method, DpoMethod) else method.describe(run)
+        described = _described(run, method)
     reached = [int(path.name.removeprefix("step-")) for path in out.checkpoints.glob("step-*")]
     return DryRun(
         out=out.path,
@@ -67,3 +68,10 @@ def dry_run(config: CommonConfig) -> DryRun:
         checkpoint=max(reached, default=None),
         finished=(out.model / "config.json").exists(),
     )
+
+
+def _described(run: RunContext[Any], method: Method[Any]) -> dict[str, Any]:
+    """What the method says of its data. The own descriptions of DPO and KTO would run the reference over all rows."""
+    if isinstance(method, KtoMethod):
+        return {}
+    return ComparisonMethod.describe(method, run) if isinstance(method, DpoMethod) else method.describe(run)

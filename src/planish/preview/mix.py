@@ -17,6 +17,7 @@ from planish.data.settings import DataConfig, longest
 from planish.data.sources import prepare_sources
 from planish.methods.base import Method
 from planish.methods.dpo import DpoConfig, DpoMethod
+from planish.methods.kto import KtoConfig, KtoMethod
 from planish.methods.pretrain import NewModel, PretrainConfig, PretrainMethod, documents
 from planish.methods.reward_model import RewardConfig, RewardMethod
 from planish.methods.run import mixture_account
@@ -24,12 +25,13 @@ from planish.methods.sft import SftConfig, SftMethod
 from planish.models.load import ModelConfig, context_length, load_settings
 from planish.train.feed import plan_feed
 
-AnyConfig = SftConfig | PretrainConfig | RewardConfig | DpoConfig
+AnyConfig = SftConfig | PretrainConfig | RewardConfig | DpoConfig | KtoConfig
 METHODS: dict[str, tuple[type[AnyConfig], type[Method[Any]]]] = {
     "sft": (SftConfig, SftMethod),
     "pretrain": (PretrainConfig, PretrainMethod),
     "reward": (RewardConfig, RewardMethod),
     "dpo": (DpoConfig, DpoMethod),
+    "kto": (KtoConfig, KtoMethod),
 }
 
 

@@ -51,6 +51,13 @@ class RunRecord:
             for path in (run.metrics, run.samples):
                 _cut_after(path, start if start else -1)  # before the first checkpoint nothing is kept
 
+    def listen(self, listener: RecordCallback) -> None:
+        """Shows a further listener all lines, those of an earlier start first."""
+        if is_main():
+            for line in read_lines(self._run.metrics):
+                self.stop_wanted |= listener(line) is False
+        self.listeners = (*self.listeners, listener)
+
     def write(self, step: int, tokens: float, metrics: Mapping[str, float], learning_rate: float) -> None:
         """One line for one step; `tokens` is how many it read, on all ranks."""
         now = time.perf_counter()

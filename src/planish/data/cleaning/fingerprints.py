@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from planish.data.rows import Comparison, Demonstration, Learnt, Message, Text
+from planish.data.rows import Comparison, Demonstration, Labelled, Learnt, Message, Text
 
 Cleanable = Learnt | Comparison
 OPERATORS = "#%&*-/@\\_"  # punctuation to Unicode, but 8/2 is not 8*2
@@ -75,6 +75,8 @@ def digest(row: Cleanable) -> int:
 
 def copy_digest(row: Cleanable) -> int:
     """As `digest`, but another judgement, or the same by another annotator, is not a copy."""
+    if isinstance(row, Labelled):
+        return _digest(_turns(row.messages), [str(row.desirable)])
     if not isinstance(row, Comparison):
         return digest(row)
     ranked = zip(row.ranks, row.completions, strict=True)
@@ -83,7 +85,9 @@ def copy_digest(row: Cleanable) -> int:
 
 
 def split_digest(row: Cleanable) -> int:
-    """Rows with the same one are held out together. For a comparison, it is the digest of its prompt."""
+    """Rows with the same one are held out together. For a comparison or a labelled answer, it is the digest of its prompt."""
+    if isinstance(row, Labelled):
+        return _digest(_turns(row.messages[:-1]))
     return _digest(_turns(row.prompt)) if isinstance(row, Comparison) else digest(row)
 
 

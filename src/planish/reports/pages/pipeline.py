@@ -18,7 +18,7 @@ from planish.reports.read.run import ALL, RecordedRun
 from planish.statistics.estimate import span_text
 
 NONE = "–"
-NAMES = {"pretrain": "pretraining", "sft": "SFT", "reward": "reward model", "dpo": "DPO"}
+NAMES = {"pretrain": "pretraining", "sft": "SFT", "reward": "reward model", "dpo": "DPO", "kto": "KTO"}
 PLACED = {"model.path", "reward.path", "prompts", "out", "device"}  # settings of `planish best` that are not key=value
 
 

@@ -73,7 +73,7 @@ class RecordedRun:
     @property
     def method(self) -> str:
         """The command, recognized by a setting that only it has."""
-        own = {"rewards": "ppo", "centering": "reward", "loss": "dpo", "reduction": "sft"}
+        own = {"rewards": "ppo", "centering": "reward", "loss": "dpo", "desirable_weight": "kto", "reduction": "sft"}
         return next((method for setting, method in own.items() if setting in self.config), "pretrain")
 
     @property
