@@ -434,6 +434,24 @@ def test_kto_by_hand() -> None:
     assert losses_S.tolist() == pytest.approx([0.537883, 0.403412], abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("z0", "beta", "desirable", "undesirable", "expected"),
+    [
+        (0.6, 0.1, 1.0, 1.0, 0.47214149991038623),
+        (0.6, 0.5, 2.0, 1.5, 0.6497522648083989),
+        (-0.6, 0.1, 1.0, 1.0, 0.4751478182730688),
+        (-0.6, 0.5, 2.0, 1.5, 0.6604383871930433),
+    ],
+)
+def test_kto_gives_the_numbers_of_trl(
+    z0: float, beta: float, desirable: float, undesirable: float, expected: float
+) -> None:
+    """Those that KTOTrainer._compute_loss of TRL 1.16.0 gave for these log-ratios, in float64."""
+    ratio_S, labels_S = vector(3.0, -1.0, -0.5, 0.5, -2.0), torch.tensor([True, False, True, False, False])
+    losses_S = kto(ratio_S, labels_S, vector(z0).squeeze(), beta, desirable, undesirable)
+    assert losses_S.mean().item() == pytest.approx(expected, rel=1e-12)
+
+
 def test_kto_moves_the_desirable_up_and_the_undesirable_down() -> None:
     # Both at z0: slope of sigmoid 1/4, times beta 0.4 and the weight
     logratio_S = vector(0.0, 0.0).requires_grad_()

@@ -152,6 +152,16 @@ def test_d6_swapping_winner_and_loser_turns_the_margin_around(name: str) -> None
         assert float(one[better].total) == pytest.approx(float(other[worse].total), abs=1e-9)
 
 
+def test_the_likelihood_term_is_that_of_the_chosen_per_token() -> None:
+    """The second row has one pair; its better completion is 3 tokens long, the worse 5."""
+    method, plain = objective(loss_of(name="dpo"))
+    with_term = DpoObjective(method.policy, method.function, CPU, nll=0.5)
+    (without, _), (with_it, seen) = (each.loss(pack(COMPARED[1:])) for each in (method, with_term))
+    chosen, _ = sums_one_by_one(plain, COMPARED[1])
+    assert (with_it - without).item() == pytest.approx(0.5 * -chosen.item() / 3, rel=1e-6)
+    assert float(seen["nll"].total) == pytest.approx(-chosen.item() / 3, rel=1e-6)
+
+
 # Whole runs
 
 
