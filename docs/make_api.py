@@ -23,13 +23,22 @@ nested as in a recipe (`optim={"lr": 1e-4}`) or dotted (`**{"optim.lr": 1e-4}`);
 
 CONFIGS = "`load_config` reads these. Each has the settings of a command."
 SECTIONS = {
-    "Training": (("sft", "pretrain", "reward", "dpo", "ppo"), ""),
+    "Training": (("sft", "pretrain", "reward", "dpo", "kto", "ppo"), ""),
     "A finished run": (("Run",), ""),
     "Using and measuring models": (("sample", "score", "best_of_n", "compare", "know"), ""),
     "Recipes and pages": (("run", "claims", "report"), ""),
     "Rows": (("Demonstration", "Comparison", "Message"), "All formats of data become rows of these types."),
     "Configs": (
-        ("load_config", "PretrainConfig", "SftConfig", "RewardConfig", "DpoConfig", "PpoConfig", "CompareConfig"),
+        (
+            "load_config",
+            "PretrainConfig",
+            "SftConfig",
+            "RewardConfig",
+            "DpoConfig",
+            "KtoConfig",
+            "PpoConfig",
+            "CompareConfig",
+        ),
         CONFIGS,
     ),
     "Errors": (("PlanishError", "ConfigError", "DataError", "ModelError", "RunError"), ""),

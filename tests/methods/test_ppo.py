@@ -355,7 +355,7 @@ def test_importance_weights_give_a_wrong_sampler_the_right_gradient(
         ("none", None),
         ("token", {"cap": 1e6}),
         ("sequence", {"cap": 1e6, "level": "sequence"}),
-        ("cut", True),
+        ("cut", {"cap": 1}),
     ):
         (tmp_path / name).mkdir()
         run = ppo(
