@@ -21,7 +21,7 @@ SHORT = ["steps=2", "batch.examples=4", "evaluate_every=0"]
 
 def words(method: str, model: Path, data: dict[str, str], out: Path) -> list[str]:
     """A short run of a method, on the command line."""
-    rows = {"sft": "first", "pretrain": "documents", "reward": "compared", "dpo": "compared"}
+    rows = {"sft": "first", "pretrain": "documents", "reward": "compared", "dpo": "compared", "kto": "labelled"}
     if method == "ppo":
         rewards = ["rewards.letters.name=function", "rewards.letters.function=support.rewards:letters"]
         sizes = [

@@ -94,7 +94,7 @@ class OtherAnswers(Sequence[Example]):
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, i: Any) -> Example:
+    def __getitem__(self, i: Any) -> Any:
         own, start = self.examples[i], _prompt_length(self.examples[i])
         other = self._other(i, own.tokens[:start])
         tokens = np.concatenate([own.tokens[:start], other.tokens[_prompt_length(other) :]])[: self.limit]
@@ -234,7 +234,9 @@ class KtoMethod(Method[KtoConfig]):
             label = {source.name: labels(source.held_out) for source in run.sources}
             z0 = np.concatenate([ratios(self.others[f"{name}/held_out"]) for name in names]).mean()
             loss = {
-                name: objective.losses(*map(torch.from_numpy, (ratio[name], label[name])), torch.tensor(z0)).numpy()
+                name: objective.losses(
+                    torch.from_numpy(ratio[name]), torch.from_numpy(label[name]), torch.tensor(z0)
+                ).numpy()
                 for name in names
             }
             ratio_N, label_N = np.concatenate([*ratio.values()]), np.concatenate([*label.values()])
