@@ -67,7 +67,7 @@ def test_settings_of_a_command_are_listed_and_searched(capsys: pytest.CaptureFix
 
 def test_all_commands_are_searched_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     title, row, *_ = listed(capsys, "warmup_ratio")
-    assert title == "planish pretrain, sft, reward, dpo, ppo"
+    assert title == "planish pretrain, sft, reward, dpo, kto, ppo"
     assert row.startswith("optim.warmup_ratio=0.03")
     assert [line.split()[0] for line in listed(capsys) if " settings " in line][:2] == ["pretrain", "sft"]
     assert "has xyzzy in its name" in refused(lambda: main(["settings", "xyzzy"]))

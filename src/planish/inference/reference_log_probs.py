@@ -10,8 +10,9 @@ A file is used again if, and only if, weights and tokens are the same to the las
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from planish.base.distributed import barrier, is_main
 from planish.base.files import new_file
 from planish.base.progress import track
-from planish.base.types import Packed
+from planish.base.types import Example, Packed
 from planish.data.examples import Examples
 from planish.data.mixture.pairs import sequence_sums
 from planish.inference.sequences import sequence_values
@@ -47,7 +48,10 @@ def attach_reference(
 
 
 def kept_values(
-    compute: Callable[[Examples], np.ndarray], sets: Mapping[str, Examples], path: Path, key: Mapping[str, str]
+    compute: Callable[[Any], np.ndarray],
+    sets: Mapping[str, Sequence[Example] | Examples],
+    path: Path,
+    key: Mapping[str, str],
 ) -> tuple[dict[str, np.ndarray], bool]:
     """The values of each set, from the file if it is of this key, and whether they were."""
     found = _read(path, key)

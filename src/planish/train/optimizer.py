@@ -133,8 +133,10 @@ class Trainer:
         for name, part in self._aside.items():
             if part.ratio is not None and part.norm:
                 scales[f"{name}/scale"] = scale = part.ratio * self._aside[""].norm / part.norm
-                torch._foreach_mul_([grad for grad in part.grads if grad is not None], scale)
                 part.norm *= scale
+                for grad in part.grads:
+                    if grad is not None:
+                        grad.mul_(scale)
         return scales
 
     def clip(self) -> dict[str, float]:
