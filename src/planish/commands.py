@@ -221,6 +221,20 @@ COMMANDS: dict[str, Command] = {
         ),
         stage="compare",
     ),
+    "evaluate citations": Command(
+        "how often answers cite, and which of their references are exact, wrong or fabricated",
+        "planish.evaluate.citations.run:citations", "planish.evaluate.citations.run:CitationsConfig",
+        "planish evaluate citations answers.jsonl --bibliography library.bib --out cited.jsonl",
+        words=(Argument("ANSWERS", "answers", "a file of `planish sample`, a run's folder, or demonstrations"),),
+        flags=(
+            Argument("--bibliography", "bibliography", "all works: .bib, .csv, .jsonl, or a world's facts.jsonl", "FILE"),
+            Argument("--by", "by", "field of the answers to count by", "FIELD"),
+            FORMAT_FLAG,
+            COLUMNS_FLAG,
+            out_file("jsonl file to write: every answer with its references; FILE.json beside it has the rates"),
+        ),
+        shown=("strict",), stage="citations", ending=".jsonl",
+    ),
     "report": Command(
         "make a page of a run: curves, losses by source, answers before and after",
         "planish.reports.report:report", "planish.reports.report:ReportConfig",
@@ -363,6 +377,7 @@ COMMANDS: dict[str, Command] = {
 # fmt: on
 
 GROUPS = {
+    "evaluate": "measure files of answers",
     "data": "look at data, convert it, see a mixture before training",
     "world": "the wind tunnel: a world in which every fact is known",
     "model": "models that need no hub",

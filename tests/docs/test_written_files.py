@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from planish.base.config import load_config
+from planish.evaluate.citations.run import CitationsConfig, citations
 from planish.evaluate.compare.config import CompareConfig
 from planish.evaluate.compare.run import compare
 from planish.evaluate.probe.run import KnowConfig, know
@@ -155,3 +156,16 @@ def test_fields_of_known_questions(tiny_model: Path, tmp_path: Path) -> None:
     values = {"model": {"path": str(tiny_model)}, "questions": str(tmp_path / "questions.jsonl"), "out": str(out)}
     know(load_config(KnowConfig, values={**values, "probe": {"prompts": 2, "shots": 2}}))
     assert missing(set(lines(out)[0]), "knowledge") == []
+
+
+def test_fields_of_citations(tmp_path: Path) -> None:
+    (tmp_path / "answers.jsonl").write_text('{"prompt": "Who?", "completion": "Lovelace (1843)", "kind": "x"}\n')
+    (tmp_path / "works.csv").write_text("author,year\nLovelace,1843\n")
+    out = tmp_path / "cited.jsonl"
+    values = {"answers": str(tmp_path / "answers.jsonl"), "bibliography": str(tmp_path / "works.csv"), "out": str(out)}
+    citations(CitationsConfig(**values))
+    account = json.loads((tmp_path / "cited.jsonl.json").read_text(encoding="utf-8"))
+    group, (line,) = account["groups"]["all"], lines(out)
+    rates = group["rates"]
+    names = {*line, *line["references"][0], *account, *group, *rates, *rates["citing"], *group["references"]}
+    assert missing(names, "citations") == []

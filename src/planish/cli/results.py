@@ -198,6 +198,10 @@ RESULTS: dict[str, Callable[[Any, Any], None]] = {
     "best": _best,
     "know": lambda config, found: print(f"{len(found)} questions in {config.out}"),
     "compare": lambda config, result: print(f"page:  planish report {config.out}"),
+    "evaluate citations": lambda config, found: print(
+        f"{sum(len(answer.references) for answer in found)} references of {len(found)} answers in {config.out}, rates in "
+        f"{config.out}.json"
+    ),
     "report": lambda config, path: print(path),
     "data teach": lambda config, found: print(f"{config.out}, and what was changed in {config.out}.json"),
     "data inspect": _inspected,

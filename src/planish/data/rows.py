@@ -6,9 +6,11 @@ reported by file and row. Notes beside the texts of a record (a category, a scor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
+
+from planish.base.errors import ConfigError
 
 Role = Literal["system", "user", "assistant", "tool"]
 About = Mapping[str, str | int | float | bool]
@@ -173,3 +175,12 @@ class Rows(Generic[R]):
 
     rows: list[R] = field(default_factory=list[R])
     dropped: list[Dropped] = field(default_factory=list[Dropped])
+
+
+def values_of(rows: Sequence[Demonstration] | Sequence[Question], by: str) -> list[str]:
+    """The field `by` of `about` of each row."""
+    if not any(by in row.about for row in rows):
+        kind = "question" if isinstance(rows[0], Question) else "answer"
+        names = sorted({name for row in rows for name in row.about})
+        raise ConfigError(f"by={by}: no {kind} has this field; there are: {', '.join(names) or 'none'}")
+    return [str(row.about.get(by, f"(no {by})")) for row in rows]

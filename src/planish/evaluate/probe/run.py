@@ -23,8 +23,8 @@ from planish.base.terminal import print_table
 from planish.data.formats import import_rows
 from planish.data.formats.mapping import ColumnsSetting
 from planish.data.inspect.convert import line
-from planish.data.rows import Question
-from planish.evaluate.probe.slick import CATEGORIES, Knowledge, ProbeConfig, probe, tabulate, values_of
+from planish.data.rows import Question, values_of
+from planish.evaluate.probe.slick import CATEGORIES, Knowledge, ProbeConfig, probe, tabulate
 from planish.models.load import ModelConfig, compute_dtype
 from planish.models.loaded import load_with_tokenizer
 from planish.models.packed import CausalLM

@@ -17,8 +17,8 @@ from typing import Any, Literal, get_args
 from transformers import PreTrainedTokenizerBase
 
 from planish.base.config import Field
-from planish.base.errors import ConfigError, DataError
-from planish.data.rows import Question
+from planish.base.errors import DataError
+from planish.data.rows import Question, values_of
 from planish.evaluate.probe.answering import Generating, ProbeQuestion, chances, generate_answers
 from planish.evaluate.probe.fewshot import FewShot, FewShotConfig, question_text
 from planish.evaluate.probe.matching import Endings, right_answers
@@ -167,14 +167,6 @@ def tabulate(found: Sequence[Knowledge], by: str | None = None) -> list[Breakdow
         for name, known in zip(values_of([known.question for known in found], by), found, strict=True):
             groups.setdefault(name, []).append(known)
     return [_breakdown(name, members) for name, members in [*sorted(groups.items()), ("all", list(found))]]
-
-
-def values_of(questions: Sequence[Question], by: str) -> list[str]:
-    """The field `by` of `about` of each question."""
-    if not any(by in row.about for row in questions):
-        names = sorted({name for row in questions for name in row.about})
-        raise ConfigError(f"by={by}: no question has this field; there are: {', '.join(names) or 'none'}")
-    return [str(row.about.get(by, f"(no {by})")) for row in questions]
 
 
 def _breakdown(name: str, members: Sequence[Knowledge]) -> Breakdown:
