@@ -36,7 +36,7 @@ class CitationsConfig(Config):
     )
     bibliography: str = Field(description="all works that exist: .bib, .csv, .jsonl, or facts.jsonl of a world")
     by: str | None = Field(default=None, description="field of the answers to count by, such as `step` of a run")
-    strict: bool = Field(default=False, description="reading of a reference with an error in it as fabricated")
+    strict: bool = Field(default=False, description="references with an error count as fabricated")
     plugins: Plugins = ()
     format: str = Field(default="auto", description="how to read the answers; auto recognizes it")
     columns: ColumnsSetting | None = Field(
