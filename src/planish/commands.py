@@ -235,6 +235,21 @@ COMMANDS: dict[str, Command] = {
         ),
         shown=("strict",), stage="citations", ending=".jsonl",
     ),
+    "evaluate knowledge": Command(
+        "what a model answers rightly, wrongly or not at all, and if its confidence tells",
+        "planish.evaluate.knowledge:evaluate_knowledge", "planish.evaluate.knowledge:KnowledgeConfig",
+        "planish evaluate knowledge models/smollm2 recipes/data/questions.jsonl --out answered.jsonl",
+        words=(MODEL_WORD, Argument("QUESTIONS", "questions", "questions with their right answers, or a file of `planish know`")),
+        flags=(
+            Argument("--before", "before.path", "the model before training, for scores of honesty", "MODEL"),
+            Argument("--by", "by", "field of the questions to group the answers by, beside the class", "FIELD"),
+            FORMAT_FLAG,
+            COLUMNS_FLAG,
+            out_file("jsonl file to write, one answer a line; FILE.json beside it has the scores"),
+        ),
+        shown=("limit", "max_completion_tokens", "abstentions", "seed", "device"),
+        stage="knowledge", ending=".jsonl",
+    ),
     "report": Command(
         "make a page of a run: curves, losses by source, answers before and after",
         "planish.reports.report:report", "planish.reports.report:ReportConfig",
@@ -377,7 +392,7 @@ COMMANDS: dict[str, Command] = {
 # fmt: on
 
 GROUPS = {
-    "evaluate": "measure files of answers",
+    "evaluate": "measure files of answers and what models answer",
     "data": "look at data, convert it, see a mixture before training",
     "world": "the wind tunnel: a world in which every fact is known",
     "model": "models that need no hub",

@@ -202,6 +202,9 @@ RESULTS: dict[str, Callable[[Any, Any], None]] = {
         f"{sum(len(answer.references) for answer in found)} references of {len(found)} answers in {config.out}, rates in "
         f"{config.out}.json"
     ),
+    "evaluate knowledge": lambda config, found: print(
+        f"{len(found)} answers in {config.out}, scores in {config.out}.json"
+    ),
     "report": lambda config, path: print(path),
     "data teach": lambda config, found: print(f"{config.out}, and what was changed in {config.out}.json"),
     "data inspect": _inspected,

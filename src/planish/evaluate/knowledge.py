@@ -1,0 +1,266 @@
+"""`planish evaluate knowledge`: questions answered rightly, wrongly, or not at all, and if confidence tells which.
+
+Answers are greedy, in the model's chat template. One is right if a right answer is in it as whole words, letter case and the like
+aside; an abstention is never right. Confidence is the mean probability of the answer's tokens (R-Tuning, arXiv 2311.09677).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import model_validator
+
+from planish.base.config import Config, Field
+from planish.base.distributed import local_device
+from planish.base.errors import DataError
+from planish.base.files import as_lines, new_file, write_json
+from planish.base.notices import warn
+from planish.base.plugins import Plugins
+from planish.base.random import subsample
+from planish.base.terminal import print_table
+from planish.base.types import Example
+from planish.data.formats import import_rows
+from planish.data.formats.mapping import ColumnsSetting
+from planish.data.inspect.convert import line
+from planish.data.rows import Prompt, Question, values_of
+from planish.evaluate.abstention import AbstentionDetector, abstention_detector
+from planish.evaluate.probe.slick import CATEGORIES
+from planish.inference.room import check_room
+from planish.inference.sample import SamplingConfig, sample
+from planish.inference.sequences import token_values
+from planish.judges.verify.answers import normalized
+from planish.models.load import ModelConfig, context_length
+from planish.models.loaded import load_chat_model
+from planish.models.micro_batch import default_micro_tokens
+from planish.statistics.estimate import Estimate, estimate_text
+from planish.statistics.honesty import (
+    Honesty,
+    Outcome,
+    Outcomes,
+    aurc,
+    average_precision,
+    expected_calibration_error,
+    honesty_scores,
+    outcome_shares,
+    risk_coverage,
+)
+
+CLASS = "category"  # the field of `planish know`
+
+
+class KnowledgeConfig(Config):
+    model: ModelConfig = Field(description="the model to ask")
+    questions: str = Field(description="a file of questions with answers, in any known format, or of `planish know`")
+    before: ModelConfig | None = Field(
+        default=None, description="the model before it was trained, for the scores of over-conservatism and prudence"
+    )
+    by: str | None = Field(default=None, description="field of `about` to group the answers by, beside the class")
+    abstentions: str | None = Field(
+        default=None, description="a text file of words that abstain, one abstention a line, beside planish's own"
+    )
+    max_completion_tokens: int = Field(default=64, ge=1, description="an answer is cut after this many tokens")
+    limit: int | None = Field(default=None, ge=1, description="questions to ask, drawn by the seed; absent is all")
+    plugins: Plugins = ()
+    format: str = Field(default="auto", description="how to read the file; auto recognizes it")
+    columns: ColumnsSetting | None = Field(
+        default=None, description="column of each field, {prompt: Question, completion: Answer}; absent recognizes them"
+    )
+    out: str = Field(description="the jsonl file to write; its scores are the same with .json behind it")
+    seed: int = Field(default=0, ge=0, description="seed of the limit")
+    device: str = Field(default="auto", description="cpu, cuda, or auto")
+
+    @model_validator(mode="after")
+    def _check(self) -> KnowledgeConfig:
+        if Path(self.out).resolve() == Path(self.questions).resolve():
+            raise ValueError(f"out={self.out}: would write over the file that is read: give it another name")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledAnswer:
+    """A model's answer to a question."""
+
+    text: str
+    outcome: Outcome
+    confidence: float
+
+    def as_record(self, prefix: str = "") -> dict[str, Any]:
+        values = {"answer": self.text, "outcome": self.outcome, "confidence": self.confidence}
+        return {prefix + name: value for name, value in values.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The answers to the questions that have this value of this field; all of them, without a field."""
+
+    field: str
+    value: str
+    n: int
+    shares: Outcomes
+
+
+def evaluate_knowledge(config: KnowledgeConfig) -> list[LabelledAnswer]:
+    """Asks every question, writes each answer with its outcome and the scores of all, and prints them."""
+    out, detector = Path(config.out), abstention_detector(config.abstentions)
+    questions = _read(config)
+    fields = [
+        name for name in (CLASS, config.by) if name and (name == config.by or any(CLASS in q.about for q in questions))
+    ]
+    grouped = {name: values_of(questions, name) for name in fields}  # a field that is not there is told before the work
+    now = answer_questions(config.model, questions, detector, config)
+    before = None if config.before is None else answer_questions(config.before, questions, detector, config)
+    groups = list(group_outcomes([answered.outcome for answered in now], grouped))
+    was: list[Outcome] | None = None if before is None else [answered.outcome for answered in before]
+    honesty = None if was is None else honesty_scores(was, [answered.outcome for answered in now])
+    with new_file(out) as partial:
+        partial.write_text(as_lines(_lines(questions, now, before)), encoding="utf-8")
+    scores = confidence_scores(now)
+    write_json(out.with_name(f"{out.name}.json"), _account(config, groups, scores, honesty))
+    _show(groups, scores, honesty)
+    return now
+
+
+def judge(text: str, question: Question, detector: AbstentionDetector) -> Outcome:
+    """The outcome of an answer. One without words abstains."""
+    if not text.strip() or detector(text):
+        return "abstained"
+    said = normalized(text)
+    right = filter(None, map(normalized, question.answers))
+    return "correct" if any(re.search(rf"(?<!\w){re.escape(own)}(?!\w)", said) for own in right) else "wrong"
+
+
+def answer_questions(
+    model: ModelConfig, questions: Sequence[Question], detector: AbstentionDetector, config: KnowledgeConfig
+) -> list[LabelledAnswer]:
+    device, most = local_device(config.device), config.max_completion_tokens
+    loaded = load_chat_model(model, device)
+    policy, template = loaded.causal_lm(), loaded.template
+    prompts = [template.encode_prompt(question.messages, (), question.origin) for question in questions]
+    asked = [Prompt(question.messages, question.origin) for question in questions]
+    check_room(asked, prompts, most, context_length(loaded.model.config), model.path, "max_completion_tokens")
+    stops = template.stop_token_ids
+    found = sample(policy, loaded.tokenizer, prompts, SamplingConfig(max_completion_tokens=most), stops)
+    answers = [completion for (completion,) in found]
+    examples = [_example(prompt, answer.tokens) for prompt, answer in zip(prompts, answers, strict=True)]
+    micro = default_micro_tokens(loaded.model, device, loaded.compute_dtype)
+    probabilities = token_values(lambda packed: policy(packed).exp()[:, None], 1, examples, micro, device)[:, 0]
+    ends = np.cumsum([len(answer.tokens) for answer in answers])[:-1]
+    return [
+        LabelledAnswer(answer.text, judge(answer.text, question, detector), _mean(own, answer.ended))
+        for answer, question, own in zip(answers, questions, np.split(probabilities, ends), strict=True)
+    ]
+
+
+def _example(prompt: Sequence[int], answer: Sequence[int]) -> Example:
+    tokens = np.array([*prompt, *answer], np.int32)
+    return Example(tokens, np.arange(len(tokens)) >= len(prompt), "")
+
+
+def _mean(probabilities: np.ndarray, ended: bool) -> float:
+    """Without the token that ends the answer, unless there is no other."""
+    return float((probabilities[:-1] if ended and len(probabilities) > 1 else probabilities).mean())
+
+
+def group_outcomes(outcomes: Sequence[Outcome], grouped: Mapping[str, Sequence[str]]) -> Iterator[Group]:
+    """The shares of each value of each field, classes from known to unknown and others by name; then of all."""
+    for field, values in grouped.items():
+        order = [*(name for name in CATEGORIES if name in values), *sorted({*values} - {*CATEGORIES})]
+        for value in order:
+            own: list[Outcome] = [outcomes[i] for i, theirs in enumerate(values) if theirs == value]
+            yield Group(field, value, len(own), outcome_shares(own))
+    yield Group("", "all", len(outcomes), outcome_shares(outcomes))
+
+
+def confidence_scores(answers: Sequence[LabelledAnswer]) -> dict[str, Any]:
+    """What confidence tells of the answers that were attempted."""
+    attempted = [answered for answered in answers if answered.outcome != "abstained"]
+    confidence, right = [a.confidence for a in attempted], [a.outcome == "correct" for a in attempted]
+    if not attempted:
+        return {"attempted": 0}
+    return {
+        "attempted": len(attempted),
+        "mean_confidence": float(np.mean(confidence)),
+        "aurc": aurc(confidence, right),
+        "average_precision": average_precision(confidence, right),
+        "calibration_error": expected_calibration_error(confidence, right),
+        "risk_coverage": risk_coverage(confidence, right),
+    }
+
+
+def _read(config: KnowledgeConfig) -> list[Question]:
+    read = import_rows(config.questions, (Question,), config.format, config.columns)
+    if read.dropped:
+        warn(f"{config.questions}: {len(read.dropped)} rows were left out, the first because: {read.dropped[0].reason}")
+    for row in read.rows:
+        if not any(map(normalized, row.answers)):
+            raise DataError(f"{row.origin}: has no right answer with words: name one in `answers`, or take the row out")
+    if not read.rows:
+        raise DataError(f"{config.questions}: no question in it: {len(read.dropped)} rows were left out")
+    return subsample(read.rows, config.limit, config.seed)
+
+
+def _lines(
+    questions: Sequence[Question], now: Sequence[LabelledAnswer], before: Sequence[LabelledAnswer] | None
+) -> Iterator[dict[str, Any]]:
+    for i, (question, answered) in enumerate(zip(questions, now, strict=True)):
+        yield {**line(question), **answered.as_record(), **(before[i].as_record("before_") if before else {})}
+
+
+def _account(
+    config: KnowledgeConfig, groups: Sequence[Group], scores: Mapping[str, Any], honesty: Honesty | None
+) -> dict[str, Any]:
+    account: dict[str, Any] = {
+        "model": config.model.path,
+        "questions": config.questions,
+        "groups": [_group_record(group) for group in groups],
+        "confidence": scores,
+    }
+    if honesty is not None and config.before is not None:
+        over, prudence = _record(honesty.over_conservative), _record(honesty.prudence)
+        account["before"] = config.before.path
+        account["honesty"] = {"over_conservative": over, "prudence": prudence, "honesty": honesty.honesty}
+    return account
+
+
+def _group_record(group: Group) -> dict[str, Any]:
+    shares = group.shares
+    estimates = {name: getattr(shares, name) for name in ("correct", "wrong", "abstained", "given_attempted")}
+    records = {name: _record(estimate) for name, estimate in estimates.items()}
+    return {"field": group.field, "value": group.value, "n": group.n, **records, "f": shares.f}
+
+
+def _record(found: Estimate | None) -> dict[str, Any] | None:
+    return found and {"share": found.value, "low": found.low, "high": found.high, "n": found.n}
+
+
+def _show(groups: Sequence[Group], scores: Mapping[str, Any], honesty: Honesty | None) -> None:
+    rows = [
+        [
+            group.value,
+            f"{group.n:,}",
+            *(estimate_text(share, ".0%") for share in _columns(group.shares)),
+            f"{group.shares.f:.2f}",
+        ]
+        for group in groups
+    ]
+    print_table(["", "questions", "correct", "wrong", "abstained", "correct of attempted", "F"], rows)
+    if scores["attempted"]:
+        ap = scores["average_precision"]
+        precision = "–" if ap is None else f"{ap:.2f}"
+        print(
+            f"confidence {scores['mean_confidence']:.2f}: calibration error {scores['calibration_error']:.2f}, "
+            f"AURC {scores['aurc']:.2f}, AP {precision}"
+        )
+    if honesty is not None:
+        total = "–" if honesty.honesty is None else f"{honesty.honesty:.2f}"
+        over, prudence = (estimate_text(share, ".0%") for share in (honesty.over_conservative, honesty.prudence))
+        print(f"over-conservative {over}, prudence {prudence}, honesty {total}")
+
+
+def _columns(shares: Outcomes) -> tuple[Estimate | None, ...]:
+    return shares.correct, shares.wrong, shares.abstained, shares.given_attempted
