@@ -130,13 +130,13 @@ def test_a_failure_ends_the_round_and_keeps_what_was_under_way(tmp_path: Path) -
 
 
 def test_ctrl_c_does_not_wait_for_a_silent_server(tmp_path: Path) -> None:
-    """The silence would last a minute; the process has a tenth of that before it counts as stuck."""
+    """The silence would last longer than the process has before it counts as stuck."""
     code = (
         "import sys; from pathlib import Path; from planish.judges.client import *; "
         "c = LlmClient(LlmConfig(base_url=sys.argv[1], model='m'), Path(sys.argv[2]), {'verdict': {}}); "
         "print('asks', flush=True); c.replies(['?'])"
     )
-    with llm_server(lambda body, number: Sent("A", sleeps=60)) as server:
+    with llm_server(lambda body, number: Sent("A", sleeps=400)) as server:
         command = [sys.executable, "-c", code, server.url, str(tmp_path / "replies.jsonl")]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
@@ -144,7 +144,7 @@ def test_ctrl_c_does_not_wait_for_a_silent_server(tmp_path: Path) -> None:
             while not server.bodies and process.poll() is None:
                 time.sleep(0.02)
             process.send_signal(signal.SIGINT)
-            assert "KeyboardInterrupt" in process.communicate(timeout=30)[1]
+            assert "KeyboardInterrupt" in process.communicate(timeout=200)[1]
 
 
 def test_results_come_with_their_places_and_the_first_error_ends_the_work() -> None:
