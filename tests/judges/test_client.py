@@ -132,7 +132,8 @@ def test_a_failure_ends_the_round_and_keeps_what_was_under_way(tmp_path: Path) -
 def test_ctrl_c_does_not_wait_for_a_silent_server(tmp_path: Path) -> None:
     """The silence would last longer than the process has before it counts as stuck."""
     code = (
-        "import sys; from pathlib import Path; from planish.judges.client import *; "
+        "import signal, sys; from pathlib import Path; from planish.judges.client import *; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's background jobs begin without it
         "c = LlmClient(LlmConfig(base_url=sys.argv[1], model='m'), Path(sys.argv[2]), {'verdict': {}}); "
         "print('asks', flush=True); c.replies(['?'])"
     )

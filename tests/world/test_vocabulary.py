@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -155,6 +155,7 @@ def bare_tokenizer() -> Any:
     st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=["Cs", "Cc", "Z"]) | st.just(" "))
 )
 def test_what_the_world_has_no_word_for_is_spelt_and_comes_back(text: str):
+    assume(not any(token in text for token in SPECIAL))  # hypothesis tries the words that it finds in the code
     ids = bare_tokenizer().encode(text).ids
     assert bare_tokenizer().decode(ids, skip_special_tokens=False) == (text if text[:1] in (" ", "") else f" {text}")
 
