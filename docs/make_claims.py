@@ -76,7 +76,7 @@ def table(states: list[ClaimState], where: str) -> str:
 
 
 def section(state: ClaimState) -> str:
-    """What the notes say, what was tested, what came out, what it means."""
+    """The section of a claim: its sentence, what was tested, what came out, and what it means for you."""
     claim, decisions = state.claim, state.ledger.decisions
     lines = [
         f"## {state.name}",

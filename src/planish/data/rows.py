@@ -167,6 +167,7 @@ TAUGHT = "taught"  # the note that `planish data teach` leaves: what it did to a
 LEARNT: tuple[type[Demonstration], type[Text]] = (Demonstration, Text)
 
 R = TypeVar("R", bound=Row)
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -184,3 +185,13 @@ def values_of(rows: Sequence[Demonstration] | Sequence[Question], by: str) -> li
         names = sorted({name for row in rows for name in row.about})
         raise ConfigError(f"by={by}: no {kind} has this field; there are: {', '.join(names) or 'none'}")
     return [str(row.about.get(by, f"(no {by})")) for row in rows]
+
+
+def groups_of(
+    rows: Sequence[Demonstration] | Sequence[Question], found: Sequence[T], by: str | None
+) -> list[tuple[str, list[T]]]:
+    """What was found for each row, by the row's value of the field `by`, in order of the values; then for all."""
+    groups: dict[str, list[T]] = {}
+    for name, item in zip(values_of(rows, by), found, strict=True) if by is not None else ():
+        groups.setdefault(name, []).append(item)
+    return [*sorted(groups.items()), ("all", list(found))]

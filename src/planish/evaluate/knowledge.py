@@ -111,7 +111,7 @@ def evaluate_knowledge(config: KnowledgeConfig) -> list[LabelledAnswer]:
     fields = [
         name for name in (CLASS, config.by) if name and (name == config.by or any(CLASS in q.about for q in questions))
     ]
-    grouped = {name: values_of(questions, name) for name in fields}  # a field that is not there is told before the work
+    grouped = {name: values_of(questions, name) for name in fields}  # an unknown field is an error before the work
     now = answer_questions(config.model, questions, detector, config)
     before = None if config.before is None else answer_questions(config.before, questions, detector, config)
     groups = list(group_outcomes([answered.outcome for answered in now], grouped))

@@ -243,7 +243,7 @@ def _two(names: Names, pairs: Sequence[tuple[str, str]], around: set[str]) -> tu
 
 
 def _rests(words: Mapping[str, str], word: str) -> dict[str, str]:
-    """What is left of each name that has this word, without it."""
+    """The rest of each name that contains the word, by name."""
     found = {name: _without(text, word) for name, text in words.items() if word in text}
     return {name: rest for name, rest in found.items() if rest is not None}
 

@@ -80,7 +80,7 @@ def _candidates(reference: Reference, bibliography: Bibliography) -> Iterator[Ci
 
 
 def differences(reference: Reference, work: CitedWork) -> Iterator[str]:
-    """What a reference says that is not so. What one of the two does not say is no difference."""
+    """The errors of a reference, in words. A field that only one of the two has is no error."""
     for name, label in IDENTIFIERS.items():
         said, true = getattr(reference, name), getattr(work, name)
         if said and true and said != true:

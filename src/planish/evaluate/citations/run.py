@@ -23,7 +23,7 @@ from planish.base.terminal import print_table
 from planish.data.formats import import_rows
 from planish.data.formats.mapping import ColumnsSetting
 from planish.data.inspect.convert import line
-from planish.data.rows import Demonstration, values_of
+from planish.data.rows import Demonstration, groups_of, values_of
 from planish.evaluate.citations.bibliography import Bibliography, fold, read_bibliography
 from planish.evaluate.citations.matching import OUTCOMES, MatchedReference, Outcome, match
 from planish.evaluate.citations.references import distinct, find_references
@@ -115,11 +115,7 @@ def cited(row: Demonstration, bibliography: Bibliography, strict: bool = False) 
 
 def rates_by(found: Sequence[CitingAnswer], by: str | None = None) -> list[CitationRates]:
     """The rates for each value of a field of the answers, in order of name; then for all."""
-    groups: dict[str, list[CitingAnswer]] = {}
-    if by is not None:
-        for name, answer in zip(values_of([answer.row for answer in found], by), found, strict=True):
-            groups.setdefault(name, []).append(answer)
-    return [_rates(name, members) for name, members in [*sorted(groups.items()), ("all", list(found))]]
+    return [_rates(name, members) for name, members in groups_of([answer.row for answer in found], found, by)]
 
 
 def _rates(name: str, members: Sequence[CitingAnswer]) -> CitationRates:

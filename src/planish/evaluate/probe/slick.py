@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from planish.base.config import Field
 from planish.base.errors import DataError
-from planish.data.rows import Question, values_of
+from planish.data.rows import Question, groups_of
 from planish.evaluate.probe.answering import Generating, ProbeQuestion, chances, generate_answers
 from planish.evaluate.probe.fewshot import FewShot, FewShotConfig, question_text
 from planish.evaluate.probe.matching import Endings, right_answers
@@ -162,11 +162,7 @@ class Breakdown:
 
 def tabulate(found: Sequence[Knowledge], by: str | None = None) -> list[Breakdown]:
     """Shares of the classes for each value of the field `by` of `about`, in order of name; then for all."""
-    groups: dict[str, list[Knowledge]] = {}
-    if by is not None:
-        for name, known in zip(values_of([known.question for known in found], by), found, strict=True):
-            groups.setdefault(name, []).append(known)
-    return [_breakdown(name, members) for name, members in [*sorted(groups.items()), ("all", list(found))]]
+    return [_breakdown(name, own) for name, own in groups_of([known.question for known in found], found, by)]
 
 
 def _breakdown(name: str, members: Sequence[Knowledge]) -> Breakdown:

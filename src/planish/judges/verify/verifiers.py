@@ -48,6 +48,7 @@ class Verifier(Config):
         return []
 
     def right(self, answered: Answered) -> float:
+        """1 for a right completion, 0 for a wrong one, or a number between. Every verifier has its own."""
         raise NotImplementedError
 
     def scores(self, answers: Sequence[Answered]) -> list[float]:
@@ -84,7 +85,8 @@ class RowVerifier(Verifier):
         return cast(list[Any], value) if isinstance(value, list) else [value]
 
     def truth(self, value: Any) -> Any:
-        """What a value of the column says is right. Raises ValueError where it says nothing that could be."""
+        """What a value of the column says is right. Raises ValueError where it says nothing that could be.
+        Every verifier by rows has its own."""
         raise NotImplementedError
 
     def _found(self, fields: Mapping[str, Any]) -> tuple[str, Any]:
