@@ -77,3 +77,22 @@ def test_a_function_of_yours_gets_all_outputs(tmp_path: Path) -> None:
     assert values(tmp_path, of="support.claims:seen") == {"first": 1.0, "stage": 1.0}
     with pytest.raises(RunError, match=r"support\.claims:wrong: returned seven, expected a number"):
         values(tmp_path, of="support.claims:wrong")
+
+
+def test_the_bend_of_a_run_is_that_of_its_curve(tmp_path: Path) -> None:
+    kls = [0.0, 0.5, 2.0, 4.5, 8.0]  # of the policy that the iteration began with
+    iterations = [{"step": i + 1, "iteration": i, "kl": kl} for i, kl in enumerate(kls)]
+    gold = [0.2 + kl**0.5 * (1.5 - 0.4 * math.log(kl**0.5)) if kl else 0.2 for kl in kls]
+    held_out = [{"step": i, "held_out_score/gold": value} for i, value in enumerate(gold)]
+    write(tmp_path / "metrics.jsonl", [*iterations, *held_out])
+    assert of(tmp_path, of="bend", field="held_out_score/gold") == [pytest.approx(0.4)]
+
+
+def test_the_best_of_many_is_compared_with_the_best_of_few_by_prompt(tmp_path: Path) -> None:
+    def line(prompt: str, i: int, utility: float) -> dict[str, Any]:
+        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": str(i)}]
+        return {"messages": turns, "score": float(i), "utility": utility}
+
+    lines = [line("falls", i, -float(i == 255)) for i in range(256)] + [line("same", i, 2.0) for i in range(256)]
+    file = write(tmp_path / "judged.jsonl", lines)
+    assert of(file, of="best_of") == [pytest.approx(-1 + 16 / 256), pytest.approx(0, abs=1e-9)]

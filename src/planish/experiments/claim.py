@@ -38,8 +38,8 @@ PROSE = {"sentence", "source", "tested", "not_shown", "if_reproduced", "if_not"}
 class MeasureConfig(Config):
     """A number of an arm and a seed, or one for each prompt."""
 
-    of: str = Field(description="wins, score, tokens, kl, loss, loss_kept, metric, late_change, field, log_loss, accuracy, or a "
-                                "function module:function of yours")  # fmt: skip
+    of: str = Field(description="wins, score, tokens, kl, loss, loss_kept, metric, late_change, bend, best_of, field, log_loss, "
+                                "accuracy, or a function module:function of yours")  # fmt: skip
     stage: str | None = Field(default=None, description="the stage that is measured; absent is the last")
     system: str | None = Field(default=None, description="the system of a comparison")
     field: str | None = Field(default=None, description="the field of metrics.jsonl, or of the lines of a jsonl file")
@@ -126,7 +126,9 @@ class ClaimConfig(Config):
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(json.dumps(self.protocol, sort_keys=True).encode()).hexdigest()
+        """Of what differs from the defaults, so that a setting that is added later changes no claim."""
+        given = self.model_dump(mode="json", exclude=PROSE, exclude_defaults=True)
+        return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
 
 
 def expanded(arms: Any) -> Tree:

@@ -19,10 +19,12 @@ from planish.experiments.claim import MeasureConfig
 from planish.pipeline.config import Tree
 from planish.reports.read.comparison import ANSWERS, read_comparison
 from planish.reports.read.files import read_text
+from planish.statistics import overoptimization
 from planish.statistics.comparison_result import System
 from planish.statistics.paired import Values
 
 WHOLE = ""  # the prompt of a number that is of a whole run
+FEW, MANY = 16, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,29 @@ def _series(path: Path, measure: MeasureConfig) -> list[float]:
     return found
 
 
+def _bend(path: Path, measure: MeasureConfig) -> Values:
+    """How the measure of PPO's policies bends as they leave the reference."""
+    assert measure.field is not None
+    lines = read_lines(path / "metrics.jsonl")
+    kls = [(line["step"] - 1, line["kl"]) for line in lines if "iteration" in line]  # of the policy before the step
+    measures = [(line["step"], line[measure.field]) for line in lines if measure.field in line and line["step"]]
+    start = next(line[measure.field] for line in lines if measure.field in line)
+    found = [(min(kls, key=lambda kl: abs(kl[0] - step))[1], value - start) for step, value in measures]
+    kl_K, gained_K = [kl for kl, _ in found], [gained for _, gained in found]
+    return {WHOLE: overoptimization.fit(kl_K, gained_K, overoptimization.REINFORCED).beta}
+
+
+def _best_of(path: Path, _: MeasureConfig) -> Values:
+    """By prompt, the expected utility of the best of MANY answers by score less that of the best of FEW."""
+    answers: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for line in json_lines_in(read_text(path)):
+        answers[json_line(line["messages"][:-1])].append((line["score"], line["utility"]))
+    return {
+        prompt: overoptimization.best_of(rows, MANY) - overoptimization.best_of(rows, FEW)
+        for prompt, rows in answers.items()
+    }
+
+
 def _field(path: Path, measure: MeasureConfig) -> Values:
     """The mean of a field, such as utility or about.score, of the lines of each prompt."""
     assert measure.field is not None
@@ -198,6 +223,10 @@ KINDS = {
     ),
     "metric": MeasureKind(_metric, METHODS, FIELD, "the last value of a field of metrics.jsonl"),
     "late_change": MeasureKind(_late_change, METHODS, FIELD, "its mean in the last quarter less that in the second quarter"),
+    "bend": MeasureKind(_bend, ("ppo",), FIELD, "beta of Gao's d (alpha − beta ln d), d = √KL, fitted to a field's change"),
+    "best_of": MeasureKind(
+        _best_of, ("judge",), (), "expected utility of the best of 256 scored answers less that of the best of 16"
+    ),
     "field": MeasureKind(_field, LINES, FIELD, "a field of a jsonl file, such as utility or about.score"),
     "log_loss": MeasureKind(
         _pairs(lambda margin: float(np.logaddexp(0.0, -margin))), ("score",), (), "−ln P of the order that people gave, by pair"

@@ -17,7 +17,7 @@ from planish.experiments.claim import LEAVE_OUT, ClaimConfig
 from planish.pipeline.config import PipelineConfig
 from planish.pipeline.references import named_stages
 
-WORLD = "world"  # a world is the same for all seeds
+WORLD, JUDGE = "world", "judge"  # a world is the same for all seeds, and a judge's seed is its world's
 
 
 def pipeline_of(claim: ClaimConfig, arm: str, seed: int, out: Path, trial: Tree, world: Tree) -> PipelineConfig:
@@ -28,7 +28,7 @@ def pipeline_of(claim: ClaimConfig, arm: str, seed: int, out: Path, trial: Tree,
     for settings in stages.values():
         if settings.get("run") == WORLD:
             settings |= world
-        elif settings.get("run") in STAGES:
+        elif settings.get("run") in STAGES and settings["run"] != JUDGE:
             _seed(settings, seed)
     tree = {"out": str(out), "stages": {name: stages[name] for name in _ordered(stages)}}
     return load_config(PipelineConfig, values=tree)

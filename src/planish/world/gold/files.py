@@ -89,7 +89,7 @@ def _apply(path: Path, use: Callable[[str, str], T]) -> list[tuple[dict[str, Any
         if line.strip():
             try:
                 record = _completion(line)
-                results.append((record, use(_prompt(record), record["completion"])))
+                results.append((record, use(*_asked(record))))
             except DataError as error:
                 raise DataError(f"{path} row {number}: {error}") from None
     if not results:
@@ -102,19 +102,24 @@ def _completion(line: str) -> dict[str, Any]:
         record = json.loads(line)
     except json.JSONDecodeError as error:
         raise DataError(f"not valid JSON: {error}") from None
-    if not isinstance(record, dict) or not isinstance(record.get("completion"), str):
-        raise DataError("no text in `completion`; expected an object with prompt (or messages) and completion")
+    if not isinstance(record, dict):
+        raise DataError("not an object; expected one with prompt (or messages) and completion")
     return cast(dict[str, Any], record)
 
 
-def _prompt(record: dict[str, Any]) -> str:
-    """The text of the last turn."""
-    turns = record.get("messages") or record.get("prompt")
+def _asked(record: dict[str, Any]) -> tuple[str, str]:
+    """The last turn of the prompt, and the completion, which may be the last message."""
+    turns, completion = record.get("messages") or record.get("prompt"), record.get("completion")
     if isinstance(turns, list) and turns and isinstance(turns[-1], dict):
-        turns = cast(dict[str, Any], turns[-1]).get("content")
+        said = cast(list[dict[str, Any]], turns)
+        if completion is None and said[-1].get("role") == "assistant" and len(said) > 1:
+            completion, said = said[-1].get("content"), said[:-1]
+        turns = said[-1].get("content")
+    if not isinstance(completion, str):
+        raise DataError("no text in `completion`; expected an object with prompt (or messages) and completion")
     if not isinstance(turns, str):
         raise DataError("no text in `prompt` or `messages`; expected a text, or a list of turns with content")
-    return turns
+    return turns, completion
 
 
 def summarize(judgements: Iterable[Judgement]) -> dict[str, UtilitySummary]:
