@@ -45,7 +45,7 @@ def measured(outputs: Mapping[str, Path], measure: MeasureConfig) -> Values:
         return checked(values, measure.of)
     try:
         values = KINDS[measure.of].read(path, measure)
-    except (KeyError, IndexError, TypeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise RunError(
             f"{path}: holds nothing for the measure {measure.of} ({type(error).__name__}: {error})"
         ) from None
@@ -154,7 +154,7 @@ def _bend(path: Path, measure: MeasureConfig) -> Values:
     lines = read_lines(path / "metrics.jsonl")
     kls = [(line["step"] - 1, line["kl"]) for line in lines if "iteration" in line]  # of the policy before the step
     measures = [(line["step"], line[measure.field]) for line in lines if measure.field in line and line["step"]]
-    start = next(line[measure.field] for line in lines if measure.field in line)
+    start = [line[measure.field] for line in lines if measure.field in line][0]
     found = [(min(kls, key=lambda kl: abs(kl[0] - step))[1], value - start) for step, value in measures]
     kl_K, gained_K = [kl for kl, _ in found], [gained for _, gained in found]
     return {WHOLE: overoptimization.fit(kl_K, gained_K, overoptimization.REINFORCED).beta}
