@@ -1,0 +1,171 @@
+"""Who gets which item next, and in which order its answers are shown.
+
+An item goes to as many people as it wants. Which comes next is drawn by the seed: items of known answer and repeats at their
+rates, the others in the order of the seed or, for a share, of their priority. An item that somebody opened and left is given to
+others after a while.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Select, exists, func, or_, select
+from sqlalchemy.orm import Session
+
+from planish.base.random import fold_in, numpy_generator
+from planish.feedback.config import StudyConfig
+from planish.feedback.schema import Annotator, Assignment, Item, Judgement
+from planish.feedback.store import note
+
+TASKS = ("random", "priority")  # ways to choose an item that count towards its overlap
+PHASES: tuple[Literal["training", "test"], ...] = ("training", "test")  # what comes before the tasks
+
+IS_JUDGED = exists().where(Judgement.assignment_id == Assignment.id, Judgement.revision == Assignment.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The assignment that comes next; without one, the person has `passed` or not, and so is done or may not go on."""
+
+    assignment: Assignment | None
+    passed: bool = True
+
+
+def next_assignment(session: Session, annotator: Annotator, settings: StudyConfig) -> Next:
+    """The assignment that is open, an undone one first; else a new one."""
+    mine = select(Assignment).where(Assignment.annotator_id == annotator.id, ~IS_JUDGED)
+    opened = session.scalars(mine.order_by(Assignment.revision.desc(), Assignment.id)).first()
+    if opened is not None:
+        return Next(opened)
+    for phase in PHASES:
+        if (item := session.scalars(_unseen(annotator, phase).limit(1)).first()) is not None:
+            return Next(_assign(session, annotator, item, phase, settings))
+    if not has_passed(session, annotator, settings):
+        return Next(None, passed=False)
+    if annotator.role == "adjudicator" and (item := session.scalars(disputed().limit(1)).first()) is not None:
+        return Next(_assign(session, annotator, item, "adjudication", settings))
+    return Next(_next_task(session, annotator, settings))
+
+
+def _next_task(session: Session, annotator: Annotator, settings: StudyConfig) -> Assignment | None:
+    several = session.scalars(open_items(annotator, settings).limit(1)).first()
+    if several is None:
+        return None
+    number = session.scalar(select(func.count()).where(Assignment.annotator_id == annotator.id)) or 0
+    chance = numpy_generator(settings.seed, "next", annotator.id, number).random(2)
+    if chance[0] < settings.gold_rate:
+        chosen_by, item = "gold", session.scalars(_unseen(annotator, "gold").limit(1)).first()
+    elif chance[0] < settings.gold_rate + settings.repeat_rate:
+        chosen_by, item = "repeat", _to_repeat(session, annotator, settings)
+    else:
+        chosen_by, item = "", None
+    if item is not None:
+        return _assign(session, annotator, item, chosen_by, settings)
+    if settings.priority is None or chance[1] < settings.random_share:
+        return _assign(session, annotator, several, "random", settings)
+    first = open_items(annotator, settings).order_by(None).order_by(Item.priority.desc(), Item.position)
+    return _assign(session, annotator, session.scalars(first.limit(1)).one(), "priority", settings)
+
+
+def open_items(annotator: Annotator, settings: StudyConfig) -> Select[Item]:
+    """The items that still want somebody, and that this person has not seen, in the order of the seed."""
+    fresh = time.time() - settings.hold * 60
+    taken = (
+        select(func.count())
+        .select_from(Assignment)
+        .where(Assignment.item_id == Item.id, _counts(), or_(IS_JUDGED, Assignment.created > fresh))
+        .correlate(Item)
+        .scalar_subquery()
+    )
+    return _unseen(annotator, "task").where(taken < Item.wanted)
+
+
+def _counts() -> ColumnElement[bool]:
+    return Assignment.chosen_by.in_(TASKS)
+
+
+def _unseen(annotator: Annotator, kind: str) -> Select[Item]:
+    seen = select(Assignment.item_id).where(Assignment.annotator_id == annotator.id)
+    return select(Item).where(Item.kind == kind, Item.id.not_in(seen)).order_by(Item.position)
+
+
+def _to_repeat(session: Session, annotator: Annotator, settings: StudyConfig) -> Item | None:
+    """The oldest item that the person has compared once, long enough ago."""
+    ids = list(
+        session.execute(
+            select(Assignment.item_id, Assignment.chosen_by)
+            .where(Assignment.annotator_id == annotator.id, IS_JUDGED)
+            .order_by(Assignment.id)
+        )
+    )
+    repeated = {item for item, chosen_by in ids if chosen_by == "repeat"}
+    old = [item for item, chosen_by in ids[: -settings.repeat_gap] if chosen_by in TASKS and item not in repeated]
+    return session.get_one(Item, old[0]) if old else None
+
+
+def disputed() -> Select[Item]:
+    """Items that people judged differently, and no adjudicator yet."""
+    judged = (Assignment.id == Judgement.assignment_id) & (Assignment.revision == Judgement.revision)
+    differing = (
+        select(Assignment.item_id)
+        .join(Judgement, judged)
+        .where(_counts())
+        .group_by(Assignment.item_id)
+        .having(func.count(func.distinct(Judgement.ranks)) > 1)
+    )
+    settled = select(Assignment.item_id).where(Assignment.chosen_by == "adjudication")
+    return select(Item).where(Item.id.in_(differing), Item.id.not_in(settled)).order_by(Item.position)
+
+
+def has_passed(session: Session, annotator: Annotator, settings: StudyConfig) -> bool:
+    """True if the person's judgements of the test items are right often enough; also where there is no test."""
+    right = [judgement.ranks == item.expected for judgement, item in _judged_as(session, annotator, "test")]
+    return not right or sum(right) >= settings.pass_share * len(right)
+
+
+def let_try_again(session: Session, annotator: Annotator) -> None:
+    """Makes room for another test: the judgements of the last one stay, as those of a phase that is past."""
+    tried = select(Assignment).where(Assignment.annotator_id == annotator.id, Assignment.chosen_by == "test")
+    for assignment in session.scalars(tried):
+        assignment.revision += 1
+    note(session, "test again", annotator.id)
+
+
+def _judged_as(session: Session, annotator: Annotator, chosen_by: str) -> list[Any]:
+    judged = (Assignment.id == Judgement.assignment_id) & (Assignment.revision == Judgement.revision)
+    query = (
+        select(Judgement, Item)
+        .join(Assignment, judged)
+        .join(Item, Item.id == Assignment.item_id)
+        .where(Assignment.annotator_id == annotator.id, Assignment.chosen_by == chosen_by)
+    )
+    return [tuple(row) for row in session.execute(query)]
+
+
+def _assign(session: Session, annotator: Annotator, item: Item, chosen_by: str, settings: StudyConfig) -> Assignment:
+    before = list(
+        session.scalars(
+            select(Assignment)
+            .where(Assignment.annotator_id == annotator.id, Assignment.item_id == item.id)
+            .order_by(Assignment.repeat)
+        )
+    )
+    assignment = Assignment(
+        annotator_id=annotator.id,
+        item_id=item.id,
+        chosen_by=chosen_by,
+        shown=list(reversed(before[-1].shown)) if before else order_of(item, annotator.id, settings.seed),
+        created=time.time(),
+        repeat=len(before),
+    )
+    session.add(assignment)
+    session.flush()
+    return assignment
+
+
+def order_of(item: Item, annotator_id: int, seed: int) -> list[int]:
+    """The numbers of the completions in the order in which they are shown, drawn by the seed."""
+    chance = numpy_generator(fold_in(seed, "order"), item.digest, annotator_id)
+    return chance.permutation(len(item.completions)).tolist()

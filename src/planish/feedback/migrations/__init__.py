@@ -1,0 +1,1 @@
+"""The versions of the database's tables, which Alembic applies in order."""

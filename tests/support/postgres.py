@@ -1,0 +1,43 @@
+"""A PostgreSQL server of the tests' own, on a socket in a temporary folder."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+def has_postgres() -> bool:
+    return shutil.which("postgres") is not None and shutil.which("initdb") is not None
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """The URL of a server without its usual care for the disk. It refuses to be root, so root becomes the user postgres."""
+    if not has_postgres():
+        pytest.skip("no PostgreSQL here: postgres and initdb are not on the path")
+    who: dict[str, int] = {}
+    if os.getuid() == 0:
+        user = pwd.getpwnam("postgres")
+        who = {"user": user.pw_uid, "group": user.pw_gid}
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        for above in [folder, *folder.parents][:3]:
+            above.chmod(0o755)
+    data = folder / "data"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **who}
+    subprocess.run(
+        ["initdb", "-D", data, "-U", "planish", "-A", "trust", "-N", "--no-instructions"], check=True, **quiet
+    )
+    options = f"-k {folder} -c listen_addresses= -c fsync=off"
+    start = ["pg_ctl", "-D", data, "-o", options, "-w", "-l", folder / "log"]
+    subprocess.run([*start, "start"], check=True, **quiet)
+    try:
+        yield f"postgresql://planish@/postgres?host={folder}"
+    finally:
+        subprocess.run(["pg_ctl", "-D", data, "-m", "immediate", "stop"], check=True, **quiet)
