@@ -154,7 +154,7 @@ def _bend(path: Path, measure: MeasureConfig) -> Values:
     lines = read_lines(path / "metrics.jsonl")
     kls = [(line["step"] - 1, line["kl"]) for line in lines if "iteration" in line]  # of the policy before the step
     measures = [(line["step"], line[measure.field]) for line in lines if measure.field in line and line["step"]]
-    start = [line[measure.field] for line in lines if measure.field in line][0]
+    start = _series(path, measure)[0]
     found = [(min(kls, key=lambda kl: abs(kl[0] - step))[1], value - start) for step, value in measures]
     kl_K, gained_K = [kl for kl, _ in found], [gained for _, gained in found]
     return {WHOLE: overoptimization.fit(kl_K, gained_K, overoptimization.REINFORCED).beta}
