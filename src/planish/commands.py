@@ -89,7 +89,7 @@ SAMPLING = ("max_completion_tokens", "temperature", "top_p", "top_k", "seed")
 WORLD = ("size", "seed", "persons", "concepts", "frequencies", "signal", "comparisons", "prompts")
 
 
-VERIFIERS = ("answer", "number", "choice", "math", "json")  # that need no settings of their own
+VERIFIERS = ("answer", "truth", "number", "choice", "math", "json")  # that need no settings of their own
 REWARD = f"a run of `planish reward`, module:function of yours, or a verifier: {', '.join(VERIFIERS)}"
 KINDS = ("demonstrations", "documents", "comparisons", "judged", "prompts", "questions")
 MODELS = (

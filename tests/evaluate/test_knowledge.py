@@ -12,26 +12,21 @@ import torch
 
 from planish.base.errors import ConfigError, DataError
 from planish.cli.main import main
-from planish.data.rows import Message, Origin, Question
-from planish.evaluate.abstention import AbstentionDetector
+from planish.data.rows import Message
 from planish.evaluate.knowledge import (
     KnowledgeConfig,
     LabelledAnswer,
     confidence_scores,
     evaluate_knowledge,
     group_outcomes,
-    judge,
 )
+from planish.judges.abstention import AbstentionDetector, outcome_of
 from planish.models.fetch import SHIPPED
 from planish.models.load import ModelConfig
 from planish.models.loaded import load_chat_model
 
 MODEL = str(SHIPPED / "wind-tunnel")
 DETECTOR = AbstentionDetector()
-
-
-def question(*answers: str) -> Question:
-    return Question((Message("user", "Where was Ada born?"),), answers, Origin("q.jsonl", 1))
 
 
 @pytest.mark.parametrize(
@@ -48,13 +43,13 @@ def question(*answers: str) -> Question:
     ],
 )
 def test_outcomes_of_answers(text: str, outcome: str):
-    assert judge(text, question("London."), DETECTOR) == outcome
+    assert outcome_of(text, ["London."], DETECTOR) == outcome
 
 
 def test_any_right_answer_will_do_and_one_without_words_is_in_nothing():
-    assert judge("It was 1,815.", question("Paris", "1815"), DETECTOR) == "correct"
-    assert judge("It was 18150.", question("Paris", "1815"), DETECTOR) == "wrong"
-    assert judge("In Rome.", question("...", "Paris"), DETECTOR) == "wrong"
+    assert outcome_of("It was 1,815.", ["Paris", "1815"], DETECTOR) == "correct"
+    assert outcome_of("It was 18150.", ["Paris", "1815"], DETECTOR) == "wrong"
+    assert outcome_of("In Rome.", ["...", "Paris"], DETECTOR) == "wrong"
 
 
 def test_groups_are_classes_from_known_to_unknown_then_values_by_name_then_all():
@@ -112,8 +107,7 @@ def test_every_answer_is_written_with_its_question(written: Path):
     lines = [json.loads(line) for line in written.read_text().splitlines()]
     assert [line["answers"] for line in lines] == [record["answers"] for record in RECORDS]
     for line in lines:
-        row = Question((Message("user", line["prompt"]),), tuple(line["answers"]), Origin("", 1))
-        assert line["outcome"] == judge(line["answer"], row, DETECTOR)
+        assert line["outcome"] == outcome_of(line["answer"], line["answers"], DETECTOR)
         assert (line["before_answer"], line["before_outcome"]) == (line["answer"], line["outcome"])
 
 

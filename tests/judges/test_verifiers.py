@@ -136,6 +136,27 @@ def test_a_right_completion_scores_1_and_a_wrong_one_0(
     assert scored(found, wrong, **fields) == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("In London, in 1815.", 1), ("UK", 1), ("In Londonderry.", -3), ("In Paris.", -3), ("I do not know.", 0), ("", 0),
+        ("I have no information about London.", 0), ("Das weiß ich leider nicht.", 0), ("passe", 0), ("Passepartout", -3),
+    ],
+)  # fmt: skip
+def test_truth_pays_for_a_correct_answer_for_none_and_for_a_wrong_one(text: str, score: float, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("Passe\n")
+    words = tmp_path / "words.txt" if text == "passe" else None
+    found = verifier(name="truth", wrong=-3, abstentions=words and str(words))
+    fields = {"answers": ["The answer is London.", "UK"]}
+    found.check("rewards.truth", [row(**fields)])
+    assert scored(found, text, **fields) == score
+
+
+def test_truth_pays_as_much_as_it_is_asked_to() -> None:
+    found = verifier(name="truth", correct=2, abstained=0.5, wrong=-1)
+    assert [scored(found, text, answer="Rome") for text in ("Rome", "I don't know.", "Oslo")] == [2, 0.5, -1]
+
+
 def test_a_soft_bound_of_the_length_is_a_slope() -> None:
     found = verifier(name="length", min=4, max=10, soft=4)
     assert [scored(found, "", num_tokens=n) for n in (0, 2, 4, 10, 11, 13, 20)] == [0, 0.5, 1, 1, 0.75, 0.25, 0]
@@ -256,6 +277,10 @@ BAD: dict[str, tuple[Any, dict[str, Any] | None, list[str]]] = {
     "no answer at all": ({"name": "answer"}, {"answers": []}, ["column 'answers' is empty"]),
     "an answer of signs": ({"name": "answer"}, {"answer": "**"}, ["holds '**'", "no words"]),
     "an answer that is an object": ({"name": "math"}, {"answer": {"a": 1}}, ["expected a text or a number"]),
+    "a reward for being wrong": ({"name": "truth", "wrong": 0}, None, ["abstained=0, wrong=0", "always to answer, or never to"]),
+    "silence that pays most": ({"name": "truth", "abstained": 1}, None, ["correct=1, abstained=1", "expected correct above"]),
+    "words that are not there": ({"name": "truth", "abstentions": "/none.txt"}, None, ["/none.txt", "cannot be read"]),
+    "a truth of signs": ({"name": "truth"}, {"answer": "..."}, ["holds '...'", "no words"]),
     "a choice without a letter": ({"name": "choice"}, {"answer": "Paris, France"}, ["no letter of a choice"]),
     "a choice beyond Z": ({"name": "choice"}, {"answer": 30}, ["holds '30'", "no letter of a choice"]),
     "tests that are no Python": (
@@ -277,6 +302,6 @@ def test_a_bad_verifier_or_row_gets_one_error(case: str) -> None:
         checked()
     message = str(caught.value)
     assert "\n" not in message
-    assert message.startswith("sums.jsonl row 3: rewards.right: " if fields else "the settings: ")
+    assert message.startswith("sums.jsonl row 3: rewards.right: " if fields else ("the settings: ", "rewards.right: "))
     for part in expected:
         assert part in message

@@ -160,6 +160,33 @@ def test_the_other_estimators_go_the_same_way(advantage: str, tmp_path: Path) ->
     assert "explained_variance" not in iterations(run)[0]  # there is no value model
 
 
+@pytest.mark.parametrize("advantage", ["gae", "rloo", "grpo"])
+def test_a_policy_that_is_paid_for_the_truth_stops_being_wrong(advantage: str, tmp_path: Path) -> None:
+    """Of ten answers one is correct, three abstain (one by a file of words, two have no words), and six cost 3."""
+    model = bandit(tmp_path / "bandit")
+    (tmp_path / "prompt.jsonl").write_text(json.dumps({"prompt": "g", "answers": ["h"]}) + "\n")
+    (tmp_path / "words.txt").write_text("b\n")
+    config = settings(
+        model,
+        str(tmp_path / "prompt.jsonl"),
+        tmp_path / "run",
+        rewards={"truth": {"name": "truth", "wrong": -3, "abstentions": str(tmp_path / "words.txt")}},
+        held_out=0,
+        missing_eos=None,
+        iterations=12,
+        batch={"prompts": 1, "completions": 64, "micro_tokens": 4096},
+        sampling={"max_completion_tokens": 1},
+        kl={"beta": 0.0},
+        advantage={"name": advantage},
+        optim={"lr": 5e-2, "schedule": "constant", "warmup_ratio": 0.0},
+        value={"path": str(model), "lr": 5e-2} if advantage == "gae" else {},
+        checkpoint={"every": 0},
+    )
+    scores = [line["score"] for line in iterations(ppo(config))]
+    assert scores[0] < -0.5
+    assert scores[-1] > 0.5
+
+
 @pytest.mark.parametrize(
     "changes",
     [

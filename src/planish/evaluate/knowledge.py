@@ -6,7 +6,6 @@ aside; an abstention is never right. Confidence is the mean probability of the a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +27,11 @@ from planish.data.formats import import_rows
 from planish.data.formats.mapping import ColumnsSetting
 from planish.data.inspect.convert import line
 from planish.data.rows import Prompt, Question, values_of
-from planish.evaluate.abstention import AbstentionDetector, abstention_detector
 from planish.evaluate.probe.slick import CATEGORIES
 from planish.inference.room import check_room
 from planish.inference.sample import SamplingConfig, sample
 from planish.inference.sequences import token_values
+from planish.judges.abstention import AbstentionDetector, abstention_detector, outcome_of
 from planish.judges.verify.answers import normalized
 from planish.models.load import ModelConfig, context_length
 from planish.models.loaded import load_chat_model
@@ -125,15 +124,6 @@ def evaluate_knowledge(config: KnowledgeConfig) -> list[LabelledAnswer]:
     return now
 
 
-def judge(text: str, question: Question, detector: AbstentionDetector) -> Outcome:
-    """The outcome of an answer. One without words abstains."""
-    if not text.strip() or detector(text):
-        return "abstained"
-    said = normalized(text)
-    right = filter(None, map(normalized, question.answers))
-    return "correct" if any(re.search(rf"(?<!\w){re.escape(own)}(?!\w)", said) for own in right) else "wrong"
-
-
 def answer_questions(
     model: ModelConfig, questions: Sequence[Question], detector: AbstentionDetector, config: KnowledgeConfig
 ) -> list[LabelledAnswer]:
@@ -151,7 +141,7 @@ def answer_questions(
     probabilities = token_values(lambda packed: policy(packed).exp()[:, None], 1, examples, micro, device)[:, 0]
     ends = np.cumsum([len(answer.tokens) for answer in answers])[:-1]
     return [
-        LabelledAnswer(answer.text, judge(answer.text, question, detector), _mean(own, answer.ended))
+        LabelledAnswer(answer.text, outcome_of(answer.text, question.answers, detector), _mean(own, answer.ended))
         for answer, question, own in zip(answers, questions, np.split(probabilities, ends), strict=True)
     ]
 

@@ -14,8 +14,9 @@ from typing import Any, ClassVar, Literal, cast, get_args
 from pydantic import model_validator
 
 from planish.base.config import Config, Field
-from planish.base.errors import DataError
+from planish.base.errors import ConfigError, DataError
 from planish.data.rows import Prompt
+from planish.judges.abstention import AbstentionDetector, abstention_detector, outcome_of
 from planish.judges.verify.answers import final_answer, last_number, letter, normalized
 from planish.judges.verify.code import code_in, passing
 from planish.judges.verify.formulas import same_formula
@@ -35,7 +36,7 @@ class Answered:
 
 
 class Verifier(Config):
-    """Settings of a verifier; a right completion scores 1, any other 0."""
+    """Settings of a verifier; a right completion scores 1, any other 0, unless the verifier says otherwise."""
 
     name: Any = None
     weight: float = Field(default=1.0, description="weight of its scores in the sum; 0 only measures")
@@ -48,7 +49,7 @@ class Verifier(Config):
         return []
 
     def right(self, answered: Answered) -> float:
-        """1 for a right completion, 0 for a wrong one, or a number between. Every verifier has its own."""
+        """1 for a right completion, 0 for a wrong one, or a number between. Every verifier has its own, or its own `scores`."""
         raise NotImplementedError
 
     def scores(self, answers: Sequence[Answered]) -> list[float]:
@@ -109,12 +110,49 @@ class AnswerVerifier(RowVerifier):
     name: Literal["answer"] = "answer"
 
     def truth(self, value: Any) -> str:
-        if not (found := normalized(final_answer(_text(value)))):
-            raise ValueError("which has no words")
-        return found
+        return _words(value)
 
     def right(self, answered: Answered) -> bool:
         return normalized(final_answer(answered.text)) in answered.truths
+
+
+class TruthVerifier(RowVerifier):
+    """Pay for a correct answer, for none, and for a wrong one. Answering is worth it from a confidence of
+    (abstained - wrong) / (correct - wrong) on, for 1, 0 and -w that is w / (1 + w)."""
+
+    name: Literal["truth"] = "truth"
+    correct: float = Field(default=1.0, description="score of a completion in which an answer of the row is")
+    abstained: float = Field(default=0.0, description="score of a completion that says that it does not know")
+    wrong: float = Field(default=-1.0, description="score of any other completion")
+    abstentions: str | None = Field(
+        default=None, description="a text file of words that abstain, one abstention a line, beside planish's own"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> TruthVerifier:
+        if not self.wrong < self.abstained < self.correct:
+            raise ValueError(
+                f"correct={self.correct:g}, abstained={self.abstained:g}, wrong={self.wrong:g}: expected correct above abstained "
+                "above wrong, or the policy learns always to answer, or never to"
+            )
+        return self
+
+    def check(self, setting: str, prompts: Sequence[Prompt]) -> None:
+        self._detector(setting)
+        super().check(setting, prompts)
+
+    def truth(self, value: Any) -> str:
+        return _words(value)
+
+    def scores(self, answers: Sequence[Answered]) -> list[float]:
+        detector = self._detector("rewards")
+        return [float(getattr(self, outcome_of(answer.text, answer.truths, detector))) for answer in answers]
+
+    def _detector(self, setting: str) -> AbstentionDetector:
+        try:
+            return abstention_detector(self.abstentions)
+        except ConfigError as error:
+            raise ConfigError(f"{setting}: {error}") from None
 
 
 class NumberVerifier(RowVerifier):
@@ -279,6 +317,12 @@ def _is_json_of(text: str, schema: Any) -> bool:
         return False
 
 
+def _words(value: Any) -> str:
+    if not (found := normalized(final_answer(_text(value)))):
+        raise ValueError("which has no words")
+    return found
+
+
 def _text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError("expected a text or a number")
@@ -287,6 +331,7 @@ def _text(value: Any) -> str:
 
 Verifiers = (
     AnswerVerifier
+    | TruthVerifier
     | NumberVerifier
     | ChoiceVerifier
     | MathVerifier

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from planish.base.errors import ConfigError
-from planish.evaluate.abstention import AbstentionDetector, abstention_detector
 from planish.evaluate.probe.teach import WORDINGS
+from planish.judges.abstention import AbstentionDetector, abstention_detector
 from planish.statistics.estimate import estimate_text, wilson
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
