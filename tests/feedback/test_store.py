@@ -20,7 +20,7 @@ from planish.feedback.config import AnnotateConfig
 from planish.feedback.judgements import (
     AlreadyJudgedError,
     Opinion,
-    Verdict,
+    StudyVerdict,
     add_judgement,
     check_verdict,
     judgements,
@@ -28,7 +28,7 @@ from planish.feedback.judgements import (
 )
 from planish.feedback.people import add_annotator, annotator_of, renew_token, token_of
 from planish.feedback.reading import read_answers
-from planish.feedback.schema import Assignment, Base, Event, Item, Judgement
+from planish.feedback.schema import Assignment, Base, Event, StudyItem, StudyJudgement
 from planish.feedback.store import alembic_config, open_store
 from planish.feedback.study import add_items, settle
 from support.studies import FIRST, comparisons, judge_next, person, save, settings_of, study
@@ -41,7 +41,7 @@ def test_migrations_make_the_tables_of_the_schema_and_can_be_taken_back(place: s
     with store.engine.begin() as connection:
         command.downgrade(alembic_config(connection), "base")
     with closing(open_store(place)) as again, again.writing() as session:
-        assert session.scalars(select(Item)).all() == []
+        assert session.scalars(select(StudyItem)).all() == []
     store.close()
 
 
@@ -77,7 +77,9 @@ def test_the_same_key_twice_is_one_judgement(place: str, tmp_path: Path):
             assert assignment is not None
             first = save(session, assignment, FIRST, "key")
         with store.writing() as session:
-            again = save(session, session.get_one(Assignment, assignment.id), Verdict("all_bad"), "key", revision=0)
+            again = save(
+                session, session.get_one(Assignment, assignment.id), StudyVerdict("all_bad"), "key", revision=0
+            )
             assert (again.id, again.verdict) == (first.id, "ranked")
             assert len(list(judgements(session))) == 1
 
@@ -90,7 +92,7 @@ def test_of_two_tabs_the_first_counts(place: str, tmp_path: Path):
             assert assignment is not None
             save(session, assignment, FIRST, "one tab")
             with pytest.raises(AlreadyJudgedError, match="another tab"):
-                save(session, assignment, Verdict("all_bad"), "another tab")
+                save(session, assignment, StudyVerdict("all_bad"), "another tab")
 
 
 def test_an_undone_judgement_stays_but_does_not_count(place: str, tmp_path: Path):
@@ -104,9 +106,9 @@ def test_an_undone_judgement_stays_but_does_not_count(place: str, tmp_path: Path
             undo(session, first)
             assert list(judgements(session)) == []
             assert next_assignment(session, me, settings).assignment is first  # before the later one
-            save(session, first, Verdict("all_bad"), "second thoughts")
+            save(session, first, StudyVerdict("all_bad"), "second thoughts")
             assert [row.judgement.verdict for row in judgements(session)] == ["all_bad"]
-            assert len(session.scalars(select(Judgement)).all()) == 2
+            assert len(session.scalars(select(StudyJudgement)).all()) == 2
             assert next_assignment(session, me, settings).assignment is later
 
 
@@ -168,7 +170,7 @@ def test_items_of_high_priority_come_first_beside_random_ones(tmp_path: Path):
 
 
 def test_training_and_test_come_first_and_a_failed_test_ends_the_sitting(tmp_path: Path):
-    wrong = Verdict("ranked", (1, 0), "slightly")
+    wrong = StudyVerdict("ranked", (1, 0), "slightly")
     with study(tmp_path / "f.db", tmp_path, gold_rate=0.5) as store:
         settings = settings_of(store)
         with store.writing() as session:
@@ -192,7 +194,7 @@ def test_training_and_test_come_first_and_a_failed_test_ends_the_sitting(tmp_pat
 
 def test_an_adjudicator_gets_what_others_disagree_on(tmp_path: Path):
     with study(tmp_path / "f.db", tmp_path, overlap=2) as store:
-        for name, verdict in (("a", FIRST), ("b", Verdict("ranked", (1, 0), "clearly"))):
+        for name, verdict in (("a", FIRST), ("b", StudyVerdict("ranked", (1, 0), "clearly"))):
             judge_next(store, name, verdict)
         judge_next(store, "a")
         judge_next(store, "b")
@@ -210,9 +212,9 @@ def test_a_model_judges_by_the_same_tables(place: str, tmp_path: Path):
     """Both orders of an item, with what they cost; a retry adds nothing."""
     with study(place, tmp_path) as store, store.writing() as session:
         model = add_annotator(session, "qwen", kind="model")
-        item = session.scalars(select(Item)).first()
+        item = session.scalars(select(StudyItem)).first()
         assert item is not None
-        verdict = Verdict("ranked", (0, 1), "clearly", {"honest": Opinion((0, 0))}, details={"tokens": 412})
+        verdict = StudyVerdict("ranked", (0, 1), "clearly", {"honest": Opinion((0, 0))}, details={"tokens": 412})
         for repeat, order in enumerate(((0, 1), (1, 0), (1, 0))):
             repeat = min(repeat, 1)
             add_judgement(
@@ -229,19 +231,19 @@ def test_a_model_judges_by_the_same_tables(place: str, tmp_path: Path):
 @pytest.mark.parametrize(
     ("verdict", "problem"),
     [
-        (Verdict("ranked"), "without ranks"),
-        (Verdict("ranked", (0, 2)), "without gaps"),
-        (Verdict("ranked", (0, 1, 2)), "expected 2"),
-        (Verdict("ranked", (-1, 0)), "from 0 up"),
-        (Verdict("ranked", (0, 0), "clearly"), "a tie has no strength"),
-        (Verdict("cannot_tell"), "gives a reason"),
-        (Verdict("cannot_tell", (0, 1), reason="tired"), "no ranks"),
-        (Verdict("all_bad", (0, 1)), "are tied"),
-        (Verdict("ranked", (0, 1), aspects={"honest": Opinion((1, 1))}), "from 0 up"),
-        (Verdict("ranked", (0, 1), spans=[{"answer": 2, "kind": "good", "quote": "x"}]), "expected 0 to 1"),
+        (StudyVerdict("ranked"), "without ranks"),
+        (StudyVerdict("ranked", (0, 2)), "without gaps"),
+        (StudyVerdict("ranked", (0, 1, 2)), "expected 2"),
+        (StudyVerdict("ranked", (-1, 0)), "from 0 up"),
+        (StudyVerdict("ranked", (0, 0), "clearly"), "a tie has no strength"),
+        (StudyVerdict("cannot_tell"), "gives a reason"),
+        (StudyVerdict("cannot_tell", (0, 1), reason="tired"), "no ranks"),
+        (StudyVerdict("all_bad", (0, 1)), "are tied"),
+        (StudyVerdict("ranked", (0, 1), aspects={"honest": Opinion((1, 1))}), "from 0 up"),
+        (StudyVerdict("ranked", (0, 1), spans=[{"answer": 2, "kind": "good", "quote": "x"}]), "expected 0 to 1"),
     ],
 )
-def test_verdicts_that_do_not_fit_are_refused(verdict: Verdict, problem: str):
+def test_verdicts_that_do_not_fit_are_refused(verdict: StudyVerdict, problem: str):
     with pytest.raises(DataError, match=problem):
         check_verdict(verdict, 2)
 

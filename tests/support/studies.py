@@ -11,14 +11,14 @@ from planish.base.files import write_lines
 from planish.feedback.assignment import next_assignment
 from planish.feedback.config import AnnotateConfig, StudyConfig
 from planish.feedback.guidelines import read_guidelines
-from planish.feedback.judgements import Verdict, save_judgement
+from planish.feedback.judgements import StudyVerdict, save_judgement
 from planish.feedback.people import add_annotator
 from planish.feedback.reading import read_answers
-from planish.feedback.schema import Annotator, Assignment, Item
+from planish.feedback.schema import Assignment, StudyAnnotator, StudyItem
 from planish.feedback.store import Store, open_store, study_of
 from planish.feedback.study import add_items, settle
 
-FIRST = Verdict("ranked", (0, 1), "clearly")
+FIRST = StudyVerdict("ranked", (0, 1), "clearly")
 
 
 def comparisons(number: int, answers: int = 2, **more: Any) -> list[dict[str, Any]]:
@@ -57,7 +57,7 @@ def settings_of(store: Store) -> StudyConfig:
         return StudyConfig(**study_of(session).settings)
 
 
-def judge_next(store: Store, name: str, verdict: Verdict = FIRST, key: str | None = None) -> Item | None:
+def judge_next(store: Store, name: str, verdict: StudyVerdict = FIRST, key: str | None = None) -> StudyItem | None:
     """Lets somebody judge the next item; None where there is none."""
     settings = settings_of(store)
     with store.writing() as session:
@@ -66,15 +66,15 @@ def judge_next(store: Store, name: str, verdict: Verdict = FIRST, key: str | Non
         if assignment is None:
             return None
         save(session, assignment, verdict, key or f"{name} {assignment.id} {assignment.revision}")
-        return session.get_one(Item, assignment.item_id)
+        return session.get_one(StudyItem, assignment.item_id)
 
 
-def save(session: Any, assignment: Assignment, verdict: Verdict, key: str, revision: int | None = None) -> Any:
+def save(session: Any, assignment: Assignment, verdict: StudyVerdict, key: str, revision: int | None = None) -> Any:
     revision = assignment.revision if revision is None else revision
     guideline = study_of(session).guideline
     return save_judgement(session, assignment, verdict, key=key, revision=revision, guideline=guideline)
 
 
-def person(store: Store, name: str = "me") -> Annotator:
+def person(store: Store, name: str = "me") -> StudyAnnotator:
     with store.writing() as session:
         return add_annotator(session, name)

@@ -8,5 +8,5 @@ and `planish dpo`. A model judges by the same tables:
 >>> store = open_store("feedback.db")
 >>> with store.writing() as session:
 ...     annotator = add_annotator(session, "qwen", kind="model")
-...     add_judgement(session, annotator.id, item_id, Verdict("ranked", (0, 1)), order=(1, 0), key="qwen 17 swapped")
+...     add_judgement(session, annotator.id, item_id, StudyVerdict("ranked", (0, 1)), order=(1, 0), key="qwen 17 swapped")
 """

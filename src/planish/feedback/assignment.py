@@ -16,13 +16,15 @@ from sqlalchemy.orm import Session
 
 from planish.base.random import fold_in, numpy_generator
 from planish.feedback.config import StudyConfig
-from planish.feedback.schema import Annotator, Assignment, Item, Judgement
+from planish.feedback.schema import Assignment, StudyAnnotator, StudyItem, StudyJudgement
 from planish.feedback.store import note
 
 TASKS = ("random", "priority")  # ways to choose an item that count towards its overlap
 PHASES: tuple[Literal["training", "test"], ...] = ("training", "test")  # what comes before the tasks
 
-IS_JUDGED = exists().where(Judgement.assignment_id == Assignment.id, Judgement.revision == Assignment.revision)
+IS_JUDGED = exists().where(
+    StudyJudgement.assignment_id == Assignment.id, StudyJudgement.revision == Assignment.revision
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Next:
     passed: bool = True
 
 
-def next_assignment(session: Session, annotator: Annotator, settings: StudyConfig) -> Next:
+def next_assignment(session: Session, annotator: StudyAnnotator, settings: StudyConfig) -> Next:
     """The assignment that is open, an undone one first; else a new one."""
     mine = select(Assignment).where(Assignment.annotator_id == annotator.id, ~IS_JUDGED)
     opened = session.scalars(mine.order_by(Assignment.revision.desc(), Assignment.id)).first()
@@ -49,7 +51,7 @@ def next_assignment(session: Session, annotator: Annotator, settings: StudyConfi
     return Next(_next_task(session, annotator, settings))
 
 
-def _next_task(session: Session, annotator: Annotator, settings: StudyConfig) -> Assignment | None:
+def _next_task(session: Session, annotator: StudyAnnotator, settings: StudyConfig) -> Assignment | None:
     several = session.scalars(open_items(annotator, settings).limit(1)).first()
     if several is None:
         return None
@@ -65,33 +67,33 @@ def _next_task(session: Session, annotator: Annotator, settings: StudyConfig) ->
         return _assign(session, annotator, item, chosen_by, settings)
     if settings.priority is None or chance[1] < settings.random_share:
         return _assign(session, annotator, several, "random", settings)
-    first = open_items(annotator, settings).order_by(None).order_by(Item.priority.desc(), Item.position)
+    first = open_items(annotator, settings).order_by(None).order_by(StudyItem.priority.desc(), StudyItem.position)
     return _assign(session, annotator, session.scalars(first.limit(1)).one(), "priority", settings)
 
 
-def open_items(annotator: Annotator, settings: StudyConfig) -> Select[Item]:
+def open_items(annotator: StudyAnnotator, settings: StudyConfig) -> Select[StudyItem]:
     """The items that still want somebody, and that this person has not seen, in the order of the seed."""
     fresh = time.time() - settings.hold * 60
     taken = (
         select(func.count())
         .select_from(Assignment)
-        .where(Assignment.item_id == Item.id, _counts(), or_(IS_JUDGED, Assignment.created > fresh))
-        .correlate(Item)
+        .where(Assignment.item_id == StudyItem.id, _counts(), or_(IS_JUDGED, Assignment.created > fresh))
+        .correlate(StudyItem)
         .scalar_subquery()
     )
-    return _unseen(annotator, "task").where(taken < Item.wanted)
+    return _unseen(annotator, "task").where(taken < StudyItem.wanted)
 
 
 def _counts() -> ColumnElement[bool]:
     return Assignment.chosen_by.in_(TASKS)
 
 
-def _unseen(annotator: Annotator, kind: str) -> Select[Item]:
+def _unseen(annotator: StudyAnnotator, kind: str) -> Select[StudyItem]:
     seen = select(Assignment.item_id).where(Assignment.annotator_id == annotator.id)
-    return select(Item).where(Item.kind == kind, Item.id.not_in(seen)).order_by(Item.position)
+    return select(StudyItem).where(StudyItem.kind == kind, StudyItem.id.not_in(seen)).order_by(StudyItem.position)
 
 
-def _to_repeat(session: Session, annotator: Annotator, settings: StudyConfig) -> Item | None:
+def _to_repeat(session: Session, annotator: StudyAnnotator, settings: StudyConfig) -> StudyItem | None:
     """The oldest item that the person has compared once, long enough ago."""
     ids = list(
         session.execute(
@@ -102,30 +104,32 @@ def _to_repeat(session: Session, annotator: Annotator, settings: StudyConfig) ->
     )
     repeated = {item for item, chosen_by in ids if chosen_by == "repeat"}
     old = [item for item, chosen_by in ids[: -settings.repeat_gap] if chosen_by in TASKS and item not in repeated]
-    return session.get_one(Item, old[0]) if old else None
+    return session.get_one(StudyItem, old[0]) if old else None
 
 
-def disputed() -> Select[Item]:
+def disputed() -> Select[StudyItem]:
     """Items that people judged differently, and no adjudicator yet."""
-    judged = (Assignment.id == Judgement.assignment_id) & (Assignment.revision == Judgement.revision)
+    judged = (Assignment.id == StudyJudgement.assignment_id) & (Assignment.revision == StudyJudgement.revision)
     differing = (
         select(Assignment.item_id)
-        .join(Judgement, judged)
+        .join(StudyJudgement, judged)
         .where(_counts())
         .group_by(Assignment.item_id)
-        .having(func.count(func.distinct(Judgement.ranks)) > 1)
+        .having(func.count(func.distinct(StudyJudgement.ranks)) > 1)
     )
     settled = select(Assignment.item_id).where(Assignment.chosen_by == "adjudication")
-    return select(Item).where(Item.id.in_(differing), Item.id.not_in(settled)).order_by(Item.position)
+    return (
+        select(StudyItem).where(StudyItem.id.in_(differing), StudyItem.id.not_in(settled)).order_by(StudyItem.position)
+    )
 
 
-def has_passed(session: Session, annotator: Annotator, settings: StudyConfig) -> bool:
+def has_passed(session: Session, annotator: StudyAnnotator, settings: StudyConfig) -> bool:
     """True if the person's judgements of the test items are right often enough; also where there is no test."""
     right = [judgement.ranks == item.expected for judgement, item in _judged_as(session, annotator, "test")]
     return not right or sum(right) >= settings.pass_share * len(right)
 
 
-def let_try_again(session: Session, annotator: Annotator) -> None:
+def let_try_again(session: Session, annotator: StudyAnnotator) -> None:
     """Makes room for another test: the judgements of the last one stay, as those of a phase that is past."""
     tried = select(Assignment).where(Assignment.annotator_id == annotator.id, Assignment.chosen_by == "test")
     for assignment in session.scalars(tried):
@@ -133,18 +137,20 @@ def let_try_again(session: Session, annotator: Annotator) -> None:
     note(session, "test again", annotator.id)
 
 
-def _judged_as(session: Session, annotator: Annotator, chosen_by: str) -> list[Any]:
-    judged = (Assignment.id == Judgement.assignment_id) & (Assignment.revision == Judgement.revision)
+def _judged_as(session: Session, annotator: StudyAnnotator, chosen_by: str) -> list[Any]:
+    judged = (Assignment.id == StudyJudgement.assignment_id) & (Assignment.revision == StudyJudgement.revision)
     query = (
-        select(Judgement, Item)
+        select(StudyJudgement, StudyItem)
         .join(Assignment, judged)
-        .join(Item, Item.id == Assignment.item_id)
+        .join(StudyItem, StudyItem.id == Assignment.item_id)
         .where(Assignment.annotator_id == annotator.id, Assignment.chosen_by == chosen_by)
     )
     return [tuple(row) for row in session.execute(query)]
 
 
-def _assign(session: Session, annotator: Annotator, item: Item, chosen_by: str, settings: StudyConfig) -> Assignment:
+def _assign(
+    session: Session, annotator: StudyAnnotator, item: StudyItem, chosen_by: str, settings: StudyConfig
+) -> Assignment:
     before = list(
         session.scalars(
             select(Assignment)
@@ -165,7 +171,7 @@ def _assign(session: Session, annotator: Annotator, item: Item, chosen_by: str, 
     return assignment
 
 
-def order_of(item: Item, annotator_id: int, seed: int) -> list[int]:
+def order_of(item: StudyItem, annotator_id: int, seed: int) -> list[int]:
     """The numbers of the completions in the order in which they are shown, drawn by the seed."""
     chance = numpy_generator(fold_in(seed, "order"), item.digest, annotator_id)
     return chance.permutation(len(item.completions)).tolist()

@@ -15,7 +15,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from planish.base.errors import DataError, RunError
-from planish.feedback.schema import Annotator, Assignment, Draft, Guideline, Item, Judgement
+from planish.feedback.schema import Assignment, Draft, Guideline, StudyAnnotator, StudyItem, StudyJudgement
 from planish.feedback.store import note, study_of
 
 VerdictKind = Literal["ranked", "all_bad", "cannot_tell"]
@@ -36,7 +36,7 @@ class Opinion:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class StudyVerdict:
     """All that is said of an item. "cannot_tell" has a reason and no ranks; "all_bad" is a tie of answers that none should get.
 
     `spans` are marked passages: {"answer": its number, "quote", "kind": "good" or "bad"}. `rewrite` is a better answer.
@@ -55,7 +55,7 @@ class Verdict:
     details: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def check_verdict(verdict: Verdict, completions: int) -> None:
+def check_verdict(verdict: StudyVerdict, completions: int) -> None:
     """Raises for a verdict that does not fit an item with so many completions."""
     if verdict.kind == "ranked" and verdict.ranks is None:
         raise DataError("a ranking without ranks")
@@ -76,10 +76,10 @@ def check_verdict(verdict: Verdict, completions: int) -> None:
 
 
 def save_judgement(
-    session: Session, assignment: Assignment, verdict: Verdict, *, key: str, revision: int, guideline: str
-) -> Judgement:
+    session: Session, assignment: Assignment, verdict: StudyVerdict, *, key: str, revision: int, guideline: str
+) -> StudyJudgement:
     """Keeps a verdict under its key. The same key again returns what is kept; another one for the same revision is refused."""
-    if (kept := session.scalars(select(Judgement).where(Judgement.key == key)).first()) is not None:
+    if (kept := session.scalars(select(StudyJudgement).where(StudyJudgement.key == key)).first()) is not None:
         if kept.assignment_id != assignment.id:
             raise DataError(f"the key {key!r} belongs to another judgement")
         return kept
@@ -87,10 +87,10 @@ def save_judgement(
         raise AlreadyJudgedError("these answers were already compared, in another tab or before a line was lost")
     if session.get(Guideline, guideline) is None:
         raise DataError(f"there are no guidelines {guideline!r}")
-    item = session.get_one(Item, assignment.item_id)
+    item = session.get_one(StudyItem, assignment.item_id)
     check_verdict(verdict, len(item.completions))
     ranks = [0] * len(item.completions) if verdict.kind == "all_bad" else verdict.ranks
-    judgement = Judgement(
+    judgement = StudyJudgement(
         key=key,
         assignment_id=assignment.id,
         revision=revision,
@@ -122,18 +122,18 @@ def add_judgement(
     session: Session,
     annotator_id: int,
     item_id: int,
-    verdict: Verdict,
+    verdict: StudyVerdict,
     *,
     order: Sequence[int],
     key: str,
     repeat: int = 0,
     chosen_by: str = "model",
     guideline: str | None = None,
-) -> Judgement:
+) -> StudyJudgement:
     """Adds a judgement of an item that no page assigned, such as a model's: one for each `repeat`, with the `order` in which it
     saw the completions. The same key again returns the judgement that is there. `guideline` is the digest of what it followed;
     absent is the study's."""
-    item = session.get_one(Item, item_id)
+    item = session.get_one(StudyItem, item_id)
     if sorted(order) != [*range(len(item.completions))]:
         raise DataError(f"order {list(order)}: expected the numbers 0 to {len(item.completions) - 1}")
     same = select(Assignment).where(
@@ -154,14 +154,16 @@ def add_judgement(
     return save_judgement(session, assignment, verdict, key=key, revision=assignment.revision, guideline=guideline)
 
 
-def current(session: Session, assignment: Assignment) -> Judgement | None:
+def current(session: Session, assignment: Assignment) -> StudyJudgement | None:
     """The judgement that counts."""
     return session.scalars(
-        select(Judgement).where(Judgement.assignment_id == assignment.id, Judgement.revision == assignment.revision)
+        select(StudyJudgement).where(
+            StudyJudgement.assignment_id == assignment.id, StudyJudgement.revision == assignment.revision
+        )
     ).first()
 
 
-def undo(session: Session, assignment: Assignment) -> Judgement:
+def undo(session: Session, assignment: Assignment) -> StudyJudgement:
     """Takes the judgement of an assignment back: it stays in the database, and the assignment is open again."""
     judgement = current(session, assignment)
     if judgement is None:
@@ -172,27 +174,30 @@ def undo(session: Session, assignment: Assignment) -> Judgement:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedItem:
     """A judgement that counts, with all it belongs to."""
 
-    judgement: Judgement
+    judgement: StudyJudgement
     assignment: Assignment
-    item: Item
-    annotator: Annotator
+    item: StudyItem
+    annotator: StudyAnnotator
 
 
-def judged_rows() -> Select[Judgement, Assignment, Item, Annotator]:
+def judged_rows() -> Select[StudyJudgement, Assignment, StudyItem, StudyAnnotator]:
     """The query of all judgements that count, in the order in which they came."""
     return (
-        select(Judgement, Assignment, Item, Annotator)
-        .join(Assignment, (Assignment.id == Judgement.assignment_id) & (Assignment.revision == Judgement.revision))
-        .join(Item, Item.id == Assignment.item_id)
-        .join(Annotator, Annotator.id == Assignment.annotator_id)
-        .order_by(Judgement.id)
+        select(StudyJudgement, Assignment, StudyItem, StudyAnnotator)
+        .join(
+            Assignment,
+            (Assignment.id == StudyJudgement.assignment_id) & (Assignment.revision == StudyJudgement.revision),
+        )
+        .join(StudyItem, StudyItem.id == Assignment.item_id)
+        .join(StudyAnnotator, StudyAnnotator.id == Assignment.annotator_id)
+        .order_by(StudyJudgement.id)
     )
 
 
-def judgements(session: Session) -> Iterator[Judged]:
+def judgements(session: Session) -> Iterator[JudgedItem]:
     """All judgements that count: those that were undone are left out."""
     for row in session.execute(judged_rows()):
-        yield Judged(*row)
+        yield JudgedItem(*row)

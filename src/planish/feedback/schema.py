@@ -51,7 +51,7 @@ class Study(Base, kw_only=True):
     guideline: Mapped[str] = mapped_column(ForeignKey("guidelines.digest"))
 
 
-class Item(Base, kw_only=True):
+class StudyItem(Base, kw_only=True):
     """A prompt with its answers. `kind` is task, gold, training or test; those but the first have `expected` ranks.
 
     `completions` are messages, `systems` the names of those who wrote each. `position` is the place in the order that the seed
@@ -75,7 +75,7 @@ class Item(Base, kw_only=True):
     explanation: Mapped[str] = mapped_column(default="")
 
 
-class Annotator(Base, kw_only=True):
+class StudyAnnotator(Base, kw_only=True):
     """A person or a model. `nonce` is changed to make old addresses invalid; `guideline` is the version that was read."""
 
     __tablename__ = "annotators"
@@ -111,7 +111,7 @@ class Assignment(Base, kw_only=True):
     revision: Mapped[int] = mapped_column(default=0)
 
 
-class Judgement(Base, kw_only=True):
+class StudyJudgement(Base, kw_only=True):
     """What an annotator said of an assignment; the one whose revision is the assignment's counts.
 
     `key` is the client's: the same key twice is one judgement. `ranks` are of the completions in their own order, 0 is best,

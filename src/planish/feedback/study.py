@@ -15,7 +15,7 @@ from planish.base.random import fold_in
 from planish.feedback.config import SETTLED, AnnotateConfig, StudyConfig
 from planish.feedback.guidelines import digest_of
 from planish.feedback.reading import Answers, dense
-from planish.feedback.schema import Item, Study
+from planish.feedback.schema import Study, StudyItem
 from planish.feedback.store import keep_guideline, note
 
 
@@ -66,8 +66,8 @@ def settle(session: Session, config: AnnotateConfig, guidelines: str | None) -> 
 def add_items(session: Session, answers: Sequence[Answers], kind: str, settings: StudyConfig) -> Added:
     """Adds the answers as items of this kind; those that are there already stay as they are."""
     shown = [pair for some in answers for pair in some.pairs()] if settings.show == "pairs" else list(answers)
-    known = set(session.scalars(select(Item.digest)))
-    first = (session.scalar(select(func.max(Item.position))) or 0) + 1
+    known = set(session.scalars(select(StudyItem.digest)))
+    first = (session.scalar(select(func.max(StudyItem.position))) or 0) + 1
     new = {f"{kind}:{some.digest}": some for some in shown if f"{kind}:{some.digest}" not in known}
     order = sorted(new, key=lambda digest: fold_in(settings.seed, "items", digest))
     for position, digest in enumerate(order, first):
@@ -75,9 +75,9 @@ def add_items(session: Session, answers: Sequence[Answers], kind: str, settings:
     return Added(len(new), len(shown) - len(new))
 
 
-def _item(answers: Answers, digest: str, kind: str, position: int, settings: StudyConfig) -> Item:
+def _item(answers: Answers, digest: str, kind: str, position: int, settings: StudyConfig) -> StudyItem:
     several = fold_in(settings.seed, "overlap", digest) % 10_000 < settings.overlap_share * 10_000
-    return Item(
+    return StudyItem(
         digest=digest,
         kind=kind,
         position=position,
