@@ -12,10 +12,10 @@ import torch
 
 from planish.base.errors import ConfigError, DataError
 from planish.cli.main import main
-from planish.data.rows import Message
+from planish.data.rows import Demonstration, Message, Origin
+from planish.evaluate.confidence import LabelledAnswer, agreement, without_sure
 from planish.evaluate.knowledge import (
     KnowledgeConfig,
-    LabelledAnswer,
     confidence_scores,
     evaluate_knowledge,
     group_outcomes,
@@ -67,11 +67,26 @@ def test_groups_are_classes_from_known_to_unknown_then_values_by_name_then_all()
 
 def test_confidence_is_scored_over_attempted_answers():
     scores = confidence_scores(
-        [LabelledAnswer("a", "correct", 1.0), LabelledAnswer("b", "abstained", 0.7), LabelledAnswer("c", "wrong", 0.0)]
+        [
+            LabelledAnswer("a", "correct", 1.0, agreement=0.2),
+            LabelledAnswer("b", "abstained", 0.7),
+            LabelledAnswer("c", "wrong", 0.0, agreement=0.6),
+        ]
     )
-    assert (scores["attempted"], scores["calibration_error"], scores["average_precision"]) == (2, 0.0, 1.0)
-    assert scores["risk_coverage"] == [(0.5, 0.0), (1.0, 0.5)]
+    assert scores["attempted"] == 2
+    assert (scores["probability"]["calibration_error"], scores["probability"]["average_precision"]) == (0.0, 1.0)
+    assert scores["probability"]["risk_coverage"] == [(0.5, 0.0), (1.0, 0.5)]
+    assert (scores["agreement"]["mean"], scores["agreement"]["average_precision"]) == (pytest.approx(0.4), 0.5)
+    assert "p_sure" not in scores
     assert confidence_scores([LabelledAnswer("b", "abstained", 0.7)]) == {"attempted": 0}
+
+
+@pytest.mark.parametrize(
+    ("answer", "share"),
+    [("London.", 0.5), ("Paris", 0.25), ("I am not sure.", 0.25), ("Londonderry", 0.0), ("It is in Paris, France.", 0.25)],
+)  # fmt: skip
+def test_agreement_is_the_share_of_sampled_answers_that_say_the_same(answer: str, share: float):
+    assert agreement(answer, ["london", "It was in London.", "Paris", "I do not know."], DETECTOR) == share
 
 
 # The command
@@ -99,7 +114,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("knowledge")
     questions = write(folder / "questions.jsonl", RECORDS)
     main(["evaluate", "knowledge", MODEL, questions, "--before", MODEL, "--by", "topic", "--out", str(folder / "out.jsonl"),
-          "max_completion_tokens=8", "device=cpu"])  # fmt: skip
+          "max_completion_tokens=8", "device=cpu", "confidence={samples: 3, temperature: 0.7, sure: true}"])  # fmt: skip
     return folder / "out.jsonl"
 
 
@@ -126,7 +141,29 @@ def test_confidence_is_the_mean_probability_of_the_answers_tokens(written: Path)
         probabilities.append(float(likeliest.values))
     untyped: Any = loaded.tokenizer
     assert untyped.decode(tokens[len(prompt) :], skip_special_tokens=True) == line["answer"]
-    assert line["confidence"] == pytest.approx(np.mean(probabilities), abs=1e-5)
+    assert line["probability"] == pytest.approx(np.mean(probabilities), abs=1e-5)
+
+
+@torch.no_grad()
+def test_p_sure_is_the_probability_of_one_statement_behind_the_answer_against_the_other(written: Path):
+    line = json.loads(written.read_text().splitlines()[1])
+    loaded = load_chat_model(ModelConfig(path=MODEL), torch.device("cpu"))
+    model: Any = loaded.model
+    total: list[float] = []
+    for statement in ("I am sure.", "I am unsure."):
+        messages = (Message("user", "Where was Emmy born?"), Message("assistant", f"{line['answer']} {statement}"))
+        (encoded,) = loaded.template.encode([Demonstration(messages, Origin("", 1))])
+        tokens = torch.tensor(encoded.tokens.astype("int64"))
+        logprobs = model(tokens[None]).logits[0, :-1].log_softmax(-1)
+        total.append(float(logprobs.gather(1, tokens[1:, None])[encoded.loss_mask[1:], 0].sum()))
+    assert line["p_sure"] == pytest.approx(1 / (1 + np.exp(total[1] - total[0])), abs=1e-5)
+
+
+def test_a_statement_of_confidence_is_no_part_of_the_answer():
+    assert without_sure("Paris. I am unsure.") == "Paris."
+    assert without_sure("Paris I am sure. ") == "Paris"
+    assert without_sure("I am unsure.") == "I am unsure."
+    assert without_sure("I am sure. Paris.") == "I am sure. Paris."
 
 
 def test_scores_are_beside_the_answers_by_class_and_field(written: Path):
@@ -146,6 +183,7 @@ def test_every_field_that_is_written_is_on_the_page(written: Path):
     page = (Path(__file__).parents[2] / "docs" / "knowledge.md").read_text(encoding="utf-8")
     account = json.loads(written.with_name("out.jsonl.json").read_text())
     names = {*json.loads(written.read_text().splitlines()[0]), *account, *account["groups"][0], *account["confidence"]}
+    names |= {*account["confidence"]["agreement"], *account["confidence"]["p_sure"]}
     assert [name for name in sorted(names | {*account["honesty"]}) if f"`{name}`" not in page] == []
 
 

@@ -1,7 +1,7 @@
 """`planish evaluate knowledge`: questions answered rightly, wrongly, or not at all, and if confidence tells which.
 
 Answers are greedy, in the model's chat template. One is right if a right answer is in it as whole words, letter case and the like
-aside; an abstention is never right. Confidence is the mean probability of the answer's tokens (R-Tuning, arXiv 2311.09677).
+aside; an abstention is never right. Measures of confidence are in confidence.py.
 """
 
 from __future__ import annotations
@@ -22,20 +22,15 @@ from planish.base.notices import warn
 from planish.base.plugins import Plugins
 from planish.base.random import subsample
 from planish.base.terminal import print_table
-from planish.base.types import Example
 from planish.data.formats import import_rows
 from planish.data.formats.mapping import ColumnsSetting
 from planish.data.inspect.convert import line
-from planish.data.rows import Prompt, Question, values_of
+from planish.data.rows import Question, values_of
+from planish.evaluate.confidence import MEASURES, LabelledAnswer, MeasuresConfig, answer_questions
 from planish.evaluate.probe.slick import CATEGORIES
-from planish.inference.room import check_room
-from planish.inference.sample import SamplingConfig, sample
-from planish.inference.sequences import token_values
-from planish.judges.abstention import AbstentionDetector, abstention_detector, outcome_of
+from planish.judges.abstention import AbstentionDetector, abstention_detector
 from planish.judges.verify.answers import normalized
-from planish.models.load import ModelConfig, context_length
-from planish.models.loaded import load_chat_model
-from planish.models.micro_batch import default_micro_tokens
+from planish.models.load import ModelConfig
 from planish.statistics.estimate import Estimate, estimate_text
 from planish.statistics.honesty import (
     Honesty,
@@ -62,6 +57,9 @@ class KnowledgeConfig(Config):
     abstentions: str | None = Field(
         default=None, description="a text file of words that abstain, one abstention a line, beside planish's own"
     )
+    confidence: MeasuresConfig = Field(
+        default=MeasuresConfig(), description="measures of confidence beside the answer's probability"
+    )
     max_completion_tokens: int = Field(default=64, ge=1, description="an answer is cut after this many tokens")
     limit: int | None = Field(default=None, ge=1, description="questions to ask, drawn by the seed; absent is all")
     plugins: Plugins = ()
@@ -78,19 +76,6 @@ class KnowledgeConfig(Config):
         if Path(self.out).resolve() == Path(self.questions).resolve():
             raise ValueError(f"out={self.out}: would write over the file that is read: give it another name")
         return self
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledAnswer:
-    """A model's answer to a question."""
-
-    text: str
-    outcome: Outcome
-    confidence: float
-
-    def as_record(self, prefix: str = "") -> dict[str, Any]:
-        values = {"answer": self.text, "outcome": self.outcome, "confidence": self.confidence}
-        return {prefix + name: value for name, value in values.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +96,8 @@ def evaluate_knowledge(config: KnowledgeConfig) -> list[LabelledAnswer]:
         name for name in (CLASS, config.by) if name and (name == config.by or any(CLASS in q.about for q in questions))
     ]
     grouped = {name: values_of(questions, name) for name in fields}  # an unknown field is an error before the work
-    now = answer_questions(config.model, questions, detector, config)
-    before = None if config.before is None else answer_questions(config.before, questions, detector, config)
+    now = _answers(config.model, questions, detector, config)
+    before = None if config.before is None else _answers(config.before, questions, detector, config)
     groups = list(group_outcomes([answered.outcome for answered in now], grouped))
     was: list[Outcome] | None = None if before is None else [answered.outcome for answered in before]
     honesty = None if was is None else honesty_scores(was, [answered.outcome for answered in now])
@@ -124,36 +109,11 @@ def evaluate_knowledge(config: KnowledgeConfig) -> list[LabelledAnswer]:
     return now
 
 
-def answer_questions(
+def _answers(
     model: ModelConfig, questions: Sequence[Question], detector: AbstentionDetector, config: KnowledgeConfig
 ) -> list[LabelledAnswer]:
-    device, most = local_device(config.device), config.max_completion_tokens
-    loaded = load_chat_model(model, device)
-    policy, template = loaded.causal_lm(), loaded.template
-    prompts = [template.encode_prompt(question.messages, (), question.origin) for question in questions]
-    asked = [Prompt(question.messages, question.origin) for question in questions]
-    check_room(asked, prompts, most, context_length(loaded.model.config), model.path, "max_completion_tokens")
-    stops = template.stop_token_ids
-    found = sample(policy, loaded.tokenizer, prompts, SamplingConfig(max_completion_tokens=most), stops)
-    answers = [completion for (completion,) in found]
-    examples = [_example(prompt, answer.tokens) for prompt, answer in zip(prompts, answers, strict=True)]
-    micro = default_micro_tokens(loaded.model, device, loaded.compute_dtype)
-    probabilities = token_values(lambda packed: policy(packed).exp()[:, None], 1, examples, micro, device)[:, 0]
-    ends = np.cumsum([len(answer.tokens) for answer in answers])[:-1]
-    return [
-        LabelledAnswer(answer.text, outcome_of(answer.text, question.answers, detector), _mean(own, answer.ended))
-        for answer, question, own in zip(answers, questions, np.split(probabilities, ends), strict=True)
-    ]
-
-
-def _example(prompt: Sequence[int], answer: Sequence[int]) -> Example:
-    tokens = np.array([*prompt, *answer], np.int32)
-    return Example(tokens, np.arange(len(tokens)) >= len(prompt), "")
-
-
-def _mean(probabilities: np.ndarray, ended: bool) -> float:
-    """Without the token that ends the answer, unless there is no other."""
-    return float((probabilities[:-1] if ended and len(probabilities) > 1 else probabilities).mean())
+    device = local_device(config.device)
+    return answer_questions(model, questions, detector, config.confidence, config.max_completion_tokens, device)
 
 
 def group_outcomes(outcomes: Sequence[Outcome], grouped: Mapping[str, Sequence[str]]) -> Iterator[Group]:
@@ -167,19 +127,21 @@ def group_outcomes(outcomes: Sequence[Outcome], grouped: Mapping[str, Sequence[s
 
 
 def confidence_scores(answers: Sequence[LabelledAnswer]) -> dict[str, Any]:
-    """What confidence tells of the answers that were attempted."""
+    """What each measure of confidence tells of the answers that were attempted."""
     attempted = [answered for answered in answers if answered.outcome != "abstained"]
-    confidence, right = [a.confidence for a in attempted], [a.outcome == "correct" for a in attempted]
-    if not attempted:
-        return {"attempted": 0}
-    return {
-        "attempted": len(attempted),
-        "mean_confidence": float(np.mean(confidence)),
-        "aurc": aurc(confidence, right),
-        "average_precision": average_precision(confidence, right),
-        "calibration_error": expected_calibration_error(confidence, right),
-        "risk_coverage": risk_coverage(confidence, right),
-    }
+    right = [answered.outcome == "correct" for answered in attempted]
+    found: dict[str, Any] = {"attempted": len(attempted)}
+    for name in MEASURES:
+        confidence = [getattr(answered, name) for answered in attempted]
+        if attempted and None not in confidence:
+            found[name] = {
+                "mean": float(np.mean(confidence)),
+                "aurc": aurc(confidence, right),
+                "average_precision": average_precision(confidence, right),
+                "calibration_error": expected_calibration_error(confidence, right),
+                "risk_coverage": risk_coverage(confidence, right),
+            }
+    return found
 
 
 def _read(config: KnowledgeConfig) -> list[Question]:
@@ -239,13 +201,17 @@ def _show(groups: Sequence[Group], scores: Mapping[str, Any], honesty: Honesty |
         for group in groups
     ]
     print_table(["", "questions", "correct", "wrong", "abstained", "correct of attempted", "F"], rows)
-    if scores["attempted"]:
-        ap = scores["average_precision"]
-        precision = "–" if ap is None else f"{ap:.2f}"
-        print(
-            f"confidence {scores['mean_confidence']:.2f}: calibration error {scores['calibration_error']:.2f}, "
-            f"AURC {scores['aurc']:.2f}, AP {precision}"
-        )
+    measures = [
+        [
+            name,
+            *(f"{own[key]:.2f}" for key in ("mean", "calibration_error", "aurc")),
+            "–" if own["average_precision"] is None else f"{own['average_precision']:.2f}",
+        ]
+        for name, own in scores.items()
+        if name in MEASURES
+    ]
+    if measures:
+        print_table(["confidence", "mean", "calibration error", "AURC", "AP"], measures)
     if honesty is not None:
         total = "–" if honesty.honesty is None else f"{honesty.honesty:.2f}"
         over, prudence = (estimate_text(share, ".0%") for share in (honesty.over_conservative, honesty.prudence))
