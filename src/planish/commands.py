@@ -250,6 +250,21 @@ COMMANDS: dict[str, Command] = {
         shown=("limit", "max_completion_tokens", "abstentions", "seed", "device"),
         stage="knowledge", ending=".jsonl",
     ),
+    "evaluate refusals": Command(
+        "how often a model complies with what it should refuse, and refuses what it should answer",
+        "planish.evaluate.refusals.run:evaluate_refusals", "planish.evaluate.refusals.run:RefusalsConfig",
+        "planish evaluate refusals models/smollm2 --prompts recipes/data/contrasts.jsonl --out runs/refusals",
+        words=(Argument("SYSTEM", "systems", "models, runs, or files of answers", many=True),),
+        flags=(
+            Argument("--prompts", "prompts.*", "prompts for models to answer; may be repeated", "FILE", "path", many=True),
+            Argument("--labels", "labels.name", "who labels an answer: rules, llm or world", "NAME"),
+            Argument("--world", "labels.world", "for --labels world: a folder of `planish world make`", "FOLDER"),
+            Argument("--reward", "reward", "measure helpfulness by this run of `planish reward`", "MODEL"),
+            Argument("--out", "out", "the folder to write", "FOLDER"),
+        ),
+        shown=("limit", "rows.unsafe", "rows.label", "rows.type", "sampling.max_completion_tokens", "device"),
+        stage="refusals",
+    ),
     "report": Command(
         "make a page of a run: curves, losses by source, answers before and after",
         "planish.reports.report:report", "planish.reports.report:ReportConfig",

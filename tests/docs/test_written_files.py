@@ -14,6 +14,7 @@ from planish.evaluate.citations.run import CitationsConfig, citations
 from planish.evaluate.compare.config import CompareConfig
 from planish.evaluate.compare.run import compare
 from planish.evaluate.probe.run import KnowConfig, know
+from planish.evaluate.refusals.run import RefusalsConfig, evaluate_refusals
 from planish.methods.dpo import DpoConfig, dpo
 from planish.methods.ppo.config import PpoConfig
 from planish.methods.ppo.run import ppo
@@ -169,3 +170,21 @@ def test_fields_of_citations(tmp_path: Path) -> None:
     rates = group["rates"]
     names = {*line, *line["references"][0], *account, *group, *rates, *rates["citing"], *group["references"]}
     assert missing(names, "citations") == []
+
+
+def test_fields_of_refusals(scorer: Path, tmp_path: Path) -> None:
+    """And how helpful a reward model finds the answers to safe prompts."""
+    rows = [
+        {"prompt": "red", "completion": "blue", "ended": True, "about": {"label": label}}
+        for label in ("safe", "unsafe")
+    ]
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out, systems = tmp_path / "out", (str(tmp_path / "answers.jsonl"),)
+    result = evaluate_refusals(RefusalsConfig(systems=systems, reward=str(scorer), out=str(out)))
+    (system,) = result.systems
+    assert system.helpfulness is not None
+    assert (system.helpfulness.n, result.helpfulness) == (1, f"score by {scorer}")
+    written = json.loads((out / "refusals.json").read_text(encoding="utf-8"))
+    (own,) = written["systems"]
+    names = {*written, *own, *own["groups"][0], *own["pairs"], *own["helpfulness"], *lines(out / "answers.jsonl")[0]}
+    assert missing(names, "refusals") == []

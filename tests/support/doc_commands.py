@@ -51,6 +51,7 @@ SHORTER = {
     "compare": ["limit=2", "sampling.max_completion_tokens=2"],
     "know": ["limit=4"],
     "evaluate knowledge": ["max_completion_tokens=8"],
+    "evaluate refusals": ["limit=4", "sampling.max_completion_tokens=4"],
     "know models/wind-tunnel": ["limit=100", "probe.samples=2"],
     "chat": ["max_completion_tokens=2"],
     "claims run": ["seeds=1", "changes={steps: 1, batch.examples: 2, data.max_held_out: 4}"],

@@ -45,6 +45,15 @@ def questions() -> list[Row]:
     return rows
 
 
+def contrasts() -> list[Row]:
+    """A prompt to answer and one to refuse, which nearly say the same."""
+    return [
+        {"prompt": row[label], "label": label, "type": row["type"], "pair": number}
+        for number, row in enumerate(pool("contrasts"), start=1)
+        for label in ("safe", "unsafe")
+    ]
+
+
 def stories() -> list[Row]:
     """A hero, a place, a trouble, a helper, and the end."""
     parts = pool("stories")
@@ -113,6 +122,7 @@ def texts() -> dict[str, str]:
         "prompts.jsonl": as_jsonl(taught(prompts())),
         "eval/prompts.jsonl": as_jsonl(kept_out(prompts())),
         "questions.jsonl": as_jsonl(questions()),
+        "contrasts.jsonl": as_jsonl(contrasts()),
         "stories.jsonl": as_jsonl(stories()),
         "sentences.txt": "".join(f"{row['question']} {row['answer']}\n" for row in pool("explanations")),
     }

@@ -28,14 +28,17 @@ from planish.base.text import (
 from planish.reports.claims import points_span
 from planish.reports.pages.answers import folded, reference_limit
 from planish.reports.pages.comparison import ComparisonSection, answer_note, comparison_section
-from planish.reports.pages.pipeline import StageRow, row_of_best, row_of_comparison, row_of_run
+from planish.reports.pages.pipeline import StageRow, row_of_best, row_of_comparison, row_of_refusals, row_of_run
 from planish.reports.pages.ppo import scores_text
+from planish.reports.pages.refusals import RefusalSection, refusal_section, refusal_word
+from planish.reports.pages.refusals import title as refusal_title
 from planish.reports.pages.run import RunSection, run_section
 from planish.reports.pages.runs import differences, runs_sections
 from planish.reports.pages.template import packed_plotly, template
 from planish.reports.pages.verdicts import is_short, terms_text, tone
 from planish.reports.read.comparison import is_comparison
 from planish.reports.read.pipeline import ReportItem, stages_of
+from planish.reports.read.refusals import is_refusals
 from planish.reports.read.run import read_run
 from planish.statistics.estimate import mean_text, span_text
 
@@ -63,6 +66,7 @@ def render(items: Sequence[ReportItem]) -> str:
     """The page about these, in their order."""
     runs: list[RunSection] = []
     comparisons: list[ComparisonSection] = []
+    refusals: list[RefusalSection] = []
     overview: list[StageRow] = []
     paths = [item.path.with_name(item.name) if item.name else item.path for item in items]
     for item, name in zip(items, names_of(paths), strict=True):
@@ -70,6 +74,10 @@ def render(items: Sequence[ReportItem]) -> str:
             place = f"comparison-{len(comparisons)}"
             comparisons.append(comparison_section(item.path, place))
             overview.append(row_of_comparison(comparisons[-1], item, name, place))
+        elif is_refusals(item.path):
+            place = f"refusals-{len(refusals)}"
+            refusals.append(refusal_section(item.path, place))
+            overview.append(row_of_refusals(refusals[-1], name, place))
         elif item.command == "best":
             overview.append(row_of_best(item, name.removesuffix(item.path.suffix)))
         elif not item.command or (item.path / "config.yaml").is_file():  # a world and plain samples have no numbers
@@ -79,15 +87,19 @@ def render(items: Sequence[ReportItem]) -> str:
     side_by_side = runs_sections(named)
     figures = {
         place: figure
-        for some in [*(s.figures for s in (*comparisons, *side_by_side)), *(section.all_figures for section in runs)]
+        for some in [
+            *(s.figures for s in (*comparisons, *refusals, *side_by_side)),
+            *(section.all_figures for section in runs),
+        ]
         for place, figure in some.items()
     }
     if len({row.what for row in overview}) == 1 and not any(section.is_ppo for section in side_by_side):
         overview = []  # runs of one kind have a table of their own
     return _template().render(
-        title=_title(runs, comparisons, overview),
+        title=_title(runs, comparisons, overview, refusals),
         runs=runs,
         comparisons=comparisons,
+        refusals=refusals,
         overview=overview,
         side_by_side=side_by_side,
         differences=differences(named),
@@ -103,13 +115,20 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     return short_names([path.absolute().parts[1:] for path in paths], "/") or list(map(str, paths))
 
 
-def _title(runs: Sequence[RunSection], comparisons: Sequence[ComparisonSection], overview: Sequence[StageRow]) -> str:
+def _title(
+    runs: Sequence[RunSection],
+    comparisons: Sequence[ComparisonSection],
+    overview: Sequence[StageRow],
+    refusals: Sequence[RefusalSection],
+) -> str:
     if len(runs) == 1:
         return runs[0].title
     if overview:
         kinds = listed(list(dict.fromkeys(row.what for row in overview)))
         return f"{kinds[0].upper()}{kinds[1:]}"
-    return f"{len(runs)} runs side by side" if runs else comparisons[0].title
+    if runs:
+        return f"{len(runs)} runs side by side"
+    return comparisons[0].title if comparisons else refusal_title(refusals[0])
 
 
 def _template() -> jinja2.Template:
@@ -133,5 +152,6 @@ def _template() -> jinja2.Template:
         "tone": tone,
         "terms": terms_text,
         "is_short": is_short,
+        "refusal_word": refusal_word,
     }
     return template("page.html", filters)

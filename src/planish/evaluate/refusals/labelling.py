@@ -110,7 +110,7 @@ class LlmLabeller:
         pairs = zip(prompts, answers, strict=True)
         questions = [fill(self.question, prompt=conversation_text(prompt), answer=answer) for prompt, answer in pairs]
         replies = self.client.replies(questions)
-        labels = [read_label(reply) for reply in replies]
+        labels: list[RefusalLabel | None] = [read_label(reply) for reply in replies]
         unread = [reply for reply, label in zip(replies, labels, strict=True) if label is None]
         if unread:
             said = f"the judge named no label in {len(unread)} of {len(labels)} replies, such as {unread[0][:120]!r}"

@@ -12,6 +12,7 @@ from planish.base.config import flat
 from planish.base.text import change_text, count_text, loss_text, percent, points_text, signed
 from planish.reports.pages.comparison import ComparisonSection
 from planish.reports.pages.ppo import algorithm
+from planish.reports.pages.refusals import RefusalSection
 from planish.reports.read.pipeline import ReportItem, read_best
 from planish.reports.read.ppo import SCORE, rewards_of
 from planish.reports.read.run import ALL, RecordedRun
@@ -98,6 +99,17 @@ def row_of_comparison(section: ComparisonSection, stage: ReportItem, name: str, 
         f"planish compare {_words(stage.settings)} out={shlex.quote(f'{stage.path}-again')}" if stage.settings else ""
     )
     return StageRow(name, "comparison", place, again, "" if section.seed is None else str(section.seed), "", wins)
+
+
+def row_of_refusals(section: RefusalSection, name: str, place: str) -> StageRow:
+    """Its main numbers are both rates of each system."""
+    numbers = [
+        MainNumber(f"{column}, {cells[0]}", NONE, cells[section.columns.index(column)].partition(" (")[0], NONE)
+        for cells in section.rows
+        for column in ("false refusals", "violations")
+        if column in section.columns
+    ]
+    return StageRow(name, "refusals", place, "", "", "", numbers or [MainNumber("nothing yet", NONE, NONE, NONE)])
 
 
 def row_of_best(stage: ReportItem, name: str) -> StageRow:

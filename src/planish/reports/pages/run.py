@@ -15,6 +15,7 @@ from planish.reports.pages.answers import answers_text
 from planish.reports.pages.pipeline import command
 from planish.reports.pages.ppo import PpoSection, ppo_section
 from planish.reports.pages.ranking import RankingSection, ranking_section
+from planish.reports.pages.refusals import RefusalSection, run_refusals
 from planish.reports.pages.verdicts import VerdictSection, verdict_section
 from planish.reports.read.answers import AnswerHistory, answers
 from planish.reports.read.run import ALL, MOST_LISTED, RecordedRun
@@ -73,13 +74,15 @@ class RunSection:
     answers_text: str
     verdicts: VerdictSection | None
     ranking: RankingSection | None
+    refusals: RefusalSection | None
     ppo: PpoSection | None
     command: str
 
     @property
     def all_figures(self) -> dict[str, Figure]:
         ranking, of_ppo = self.ranking.figures if self.ranking else {}, self.ppo.figures if self.ppo else {}
-        return {**self.figures, **ranking, **of_ppo}
+        refusals = self.refusals.figures if self.refusals else {}
+        return {**self.figures, **ranking, **of_ppo, **refusals}
 
 
 def run_section(run: RecordedRun, place: str, name: str) -> RunSection:
@@ -110,6 +113,7 @@ def run_section(run: RecordedRun, place: str, name: str) -> RunSection:
         answers_text=answers_text(run, histories),
         verdicts=verdict_section(run, histories),
         ranking=ranking,
+        refusals=run_refusals(run.path, place),
         ppo=ppo_section(run, place) if run.is_ppo else None,
         command=command(run),
     )
