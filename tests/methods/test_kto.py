@@ -22,6 +22,7 @@ from planish.data.settings import SourceConfig
 from planish.data.sources import SourceRows
 from planish.methods.kto import KtoConfig, KtoObjective, OtherAnswers, kto, labels, rewards_of
 from planish.models.packed import CausalLM
+from planish.reports.report import write_report
 from planish.train.record import read_lines
 from support.models import random_model
 from support.rows import tiny_labelled
@@ -153,7 +154,10 @@ def test_desirable_answers_become_likelier_than_undesirable_ones(tiny_model: Pat
         "evaluate_every": 0,
         "out": str(tmp_path / "run"),
     }
-    lines = read_lines(kto(load_config(KtoConfig, values=values)) / "metrics.jsonl")
+    out = kto(load_config(KtoConfig, values=values))
+    write_report([out], tmp_path / "page.html")
+    assert "KTO of" in (tmp_path / "page.html").read_text()
+    lines = read_lines(out / "metrics.jsonl")
     first, *_, last = [line for line in lines if "held_out/all" in line]
     assert first["held_out/all"] == pytest.approx(0.5, abs=1e-9)  # sigmoid(0), whatever the labels
     assert first["held_out_kl"] == pytest.approx(0, abs=1e-9)

@@ -96,13 +96,22 @@ class DataConfig(Config):
         default="error",
         description="treatment of longer rows: error stops the run, drop leaves them out, truncate cuts off their end",
     )
+    order: str = Field(
+        default="shuffled",
+        description="order of a source's rows in each pass: shuffled, length (the shortest first), or a field of the rows with "
+        "numbers, such as difficulty; -length goes the other way",
+    )
     mask: MaskName = Field(default="assistant", description="tokens to learn: assistant turns, the last_turn, or all")
     template: str | None = Field(default=None, description="path of a jinja chat template; absent is the tokenizer's")
     system: str | None = Field(
         default=None,
         description="system message of conversations that have none, in place of the template's own; the saved template has it",
     )
-    held_out: HeldOut = Field(default=0.05, gt=0, description=f"rows of each source to hold out: {SHARE_OR_NUMBER}")
+    held_out: HeldOut = Field(
+        default=0.05,
+        ge=0,
+        description=f"rows of each source to hold out: {SHARE_OR_NUMBER}; with 0 nothing is measured",
+    )
     max_held_out: int = Field(default=200, ge=1, description="most rows that a share holds out of a source")
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ left out, held out and trained on. The second pass tokenizes them.
 from __future__ import annotations
 
 import hashlib
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from planish.data.rows import LEARNT, TAUGHT, Comparison, Demonstration, Dropped
 from planish.data.settings import DataConfig, SourceConfig, num_held_out
 
 UNUSED, TRAINING, HELD_OUT = 0, 1, 2
+SHUFFLED, LENGTH = NO_FIELDS = ("shuffled", "length")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Source:
     notes: Notes  # what the chat template does to its rows
     ignored: tuple[dict[str, Any], ...] = ()  # fields that no row holds, as IgnoredFields lists them
     taught: Mapping[str, int] = field(default_factory=dict[str, int])  # rows by what `planish data teach` did to them
+    keys: np.ndarray | None = None  # of the training examples, in whose order they are learnt
 
     def account(self) -> dict[str, Any]:
         """This source's entry in data.json."""
@@ -159,9 +162,10 @@ def prepare_sources(
     prepared: list[Source] = []
     for k, source in enumerate(sources):
         training, held_out = Encoding(Examples(k, folder)), Encoding(Examples(k, folder), comparisons=[])
-        reading = _Reading(source, parts[k], copies[k], training, held_out)
+        by = field_of(config.order)
+        reading = _Reading(source, parts[k], copies[k], training, held_out, by=by if by not in NO_FIELDS else None)
         encode_into(reading.rows(), tokenizer, template, max_tokens, config.too_long)
-        _refuse_empty(source.name, training, held_out)
+        _refuse_empty(source.name, {"train on": training} | ({"hold out": held_out} if config.held_out else {}))
         measurable = set(held_out.examples.names)
         removed = (Dropped(row.origin, row.reason) for row in cleaning.removed[k].values())
         known = (Dropped(row.origin, row.reason) for row in cleaning.leaks[k] if parts[k][row.ordinal] == TRAINING)
@@ -179,6 +183,7 @@ def prepare_sources(
                 training.notes.merged(held_out.notes),
                 tuple(source.ignored.as_records),
                 reading.taught,
+                order_keys(config.order, training.examples, reading.places),
             )
         )
     return prepared
@@ -196,6 +201,8 @@ class _Reading:
     prompts: list[Demonstration] = field(default_factory=list[Demonstration])
     leaks: list[Dropped] = field(default_factory=list[Dropped])
     taught: Counter[str] = field(default_factory=Counter[str])
+    by: str | None = None  # a field of the rows to order them by
+    places: dict[str, float] = field(default_factory=dict[str, float])  # its values, by the row's origin
 
     def rows(self) -> Iterator[tuple[Encodable, Encoding]]:
         number = -1
@@ -207,6 +214,8 @@ class _Reading:
                 self.leaks.append(Dropped(row.origin, f"a copy is held out in source '{self.copies[number]}'"))
             if part != UNUSED:
                 self.taught.update([str(row.about[TAUGHT])] if TAUGHT in row.about else ())
+                if self.by is not None and part == TRAINING:
+                    self.places[str(row.origin)] = _place(row, self.by)
                 yield row, self.held_out if part == HELD_OUT else self.training
         if number + 1 != len(self.parts):
             raise DataError(
@@ -264,13 +273,38 @@ def _held_out_elsewhere(
     return copies
 
 
-def _refuse_empty(name: str, training: Encoding, held_out: Encoding) -> None:
-    for encoding, what in ((training, "train on"), (held_out, "hold out")):
+def _refuse_empty(name: str, parts: Mapping[str, Encoding]) -> None:
+    for what, encoding in parts.items():
         if not len(encoding.examples):
             first = encoding.dropped[0]
             raise ConfigError(
                 f"source '{name}' has no row left to {what}; the first dropped: {first.origin}: {first.reason}"
             )
+
+
+def field_of(order: str) -> str:
+    return order.removeprefix("-")
+
+
+def _place(row: Encodable, by: str) -> float:
+    value = row.about.get(by)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        found = "has none" if value is None else f"has {value!r}"
+        there = ", ".join(sorted(row.about)) or "none"
+        raise DataError(
+            f"{row.origin}: data.order={by} needs a number in the field {by} of every row, and this one {found}; its fields: "
+            f"{there}. To order by length: data.order=length"
+        )
+    return float(value)
+
+
+def order_keys(order: str, examples: Examples, places: Mapping[str, float]) -> np.ndarray | None:
+    """What the training examples are ordered by, lowest first; None if they are shuffled."""
+    if order == SHUFFLED:
+        return None
+    by_length = field_of(order) == LENGTH
+    keys = examples.num_tokens if by_length else np.array([places[name] for name in examples.names])
+    return -keys if order.startswith("-") else keys
 
 
 def held_out_digest(sources: Sequence[Source]) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
 import torch
 from pydantic import model_validator
@@ -112,6 +112,15 @@ class RunConfig(CommonConfig):
         default=100, ge=0, description="steps between two evaluations on held-out rows; 0 is first and last"
     )
     save_best: bool = Field(default=False, description="save the model with the lowest held-out loss, not the last one")
+
+    @model_validator(mode="after")
+    def _measures_what_it_needs(self) -> Self:
+        stops = self.early_stopping is not None and self.early_stopping.measure.startswith("held_out")
+        if not self.data.held_out and (self.save_best or stops):
+            raise ValueError(
+                f"{'save_best' if self.save_best else 'early_stopping'} needs held-out rows: raise data.held_out"
+            )
+        return self
 
     @property
     def mixture(self) -> MixtureConfig:

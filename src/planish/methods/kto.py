@@ -252,11 +252,13 @@ class KtoMethod(Method[KtoConfig]):
             note_unmoved(run, step, trainer.steps, record)
             record.pause()
 
-        return [(run.config.evaluate_every, evaluate), (run.config.sample_every, SamplingCallback(run, record))]
+        measured = [(run.config.evaluate_every, evaluate)] if run.config.data.held_out else []
+        return [*measured, (run.config.sample_every, SamplingCallback(run, record))]
 
 
 def parts_of(source: Any) -> dict[str, Examples]:
-    return {"training": source.training, "held_out": source.held_out}
+    parts = {"training": source.training, "held_out": source.held_out}
+    return {name: examples for name, examples in parts.items() if len(examples)}
 
 
 def labels(examples: Examples) -> np.ndarray:

@@ -82,7 +82,7 @@ class ComparisonMethod(Method[C]):
 def comparison_sets(run: RunContext[Any], eval_sets: Mapping[str, Encoding]) -> dict[str, Examples]:
     """All comparisons of a run by name: SOURCE/training, SOURCE/held_out, eval_sets/NAME."""
     sets = {f"{source.name}/training": source.training for source in run.sources}
-    sets |= {f"{source.name}/held_out": source.held_out for source in run.sources}
+    sets |= {f"{source.name}/held_out": source.held_out for source in run.sources if len(source.held_out)}
     return sets | {f"eval_sets/{name}": encoding.examples for name, encoding in eval_sets.items()}
 
 
@@ -150,18 +150,22 @@ class RankingCallback:
             for source in self.run.sources
             for scored in self._scored(source.name, source.held_out, source.held_out_comparisons)
         ]
-        found = self._write(step, HELD_OUT, held_out)
-        values = {"held_out/all": found["log_loss"]["value"], "held_out_accuracy/all": found["accuracy"]["value"]}
-        values |= {f"held_out/{name}": loss for name, loss in log_loss_by_source(held_out).items()}
-        for part in found["by"]["source"]:
-            values[f"held_out_accuracy/{part['name']}"] = part["accuracy"]["value"]
+        values = self._measures(step, held_out) if held_out else {}
         if step in (0, self.last):
             for name, encoding in self.eval_sets.items():
                 rows = list(self._scored(name, encoding.examples, encoding.comparisons or ()))
                 values[f"eval_accuracy/{name}"] = self._write(step, name, rows)["accuracy"]["value"]
-        self.record.note(step, values)
+        if values:
+            self.record.note(step, values)
         note_unmoved(self.run, step, self.last, self.record)
         self.record.pause()
+
+    def _measures(self, step: int, held_out: Sequence[Scored]) -> dict[str, float]:
+        found = self._write(step, HELD_OUT, held_out)
+        values = {"held_out/all": found["log_loss"]["value"], "held_out_accuracy/all": found["accuracy"]["value"]}
+        values |= {f"held_out/{name}": loss for name, loss in log_loss_by_source(held_out).items()}
+        accuracies = {f"held_out_accuracy/{part['name']}": part["accuracy"]["value"] for part in found["by"]["source"]}
+        return values | accuracies
 
     def _write(self, step: int, name: str, scored: Sequence[Scored]) -> dict[str, Any]:
         found = ranking(scored, seed=self.run.config.seed)

@@ -181,9 +181,9 @@ def check_margins(run: RunContext[RewardConfig]) -> None:
 def refuse_contradictions(examples: Examples) -> None:
     """A margin is asked of the better completion by how far the annotator's scores lie apart. Where they contradict the
     ranks, it would be below 0."""
-    assert examples.choices is not None
     for row in range(len(examples)):
-        choices = examples.choices[row]
+        choices = examples[row].choices
+        assert choices is not None
         ranks, scores = choices.ranks, choices.scores
         for i, j in permutations(range(len(scores)), 2):
             if ranks[i] < ranks[j] and scores[i] < scores[j]:

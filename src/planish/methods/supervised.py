@@ -54,7 +54,8 @@ class SupervisedMethod(Method[C]):
 
         def evaluate(step: int) -> None:
             losses = held_out_losses(policy_as(CausalLM, run), held_out, run.micro_tokens, run.device)
-            record.note(step, {f"held_out/{name}": loss for name, loss in losses.items()})
+            if losses:
+                record.note(step, {f"held_out/{name}": loss for name, loss in losses.items()})
             note_unmoved(run, step, trainer.steps, record)
             record.pause()
 

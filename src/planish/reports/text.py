@@ -70,7 +70,7 @@ def title(run: RecordedRun) -> str:
     if run.method == "pretrain":
         method = "Pretraining of" if "architecture" in run.config.get("model", {}) else "Continued pretraining of"
     else:
-        method = {"sft": "Supervised fine-tuning of", "reward": "Reward model from"}.get(run.method)
+        method = {"sft": "Supervised fine-tuning of", "reward": "Reward model from", "kto": "KTO of"}.get(run.method)
     return f"{method or loss_name(run) + ' of'} {model_name(run)} on {data}"
 
 
@@ -119,6 +119,8 @@ def state(run: RecordedRun) -> str | None:
 def outcome(run: RecordedRun) -> str:
     """The held-out result; for comparisons loss and accuracy."""
     before, after = run.before, run.after
+    if before is None and run.finished:
+        return "No rows were held out, so no loss was measured."
     if before is None:
         return "No held-out loss has been measured yet."
     if after is None:

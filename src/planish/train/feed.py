@@ -62,6 +62,8 @@ class MixtureFeed:
             source.update_digest(digest)
         digest.update(repr((self.mixture.sizes, self.mixture.stages, self.mixture.seed)).encode())
         digest.update(self.bounds.astype(np.int64).tobytes())
+        for keys in self.mixture.keys or ():
+            digest.update(keys.tobytes())
         return digest.hexdigest()[:16]
 
 
@@ -76,7 +78,8 @@ def plan_feed(
     names, examples = [source.name for source in sources], [source.training for source in sources]
     targets = stage_targets(data, names, examples)
     lengths, counts = _lengths(data, batch, targets, steps, epochs * sum(len(each) for each in examples))
-    plan = plan_mixture(data, names, examples, targets, lengths, seed)
+    keys = [source.keys for source in sources if source.keys is not None]
+    plan = plan_mixture(data, names, examples, targets, lengths, seed, keys or None)
     bounds = [0]
     for number, stage in enumerate(targets):
         length, start = plan.mixture.stages[number].length, bounds[-1]

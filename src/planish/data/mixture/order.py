@@ -3,13 +3,14 @@
 The example at a position is a function of that position. Positions are grouped into blocks of about a thousand; a block
 contains each source's share, to within one example of the exact share so far, shuffled by
 `numpy_generator(seed, "mix", stage, block)`. The rows of a source follow their own shuffle, keyed by
-`(seed, "order", source, epoch)`, so every row is seen once before any is seen twice. The order is never stored: any part
-of it is computed on demand.
+`(seed, "order", source, epoch)`, so every row is seen once before any is seen twice; with keys, each pass goes from the
+lowest to the highest (a curriculum), and the shuffle decides between equal ones. The order is never stored: any part of it is
+computed on demand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -59,8 +60,14 @@ class Mixture:
     [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (1, 3), (1, 4), (1, 5)]
     """
 
-    def __init__(self, sizes: Sequence[int], stages: Sequence[MixtureStage], seed: int) -> None:
-        self.sizes, self.stages, self.seed = tuple(sizes), tuple(stages), seed
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        stages: Sequence[MixtureStage],
+        seed: int,
+        keys: Sequence[np.ndarray] | None = None,  # of each source's rows
+    ) -> None:
+        self.sizes, self.stages, self.seed, self.keys = tuple(sizes), tuple(stages), seed, keys
         # Examples of each source before each stage, and before each block within it.
         self._before: list[np.ndarray] = []
         drawn = np.zeros(len(sizes), np.int64)
@@ -69,7 +76,7 @@ class Mixture:
             self._before.append(counts)
             drawn = counts[-1]
         self.starts = np.cumsum([0, *(stage.length for stage in self.stages)])
-        self._order = Order(self.sizes, seed)
+        self._order = Order(self.sizes, seed, keys)
         self._labels = lru_cache(maxsize=4)(self._shuffle_block)
 
     def __len__(self) -> int:
@@ -128,8 +135,8 @@ class Mixture:
 class Order:
     """The order of rows within each source: the row and the pass of the n-th draw from a source."""
 
-    def __init__(self, sizes: Sequence[int], seed: int) -> None:
-        self.sizes, self.seed = np.array(sizes, np.int64), seed
+    def __init__(self, sizes: Sequence[int], seed: int, keys: Sequence[np.ndarray] | None = None) -> None:
+        self.sizes, self.seed, self.keys = np.array(sizes, np.int64), seed, keys
         self._shuffle = lru_cache(maxsize=2 * len(sizes))(self._shuffle_pass)
 
     def __call__(self, sources: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -147,8 +154,12 @@ class Order:
             draws = np.arange(begin, min(begin + CHUNK, stop))
             yield self(np.full(len(draws), source), draws)[0]
 
-    def _shuffle_pass(self, source: int, epoch: int) -> Permutation:
-        return Permutation(int(self.sizes[source]), self.seed, "order", source, epoch)
+    def _shuffle_pass(self, source: int, epoch: int) -> Callable[[np.ndarray], np.ndarray]:
+        shuffled = Permutation(int(self.sizes[source]), self.seed, "order", source, epoch)
+        if self.keys is None:
+            return shuffled
+        rows = shuffled(np.arange(int(self.sizes[source])))
+        return rows[np.argsort(self.keys[source][rows], kind="stable")].__getitem__
 
 
 def share_out(weights: Sequence[float], length: int) -> tuple[int, ...]:

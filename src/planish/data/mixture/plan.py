@@ -87,10 +87,11 @@ def plan_mixture(
     targets: Sequence[StageTarget],
     lengths: Sequence[int],
     seed: int,
+    keys: Sequence[np.ndarray] | None = None,
 ) -> MixturePlan:
-    """The whole order. `lengths` are the examples of each stage that has no budget."""
+    """The whole order. `lengths` are the examples of each stage that has no budget; `keys` order the rows of each source."""
     sizes = list(map(len, examples))
-    count = TokenCount([rows.num_tokens for rows in examples], Order(sizes, seed))
+    count = TokenCount([rows.num_tokens for rows in examples], Order(sizes, seed, keys))
     drawn = np.zeros(len(sizes), np.int64)
     stages: list[MixtureStage] = []
     tokens: list[tuple[int, ...]] = []
@@ -105,7 +106,7 @@ def plan_mixture(
         tokens.append(tuple(count(k, int(drawn[k]), int(drawn[k]) + n) for k, n in enumerate(counts)))
         drawn += counts
     _refuse_repeats(config, names, sizes, drawn)
-    return MixturePlan(tuple(names), tuple(targets), Mixture(sizes, stages, seed), tuple(tokens))
+    return MixturePlan(tuple(names), tuple(targets), Mixture(sizes, stages, seed, keys), tuple(tokens))
 
 
 class TokenCount:

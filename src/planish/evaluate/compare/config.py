@@ -69,6 +69,8 @@ class CompareConfig(Config):
             raise ValueError(f"baseline={self.baseline}: there are {', '.join(self.models)}")
         if self.best_of is not None and self.best_of.name in self.models:
             raise ValueError(f"models.{self.best_of.name}: is the name of the system that best_of adds")
+        if self.documents is not None and not self.documents.held_out:
+            raise ValueError("documents.held_out is 0: there is nothing to measure the loss on")
         if self.num_samples > 1 and self.sampling.temperature == 0:
             raise ValueError(
                 f"num_samples={self.num_samples}: at temperature 0 all would be the same; set sampling.temperature"
