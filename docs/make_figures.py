@@ -1,7 +1,8 @@
 """Draws the figures of the documentation: `python docs/make_figures.py`. Tests keep the pictures and the numbers together.
 
 Reads docs/figures/dpo_path.json and docs/figures/wind_tunnel.json, which examples/dpo_by_hand.py and examples/wind_tunnel.py
-write, and prints what is to be said under each figure. Needs matplotlib: `pip install matplotlib`.
+write, and docs/figures/places.json, the classes that `planish know` found, and prints what is to be said under each figure. Needs
+matplotlib: `pip install matplotlib`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from figures import dpo, wind_tunnel
+from figures import dpo, places, wind_tunnel
 from figures.results import Results, read
 from figures.sheet import LOOK, Drawing
 from matplotlib import style
@@ -33,6 +34,12 @@ def draw_dpo(run: dpo.Run) -> list[Drawing]:
         return [dpo.path(run)]
 
 
+def draw_places(found: places.Places) -> list[Drawing]:
+    """The figure of docs/knowledge.md."""
+    with style.context(LOOKS):
+        return [places.known(found)]
+
+
 def write(drawings: Iterable[Drawing]) -> None:
     for drawing in drawings:
         write_text(FOLDER / f"{drawing.name}.svg", drawing.svg)
@@ -41,4 +48,5 @@ def write(drawings: Iterable[Drawing]) -> None:
 
 if __name__ == "__main__":
     write(draw_dpo(dpo.read(FOLDER / "dpo_path.json")))
+    write(draw_places(places.read(FOLDER / "places.json")))
     write(draw(read(FOLDER / "wind_tunnel.json")))

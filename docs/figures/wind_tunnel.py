@@ -92,7 +92,7 @@ def known(results: Results) -> Drawing:
     at = _places(len(rows))
     names = [f"{row.frequency:,} times" if row.frequency else "never" for row in gate.by_frequency]
     for y, row in zip(at, rows, strict=True):
-        _classes(ax, y, row)
+        classes(ax, y, row)
         beside(ax, 1.13, y, f"{row.n:,}", color=QUIET)
     beside(ax, 1.13, -0.75, "n", color=QUIET)
     rows_down(ax, at, [*names, "all"])
@@ -101,7 +101,7 @@ def known(results: Results) -> Drawing:
     return sheet.drawing("wind_tunnel_known")
 
 
-def _classes(ax: Axes, y: float, row: Classed) -> None:
+def classes(ax: Axes, y: float, row: Classed) -> None:
     left = 0.0
     for name, share in row.shares().items():
         ax.barh(y, 100 * share, 0.76, left, color=CLASSES[name], ec="white", lw=0.8)

@@ -92,6 +92,7 @@ def test_figures_in_the_repository_are_what_their_numbers_make(docs: Callable[[s
     if locked is None or locked[1] != matplotlib.__version__:
         pytest.skip(f"figures are drawn with the locked matplotlib; here is {matplotlib.__version__}")
     drawn = docs("make_figures").draw_dpo(docs("figures.dpo").read(DPO_PATH))
+    drawn += docs("make_figures").draw_places(docs("figures.places").read(FOLDER / "places.json"))
     drawn += docs("make_figures").draw(docs("figures.results").read(RESULTS)) if RESULTS.exists() else []
     there = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.svg")}
     assert sorted(there) == sorted(drawing.name for drawing in drawn), "run python docs/make_figures.py"
