@@ -272,6 +272,30 @@ COMMANDS: dict[str, Command] = {
         words=(Argument("RUN", "runs", "folders of runs, comparisons or pipelines", many=True),),
         flags=(out_file("the HTML file; absent is report.html in the first folder"),), stage="report", ending=".html",
     ),
+    "annotate": Command(
+        "open a page on which people compare answers, and keep what they say",
+        "planish.feedback.command:annotate", "planish.feedback.config:AnnotateConfig",
+        "planish annotate answers.jsonl best.jsonl --out feedback.db",
+        words=(Argument("ANSWERS", "answers", "files of answers, of `planish sample` or others, or of comparisons", many=True),),
+        flags=(
+            Argument("--guidelines", "guidelines", "a Markdown file of guidelines; absent is planish's own", "FILE"),
+            Argument("--out", "out", "the database: a file, or postgresql://USER@HOST/DATABASE", "DATABASE"),
+            FORMAT_FLAG,
+            COLUMNS_FLAG,
+        ),
+        shown=(
+            "aspects", "show", "overlap", "invite", "gold", "gold_rate", "repeat_rate", "training", "test", "profile",
+            "port", "seed",
+        ),
+    ),
+    "feedback export": Command(
+        "write what was said as comparisons for `planish reward` and `planish dpo`",
+        "planish.feedback.command:export", "planish.feedback.config:FeedbackExportConfig",
+        "planish feedback export feedback.db --out comparisons.jsonl",
+        words=(Argument("DATABASE", "database", "a database of `planish annotate`: its file or URL"),),
+        flags=(out_file("jsonl file of comparisons to write; better answers go to FILE.demonstrations.jsonl"),),
+        shown=("aspect", "kinds", "repeats", "gold", "adjudicated", "names"), stage="feedback", ending=".jsonl",
+    ),
     "data inspect": Command(
         "counts, lengths, rows with what is learnt marked, rows left out",
         "planish.preview.inspect:inspect", "planish.preview.inspect:InspectConfig",
@@ -408,6 +432,7 @@ COMMANDS: dict[str, Command] = {
 
 GROUPS = {
     "evaluate": "measure files of answers and what models answer",
+    "feedback": "what people and models said of answers",
     "data": "look at data, convert it, see a mixture before training",
     "world": "the wind tunnel: a world in which every fact is known",
     "model": "models that need no hub",

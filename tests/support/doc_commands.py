@@ -54,6 +54,7 @@ SHORTER = {
     "evaluate refusals": ["limit=4", "sampling.max_completion_tokens=4"],
     "know models/wind-tunnel": ["limit=100", "probe.samples=2"],
     "chat": ["max_completion_tokens=2"],
+    "annotate": ["serve=false"],
     "claims run": ["seeds=1", "changes={steps: 1, batch.examples: 2, data.max_held_out: 4}"],
     # Annotators refuse answers as alike as those of an untrained model. This one learns enough in twenty steps.
     "sft recipes/world_sft.yaml": ["steps=20", "num_samples=1", "sampling.max_completion_tokens=2", "evaluate_every=0"],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planish.base.errors import DataError
+from planish.base.text import count_text
 from planish.commands import METHODS
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from planish.data.inspect.convert import Converted
     from planish.data.inspect.result import Inspection
     from planish.experiments.command import Again, ClaimsConfig, ClaimState
+    from planish.feedback.command import Prepared
+    from planish.feedback.export import FeedbackExport
     from planish.inference.best_of_n import BestOfNResult
     from planish.pipeline.run import Pipeline
     from planish.pipeline.stages import Stage
@@ -103,6 +106,19 @@ def _ranked(config: Any, ranked: RankResult) -> None:
     print(
         f"{ranked.comparisons} comparisons in {config.out}; {ranked.alone} of {ranked.prompts} prompts had one answer alone"
     )
+
+
+def _exported(config: Any, done: FeedbackExport) -> None:
+    print(f"{done.comparisons} comparisons by {count_text(done.annotators, 'annotator')} in {config.out}")
+    if done.unable:
+        print(f"{count_text(done.unable, 'judgement')} without ranks: the annotator could not tell", file=sys.stderr)
+    if done.demonstrations_file is not None:
+        print(f"{count_text(done.demonstrations, 'better answer')} in {done.demonstrations_file}")
+    print(f"next:  planish reward --model MODEL --data {config.out} --out runs/reward")
+
+
+def _annotated(config: Any, prepared: Prepared) -> None:
+    print(f"{count_text(prepared.items, 'item')} in {config.out}\nnext:  {prepared.next}")
 
 
 def _ran(config: Any, done: Pipeline) -> None:
@@ -206,6 +222,8 @@ RESULTS: dict[str, Callable[[Any, Any], None]] = {
     "evaluate knowledge": lambda config, found: print(
         f"{len(found)} answers in {config.out}, scores in {config.out}.json"
     ),
+    "annotate": _annotated,
+    "feedback export": _exported,
     "report": lambda config, path: print(path),
     "data teach": lambda config, found: print(f"{config.out}, and what was changed in {config.out}.json"),
     "data inspect": _inspected,

@@ -201,3 +201,11 @@ def judgements(session: Session) -> Iterator[JudgedItem]:
     """All judgements that count: those that were undone are left out."""
     for row in session.execute(judged_rows()):
         yield JudgedItem(*row)
+
+
+def keep_draft(session: Session, assignment: Assignment, content: str) -> None:
+    draft = session.get(Draft, assignment.id)
+    if draft is None:
+        session.add(Draft(assignment_id=assignment.id, content={"page": content}, updated=time.time()))
+    else:
+        draft.content, draft.updated = {"page": content}, time.time()

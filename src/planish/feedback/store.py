@@ -72,7 +72,7 @@ def open_store(place: str | Path) -> Store:
         ) from None
     except ImportError as error:
         raise ConfigError(
-            f"{place}: PostgreSQL needs a driver ({error}). Install it: pip install 'planish[postgresql]'"
+            f"{place}: PostgreSQL needs a driver ({error}). Install it: pip install 'psycopg[binary]'"
         ) from None
     except DBAPIError as error:
         raise RunError(f"{place}: the database cannot be opened: {first_line(error.orig or error)}") from None

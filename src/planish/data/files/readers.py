@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 from planish.base.errors import DataError
 from planish.base.files import recipes_hint
 from planish.data.files.columns import read_columns, without_nulls
+from planish.data.files.feedback import read_feedback
 from planish.data.files.json_stream import Broken, json_lines, json_values, stop
 from planish.data.files.packages import package_file
 from planish.data.files.text import (
@@ -50,7 +51,7 @@ INSTEAD = {
     ("pdf", "doc", "docx", "odt", "rtf", "html", "htm"): "; save it as plain text (.txt)",
     ("md", "markdown"): "; if it is a document to learn, name it .txt",
     ("pkl", "pickle", "npy", "npz", "pt"): "; write it as .jsonl or .parquet: a pickle can run code when it is read",
-    ("db", "sqlite", "sqlite3"): "; export the table as CSV",
+    ("sqlite", "sqlite3"): "; export the table as CSV",
 }
 
 
@@ -346,4 +347,5 @@ READERS: dict[str, Callable[[Path, str], Iterator[Record]]] = {
     "yml": _read_yaml,
     "parquet": _read_columns,
     "arrow": _read_columns,
+    "db": lambda path, name: _numbered(read_feedback(path, name), name),
 }
