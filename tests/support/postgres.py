@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,10 +36,25 @@ def postgres(folder: Path) -> Iterator[str]:
     subprocess.run(
         ["initdb", "-D", data, "-U", "planish", "-A", "trust", "-N", "--no-instructions"], check=True, **quiet
     )
-    options = f"-k {folder} -c listen_addresses= -c fsync=off"
-    start = ["pg_ctl", "-D", data, "-o", options, "-w", "-l", folder / "log"]
-    subprocess.run([*start, "start"], check=True, **quiet)
-    try:
-        yield f"postgresql://planish@/postgres?host={folder}"
-    finally:
-        subprocess.run(["pg_ctl", "-D", data, "-m", "immediate", "stop"], check=True, **quiet)
+    where = ["-k", str(folder), "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200"]
+    url = f"postgresql://planish@/postgres?host={folder}"
+    with subprocess.Popen(["postgres", "-D", data, *where], **quiet) as server:
+        try:
+            _wait(url, server)
+            yield url
+        finally:
+            server.send_signal(signal.SIGQUIT)  # at once: nothing is to be kept
+
+
+def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
+    import psycopg
+
+    deadline = time.monotonic() + 60
+    while server.poll() is None:
+        try:
+            psycopg.connect(url).close()
+            return
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline, "PostgreSQL does not answer"
+            time.sleep(0.05)
+    raise AssertionError(f"PostgreSQL ended with status {server.returncode}")
