@@ -353,6 +353,15 @@ COMMANDS: dict[str, Command] = {
         shown=("facts.field", "facts.function", "facts.max_words", "wordings", "maybe_known", "probe.shots", "device"),
         stage="teach", ending=".jsonl",
     ),
+    "data refuse": Command(
+        "write refusals of unsafe prompts that say why, and safe look-alikes by a served model",
+        "planish.evaluate.refusals.write:refuse", "planish.evaluate.refusals.write:RefuseConfig",
+        "planish data refuse recipes/data/contrasts.jsonl --out refusals.jsonl",
+        words=(Argument("PROMPTS", "path", "a file of prompts, some of them unsafe"),),
+        flags=(FORMAT_FLAG, COLUMNS_FLAG, out_file("jsonl file of demonstrations to write")),
+        shown=("limit", "unsafe", "label", "wordings", "look_alikes.base_url", "look_alikes.model", "seed"),
+        stage="refuse", ending=".jsonl",
+    ),
     "world make": Command(
         "write a world: corpus, tokenizer, instruction sources, prompts, questions",
         "planish.world.make:make", "planish.world.make:MakeConfig",

@@ -140,7 +140,7 @@ def test_every_pipeline_runs_with_small_steps(
 def test_the_example_data_is_what_its_generator_writes(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-B", str(DATA / "make"), str(tmp_path)], check=True)
     made = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(made) == 22
+    assert len(made) == 23
     for name in made:
         if name.suffix == ".parquet":
             assert pq.read_table(tmp_path / name).equals(pq.read_table(DATA / name))
@@ -153,7 +153,7 @@ def test_the_table_of_the_example_data_is_right() -> None:
     table = re.findall(
         r"^\| `([\w./]+)` \| (\d+) \| `(\w+)` \|", (DATA / "README.md").read_text(encoding="utf-8"), re.M
     )
-    assert len(table) == 16
+    assert len(table) == 17
     for name, rows, format in table:
         path, given = DATA / name, format if format in ("flan_cot", "lines") else "auto"
         assert {chosen.name for chosen, _, records in open_files(path, given) if list(records)} == {format}

@@ -218,6 +218,7 @@ RESULTS: dict[str, Callable[[Any, Any], None]] = {
         f"{sum(len(answer.references) for answer in found)} references of {len(found)} answers in {config.out}, rates in "
         f"{config.out}.json"
     ),
+    "data refuse": lambda config, rows: print(f"{len(rows)} demonstrations in {config.out}"),
     "evaluate refusals": lambda config, result: print(f"page:  planish report {config.out}"),
     "evaluate knowledge": lambda config, found: print(
         f"{len(found)} answers in {config.out}, scores in {config.out}.json"

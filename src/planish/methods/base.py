@@ -18,6 +18,7 @@ from planish.data.examples import Encodable
 from planish.data.rows import LEARNT
 from planish.data.settings import DataConfig
 from planish.data.sources import Source, held_out_digest
+from planish.methods.refusal_visit import EvaluateConfig
 from planish.models.loaded import LoadedModel
 from planish.models.packed import PackedModel
 from planish.train.checkpoint import CheckpointConfig
@@ -57,6 +58,9 @@ class CommonConfig(Config):
     early_stopping: EarlyStoppingConfig | None = Field(
         default=None,
         description="end the run where a measure becomes no better; true is the held-out loss, three times",
+    )
+    evaluate: EvaluateConfig = Field(
+        default=EvaluateConfig(), description="what is measured between steps beside held-out rows"
     )
     plugins: Plugins = ()
     tracker: TrackerName | None = Field(

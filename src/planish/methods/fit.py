@@ -20,6 +20,7 @@ from planish.base.errors import RunError
 from planish.base.interrupt import Abandoned, Stopped, StopRequest, noting_signals
 from planish.base.notices import working
 from planish.methods.base import CommonConfig, Method, RunContext
+from planish.methods.refusal_visit import refusal_visits
 from planish.methods.story import model_name, tell_end, tell_start
 from planish.models.load import save_model
 from planish.models.lora import merge, save_adapter
@@ -54,7 +55,8 @@ def fit(run: RunContext[C], method: Method[C], trainer: Trainer, account: Mappin
     if is_main():
         tell_start(run, trainer, account, start)
     record = RunRecord(folder, trainer.steps, start, _tracker(config, folder), trainer.step)
-    callbacks = method.callbacks(run, trainer, record)
+    visits = refusal_visits(config.evaluate, folder.path, run.policy, run.loaded, record)
+    callbacks = [*method.callbacks(run, trainer, record), *visits]
     _listen(record, config)
 
     def stop_if_asked(step: int) -> None:
