@@ -36,10 +36,8 @@ class Next:
 
 
 def next_assignment(session: Session, annotator: StudyAnnotator, settings: StudyConfig) -> Next:
-    """The assignment that is open, an undone one first; else a new one."""
-    mine = select(Assignment).where(Assignment.annotator_id == annotator.id, ~IS_JUDGED)
-    opened = session.scalars(mine.order_by(Assignment.revision.desc(), Assignment.id)).first()
-    if opened is not None:
+    """The assignment that is open; else a new one."""
+    if (opened := open_assignment(session, annotator)) is not None:
         return Next(opened)
     for phase in PHASES:
         if (item := session.scalars(_unseen(annotator, phase).limit(1)).first()) is not None:
@@ -49,6 +47,12 @@ def next_assignment(session: Session, annotator: StudyAnnotator, settings: Study
     if annotator.role == "adjudicator" and (item := session.scalars(disputed().limit(1)).first()) is not None:
         return Next(_assign(session, annotator, item, "adjudication", settings))
     return Next(_next_task(session, annotator, settings))
+
+
+def open_assignment(session: Session, annotator: StudyAnnotator) -> Assignment | None:
+    """What the person has in hand, an undone item first."""
+    mine = select(Assignment).where(Assignment.annotator_id == annotator.id, ~IS_JUDGED)
+    return session.scalars(mine.order_by(Assignment.revision.desc(), Assignment.id)).first()
 
 
 def _next_task(session: Session, annotator: StudyAnnotator, settings: StudyConfig) -> Assignment | None:

@@ -146,7 +146,7 @@ def _serve(app: object, listening: socket.socket) -> None:
         log_level="warning",
         access_log=False,  # addresses hold tokens
         server_header=False,
-        timeout_keep_alive=30,
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
         limit_concurrency=500,
         h11_max_incomplete_event_size=16_384,

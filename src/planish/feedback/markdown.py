@@ -32,19 +32,20 @@ def _image(self: Any, tokens: Sequence[Token], at: int, options: Any, env: Mutab
     return f'<span class="link">[picture: {title}]</span> <span class="address">({source})</span>'
 
 
-def _renderer() -> MarkdownIt:
-    renderer = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
+def _renderer(breaks: bool) -> MarkdownIt:
+    renderer = MarkdownIt("commonmark", {"html": False, "breaks": breaks}).enable(["table", "strikethrough"])
     for name, rule in (("link_open", _link_open), ("link_close", _link_close), ("image", _image)):
         renderer.add_render_rule(name, rule)
     return renderer
 
 
-RENDERER = _renderer()
+RENDERERS = {breaks: _renderer(breaks) for breaks in (True, False)}
 
 
 @lru_cache(maxsize=512)
-def render(text: str) -> Markup:
-    return Markup(RENDERER.render(text, {}))
+def render(text: str, breaks: bool = True) -> Markup:
+    """The HTML. Line ends of an answer are kept, those of a document only fill its lines."""
+    return Markup(RENDERERS[breaks].render(text, {}))
 
 
 def differences(one: str, other: str) -> tuple[Markup, Markup] | None:

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from planish.base.errors import PlanishError, first_line
 from planish.feedback import overview, privacy
-from planish.feedback.assignment import IS_JUDGED, let_try_again, next_assignment
+from planish.feedback.assignment import IS_JUDGED, let_try_again, next_assignment, open_assignment
 from planish.feedback.config import StudyConfig
 from planish.feedback.guard import Guard, TooLarge
 from planish.feedback.judgements import AlreadyJudgedError, current, keep_draft, save_judgement, undo
@@ -154,7 +154,7 @@ class Routes:
                 me=visit.annotator,
                 settings=visit.settings,
                 guideline=guide.digest,
-                guide=render(guide.text),
+                guide=render(guide.text, breaks=False),
                 progress=progress_of(visit.session, visit.annotator, visit.settings),
                 **values,
             )
@@ -165,13 +165,18 @@ class Routes:
         return lambda: Response(content, media_type=f"{ASSETS[name]}; charset=utf-8")
 
     def page(self, token: str) -> HTMLResponse:
-        """What comes next: a welcome, an item, or the end."""
-        with self.store.writing() as session:
+        """What comes next: a welcome, an item, or the end. An item in hand is shown without writing anything."""
+        with self.store.reading() as session:
             visit = self._visit(session, token)
             if visit.annotator.welcomed is None:
                 return self._render(visit, "welcome.html")
-            following = next_assignment(session, visit.annotator, visit.settings)
-            number = following.assignment.id if following.assignment is not None else 0
+            opened = open_assignment(session, visit.annotator)
+            passed = True
+        if opened is None:
+            with self.store.writing() as session:
+                visit = self._visit(session, token)
+                following = next_assignment(session, visit.annotator, visit.settings)
+                opened, passed = following.assignment, following.passed
         with self.store.reading() as session:
             visit = self._visit(session, token)
             before = session.scalars(
@@ -180,9 +185,9 @@ class Routes:
                 .order_by(Assignment.id.desc())
             ).first()
             last = None if before is None else {"assignment": before.id, "revision": before.revision}
-            if not number:
-                return self._render(visit, "done.html", passed=following.passed, command=self.command, undoable=last)
-            task = task_of(session, session.get_one(Assignment, number), visit.settings)
+            if opened is None:
+                return self._render(visit, "done.html", passed=passed, command=self.command, undoable=last)
+            task = task_of(session, session.get_one(Assignment, opened.id), visit.settings)
             return self._render(visit, "task.html", task=task, reasons=REASONS, undoable=last)
 
     def explained(self, token: str, number: int) -> HTMLResponse:
@@ -226,6 +231,7 @@ class Routes:
             verdict = body.as_verdict(assignment.shown, [text_of(message) for message in item.completions])
             save_judgement(session, assignment, verdict, key=body.key, revision=body.revision, guideline=body.guideline)
             training = assignment.chosen_by == "training"
+            next_assignment(session, visit.annotator, visit.settings)  # in one transaction: one wait for the disk
         return {"next": f"/explained/{assignment.id}" if training else ""}
 
     def draft(self, token: str, body: Annotated[SentDraft, Depends(sent(SentDraft))]) -> dict[str, Any]:

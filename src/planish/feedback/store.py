@@ -7,6 +7,7 @@ simple as one. A transaction is on the disk before it is acknowledged.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ class Store:
 
     def __init__(self, engine: Engine, place: str) -> None:
         self.engine, self.place = engine, place
+        self._turn = threading.Lock()  # fairer than SQLite's own waiting, which sleeps and tries again
 
     @contextmanager
     def reading(self) -> Generator[Session]:
@@ -48,7 +50,7 @@ class Store:
     @contextmanager
     def writing(self) -> Generator[Session]:
         engine = self.engine.execution_options(writes=True)
-        with Session(engine, expire_on_commit=False) as session, session.begin():
+        with self._turn, Session(engine, expire_on_commit=False) as session, session.begin():
             if self.engine.dialect.name == "postgresql":
                 session.execute(select(Study.id).with_for_update())
             yield session

@@ -123,7 +123,7 @@ function update(next = null) {
   const ready = complete();
   $(".save", task()).disabled = !ready || sending;
   for (const button of $$("[data-verdict]", task())) button.setAttribute("aria-pressed", button.dataset.verdict === verdict);
-  $(".row[data-row=reason]", task()).hidden = verdict !== "cannot_tell";
+  $$(".row", task()).forEach((row) => { row.hidden = (row.dataset.row === "reason") !== (verdict === "cannot_tell"); });
   $$(".length", task()).forEach((length) => { length.hidden = !ready; });
   mark(next ?? rows().find((row) => !chosen(row)) ?? rows().at(-1));
   $$(".spans", task()).forEach((list, place) => list.replaceChildren(...spans.filter((span) => span.answer === place).map(chip)));
@@ -285,6 +285,8 @@ const DEEDS = {
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
+  const row = event.target.closest(".row:not(.current)");
+  if (row && !event.target.closest("label")) mark(row);
   if (!button || button.disabled) return;
   if (button.dataset.action) DEEDS[button.dataset.action](button);
   if (button.dataset.verdict) setVerdict(button.dataset.verdict);
