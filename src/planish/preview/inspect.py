@@ -18,6 +18,7 @@ from planish.data.inspect.result import Inspection, SourceView
 from planish.data.inspect.run import FEW_LISTED, InspectOptions, inspect_source
 from planish.data.rows import LEARNT, Comparison, Row
 from planish.data.settings import DataConfig
+from planish.evaluate.refusals.mixture import safety_of
 from planish.methods.pretrain import NewModel
 from planish.models.load import ModelConfig, context_length, load_settings
 from planish.reports.pages.inspection import write_inspection_page
@@ -68,6 +69,7 @@ def inspect(config: InspectConfig) -> Inspection:
         listed=None if config.list_all else FEW_LISTED,
         keep_going=config.keep_going,
         seed=config.seed,
+        safety=safety_of,
     )
     views: list[SourceView] = []
     for name, source in config.data.sources.items():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 Unit = Literal["tokens", "characters"]
+SafetyKind = Literal["refusals", "look_alikes"]  # rows that refuse; rows that sound harmful and are answered
 # The fate of a row in a run: it stops the run, is dropped, is truncated or, for a document, is split without loss.
 Fate = Literal["stops the run", "dropped", "truncated", "split"]
 MOST_BINS = 30
@@ -131,6 +132,7 @@ class SourceView:
     unfit: Listing = field(default_factory=Listing)  # records that fit no kind, and the error that ended the reading
     ignored: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])  # fields that no row holds, by file
     placeholders: dict[str, int] = field(default_factory=dict[str, int])  # rows with {{name}}, by name
+    safety: dict[SafetyKind, int] = field(default_factory=dict[SafetyKind, int])  # rows of each kind
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -26,6 +26,7 @@ from planish.data.inspect.result import (
     KindView,
     Listed,
     Listing,
+    SafetyKind,
     Sample,
     SourceView,
     distribution,
@@ -50,6 +51,7 @@ class InspectOptions:
     keep_going: bool = False
     seed: int = 0
     handling: Handling = field(default_factory=Handling)
+    safety: Callable[[Row], SafetyKind | None] | None = None  # finds rows that refuse, and their look-alikes
 
 
 def inspect_source(
@@ -132,6 +134,8 @@ class _Source:
     def _add(self, row: Row) -> None:
         kind = self.kinds.setdefault(type(row), _Kind(type(row), self.view.name, self.options))
         tally(self.view.placeholders, *{name for text in texts(row) for name in PLACEHOLDER.findall(text)})
+        if self.options.safety is not None and (found := self.options.safety(row)) is not None:
+            tally(self.view.safety, found)
         kind.waiting.append(row)
         if len(kind.waiting) == BATCH:
             self._measure(kind)

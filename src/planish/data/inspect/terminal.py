@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import get_args
 
 from rich.console import Console
 from rich.table import Table
@@ -23,6 +24,7 @@ from planish.data.inspect.result import (
     Lengths,
     Listing,
     Piece,
+    SafetyKind,
     Sample,
     ShownPart,
     SourceView,
@@ -32,6 +34,8 @@ MOST_SHOWN = 1500  # characters of one part of a row in the terminal
 BARS = " ▁▂▃▄▅▆▇█"
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 FEW_REASONS = 5
+SAFETY: tuple[SafetyKind, ...] = get_args(SafetyKind)
+LOOK_ALIKES = 0.1  # of them for each refusal; below that the mixture gets a warning
 MEASURES = {"row": "whole row", "prompt": "prompt", "completion": "each completion", "learnt": "in the loss"}
 FATES = {
     "stops the run": "would stop the run",
@@ -46,6 +50,9 @@ def show(inspection: Inspection, console: Console | None = None, most_listed: in
     console = console or terminal()
     console.print(Text(visible(lead(inspection)), "bold"))
     console.print(Text(unit_text(inspection)))
+    says, warns = safety_text(inspection)
+    if says:
+        console.print(Text(f"! {says}" if warns else says, "yellow" if warns else ""))
     for source in inspection.sources:
         _show_source(source, inspection, console, most_listed)
 
@@ -179,6 +186,25 @@ def unit_text(inspection: Inspection) -> str:
         )
     limit = f"max_tokens is {inspection.max_tokens:,}, " if inspection.max_tokens else "max_tokens is not known, "
     return f"Tokens are those of {inspection.model}; {limit}too_long is {inspection.too_long}."
+
+
+def safety_text(inspection: Inspection) -> tuple[str, bool]:
+    """The share of rows that refuse and of their look-alikes, and whether that is a warning; empty where no row refuses."""
+    rows = sum(kind.rows for source in inspection.sources for kind in source.kinds if kind.kind == "demonstrations")
+    refusals, alike = (sum(source.safety.get(kind, 0) for source in inspection.sources) for kind in SAFETY)
+    if not refusals or not rows:
+        return "", False
+    says = (
+        f"Safety: {count_text(refusals, 'row')} refuse ({refusals / rows:.1%} of the demonstrations), {alike:,} sound harmful "
+        f"and are answered ({alike / rows:.1%}), by the words in them."
+    )
+    if alike >= LOOK_ALIKES * refusals:
+        return says, False
+    return (
+        f"{says} Refusals without enough safe look-alikes teach a model to refuse what sounds harmful: see the measurements in "
+        "docs/howto/safety-data.md, and planish data refuse, which writes look-alikes.",
+        True,
+    )
 
 
 def source_text(source: SourceView) -> str:
