@@ -10,6 +10,7 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from sqlalchemy import event, select
 
 from planish.base.files import write_lines
@@ -20,6 +21,7 @@ from support.annotation_server import Client, Process, new_key, serving, token
 from support.studies import comparisons, person, study
 
 
+@pytest.mark.slow
 def test_a_killed_server_has_every_judgement_that_it_acknowledged_once(tmp_path: Path):
     """Somebody judges without a rest while kill -9 ends the server; then the one in flight is sent again."""
     write_lines(tmp_path / "answers.jsonl", comparisons(300))
@@ -82,6 +84,7 @@ def test_two_tabs_are_one_judgement_and_the_second_goes_on(place: str, tmp_path:
         assert following["assignment"] != one["assignment"]
 
 
+@pytest.mark.slow
 def test_judgements_of_many_at_once_are_each_ones_own(place: str, tmp_path: Path):
     """Eight people, twelve items for two each: 24 judgements, all by those who sent them."""
     with study(place, tmp_path, items=12, overlap=2, gold_rate=0) as store, serving(store) as port:

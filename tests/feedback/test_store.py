@@ -62,6 +62,8 @@ def test_what_is_no_database_is_refused(tmp_path: Path):
         open_store("nosuch://host/name")
     with pytest.raises(RunError, match="cannot be opened"):
         open_store(f"postgresql://planish@/none?host={tmp_path}")
+    with pytest.raises(RunError, match=r"^postgresql://me:\*\*\*@/none\?host=.*: the database cannot be opened"):
+        open_store(f"postgresql://me:secret:@/none?host={tmp_path}")
 
 
 def test_the_file_is_for_its_owner_alone(tmp_path: Path):
@@ -135,7 +137,7 @@ def test_an_item_that_was_left_goes_to_others(tmp_path: Path):
 
 def test_answers_are_shown_in_an_order_of_the_seed(tmp_path: Path):
     """Both orders come, the order is kept, and a repeat turns it round."""
-    with study(tmp_path / "f.db", tmp_path, items=40, repeat_rate=0.5, repeat_gap=1, gold_rate=0) as store:
+    with study(tmp_path / "f.db", tmp_path, items=20, repeat_rate=0.5, repeat_gap=1, gold_rate=0) as store:
         while judge_next(store, "me") is not None:
             pass
         with store.reading() as session:
@@ -143,7 +145,7 @@ def test_answers_are_shown_in_an_order_of_the_seed(tmp_path: Path):
             assert {tuple(row.assignment.shown) for row in rows} == {(0, 1), (1, 0)}
             shown = {(row.item.id, row.assignment.repeat): row.assignment.shown for row in rows}
             repeats = [item for item, repeat in shown if repeat]
-            assert len(repeats) > 5
+            assert len(repeats) > 2
             assert all(shown[item, 1] == shown[item, 0][::-1] for item in repeats)
             for row in rows:
                 if row.assignment.repeat == 0:

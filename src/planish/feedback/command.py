@@ -13,7 +13,7 @@ from planish.base.errors import ConfigError
 from planish.base.interrupt import Stopped
 from planish.base.notices import say, warn
 from planish.base.text import count_text
-from planish.feedback.config import AnnotateConfig, FeedbackExportConfig
+from planish.feedback.config import AnnotateConfig, FeedbackExportConfig, without_password
 from planish.feedback.guard import OWN_HOSTS
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def check_extra() -> None:
 
 
 def export_command(place: str) -> str:
-    return f"planish feedback export {shlex.quote(place)} --out comparisons.jsonl"
+    return f"planish feedback export {shlex.quote(without_password(place))} --out comparisons.jsonl"
 
 
 def prepare(store: Store, config: AnnotateConfig) -> Prepared:

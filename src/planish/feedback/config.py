@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import model_validator
@@ -10,6 +11,7 @@ from planish.base.config import Config, Field
 from planish.base.plugins import Plugins
 from planish.data.formats.mapping import ColumnsSetting
 
+PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^/]*@")
 SETTLED = frozenset({"seed", "show"})  # settings that a study keeps from its beginning
 
 
@@ -101,3 +103,8 @@ class FeedbackExportConfig(Config):
         default="instead", description="an adjudicator's judgement: in place of the others, beside them, or left out"
     )
     names: bool = Field(default=False, description="annotators by name; false writes a number")
+
+
+def without_password(place: str) -> str:
+    """A database's name as it may be shown."""
+    return PASSWORD.sub(r"\1:***@", place)

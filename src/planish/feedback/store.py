@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from planish.base.errors import ConfigError, RunError, first_line
+from planish.feedback.config import without_password
 from planish.feedback.schema import Event, Guideline, Study
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -61,10 +62,10 @@ class Store:
 
 def open_store(place: str | Path) -> Store:
     """The database in this file or at this URL, made if it is not there yet."""
-    place = str(place)
-    engine = None
+    engine, url = None, str(place)
+    place = without_password(url)
     try:
-        engine = _engine(place)
+        engine = _engine(url)
         with engine.execution_options(writes=True).begin() as connection:
             _upgrade(connection, place)
         store, engine = Store(engine, place), None

@@ -359,7 +359,7 @@ function begin() {
   [spans, verdict, sending, unsaved] = [[], "ranked", false, false];
   clearTimeout(draftTimer);
   if (!task()) return;
-  if (task().dataset.draft) restore(JSON.parse(task().dataset.draft));
+  try { if (task().dataset.draft) restore(JSON.parse(task().dataset.draft)); } catch { say("The draft could not be read."); }
   update();
   const prompt = $(".prompt", task());
   prompt.scrollTop = prompt.scrollHeight;
