@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import tomllib
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import select, text
 
+import planish.feedback
 from planish.base.errors import ConfigError, DataError, RunError
 from planish.feedback.assignment import disputed, let_try_again, next_assignment, order_of
 from planish.feedback.config import AnnotateConfig
@@ -31,6 +33,7 @@ from planish.feedback.reading import read_answers
 from planish.feedback.schema import Assignment, Base, Event, StudyItem, StudyJudgement
 from planish.feedback.store import alembic_config, open_store
 from planish.feedback.study import add_items, settle
+from support.recipes import ROOT
 from support.studies import FIRST, comparisons, judge_next, person, save, settings_of, study
 
 
@@ -112,6 +115,31 @@ def test_an_undone_judgement_stays_but_does_not_count(place: str, tmp_path: Path
             assert [row.judgement.verdict for row in judgements(session)] == ["all_bad"]
             assert len(session.scalars(select(StudyJudgement)).all()) == 2
             assert next_assignment(session, me, settings).assignment is later
+
+
+def test_going_back_twice_leads_to_the_item_before(place: str, tmp_path: Path):
+    """The last one was undone twice, the one before it once, and that comes first all the same."""
+    with study(place, tmp_path) as store:
+        me, settings = person(store), settings_of(store)
+        for _ in range(2):
+            judge_next(store, "me")
+        with store.writing() as session:
+            first, last = session.scalars(select(Assignment).order_by(Assignment.id)).all()
+            undo(session, last)
+            save(session, last, FIRST, "again")
+            undo(session, last)
+            undo(session, first)
+            assert (last.revision, first.revision) == (2, 1)
+            assert next_assignment(session, me, settings).assignment is first
+
+
+def test_a_wheel_has_the_pages_and_the_guidelines():
+    folder = Path(planish.feedback.__file__).parent
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["planish"]
+    packed = {file for pattern in data for file in folder.parent.glob(pattern)}
+    others = {file for file in folder.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")}
+    assert len(others) > 8
+    assert others <= packed
 
 
 def test_every_item_goes_to_as_many_people_as_it_wants(place: str, tmp_path: Path):

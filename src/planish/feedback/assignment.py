@@ -50,9 +50,9 @@ def next_assignment(session: Session, annotator: StudyAnnotator, settings: Study
 
 
 def open_assignment(session: Session, annotator: StudyAnnotator) -> Assignment | None:
-    """What the person has in hand, an undone item first."""
+    """What the person has in hand, first what was undone: going back twice leads to the item before."""
     mine = select(Assignment).where(Assignment.annotator_id == annotator.id, ~IS_JUDGED)
-    return session.scalars(mine.order_by(Assignment.revision.desc(), Assignment.id)).first()
+    return session.scalars(mine.order_by((Assignment.revision > 0).desc(), Assignment.id)).first()
 
 
 def _next_task(session: Session, annotator: StudyAnnotator, settings: StudyConfig) -> Assignment | None:
