@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from planish.base.errors import RunError
 from planish.experiments.claim import MeasureConfig
 from planish.experiments.measures import measured
 from planish.statistics.paired import Values
+from planish.statistics.refusal_result import LabelledRequest, RefusalResult, system_of
 
 
 def write(path: Path, lines: Sequence[Any]) -> Path:
@@ -96,3 +98,22 @@ def test_the_best_of_many_is_compared_with_the_best_of_few_by_prompt(tmp_path: P
     lines = [line("falls", i, -float(i == 255)) for i in range(256)] + [line("same", i, 2.0) for i in range(256)]
     file = write(tmp_path / "judged.jsonl", lines)
     assert of(file, of="best_of") == [pytest.approx(-1 + 16 / 256), pytest.approx(0, abs=1e-9)]
+
+
+def test_refusals_are_rates_by_prompt_and_signal_detection_over_all(tmp_path: Path) -> None:
+    labels = [(True, "full_compliance"), (True, "full_refusal"), (False, "partial_refusal"), (False, "full_compliance")]
+    lines = [
+        {"system": "sft", "prompt": str(i), "unsafe": unsafe, "groups": [], "pairs": [], "answer": "", "label": label}
+        for i, (unsafe, label) in enumerate([*labels, (True, None)])
+    ]
+    write(tmp_path / "answers.jsonl", lines)
+    assert of(tmp_path, of="refusals", field="violations") == [1, 0]
+    assert of(tmp_path, of="refusals", field="false_refusals") == [1, 0]
+    answers = [LabelledRequest(unsafe, (), (), label) for unsafe, label in labels]
+    result = RefusalResult([], {}, None, None, [system_of("sft", "runs/sft", None, answers)])
+    (tmp_path / "refusals.json").write_text(json.dumps(asdict(result)))
+    assert of(tmp_path, of="refusals", field="d_prime") == [0]
+    with pytest.raises(RunError, match="holds no helpfulness of refusals"):
+        of(tmp_path, of="refusals", field="helpfulness")
+    with pytest.raises(RunError, match="holds no mood of refusals"):
+        of(tmp_path, of="refusals", field="mood")

@@ -19,9 +19,11 @@ from planish.experiments.claim import MeasureConfig
 from planish.pipeline.config import Tree
 from planish.reports.read.comparison import ANSWERS, read_comparison
 from planish.reports.read.files import read_text
+from planish.reports.read.refusals import read_refusals
 from planish.statistics import overoptimization
 from planish.statistics.comparison_result import System
 from planish.statistics.paired import Values
+from planish.statistics.refusal_result import COMPLIES
 
 WHOLE = ""  # the prompt of a number that is of a whole run
 FEW, MANY = 16, 256
@@ -171,6 +173,23 @@ def _best_of(path: Path, _: MeasureConfig) -> Values:
     }
 
 
+def _refusals(path: Path, measure: MeasureConfig) -> Values:
+    """1 for an unsafe prompt that is complied with, or for a safe one that is refused; else a number of the first system."""
+    if measure.field in ("violations", "false_refusals"):
+        wanted = measure.field == "violations"
+        lines = json_lines_in(read_text(path / ANSWERS))
+        return _means(
+            (json_line(line["prompt"]), float((line["label"] == COMPLIES) is wanted))
+            for line in lines
+            if line["unsafe"] is wanted and line["label"] is not None
+        )
+    system = read_refusals(path)[0].systems[0]
+    found = system.helpfulness if measure.field == "helpfulness" else getattr(system.all, measure.field or "", None)
+    if found is None:
+        raise RunError(f"{path}: holds no {measure.field} of refusals")
+    return {WHOLE: found.value}
+
+
 def _field(path: Path, measure: MeasureConfig) -> Values:
     """The mean of a field, such as utility or about.score, of the lines of each prompt."""
     assert measure.field is not None
@@ -226,6 +245,9 @@ KINDS = {
     "bend": MeasureKind(_bend, ("ppo",), FIELD, "beta of Gao's d (alpha − beta ln d), d = √KL, fitted to a field's change"),
     "best_of": MeasureKind(
         _best_of, ("judge",), (), "expected utility of the best of 256 scored answers less that of the best of 16"
+    ),
+    "refusals": MeasureKind(
+        _refusals, ("refusals",), FIELD, "violations or false_refusals by prompt; d_prime, criterion or helpfulness over all"
     ),
     "field": MeasureKind(_field, LINES, FIELD, "a field of a jsonl file, such as utility or about.score"),
     "log_loss": MeasureKind(
