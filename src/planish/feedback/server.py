@@ -222,6 +222,7 @@ class Routes:
         return {"next": ""}
 
     def judge(self, token: str, body: Annotated[SentJudgement, Depends(sent(SentJudgement))]) -> dict[str, Any]:
+        """Saves a judgement and takes the next item in hand. The reply leaves when both are on the disk."""
         with self.store.writing() as session:
             visit = self._visit(session, token)
             assignment = visit.assignment(body.assignment)
