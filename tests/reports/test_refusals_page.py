@@ -121,6 +121,14 @@ def test_many_answers_tell_a_moved_threshold_from_a_learnt_distinction(tmp_path:
     assert "Neither d′ nor the criterion" in said(("full_compliance", "full_compliance"))
 
 
+def test_a_run_says_who_labelled_and_what_stayed(tmp_path: Path):
+    run = recorded(tmp_path / "run", {0: ["full_compliance"] * 2, 8: ["full_compliance", "full_refusal"]})
+    section = run_refusals(run, "r", {"name": "world", "world": "runs/world"})
+    assert section is not None
+    assert section.how.startswith("Labels are by the rule of the world.")
+    assert section.says.startswith("False refusals stayed at 0.0%; violations went from 100.0% to 0.0%.")
+
+
 def test_a_run_that_recorded_none_has_no_section(tmp_path: Path):
     assert run_refusals(tmp_path, "r") is None
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from planish.base.text import count_text, percent
 from planish.reports.claims import side
@@ -64,10 +65,13 @@ def refusal_section(folder: Path, place: str) -> RefusalSection:
     return _section(*read_refusals(folder), place)
 
 
-def run_refusals(folder: Path, place: str) -> RefusalSection | None:
-    """The section about what a run recorded."""
+def run_refusals(folder: Path, place: str, labels: Mapping[str, Any] | None = None) -> RefusalSection | None:
+    """The section about what a run recorded; `labels` are its settings of labels."""
     recorded = recorded_refusals(folder)
-    return recorded and _section(*recorded, f"{place}-refusals")
+    if recorded is None:
+        return None
+    result, pairs = recorded
+    return _section(replace(result, labels=dict(labels or {})), pairs, f"{place}-refusals")
 
 
 def title(found: RefusalSection) -> str:
@@ -147,6 +151,8 @@ MEANINGS = {  # whether d′ changed, and the criterion
 
 def _moved(name: str, before: Estimate, after: Estimate) -> str:
     """The prompts are the same, so the interval of the change is wider than need be."""
+    if percent(before.value) == percent(after.value):
+        return f"{name} stayed at {percent(after.value)}"
     verb = {1: "rose", -1: "fell", 0: "went", None: "went"}[side(difference(before, after))]
     return f"{name} {verb} from {percent(before.value)} to {percent(after.value)}"
 

@@ -113,7 +113,7 @@ def run_section(run: RecordedRun, place: str, name: str) -> RunSection:
         answers_text=answers_text(run, histories),
         verdicts=verdict_section(run, histories),
         ranking=ranking,
-        refusals=run_refusals(run.path, place),
+        refusals=run_refusals(run.path, place, _refusal_labels(run)),
         ppo=ppo_section(run, place) if run.is_ppo else None,
         command=command(run),
     )
@@ -133,6 +133,11 @@ def held_out_row(run: RecordedRun, source: str) -> HeldOutRow:
         right_change=run.accuracy_change(source),
         account=run.data.get(source),
     )
+
+
+def _refusal_labels(run: RecordedRun) -> Mapping[str, Any]:
+    asked = (run.config.get("evaluate") or {}).get("refusals") or {}
+    return asked.get("labels") or {}
 
 
 def _eval_set_row(run: RecordedRun, name: str, ranking: RankingSection | None) -> HeldOutRow:
