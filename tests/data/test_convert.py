@@ -284,3 +284,55 @@ def test_a_row_of_another_kind_is_listed_not_lost(tmp_path: Path) -> None:
     rows: list[Row] = [Text("words", HERE), Prompt((Message("user", "q"),), HERE)]
     written(rows, tmp_path / "out.jsonl", "documents")
     assert "it is one of the prompts, not of the documents" in (tmp_path / "out.jsonl.dropped").read_text()
+
+
+def known(folder: Path) -> Path:
+    """Questions as `planish know` writes them: two relations, six of each class in the first, two in the second."""
+    rows = [
+        {"prompt": f"{relation} {category} {i}?", "answers": [f"a{i}", "b"], "relation": relation, "category": category}
+        for relation, count in (("birth", 6), ("trade", 2))
+        for category in ("Unknown", "HighlyKnown")
+        for i in range(count)
+    ]  # fmt: skip
+    path = folder / "known.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def chosen(folder: Path, **settings: Any) -> list[Any]:
+    config = ConvertConfig(files=(str(known(folder)),), out=str(folder / "out.jsonl"), **settings)
+    return list(import_rows(convert_of(config).out, (Question, Demonstration)).rows)
+
+
+def test_rows_are_chosen_by_their_fields_and_a_limit_is_shared_among_the_values_of_one(tmp_path: Path) -> None:
+    unknown = {"where": {"category": ("Unknown",)}}
+    assert len(chosen(tmp_path, **unknown)) == 8
+    rows = chosen(tmp_path, **unknown, limit=4, by="relation")
+    assert [row.about["relation"] for row in rows] == ["birth", "birth", "trade", "trade"]
+    assert {row.about["category"] for row in rows} == {"Unknown"}
+    drawn = [{row.messages[0].content for row in chosen(tmp_path, **unknown, limit=3, seed=seed)} for seed in range(6)]
+    assert [len(texts) for texts in drawn] == [3] * 6
+    assert len(set(map(frozenset, drawn))) > 1
+
+
+def test_questions_become_demonstrations_where_these_are_asked_for_by_name(tmp_path: Path) -> None:
+    rows = chosen(tmp_path, kind="demonstrations", where={"category": ("HighlyKnown",), "relation": ("trade",)})
+    assert [[message.content for message in row.messages] for row in rows] == [
+        ["trade HighlyKnown 0?", "a0"], ["trade HighlyKnown 1?", "a1"]
+    ]  # fmt: skip
+    assert all(isinstance(row, Demonstration) and row.about["relation"] == "trade" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"where": {"category": ("Known",)}}, "no row to write: 0 were left out; `where` is"),
+        ({"limit": 6, "by": "relation", "where": {"category": ("Unknown",)}}, "relation=trade has 2 rows, its part would be 3"),
+        ({"limit": 6, "by": "topic"}, "by=topic: no question has this field; there are: category, relation"),
+        ({"limit": 0}, "limit"),
+    ],
+)  # fmt: skip
+def test_rows_that_cannot_be_chosen_are_one_error(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises((ConfigError, DataError, ValueError), match=message):
+        chosen(tmp_path, **settings)
+    assert not (tmp_path / "out.jsonl").exists()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from planish.experiments.boundary import abstention, learnt
+from planish.experiments.boundary import abstention, learnt, of_answers
 
 FEW = 80
 
@@ -33,3 +37,18 @@ def test_the_first_update_by_hand() -> None:
     q (1 - q) = 1/4, one step of 1 makes the logit 1/4."""
     answering = learnt(np.array([1.0]), np.array([1.0, -1.0, 0.0]), "ppo", steps=1)
     assert answering[0] == pytest.approx(1 / (1 + np.exp(-0.25)))
+
+
+def answered(folder: Path, outcome: Callable[[float], str]) -> dict[str, Path]:
+    lines = [{"about": {"p_sampled": p}, "outcome": outcome(p)} for p in np.linspace(0, 1, 41).tolist()]
+    (folder / "answered.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return {"answered": folder / "answered.jsonl"}
+
+
+def test_the_boundary_of_answers_is_where_half_of_them_abstain(tmp_path: Path) -> None:
+    assert of_answers(answered(tmp_path, lambda p: "wrong" if p > 0.62 else "abstained")) == pytest.approx(
+        0.62, abs=0.02
+    )
+    assert of_answers(answered(tmp_path, lambda _: "correct")) == 0
+    assert of_answers(answered(tmp_path, lambda _: "abstained")) == 1
+    assert of_answers(answered(tmp_path, lambda p: "abstained" if p > 0.5 else "correct")) == 1

@@ -117,3 +117,24 @@ def test_refusals_are_rates_by_prompt_and_signal_detection_over_all(tmp_path: Pa
         of(tmp_path, of="refusals", field="helpfulness")
     with pytest.raises(RunError, match="holds no mood of refusals"):
         of(tmp_path, of="refusals", field="mood")
+
+
+def test_outcomes_and_references_are_shares_by_prompt(tmp_path: Path) -> None:
+    told = [
+        {"prompt": "p", "outcome": "wrong"},
+        {"prompt": "q", "outcome": "correct"},
+        {"prompt": "q", "outcome": "wrong"},
+    ]
+    file = write(tmp_path / "answered.jsonl", told)
+    assert of(file, of="outcome", field="wrong") == [1, 0.5]
+    lines = [
+        {
+            "messages": [{"content": "p"}, {"content": "x"}],
+            "references": [{"outcome": "exact"}, {"outcome": "fabricated"}],
+        },
+        {"messages": [{"content": "q"}, {"content": "y"}], "references": []},
+    ]
+    cited = write(tmp_path / "cited.jsonl", lines)
+    assert of(cited, of="references", field="fabricated") == [1, 0]
+    assert of(cited, of="references", field="altered") == [0, 0]
+    assert of(cited, of="references", field="any") == [1, 0]

@@ -178,7 +178,7 @@ class Rows(Generic[R]):
     dropped: list[Dropped] = field(default_factory=list[Dropped])
 
 
-def values_of(rows: Sequence[Demonstration] | Sequence[Question], by: str) -> list[str]:
+def values_of(rows: Sequence[Row], by: str) -> list[str]:
     """The field `by` of `about` of each row."""
     if not any(by in row.about for row in rows):
         kind = "question" if isinstance(rows[0], Question) else "answer"

@@ -8,16 +8,21 @@ of the verifier `truth` and the advantages of the methods; nothing is sampled, a
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from planish.base.files import json_lines_in
 from planish.judges.verify.verifiers import Answered, TruthVerifier
 from planish.maths.policy_gradient import leave_one_out, normalised_in_group
+from planish.statistics.logistic import Likelihood, fit, sigmoid
 
 Estimator = Literal["ppo", "rloo", "grpo"]
 GROUP = 8  # completions of a question
 SHOWN = ("It was London.", "It was Paris.", "I do not know.")  # right, wrong and no answer, where London is right
+PRIOR = 1e-3  # keeps a curve finite where answers and abstentions are apart
 BETA = 0.05  # KL coefficient; the reference answers half of the time
 
 
@@ -58,3 +63,32 @@ def learnt(right_Q: np.ndarray, rewards_3: np.ndarray, estimator: Estimator, ste
         gradient_Q = (chances_QC * (advantages_QCG * scores_QCG).mean(2)).sum(1)
         logits_Q = logits_Q + gradient_Q - BETA * logits_Q * answering_Q * (1 - answering_Q)
     return 1 / (1 + np.exp(-logits_Q))
+
+
+def of_answers(outputs: Mapping[str, Path]) -> float:
+    """The chance of being right, p_sampled of `planish know`, from which a model answers more often than not: where a logistic
+    curve of its answers in that chance is one half. 0 for a model that always answers, 1 for one that never does, or abstains
+    the more, the more it knows."""
+    lines = list(json_lines_in(outputs["answered"].read_text(encoding="utf-8")))
+    chance_Q = np.array([line["about"]["p_sampled"] for line in lines])
+    answers_Q = np.array([line["outcome"] != "abstained" for line in lines], np.float64)
+    if answers_Q.all() or not answers_Q.any():
+        return 0.0 if answers_Q.all() else 1.0
+    features_Q2 = np.stack([np.ones_like(chance_Q), chance_Q], 1)
+
+    def likelihood(coefficients_2: np.ndarray) -> Likelihood:
+        logits_Q = features_Q2 @ coefficients_2
+        answering_Q = sigmoid(logits_Q)
+        height = float(answers_Q @ logits_Q - np.logaddexp(0.0, logits_Q).sum()) - PRIOR * float(
+            coefficients_2 @ coefficients_2
+        )
+        gradient_2 = features_Q2.T @ (answers_Q - answering_Q) - 2 * PRIOR * coefficients_2
+        weights_Q = answering_Q * (1 - answering_Q)
+        return Likelihood(
+            height, gradient_2, features_Q2.T @ (weights_Q[:, None] * features_Q2) + 2 * PRIOR * np.eye(2)
+        )
+
+    found = fit(likelihood, 2)
+    if found is None or found.coefficients_F[1] <= 0:
+        return 1.0
+    return float(np.clip(-found.coefficients_F[0] / found.coefficients_F[1], 0, 1))

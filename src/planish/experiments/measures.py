@@ -202,6 +202,24 @@ def _field(path: Path, measure: MeasureConfig) -> Values:
     return _means(found)
 
 
+def _outcome(path: Path, measure: MeasureConfig) -> Values:
+    """1 for a question whose answer has the outcome that `field` names."""
+    return _means(
+        (json_line(line["prompt"]), float(line["outcome"] == measure.field)) for line in json_lines_in(read_text(path))
+    )
+
+
+def _references(path: Path, measure: MeasureConfig) -> Values:
+    """1 for an answer that has a reference of the outcome that `field` names; `any` is any reference."""
+    return _means(
+        (
+            json_line(line["messages"][:-1]),
+            float(any(measure.field in ("any", found["outcome"]) for found in line["references"])),
+        )
+        for line in json_lines_in(read_text(path))
+    )
+
+
 def _pairs(loss: Callable[[float], float]) -> Callable[[Path, MeasureConfig], Values]:
     """The mean over a prompt's pairs of completions that are not tied; `loss` takes the score of the better less the other's."""
 
@@ -248,6 +266,12 @@ KINDS = {
     ),
     "refusals": MeasureKind(
         _refusals, ("refusals",), FIELD, "violations or false_refusals by prompt; d_prime, criterion or helpfulness over all"
+    ),
+    "outcome": MeasureKind(
+        _outcome, ("knowledge",), FIELD, "1 where the answer is what `field` says: correct, wrong or abstained"
+    ),
+    "references": MeasureKind(
+        _references, ("citations",), FIELD, "1 where the answer has a reference of the outcome `field`, or any"
     ),
     "field": MeasureKind(_field, LINES, FIELD, "a field of a jsonl file, such as utility or about.score"),
     "log_loss": MeasureKind(

@@ -8,7 +8,7 @@ and their arguments) are JSON text there.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,10 +19,22 @@ from planish.base.errors import ConfigError, DataError
 from planish.base.files import json_line, new_file
 from planish.base.plugins import Plugins
 from planish.base.progress import track
+from planish.base.random import subsample
 from planish.data.cleaning.run import Cleaning, CleaningConfig, RowSource, clean
 from planish.data.formats.mapping import Columns, ColumnsSetting
 from planish.data.formats.registry import KINDS, open_files, stream_rows
-from planish.data.rows import Comparison, Demonstration, Dropped, Judged, Message, Prompt, Question, Row, Text
+from planish.data.rows import (
+    Comparison,
+    Demonstration,
+    Dropped,
+    Judged,
+    Message,
+    Prompt,
+    Question,
+    Row,
+    Text,
+    values_of,
+)
 
 KindName = Literal["demonstrations", "documents", "comparisons", "judged", "prompts", "questions"]
 KIND_NAMES = {name.split()[0]: kind for kind, name in KINDS.items()}
@@ -65,6 +77,16 @@ class ConvertConfig(Config):
         default=False,
         description="a row for each pair of a comparison whose completions are not tied; ties alone give none",
     )
+    where: dict[str, tuple[str, ...]] = Field(
+        default={}, description="values of fields of `about`, {category: [Unknown]}; rows with others are not written"
+    )
+    limit: int | None = Field(
+        default=None, ge=1, description="number of rows to write, drawn by the seed; absent is all"
+    )
+    by: str | None = Field(
+        default=None, description="field of `about` each of whose values gets an equal part of the limit"
+    )
+    seed: int = Field(default=0, ge=0, description="seed of the limit")
 
 
 def convert(config: ConvertConfig) -> Converted:
@@ -72,14 +94,16 @@ def convert(config: ConvertConfig) -> Converted:
     paths, out, rules = config.files, Path(config.out), config.cleaning
     _check_out(paths, out)
     done = Converted(out, config.kind or _only_kind(paths, config.format, config.columns))
-    files = [_File(path, KIND_NAMES[done.kind], config.format, config.columns) for path in paths]
+    files = [
+        _File(path, KIND_NAMES[done.kind], config.format, config.columns, config.kind is not None) for path in paths
+    ]
     if rules is not None and done.kind not in CLEANED:
         raise ConfigError(f"{done.kind} cannot be cleaned; {', '.join(CLEANED)} can")
     cleaning = clean(cast("list[RowSource]", files), rules) if rules else Cleaning([{} for _ in files], [])
     done.leaks = [Dropped(leak.origin, leak.reason) for leaks in cleaning.leaks for leak in leaks]
     with new_file(out) as partial, new_file(done.dropped_file) as dropped:
         with _writer(out, partial, done.kind) as write, dropped.open("w", encoding="utf-8") as left_out:
-            for row in track(_kept(files, cleaning), "converting"):
+            for row in track(choose(_kept(files, cleaning), config), "converting"):
                 if isinstance(row, Dropped):
                     _note(done, row)
                     left_out.write(json_line(row.as_record))
@@ -89,10 +113,40 @@ def convert(config: ConvertConfig) -> Converted:
                         done.rows += 1
         if not done.rows:
             first = f"; the first because: {done.first_dropped[0].reason}" if done.dropped else ""
+            first += f"; `where` is {config.where}" if config.where else ""
             raise DataError(f"{', '.join(paths)}: no row to write: {done.dropped} were left out{first}")
     if not done.dropped:
         done.dropped_file.unlink()
     return done
+
+
+def choose(rows: Iterable[Row | Dropped], config: ConvertConfig) -> Iterator[Row | Dropped]:
+    """The rows that `where` and `limit` leave; those that are dropped pass."""
+    wanted = (row for row in rows if isinstance(row, Dropped) or _fits(row, config.where))
+    if config.limit is None:
+        yield from wanted
+        return
+    chosen: list[Row] = []
+    for row in wanted:
+        if isinstance(row, Dropped):
+            yield row
+        else:
+            chosen.append(row)
+    if config.by is None or not chosen:
+        yield from subsample(chosen, config.limit, config.seed)
+        return
+    groups: dict[str, list[Row]] = {}
+    for row, value in zip(chosen, values_of(chosen, config.by), strict=True):
+        groups.setdefault(value, []).append(row)
+    for i, (value, own) in enumerate(sorted(groups.items())):
+        part = (i + 1) * config.limit // len(groups) - i * config.limit // len(groups)
+        if len(own) < part:
+            raise DataError(f"limit={config.limit}: {config.by}={value} has {len(own)} rows, its part would be {part}")
+        yield from subsample(own, part, config.seed)
+
+
+def _fits(row: Row, where: Mapping[str, Sequence[str]]) -> bool:
+    return all(str(row.about.get(field)) in values for field, values in where.items())
 
 
 def line(row: Row) -> Line:
@@ -150,13 +204,18 @@ class _File:
     kind: type[Row]
     format: str
     columns: Columns | None
+    asked: bool  # for this kind by name: questions become demonstrations of their first answer
 
     def __iter__(self) -> Iterator[Row]:
         return (row for row in self.all() if not isinstance(row, Dropped))
 
     def all(self) -> Iterator[Row | Dropped]:
-        for row in stream_rows(self.name, (self.kind,), self.format, self.columns):
-            if isinstance(row, Dropped | self.kind):
+        kinds = (self.kind, Question) if self.asked and self.kind is Demonstration else (self.kind,)
+        for row in stream_rows(self.name, kinds, self.format, self.columns):
+            if isinstance(row, Question) and len(kinds) > 1 and row.answers:
+                answer = Message("assistant", row.answers[0])
+                yield Demonstration((*row.messages, answer), row.origin, about=row.about)
+            elif isinstance(row, Dropped | self.kind):
                 yield row
             else:
                 yield Dropped(row.origin, f"it is one of the {KINDS[type(row)]}, not of the {KINDS[self.kind]}")
