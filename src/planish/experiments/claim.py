@@ -38,8 +38,10 @@ PROSE = {"sentence", "source", "tested", "not_shown", "if_reproduced", "if_not"}
 class MeasureConfig(Config):
     """A number of an arm and a seed, or one for each prompt."""
 
-    of: str = Field(description="wins, score, tokens, kl, loss, loss_kept, metric, late_change, bend, best_of, refusals, "
-                                "outcome, references, field, log_loss, accuracy, or a function module:function of yours")  # fmt: skip
+    of: str = Field(
+        description="wins, score, tokens, kl, loss, loss_kept, metric, late_change, bend, best_of, refusals, outcome, "
+        "references, field, log_loss, accuracy, or a function module:function of yours"
+    )
     stage: str | None = Field(default=None, description="the stage that is measured; absent is the last")
     system: str | None = Field(default=None, description="the system of a comparison")
     field: str | None = Field(default=None, description="the field of metrics.jsonl, or of the lines of a jsonl file")
