@@ -56,6 +56,7 @@ class Example:
     source: int = 0  # number of the mixture's source
     choices: Choices | None = None
     experience: Experience | None = None
+    weight: float = 1.0  # in the loss, where rows have weights of their own
 
     def __len__(self) -> int:
         return len(self.tokens)

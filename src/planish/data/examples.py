@@ -58,6 +58,7 @@ class Examples:
         self._offsets = array("q", [0])
         self._origins = Origins()
         self.choices: ChoiceTable | None = None  # of comparisons
+        self.weights: np.ndarray | None = None  # of rows that have their own
         self.num_targets = 0  # learnt tokens of all examples
         self.largest = (-1, 0)  # the highest number of a token, and the first example that has it
 
@@ -81,7 +82,9 @@ class Examples:
     def __getitem__(self, i: int) -> Example:
         coded = self._all()[self._offsets[i] : self._offsets[i + 1]]
         choices = None if self.choices is None else self.choices[i]
-        return Example(np.where(coded < 0, ~coded, coded), coded >= 0, self.name(i), self.source, choices)
+        weight = 1.0 if self.weights is None else float(self.weights[i])
+        tokens = np.where(coded < 0, ~coded, coded)
+        return Example(tokens, coded >= 0, self.name(i), self.source, choices, weight=weight)
 
     def name(self, i: int) -> str:
         """The origin of example i: "alpaca.json row 12"."""
@@ -104,6 +107,8 @@ class Examples:
         digest.update(memoryview(self._offsets))
         for part in self.choices.parts() if self.choices is not None else []:
             digest.update(part)
+        if self.weights is not None:
+            digest.update(self.weights.data)
 
     def _spill(self) -> None:
         if self._file is None:

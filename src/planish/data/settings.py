@@ -101,6 +101,10 @@ class DataConfig(Config):
         description="order of a source's rows in each pass: shuffled, length (the shortest first), or a field of the rows with "
         "numbers, such as difficulty; -length goes the other way",
     )
+    row_weight: str | None = Field(
+        default=None,
+        description="field of the rows with the weight of each in the loss, a number above 0; absent, all weigh the same",
+    )
     mask: MaskName = Field(default="assistant", description="tokens to learn: assistant turns, the last_turn, or all")
     template: str | None = Field(default=None, description="path of a jinja chat template; absent is the tokenizer's")
     system: str | None = Field(

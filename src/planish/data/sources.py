@@ -162,9 +162,10 @@ def prepare_sources(
     prepared: list[Source] = []
     for k, source in enumerate(sources):
         training, held_out = Encoding(Examples(k, folder)), Encoding(Examples(k, folder), comparisons=[])
-        by = field_of(config.order)
-        reading = _Reading(source, parts[k], copies[k], training, held_out, by=by if by not in NO_FIELDS else None)
+        reading = _Reading(source, parts[k], copies[k], training, held_out, fields=number_fields(config))
         encode_into(reading.rows(), tokenizer, template, max_tokens, config.too_long)
+        if config.row_weight is not None:
+            training.examples.weights = _values(training.examples, reading.numbers[config.row_weight])
         _refuse_empty(source.name, {"train on": training} | ({"hold out": held_out} if config.held_out else {}))
         measurable = set(held_out.examples.names)
         removed = (Dropped(row.origin, row.reason) for row in cleaning.removed[k].values())
@@ -183,7 +184,7 @@ def prepare_sources(
                 training.notes.merged(held_out.notes),
                 tuple(source.ignored.as_records),
                 reading.taught,
-                order_keys(config.order, training.examples, reading.places),
+                order_keys(config.order, training.examples, reading.numbers),
             )
         )
     return prepared
@@ -201,8 +202,8 @@ class _Reading:
     prompts: list[Demonstration] = field(default_factory=list[Demonstration])
     leaks: list[Dropped] = field(default_factory=list[Dropped])
     taught: Counter[str] = field(default_factory=Counter[str])
-    by: str | None = None  # a field of the rows to order them by
-    places: dict[str, float] = field(default_factory=dict[str, float])  # its values, by the row's origin
+    fields: Mapping[str, str] = field(default_factory=dict[str, str])  # settings that name a field with numbers
+    numbers: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])  # by field and origin
 
     def rows(self) -> Iterator[tuple[Encodable, Encoding]]:
         number = -1
@@ -214,8 +215,8 @@ class _Reading:
                 self.leaks.append(Dropped(row.origin, f"a copy is held out in source '{self.copies[number]}'"))
             if part != UNUSED:
                 self.taught.update([str(row.about[TAUGHT])] if TAUGHT in row.about else ())
-                if self.by is not None and part == TRAINING:
-                    self.places[str(row.origin)] = _place(row, self.by)
+                for setting, name in self.fields.items() if part == TRAINING else ():
+                    self.numbers.setdefault(name, {})[str(row.origin)] = _number(row, setting, name)
                 yield row, self.held_out if part == HELD_OUT else self.training
         if number + 1 != len(self.parts):
             raise DataError(
@@ -282,28 +283,36 @@ def _refuse_empty(name: str, parts: Mapping[str, Encoding]) -> None:
             )
 
 
-def field_of(order: str) -> str:
-    return order.removeprefix("-")
+def number_fields(config: DataConfig) -> dict[str, str]:
+    """Settings that name a field of the rows with numbers, with the field."""
+    named = {"order": config.order.removeprefix("-"), "row_weight": config.row_weight}
+    return {setting: name for setting, name in named.items() if name is not None and name not in NO_FIELDS}
 
 
-def _place(row: Encodable, by: str) -> float:
-    value = row.about.get(by)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+def _number(row: Encodable, setting: str, name: str) -> float:
+    value = row.about.get(name)
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not fits or (setting == "row_weight" and value <= 0):
         found = "has none" if value is None else f"has {value!r}"
         there = ", ".join(sorted(row.about)) or "none"
+        above = " above 0" if setting == "row_weight" else ""
         raise DataError(
-            f"{row.origin}: data.order={by} needs a number in the field {by} of every row, and this one {found}; its fields: "
-            f"{there}. To order by length: data.order=length"
+            f"{row.origin}: data.{setting}={name} needs a number{above} in the field {name} of every row, and this one {found}; "
+            f"its fields: {there}"
         )
     return float(value)
 
 
-def order_keys(order: str, examples: Examples, places: Mapping[str, float]) -> np.ndarray | None:
+def _values(examples: Examples, numbers: Mapping[str, float]) -> np.ndarray:
+    return np.array([numbers[name] for name in examples.names])
+
+
+def order_keys(order: str, examples: Examples, numbers: Mapping[str, Mapping[str, float]]) -> np.ndarray | None:
     """What the training examples are ordered by, lowest first; None if they are shuffled."""
     if order == SHUFFLED:
         return None
-    by_length = field_of(order) == LENGTH
-    keys = examples.num_tokens if by_length else np.array([places[name] for name in examples.names])
+    name = order.removeprefix("-")
+    keys = examples.num_tokens if name == LENGTH else _values(examples, numbers[name])
     return -keys if order.startswith("-") else keys
 
 

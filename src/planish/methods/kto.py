@@ -41,7 +41,7 @@ from planish.inference.sequences import sequence_values
 from planish.maths.preference import kto as kto_losses
 from planish.methods.base import Method, RunContext, mixture_feed, policy_as
 from planish.methods.callbacks import SamplingCallback, SamplingRunConfig, note_unmoved
-from planish.methods.ranking_eval import reference_of, refuse_best
+from planish.methods.ranking_eval import reference_of, refuse_what_sft_takes
 from planish.methods.reference import reference_policy
 from planish.methods.run import run_method
 from planish.models.load import ModelConfig, context_length
@@ -72,7 +72,7 @@ class KtoConfig(SamplingRunConfig):
 
     @model_validator(mode="after")
     def _check_take(self) -> KtoConfig:
-        refuse_best(self.data)
+        refuse_what_sft_takes(self.data)
         return self
 
 

@@ -43,11 +43,16 @@ class ComparisonConfig(RunConfig):
 
     @model_validator(mode="after")
     def _check_take(self) -> ComparisonConfig:
-        refuse_best(self.data)
+        refuse_what_sft_takes(self.data)
         return self
 
 
-def refuse_best(data: DataConfig) -> None:
+def refuse_what_sft_takes(data: DataConfig) -> None:
+    if data.row_weight is not None:
+        raise ValueError(
+            f"data.row_weight={data.row_weight} weighs demonstrations and documents, and here the comparisons count alike: leave "
+            "it out"
+        )
     for name, source in data.sources.items():
         if source.take == "best":
             raise ValueError(

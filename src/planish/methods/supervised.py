@@ -28,13 +28,21 @@ class NextTokenLoss:
         self.reduction: Reduction = reduction
 
     def weight(self, packed: Packed) -> float:
-        return total_weight(self.reduction, packed.num_targets_S())
+        return total_weight(self.reduction, packed.num_targets_S(), _rows(packed))
 
     def loss(self, packed: Packed) -> tuple[Tensor, Metrics]:
         packed = packed.to(self.device)
-        weights_L = token_weights(self.reduction, packed.sequences_L, packed.num_targets_S())
+        weights_L = token_weights(self.reduction, packed.sequences_L, packed.num_targets_S(), _rows(packed))
         loss, logprobs_L = self.policy(packed, weights_L)
         return loss, {"nll": Mean(-logprobs_L.sum(), packed.num_targets)}
+
+
+def _rows(packed: Packed) -> Tensor | None:
+    """The weights of the rows, [S], where some differ from 1."""
+    weights = [example.weight for example in packed.examples]
+    if all(weight == 1 for weight in weights):
+        return None
+    return torch.tensor(weights, dtype=torch.float64, device=packed.sequences_L.device)
 
 
 C = TypeVar("C", bound=SamplingRunConfig)
