@@ -291,8 +291,8 @@ def number_fields(config: DataConfig) -> dict[str, str]:
 
 def _number(row: Encodable, setting: str, name: str) -> float:
     value = row.about.get(name)
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not fits or (setting == "row_weight" and value <= 0):
+    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not math.isfinite(number) or (setting == "row_weight" and number <= 0):
         found = "has none" if value is None else f"has {value!r}"
         there = ", ".join(sorted(row.about)) or "none"
         above = " above 0" if setting == "row_weight" else ""
@@ -300,7 +300,7 @@ def _number(row: Encodable, setting: str, name: str) -> float:
             f"{row.origin}: data.{setting}={name} needs a number{above} in the field {name} of every row, and this one {found}; "
             f"its fields: {there}"
         )
-    return float(value)
+    return number
 
 
 def _values(examples: Examples, numbers: Mapping[str, float]) -> np.ndarray:
