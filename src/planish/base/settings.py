@@ -165,8 +165,10 @@ def _above(key: str) -> str:
 
 
 def _ending(words: str, keys: Sequence[str]) -> list[str]:
-    """The keys whose last words these are, the shortest first."""
-    return sorted((key for key in keys if f".{key}".endswith(f".{words}")), key=lambda key: key.count("."))[:MOST_NAMED]
+    """The keys whose last words these are, without those that lie deeper than another."""
+    found = [key for key in keys if f".{key}".endswith(f".{words}")]
+    least = min((key.count(".") for key in found), default=0)
+    return [key for key in found if key.count(".") == least][:MOST_NAMED]
 
 
 def _pattern(above: str, keys: Sequence[str]) -> str:
