@@ -201,7 +201,7 @@ def safety_text(inspection: Inspection) -> tuple[str, bool]:
     if alike >= LOOK_ALIKES * refusals:
         return says, False
     return (
-        f"{says} Refusals without enough safe look-alikes teach a model to refuse what sounds harmful: see the measurements in "
+        f"{says} Refusals without enough safe look-alikes teach a model to refuse what sounds harmful: see "
         "docs/howto/safety-data.md, and planish data refuse, which writes look-alikes.",
         True,
     )
