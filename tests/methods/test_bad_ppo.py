@@ -163,9 +163,9 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["value.shared=true", "leave value.path and value.lora out"],
     ),
     # Pretraining, and the run's folder
-    "pretraining without held-out rows": (
-        ["pretraining={sources: {web: {path: '{folder}/documents.jsonl'}}, held_out: 0}"],
-        ["'pretraining.held_out' is 0", "greater than 0"],
+    "pretraining with less than no held-out rows": (
+        ["pretraining={sources: {web: {path: '{folder}/documents.jsonl'}}, held_out: -1}"],
+        ["'pretraining.held_out' is -1", "greater than or equal to 0"],
     ),
     "pretraining on an empty file": (
         ["pretraining={sources: {web: {path: '{folder}/empty.jsonl'}}}"],

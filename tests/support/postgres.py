@@ -7,6 +7,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,17 +21,21 @@ def has_postgres() -> bool:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """The URL of a server without its usual care for the disk. It refuses to be root, so root becomes the user postgres."""
+def postgres() -> Iterator[str]:
+    """The URL of a server without its usual care for the disk. It refuses to be root, so root becomes the user postgres, who may
+    not enter pytest's folders."""
     if not has_postgres():
         pytest.skip("no PostgreSQL here: postgres and initdb are not on the path")
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:  # a short path: a socket's has at most 107 bytes
+        yield from _serve(Path(folder))
+
+
+def _serve(folder: Path) -> Iterator[str]:
     who: dict[str, int] = {}
     if os.getuid() == 0:
         user = pwd.getpwnam("postgres")
         who = {"user": user.pw_uid, "group": user.pw_gid}
         os.chown(folder, user.pw_uid, user.pw_gid)
-        for above in [folder, *folder.parents][:3]:
-            above.chmod(0o755)
     data = folder / "data"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **who}
     subprocess.run(
