@@ -190,7 +190,7 @@ def values_of(rows: Sequence[Row], by: str) -> list[str]:
 def groups_of(
     rows: Sequence[Demonstration] | Sequence[Question], found: Sequence[T], by: str | None
 ) -> list[tuple[str, list[T]]]:
-    """What was found for each row, by the row's value of the field `by`, in order of the values; then for all."""
+    """The findings of rows grouped by their value of the field `by`, in order of the values; then those of all."""
     groups: dict[str, list[T]] = {}
     for name, item in zip(values_of(rows, by), found, strict=True) if by is not None else ():
         groups.setdefault(name, []).append(item)

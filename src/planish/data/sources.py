@@ -308,7 +308,7 @@ def _values(examples: Examples, numbers: Mapping[str, float]) -> np.ndarray:
 
 
 def order_keys(order: str, examples: Examples, numbers: Mapping[str, Mapping[str, float]]) -> np.ndarray | None:
-    """What the training examples are ordered by, lowest first; None if they are shuffled."""
+    """The numbers that order the training examples, lowest first; None if they are shuffled."""
     if order == SHUFFLED:
         return None
     name = order.removeprefix("-")

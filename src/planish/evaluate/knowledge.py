@@ -127,7 +127,7 @@ def group_outcomes(outcomes: Sequence[Outcome], grouped: Mapping[str, Sequence[s
 
 
 def confidence_scores(answers: Sequence[LabelledAnswer]) -> dict[str, Any]:
-    """What each measure of confidence tells of the answers that were attempted."""
+    """The risk and the order that each measure of confidence gives to the answers that were attempted."""
     attempted = [answered for answered in answers if answered.outcome != "abstained"]
     right = [answered.outcome == "correct" for answered in attempted]
     found: dict[str, Any] = {"attempted": len(attempted)}

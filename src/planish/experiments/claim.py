@@ -128,7 +128,7 @@ class ClaimConfig(Config):
 
     @property
     def digest(self) -> str:
-        """Of what differs from the defaults, so that a setting that is added later changes no claim."""
+        """A hash of what differs from the defaults, so that a setting that is added later changes no claim."""
         given = self.model_dump(mode="json", exclude=PROSE, exclude_defaults=True)
         return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
 

@@ -29,7 +29,7 @@ HEADERS = {
 ENCODED = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 
-class TooLarge(Exception):  # noqa: N818
+class TooLargeError(Exception):
     """A request of more than LARGEST bytes, which the application answers with 413."""
 
 
@@ -93,7 +93,7 @@ def _limited(receive: Receive) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > LARGEST:
-            raise TooLarge
+            raise TooLargeError
         return message
 
     return counted

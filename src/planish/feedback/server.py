@@ -23,7 +23,7 @@ from planish.base.errors import PlanishError, first_line
 from planish.feedback import overview, privacy
 from planish.feedback.assignment import IS_JUDGED, let_try_again, next_assignment, open_assignment
 from planish.feedback.config import StudyConfig
-from planish.feedback.guard import Guard, TooLarge
+from planish.feedback.guard import Guard, TooLargeError
 from planish.feedback.judgements import AlreadyJudgedError, current, keep_draft, save_judgement, undo
 from planish.feedback.markdown import differences, render
 from planish.feedback.payloads import (
@@ -47,7 +47,7 @@ ASSETS = {"page.css": "text/css", "page.js": "text/javascript"}
 P = TypeVar("P", bound=Payload)
 
 
-class Refused(Exception):  # noqa: N818
+class RequestRefusedError(Exception):
     """A request that ends with this status and these words."""
 
     def __init__(self, status: int, why: str) -> None:
@@ -76,12 +76,12 @@ class Visit:
         """One of the person's own."""
         assignment = self.session.get(Assignment, number)
         if assignment is None or assignment.annotator_id != self.annotator.id:
-            raise Refused(404, "there is no such assignment")
+            raise RequestRefusedError(404, "there is no such assignment")
         return assignment
 
     def owner(self) -> None:
         if self.annotator.role != "owner":
-            raise Refused(403, "this is for the owner of the study")
+            raise RequestRefusedError(403, "this is for the owner of the study")
 
 
 def sent(kind: type[P]) -> Callable[[Request], Any]:
@@ -93,7 +93,7 @@ def sent(kind: type[P]) -> Callable[[Request], Any]:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the request"
-            raise Refused(422, f"{where}: {first['msg']}") from None
+            raise RequestRefusedError(422, f"{where}: {first['msg']}") from None
 
     return read
 
@@ -138,7 +138,7 @@ class Routes:
     def _visit(self, session: Session, token: str) -> Visit:
         annotator = annotator_of(session, token)
         if annotator is None:
-            raise Refused(
+            raise RequestRefusedError(
                 403, "this address is not valid, or no longer. Ask the person who gave it to you for a new one"
             )
         return Visit(session, annotator, StudyConfig(**study_of(session).settings), token)
@@ -197,7 +197,7 @@ class Routes:
             assignment = visit.assignment(number)
             judgement = current(session, assignment)
             if assignment.chosen_by != "training" or judgement is None:
-                raise Refused(404, "there is nothing to explain")
+                raise RequestRefusedError(404, "there is nothing to explain")
             item = session.get_one(StudyItem, assignment.item_id)
             said = {"yours": judgement.ranks or [], "theirs": item.expected or []}
             said = {whose: ranking(by_place(ranks, assignment.shown) if ranks else ()) for whose, ranks in said.items()}
@@ -209,10 +209,10 @@ class Routes:
             assignment = self._visit(session, token).assignment(number)
             item = session.get_one(StudyItem, assignment.item_id)
         if len(assignment.shown) != 2:
-            raise Refused(422, "differences are shown between two answers")
+            raise RequestRefusedError(422, "differences are shown between two answers")
         sides = differences(*(text_of(item.completions[place]) for place in assignment.shown))
         if sides is None:
-            raise Refused(422, "these answers are too long for that")
+            raise RequestRefusedError(422, "these answers are too long for that")
         return JSONResponse({"sides": sides})
 
     def welcome(self, token: str, body: Annotated[SentProfile, Depends(sent(SentProfile))]) -> dict[str, Any]:
@@ -227,7 +227,7 @@ class Routes:
             visit = self._visit(session, token)
             assignment = visit.assignment(body.assignment)
             if unknown := body.aspects.keys() - {*visit.settings.aspects}:
-                raise Refused(422, f"there is no aspect {min(unknown)!r}")
+                raise RequestRefusedError(422, f"there is no aspect {min(unknown)!r}")
             item = session.get_one(StudyItem, assignment.item_id)
             verdict = body.as_verdict(assignment.shown, [text_of(message) for message in item.completions])
             save_judgement(session, assignment, verdict, key=body.key, revision=body.revision, guideline=body.guideline)
@@ -249,7 +249,7 @@ class Routes:
             assignment = self._visit(session, token).assignment(body.assignment)
             if assignment.revision == body.revision:
                 if assignment.chosen_by == "test":
-                    raise Refused(422, "what a test has seen stays")
+                    raise RequestRefusedError(422, "what a test has seen stays")
                 keep_draft(session, assignment, draft_of(undo(session, assignment), assignment.shown))
         return {"next": ""}
 
@@ -272,7 +272,7 @@ class Routes:
         with self.store.writing() as session:
             visit = self._visit(session, token)
             if visit.annotator.role == "owner":
-                raise Refused(422, "the owner's data is the study itself: delete the database")
+                raise RequestRefusedError(422, "the owner's data is the study itself: delete the database")
             privacy.forget(session, visit.annotator, judgements=body.judgements)
         return {"next": None}
 
@@ -297,9 +297,9 @@ class Routes:
             visit.owner()
             person = session.get(StudyAnnotator, number)
             if person is None or person.removed is not None or action not in ACTIONS:
-                raise Refused(404, "there is no such person or action")
+                raise RequestRefusedError(404, "there is no such person or action")
             if action == "remove" and person.id == visit.annotator.id:
-                raise Refused(422, "the owner stays")
+                raise RequestRefusedError(422, "the owner stays")
             return {"path": ACTIONS[action](session, person)}
 
 
@@ -333,12 +333,12 @@ def _answer_errors(app: FastAPI) -> None:
         environment = Environment(loader=FileSystemLoader(PAGES), autoescape=True)
         return HTMLResponse(environment.get_template("refused.html").render(why=why), status)
 
-    @app.exception_handler(Refused)
-    def refused(request: Request, error: Refused) -> Response:  # pyright: ignore[reportUnusedFunction]
+    @app.exception_handler(RequestRefusedError)
+    def refused(request: Request, error: RequestRefusedError) -> Response:  # pyright: ignore[reportUnusedFunction]
         return answer(request, error.status, error.why)
 
-    @app.exception_handler(TooLarge)
-    def too_large(request: Request, error: TooLarge) -> Response:  # pyright: ignore[reportUnusedFunction]
+    @app.exception_handler(TooLargeError)
+    def too_large(request: Request, error: TooLargeError) -> Response:  # pyright: ignore[reportUnusedFunction]
         return answer(request, 413, "the request is too large")
 
     @app.exception_handler(AlreadyJudgedError)

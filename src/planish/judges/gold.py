@@ -10,19 +10,26 @@ from planish.data.rows import Prompt
 from planish.judges.base import AnswerTexts, JudgedAnswers, Scores, judged_by_scores
 from planish.judges.config import GoldJudgeConfig
 from planish.world.gold.files import judge_one
+from planish.world.gold.utility import World
 from planish.world.make import open_world
+
+
+def open_for(path: str, prompts: Sequence[Prompt]) -> World:
+    """The world in a folder. Refuses prompts that it does not understand."""
+    world = open_world(Path(path))
+    for prompt in prompts:
+        try:
+            world.parse(prompt.messages)
+        except DataError as error:
+            raise DataError(f"{prompt.origin}: {error}") from None
+    return world
 
 
 class GoldJudge:
     """Refuses prompts that the world does not understand, before anything is sampled."""
 
     def __init__(self, config: GoldJudgeConfig, prompts: Sequence[Prompt]) -> None:
-        self.world = open_world(Path(config.world))
-        for prompt in prompts:
-            try:
-                self.world.parse(prompt.messages)
-            except DataError as error:
-                raise DataError(f"{prompt.origin}: {error}") from None
+        self.world = open_for(config.world, prompts)
 
     def judge(self, prompts: Sequence[Prompt], answers: Mapping[str, AnswerTexts], baseline: str) -> JudgedAnswers:
         return judged_by_scores({name: self._scores(prompts, own) for name, own in answers.items()}, baseline)

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 from planish.base.config import Config, Field
-from planish.base.errors import DataError, RunError
+from planish.base.errors import RunError
 from planish.base.notices import warn
 from planish.data.rows import Prompt
 from planish.evaluate.refusals.rules import LABELS, RefusalLabel, refusal_rules
 from planish.judges.base import FEWEST
 from planish.judges.client import LlmClient
 from planish.judges.config import LlmConfig
+from planish.judges.gold import open_for
 from planish.judges.questions import conversation_text, fill
 from planish.judges.reading import CUT
 from planish.world.gold.files import kind_of
-from planish.world.make import open_world
 
 SHOWN = """Below are a conversation and an answer to its last turn.
 
@@ -136,12 +136,7 @@ class WorldLabeller:
     words of a refusal, in part if the answer also says what was asked."""
 
     def __init__(self, config: WorldLabelsConfig, prompts: Sequence[Prompt]) -> None:
-        self.world = open_world(Path(config.world))
-        for prompt in prompts:
-            try:
-                self.world.parse(prompt.messages)
-            except DataError as error:
-                raise DataError(f"{prompt.origin}: {error}") from None
+        self.world = open_for(config.world, prompts)
 
     def __call__(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[RefusalLabel | None]:
         return [self.label(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]

@@ -142,7 +142,7 @@ def _cases(config: RefusalsConfig, models: Sequence[str]) -> list[RefusalCase]:
 def _helpfulness(
     config: RefusalsConfig, labeller: Labeller, device: torch.device
 ) -> tuple[str | None, Helpfulness | None]:
-    """What helpfulness is, and how it is measured: by a reward model, or by the world that labels."""
+    """The measure of helpfulness: a reward model, or the world that labels."""
     if config.reward is not None:
         model = RewardModel(ModelConfig(path=config.reward), device)
 
