@@ -262,7 +262,7 @@ BAD: dict[str, tuple[Any, dict[str, Any] | None, list[str]]] = {
     "an unknown word of a schema": ({"name": "json", "json_schema": {"typ": "object"}}, None, ["has 'typ'", "type"]),
     "an unknown type": (
         {"name": "json", "json_schema": {"properties": {"n": {"type": "int"}}}}, None,
-        ["the schema.properties.n has the type 'int'", "integer"],
+        ["the schema.properties.n.type", "'int' is not valid"],
     ),
     "a reference to nothing": ({"name": "json", "json_schema": {"$ref": "#/$defs/a"}}, None, ["'#/$defs/a'"]),
     "a file of a schema that is not there": ({"name": "json", "json_schema": "/none.json"}, None, ["/none.json", "No such file"]),
