@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import Protocol, TypeVar
 
@@ -13,6 +14,8 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
 from planish.base.errors import ConfigError
+
+PATIENCE = timedelta(hours=4)  # of ranks that wait for one at a server or at a file; NCCL's own is 10 minutes
 
 
 def rank() -> int:
@@ -28,12 +31,23 @@ def is_main() -> bool:
 
 
 def local_device(asked: str = "auto") -> torch.device:
-    """The device of this rank: `auto` takes this rank's GPU where there is one, else the CPU."""
-    if asked != "auto":
-        return _checked(asked)
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
+    """The device of this rank: `auto` takes this rank's GPU where there is one, else the CPU; `cuda` is this rank's GPU too."""
+    if asked == "auto":
+        asked = "cuda" if torch.cuda.is_available() else "cpu"
+    device = _checked(asked)
+    if device.type != "cuda":
+        return device
+    # cuDNN makes a plan for every new length, and packed rows have a new one each time (pytorch/pytorch#191576).
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    local_rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    named = ":" in asked
+    if named and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
+        raise ConfigError(f"device={asked}: all processes of this machine would share that GPU. Leave device out")
+    index = device.index if named else local_rank
+    if index >= count:
+        who = f"device={asked}" if named else f"process {local_rank} of this machine"
+        raise ConfigError(f"{who} needs GPU {index}, and there are {count}, counted from 0. Start no more than {count}")
+    return torch.device("cuda", index)
 
 
 def _checked(asked: str) -> torch.device:
@@ -73,7 +87,7 @@ def distributed(work: Callable[[D], T]) -> Callable[[D], T]:
         device = local_device(config.device)
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
         try:
             result = work(config)
             barrier()  # no rank leaves while another may still talk to it
@@ -111,4 +125,7 @@ def barrier() -> None:
 
 
 def _collective_device() -> torch.device:
-    return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
+    """Of numbers that Python adds up: the CPU, so that no GPU has to be waited for, unless the group has NCCL alone."""
+    if "gloo" in dist.get_backend_config():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
