@@ -288,6 +288,25 @@ COMMANDS: dict[str, Command] = {
             "port", "seed",
         ),
     ),
+    "judge": Command(
+        "let a model compare answers, in both orders, as an annotator beside people",
+        "planish.feedback.command:judge", "planish.feedback.judging.config:JudgeAnswersConfig",
+        "planish judge answers.jsonl --server http://127.0.0.1:8000 --model qwen --out feedback.db",
+        words=(Argument("ANSWERS", "answers", "files of answers or comparisons; none judges those in the database", many=True),),
+        flags=(
+            Argument("--server", "judge.base_url", "an OpenAI-compatible server", "URL"),
+            Argument("--model", "judge.model", "the name under which it serves the judge", "NAME"),
+            Argument("--local", "judge.path", f"in place of a server: {FOLDER}", "MODEL"),
+            Argument("--prompt", "prompt", "a text file of the question; absent is planish's own", "FILE"),
+            Argument("--out", "out", "the database: a file, or postgresql://USER@HOST/DATABASE", "DATABASE"),
+            FORMAT_FLAG,
+            COLUMNS_FLAG,
+        ),
+        shown=(
+            "rubric", "aspects", "shots", "gold", "limit", "budget", "annotator", "judge.max_tokens", "judge.concurrency",
+            "judge.input_price", "judge.output_price", "judge.average",
+        ),
+    ),
     "feedback export": Command(
         "write what was said as comparisons for `planish reward` and `planish dpo`",
         "planish.feedback.command:export", "planish.feedback.config:FeedbackExportConfig",

@@ -134,7 +134,7 @@ def test_ctrl_c_does_not_wait_for_a_silent_server(tmp_path: Path) -> None:
     code = (
         "import signal, sys; from pathlib import Path; from planish.judges.client import *; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's background jobs begin without it
-        "c = LlmClient(LlmConfig(base_url=sys.argv[1], model='m'), Path(sys.argv[2]), {'verdict': {}}); "
+        "c = LlmClient(LlmServerConfig(base_url=sys.argv[1], model='m'), Path(sys.argv[2]), {'verdict': {}}); "
         "print('asks', flush=True); c.replies(['?'])"
     )
     with llm_server(lambda body, number: Sent("A", sleeps=400)) as server:

@@ -23,6 +23,7 @@ class Sent:
     finish: str = "stop"
     drips: bool = False
     sleeps: float = 0.0
+    usage: dict[str, int] | None = None
 
 
 @dataclass
@@ -46,7 +47,8 @@ def llm_server(reply: Callable[[dict[str, Any], int], Sent]) -> Generator[LlmSer
             sent = reply(body, len(bodies) - 1)
             time.sleep(sent.sleeps)
             choice = {"message": {"content": sent.words}, "finish_reason": sent.finish}
-            text = json.dumps({"choices": [choice]}).encode() if sent.status == 200 else sent.words.encode()
+            usage = {} if sent.usage is None else {"usage": sent.usage}
+            text = json.dumps({"choices": [choice], **usage}).encode() if sent.status == 200 else sent.words.encode()
             self.send_response(sent.status)
             for name, value in sent.headers.items():
                 self.send_header(name, value)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from planish.experiments.command import Again, ClaimsConfig, ClaimState
     from planish.feedback.command import Prepared
     from planish.feedback.export import FeedbackExport
+    from planish.feedback.judging.summary import JudgeSummary
     from planish.inference.best_of_n import BestOfNResult
     from planish.pipeline.run import Pipeline
     from planish.pipeline.stages import Stage
@@ -119,6 +120,29 @@ def _exported(config: Any, done: FeedbackExport) -> None:
 
 def _annotated(config: Any, prepared: Prepared) -> None:
     print(f"{count_text(prepared.items, 'item')} in {config.out}\nnext:  {prepared.next}")
+
+
+def _judged_answers(config: Any, found: Sequence[JudgeSummary]) -> None:
+    """A line a judge, what is odd about it, and the command that takes the comparisons out."""
+    from planish.base.terminal import print_table
+    from planish.base.text import duration_text
+    from planish.feedback.command import export_command
+    from planish.statistics.estimate import estimate_text
+
+    names = ["judge", "items", "ties", "by order", "cannot tell", "right on gold", "longer chosen", "tokens", "time"]
+    cells = [
+        [
+            *(own.name, f"{own.items:,}", f"{own.ties:,}", f"{own.split:,} of {own.pairs:,}", f"{own.unable:,}"),
+            *(estimate_text(own.gold), estimate_text(own.longer)),
+            *(f"{own.tokens_in + own.tokens_out:,}", duration_text(own.seconds)),
+        ]
+        for own in found
+    ]
+    print_table(names, cells)
+    for own in found:
+        for finding in own.findings:
+            print(f"{own.name}: {finding}", file=sys.stderr)
+    print(f"next:  {export_command(config.out)}")
 
 
 def _ran(config: Any, done: Pipeline) -> None:
@@ -224,6 +248,7 @@ RESULTS: dict[str, Callable[[Any, Any], None]] = {
         f"{len(found)} answers in {config.out}, scores in {config.out}.json"
     ),
     "annotate": _annotated,
+    "judge": _judged_answers,
     "feedback export": _exported,
     "report": lambda config, path: print(path),
     "data teach": lambda config, found: print(f"{config.out}, and what was changed in {config.out}.json"),

@@ -18,6 +18,8 @@ from planish.feedback.guard import OWN_HOSTS
 
 if TYPE_CHECKING:
     from planish.feedback.export import FeedbackExport
+    from planish.feedback.judging.config import JudgeAnswersConfig
+    from planish.feedback.judging.summary import JudgeSummary
     from planish.feedback.store import Store
 
 NEEDED = {
@@ -68,6 +70,19 @@ def export(config: FeedbackExportConfig) -> FeedbackExport:
     from planish.feedback.export import export_comparisons
 
     return export_comparisons(config)
+
+
+def judge(config: JudgeAnswersConfig) -> list[JudgeSummary]:
+    """Lets a model or several judge the answers of a study. The same command again carries on."""
+    check_extra()
+    from planish.feedback.judging.run import judge_study
+    from planish.feedback.store import open_store
+
+    store = open_store(config.out)
+    try:
+        return judge_study(store, config)
+    finally:
+        store.close()
 
 
 def check_extra() -> None:

@@ -59,6 +59,8 @@ def select_rows(rows: Sequence[JudgedItem], config: FeedbackExportConfig) -> lis
 
     def is_wanted(row: JudgedItem) -> bool:
         decides = row.assignment.chosen_by == "adjudication"
+        if row.assignment.chosen_by == "juror":
+            return False
         if row.annotator.kind not in config.kinds or (decides and config.adjudicated == "without"):
             return False
         if not decides and config.adjudicated == "instead" and row.item.id in settled:

@@ -96,7 +96,7 @@ class Assignment(Base, kw_only=True):
     """An item in the hands of an annotator, with the order in which its answers are shown: numbers of completions.
 
     `repeat` counts from 0 the times that the annotator gets the item, `revision` the judgements that were undone. `chosen_by` is
-    random, priority, gold, repeat, training, test, adjudication or model.
+    random, priority, gold, repeat, training, test, adjudication, model, or juror, who is one of a jury whose verdict counts.
     """
 
     __tablename__ = "assignments"

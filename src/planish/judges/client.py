@@ -1,11 +1,15 @@
-"""Questions to an LLM judge, many at once. Its replies are kept, so that nothing is asked, or paid for, twice."""
+"""Questions to an LLM judge, many at once. Its replies are kept, so that nothing is asked, or paid for, twice.
+
+{"key": …, "reply": "A", "tokens_in": 412, "tokens_out": 1, "seconds": 0.8}     a line of the file of replies
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -15,7 +19,7 @@ from planish.base.http import HttpClient, HttpReply, NoAnswerError
 from planish.base.notices import warn
 from planish.base.parallel import in_threads
 from planish.base.progress import track
-from planish.judges.config import LlmConfig
+from planish.judges.config import LlmServerConfig
 from planish.judges.questions import response_format
 from planish.judges.reading import CUT
 
@@ -27,18 +31,33 @@ PASSING = {408, 409, 425, 429, 500, 502, 503, 504}  # HTTP states that may be go
 NO_SUCH_SHAPE = {400, 404, 415, 422, 501}  # what servers say that know no structured answers
 
 
-class LlmClient:
-    """Asks a model many questions at once. `replies(questions)` come in their order; each is kept in the file `memory`, a line
-    a reply. Where the server can, the reply is JSON with `fields`; a reply that was cut ends in CUT."""
+Messages = Sequence[Mapping[str, str]]  # {role, content}
 
-    def __init__(self, config: LlmConfig, memory: Path, fields: Mapping[str, Any]) -> None:
+
+@dataclass(frozen=True, slots=True)
+class LlmReply:
+    """What a model said, the tokens that it read and wrote by the server's count, if it tells, and how long that took."""
+
+    reply: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+
+
+class LlmClient:
+    """Asks a model many questions at once: texts, or conversations to continue. `replies(questions)` come in their order; each is
+    kept in the file `memory`, a line a reply. Where the server can, the reply is JSON with `fields`, if there are any; a reply
+    that was cut ends in CUT."""
+
+    def __init__(self, config: LlmServerConfig, memory: Path, fields: Mapping[str, Any] | None) -> None:
         self.config, self.memory = config, memory
         self.http = HttpClient(config, proxies=True)
         self.path = f"{self.http.api}/chat/completions"
         self.known = _read_memory(memory)
-        self._shape = response_format(fields) if config.asks_for_json else None
+        self._shape = response_format(fields) if fields and config.asks_for_json else None
         self._plain = self._shape is None  # or the server has refused the shape
         self._lock, self._told, self._free_at = Lock(), False, 0.0
+        self._turn, self._between = 0.0, 60 / config.requests_per_minute if config.requests_per_minute else 0.0
 
     def check(self) -> None:
         """Finds out, before anything is done, that nobody answers there or the key is refused."""
@@ -53,36 +72,56 @@ class LlmClient:
         if reply.status in (401, 403):
             raise self._failed(f"HTTP {reply.status}: {reply.text[:300]}")
 
-    def replies(self, questions: Sequence[str]) -> list[str]:
+    def replies(self, questions: Sequence[str | Messages]) -> list[str]:
+        return [found.reply for found in self.ask(questions)]
+
+    def ask(
+        self, questions: Sequence[str | Messages], told: Callable[[LlmReply], None] | None = None
+    ) -> list[LlmReply]:
+        """The replies with what they took. `told` hears of each that had to be asked for, and may raise to stop; without it a bar
+        shows how far it is."""
         bodies = [self._body(question) for question in questions]
-        keys = [hashlib.sha256(json.dumps([body, self._shape]).encode()).hexdigest() for body in bodies]
+        keys = [self._key(body) for body in bodies]
         missing = {key: body for key, body in zip(keys, bodies, strict=True) if key not in self.known}
         if missing:
-            self._ask_all(missing)
+            self._ask_all(missing, told)
         return [self.known[key] for key in keys]
 
-    def _body(self, question: str) -> dict[str, Any]:
+    def is_known(self, question: str | Messages) -> bool:
+        """True if the reply is kept."""
+        return self._key(self._body(question)) in self.known
+
+    def _key(self, body: Mapping[str, Any]) -> str:
+        return hashlib.sha256(json.dumps([body, self._shape]).encode()).hexdigest()
+
+    def _body(self, question: str | Messages) -> dict[str, Any]:
+        messages = [{"role": "user", "content": question}] if isinstance(question, str) else question
         return {
             "model": self.config.model,
-            "messages": [{"role": "user", "content": question}],
+            "messages": [dict(message) for message in messages],
             "temperature": 0,
             "max_tokens": self.config.max_tokens,
         }
 
-    def _ask_all(self, missing: Mapping[str, dict[str, Any]]) -> None:
+    def _ask_all(self, missing: Mapping[str, dict[str, Any]], told: Callable[[LlmReply], None] | None) -> None:
         self.memory.parent.mkdir(parents=True, exist_ok=True)
 
-        def ask(item: tuple[str, dict[str, Any]]) -> None:
-            key, reply = item[0], self._ask(item[1])
+        def ask(item: tuple[str, dict[str, Any]]) -> LlmReply:
+            begun, key = time.monotonic(), item[0]
+            words, tokens_in, tokens_out = self._ask(item[1])
+            found = LlmReply(words, tokens_in, tokens_out, round(time.monotonic() - begun, 3))
             with self._lock, self.memory.open("a", encoding="utf-8") as file:
-                self.known[key] = reply
-                file.write(json.dumps({"key": key, "reply": reply}) + "\n")
+                self.known[key] = found
+                file.write(json.dumps({"key": key, **asdict(found)}) + "\n")
+            return found
 
         items = list(missing.items())
-        for _ in track(in_threads(ask, items, self.config.concurrency, FINISH), "judging", len(items)):
-            pass
+        asked = in_threads(ask, items, self.config.concurrency, FINISH)
+        for _, found in asked if told else track(asked, "judging", len(items)):
+            if told:
+                told(found)
 
-    def _ask(self, body: Mapping[str, Any]) -> str:
+    def _ask(self, body: Mapping[str, Any]) -> tuple[str, int, int]:
         """One question, again where that may help: twice in all if no reply comes, four times if the server fails, and for
         as long as it asks to wait."""
         waited, attempt, late = 0.0, 0, 0
@@ -123,7 +162,11 @@ class LlmClient:
         return self.http.ask(self.path, json.dumps(body).encode())
 
     def _wait_until_free(self) -> None:
-        """A server that asks one request to wait means all."""
+        """A server that asks one request to wait means all. Requests keep the distance that the settings ask for."""
+        with self._lock:
+            at = max(time.monotonic(), self._turn)
+            self._turn = at + self._between
+        time.sleep(max(0.0, at - time.monotonic()))
         while (left := self._free_at - time.monotonic()) > 0:
             time.sleep(left)
 
@@ -133,14 +176,17 @@ class LlmClient:
         if not told:
             warn(f"judge {self.http.root}: {reason}; asking again in {pause:.0f} s")
 
-    def _content(self, text: str) -> str:
-        """The words of a chat completion."""
+    def _content(self, text: str) -> tuple[str, int, int]:
+        """The words of a chat completion, and the tokens that were read and written."""
         try:
-            choice = json.loads(text)["choices"][0]
+            reply = json.loads(text)
+            choice = reply["choices"][0]
             words = str(choice["message"]["content"] or "")
-        except (ValueError, KeyError, IndexError, TypeError) as error:
+            usage = reply.get("usage") or {}
+            tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise self._failed(f"its reply is no chat completion ({type(error).__name__}: {error})") from None
-        return words + CUT if choice.get("finish_reason") == "length" else words
+        return words + CUT if choice.get("finish_reason") == "length" else words, *tokens
 
     def _failed(self, reason: str) -> RunError:
         return RunError(
@@ -149,7 +195,7 @@ class LlmClient:
         )
 
 
-def _read_memory(path: Path) -> dict[str, str]:
+def _read_memory(path: Path) -> dict[str, LlmReply]:
     """Whole lines; a last one without its end was cut by a kill, and is taken out so that the next begins on a new line."""
     if not path.exists():
         return {}
@@ -160,8 +206,8 @@ def _read_memory(path: Path) -> dict[str, str]:
             file.truncate(len(whole))
     try:
         lines = [json.loads(line) for line in whole.split(b"\n")[:-1]]
-        return {line["key"]: line["reply"] for line in lines}
-    except (ValueError, KeyError, TypeError) as error:
+        return {line.pop("key"): LlmReply(**line) for line in lines}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"{path}: not the replies of a judge ({error}). Move it away, and they are asked for again"
         ) from None

@@ -15,7 +15,7 @@ from typing import Any
 
 from planish.base.errors import DataError
 
-# People's and models' judgements that count, without repeats; where an adjudicator decided, hers alone.
+# People's and models' judgements that count, without repeats; where an adjudicator decided, hers alone; of a jury, its verdict.
 QUERY = """
 SELECT i.prompt, i.tools, i.completions, j.ranks, j.strength, j.verdict, j.guideline, a.shown, a.chosen_by, i.systems, i.id,
        p.id, p.kind, p.name, p.group_name, i.about
@@ -23,7 +23,8 @@ FROM judgements j
 JOIN assignments a ON a.id = j.assignment_id AND a.revision = j.revision
 JOIN items i ON i.id = a.item_id
 JOIN annotators p ON p.id = a.annotator_id
-WHERE i.kind = 'task' AND j.ranks IS NOT NULL AND (a.chosen_by = 'adjudication' OR a.repeat = 0 AND NOT EXISTS (
+WHERE i.kind = 'task' AND j.ranks IS NOT NULL AND a.chosen_by <> 'juror'
+  AND (a.chosen_by = 'adjudication' OR a.repeat = 0 AND NOT EXISTS (
     SELECT 1 FROM assignments s JOIN judgements t ON t.assignment_id = s.id AND t.revision = s.revision
     WHERE s.item_id = i.id AND s.chosen_by = 'adjudication'))
 ORDER BY j.id
