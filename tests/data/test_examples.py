@@ -116,7 +116,7 @@ def test_examples_are_packed_end_to_end() -> None:
     assert packed.targets_L.tolist() == [1, 2, 4]
     assert packed.predictors_L.tolist() == [0, 1, 3]
     assert packed.sequences_L.tolist() == [0, 0, 1]
-    assert packed.num_targets_S().tolist() == [2, 1]
+    assert packed.num_targets_S.tolist() == [2, 1]
     assert (packed.names, packed.sources) == (("first", "second"), (0, 1))
     assert (packed.num_tokens, packed.num_sequences, packed.num_targets) == (5, 2, 3)
 

@@ -69,7 +69,7 @@ def test_a_completion_ends_with_its_end_of_turn_token_whatever_is_learnt(mask: M
     template = template_of(mask=mask)
     row = replace(asked("an owl", "nobody"), prompt=tuple(Message(r, r) for r in ("user", "assistant", "user")))
     packed = unshared(pack([encoding_of(row, template).examples[0]]))
-    ends = packed.tokens_T[packed.last_S()].tolist()
+    ends = packed.tokens_T[packed.last_S].tolist()
     assert ends == [template.stop_token_id] * 2
     first = template.encode_prompt(row.prompt)
     learnt = [int(np.argmax(each.loss_mask)) for each in packed.examples]

@@ -6,6 +6,7 @@ sequence, or, where completions of one prompt are compared, one for each complet
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
@@ -13,6 +14,8 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import Tensor
+
+from planish.base.transfer import to_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,15 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Places of a row at which hidden states are read; they may repeat."""
+
+    all_N: Tensor  # int64
+    read_M: Tensor  # int64: each once, increasing
+    read_from: tuple[int, ...]  # the first in each sequence, or its end; none at all where nothing is read
+
+
+@dataclass(frozen=True, slots=True)
 class Packed:
     """Several examples laid end to end in one row, without padding; attention never crosses from one to the next.
 
@@ -82,6 +94,8 @@ class Packed:
         prefixes     ((0, 0), (0, 2))   start and end of the prompt that each sequence continues
         targets_L    [2, 3, 4]
         predictors_L [1, 2, 1]
+
+    All of it is worked out on the CPU, so that no GPU is asked for a number.
     """
 
     tokens_T: Tensor  # int64
@@ -91,6 +105,10 @@ class Packed:
     targets_L: Tensor  # int64, increasing
     predictors_L: Tensor  # int64
     sequences_L: Tensor  # int64: to which of the S sequences each target belongs
+    num_targets_S: Tensor  # int64: learnt tokens of each sequence
+    last_S: Tensor  # int64: the place of each sequence's last token
+    read_M: Tensor  # int64: the places of `predictors_L`, each once and increasing
+    read_from: tuple[int, ...]  # S: the first of them in each sequence, or its end; none at all where nothing is learnt
     examples: tuple[Example, ...]  # E
 
     @property
@@ -113,21 +131,22 @@ class Packed:
     def num_targets(self) -> int:
         return len(self.targets_L)
 
-    def num_targets_S(self) -> Tensor:
-        """Learnt tokens of each sequence, [S]."""
-        return torch.bincount(self.sequences_L, minlength=self.num_sequences)
+    @property
+    def predictors(self) -> Places:
+        """The places that predict the learnt tokens."""
+        return Places(self.predictors_L, self.read_M, self.read_from)
 
-    def last_S(self) -> Tensor:
-        """The place of each sequence's last token, [S]."""
-        return torch.tensor(self.bounds[1:], device=self.tokens_T.device) - 1
+    @property
+    def ends(self) -> Places:
+        """The place of each sequence's last token."""
+        return Places(self.last_S, self.last_S, tuple(stop - 1 for stop in self.bounds[1:]))
 
     def to(self, device: torch.device) -> Packed:
         if self.tokens_T.device == device:
             return self
-        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(
-            self, **{k: t.to(device, non_blocking=True) for k, t in tensors.items() if isinstance(t, Tensor)}
-        )
+        names = [f.name for f in fields(self) if isinstance(getattr(self, f.name), Tensor)]
+        moved = to_device([getattr(self, name) for name in names], device)
+        return replace(self, **dict(zip(names, moved, strict=True)))
 
 
 def pack(examples: Sequence[Example]) -> Packed:
@@ -144,6 +163,7 @@ def pack(examples: Sequence[Example]) -> Packed:
         if end:  # its first token is predicted by the prompt's last
             predictors[targets == start] = end - 1
     positions = [np.arange(stop - start) + (p[1] - p[0]) for start, stop, p in sequences]
+    read_M = np.unique(predictors)
     return Packed(
         tokens_T=torch.from_numpy(np.concatenate([e.tokens for e in laid]).astype(np.int64)),
         positions_T=torch.from_numpy(np.concatenate(positions)),
@@ -152,8 +172,21 @@ def pack(examples: Sequence[Example]) -> Packed:
         targets_L=torch.from_numpy(targets),
         predictors_L=torch.from_numpy(predictors),
         sequences_L=torch.from_numpy(sequence_of[targets]),
+        num_targets_S=torch.from_numpy(np.bincount(sequence_of[targets], minlength=len(sequences))),
+        last_S=torch.tensor(bounds[1:]) - 1,
+        read_M=torch.from_numpy(read_M),
+        read_from=_read_from(bounds, read_M.tolist()),
         examples=tuple(examples),
     )
+
+
+def _read_from(bounds: Sequence[int], places: Sequence[int]) -> tuple[int, ...]:
+    """The first of these positions in each sequence, or its end where there is none. Without any position every weight must
+    still have a gradient, of zeros, so nothing is left out."""
+    if not places:
+        return ()
+    found = (bisect_left(places, start) for start in bounds[:-1])
+    return tuple(min([stop, *places[i : i + 1]]) for i, stop in zip(found, bounds[1:], strict=True))
 
 
 def unshared(packed: Packed) -> Packed:

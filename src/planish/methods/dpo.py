@@ -87,7 +87,7 @@ class DpoObjective:
         packed = packed.to(self.device)
         logprobs_S, pairs = completion_logprobs(self.policy, packed), pairs_of(packed)
         w_P, l_P = pairs.better_P, pairs.worse_P
-        tokens_S, reference_S = packed.num_targets_S(), reference_of(packed)
+        tokens_S, reference_S = packed.num_targets_S, reference_of(packed)
         both = PairLogprobs(
             logprobs_S[w_P], logprobs_S[l_P], reference_S[w_P], reference_S[l_P], tokens_S[w_P], tokens_S[l_P]
         )
@@ -145,7 +145,7 @@ class DpoMethod(ComparisonMethod[DpoConfig]):
 
         def reward(packed: Packed) -> Tensor:
             logprobs_S = completion_logprobs(policy, packed)
-            return run.config.loss.reward(logprobs_S, reference_of(packed), packed.num_targets_S())
+            return run.config.loss.reward(logprobs_S, reference_of(packed), packed.num_targets_S)
 
         def drift(step: int) -> None:
             """Mean over completions that the policy samples of log pi - log pi_ref: an unbiased estimate of KL(pi, pi_ref)."""

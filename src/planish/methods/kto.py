@@ -25,6 +25,7 @@ from planish.base.metrics import Mean, Metrics
 from planish.base.model_folder import ModelPathOrNone
 from planish.base.notices import say
 from planish.base.random import fold_in
+from planish.base.transfer import numbers
 from planish.base.types import Choices, Example, Packed
 from planish.data.examples import Encodable, Examples
 from planish.data.mixture.packing import deal
@@ -141,16 +142,14 @@ class KtoObjective:
         loss = (self.losses(ratio_S, desirable_S, self.baseline) * real).sum()
         reward_S = self.config.beta * ratio_S.detach()
         both = {"desirable": desirable_S & real, "undesirable": ~desirable_S & real}
-        rewards = {
-            f"reward/{name}": Mean((reward_S * where_S).sum(), int(where_S.sum())) for name, where_S in both.items()
-        }
+        rewards = {f"reward/{name}": Mean((reward_S * where_S).sum(), where_S.sum()) for name, where_S in both.items()}
         kl = self.baseline.clamp(min=0) * len(packed.examples)
         return loss, {**rewards, "kl": Mean(kl, len(packed.examples))}
 
 
 def desirable(packed: Packed) -> Tensor:
     ranks = [example.choices.ranks[0] for example in packed.examples if example.choices]
-    return torch.tensor(ranks or [0], device=packed.tokens_T.device) == 0
+    return numbers(ranks or [0], packed.tokens_T.device, torch.int64) == 0
 
 
 class KtoFeed:
@@ -169,11 +168,12 @@ class KtoFeed:
 
     @torch.no_grad()
     def _mean_ratio(self, examples: list[Example]) -> Tensor:
-        device, total = self.objective.device, 0.0
+        device, total = self.objective.device, torch.zeros((), dtype=torch.float64, device=self.objective.device)
         for packed in deal(examples, self.micro_tokens, rank(), world_size()):
             ratio_S = self.objective.ratios(packed.to(device))
-            total += ratio_S.sum().item() if packed.examples else 0.0
-        return torch.tensor(all_sum(total) / len(examples), dtype=torch.float64, device=device)
+            if packed.examples:
+                total += ratio_S.sum()
+        return numbers(all_sum(total.item()) / len(examples), device)
 
 
 class KtoMethod(Method[KtoConfig]):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-import torch
 from pydantic import model_validator
 from torch import Tensor
 
 from planish.base.config import Field
 from planish.base.distributed import is_main
 from planish.base.errors import ConfigError
+from planish.base.transfer import numbers
 from planish.base.types import Packed
 from planish.data.cleaning.fingerprints import normalized, turn_text
 from planish.data.examples import Encodable, Encoding, Examples, encode_into
@@ -95,7 +95,7 @@ def reference_of(packed: Packed) -> Tensor:
     """The frozen model's number for each completion, [S]: DPO's reference, or a confidence term."""
     values = [value for example in packed.examples if example.choices for value in example.choices.reference]
     values = values or [0.0] * packed.num_sequences  # the empty row of a rank without work
-    return torch.tensor(values, dtype=torch.float64, device=packed.tokens_T.device)
+    return numbers(values, packed.tokens_T.device)
 
 
 def read_eval_sets(run: RunContext[Any], paths: Mapping[str, str]) -> dict[str, Encoding]:

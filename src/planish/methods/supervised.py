@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from planish.base.metrics import Mean, Metrics
+from planish.base.transfer import numbers
 from planish.base.types import Packed
 from planish.evaluate.held_out_loss import held_out_losses
 from planish.maths.reductions import Reduction, token_weights, total_weight
@@ -28,11 +29,11 @@ class NextTokenLoss:
         self.reduction: Reduction = reduction
 
     def weight(self, packed: Packed) -> float:
-        return total_weight(self.reduction, packed.num_targets_S(), _rows(packed))
+        return total_weight(self.reduction, packed.num_targets_S, _rows(packed))
 
     def loss(self, packed: Packed) -> tuple[Tensor, Metrics]:
         packed = packed.to(self.device)
-        weights_L = token_weights(self.reduction, packed.sequences_L, packed.num_targets_S(), _rows(packed))
+        weights_L = token_weights(self.reduction, packed.sequences_L, packed.num_targets_S, _rows(packed))
         loss, logprobs_L = self.policy(packed, weights_L)
         return loss, {"nll": Mean(-logprobs_L.sum(), packed.num_targets)}
 
@@ -42,7 +43,7 @@ def _rows(packed: Packed) -> Tensor | None:
     weights = [example.weight for example in packed.examples]
     if all(weight == 1 for weight in weights):
         return None
-    return torch.tensor(weights, dtype=torch.float64, device=packed.sequences_L.device)
+    return numbers(weights, packed.tokens_T.device)
 
 
 C = TypeVar("C", bound=SamplingRunConfig)

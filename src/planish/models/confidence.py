@@ -66,7 +66,7 @@ def confidence_features(reference: CausalLM, packed: Packed, names: tuple[Featur
 
 def _packed(model: Any, packed: Packed) -> tuple[Tensor, Tensor]:
     targets_L = packed.tokens_T[packed.targets_L]
-    return token_confidence(backbone(model, packed, packed.predictors_L), head_of(model), targets_L)
+    return token_confidence(backbone(model, packed, packed.predictors), head_of(model), targets_L)
 
 
 def _unpacked(model: Any, packed: Packed) -> tuple[Tensor, Tensor]:

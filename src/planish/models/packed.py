@@ -7,8 +7,6 @@ numbers. Which of the two is decided once, by trial, when the model is loaded (t
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from planish.base.types import Packed, unshared
+from planish.base.types import Packed, Places, unshared
 from planish.maths.log_probs import Head, token_logprobs, weighted_nll
 from planish.models.attention import PackedLayout, packed_as
 from planish.models.last_layer import narrow, read_at, reads_everywhere
@@ -88,7 +86,7 @@ class CausalLM(PackedModel):
             if self.why_not_packed:
                 logprobs_L = self.run_unpacked(self.model, packed)
                 return -(weights_L * logprobs_L).sum(), logprobs_L.detach()
-            hidden_LD = backbone(self.model, packed, packed.predictors_L)
+            hidden_LD = backbone(self.model, packed, packed.predictors)
             return weighted_nll(hidden_LD, head_of(self.model), packed.tokens_T[packed.targets_L], weights_L)
 
     @staticmethod
@@ -107,7 +105,7 @@ class CausalLM(PackedModel):
     @staticmethod
     def run_packed(model: PreTrainedModel, packed: Packed, temperature: float = 1.0) -> Tensor:
         targets_L = packed.tokens_T[packed.targets_L]
-        return token_logprobs(backbone(model, packed, packed.predictors_L), head_of(model, temperature), targets_L)
+        return token_logprobs(backbone(model, packed, packed.predictors), head_of(model, temperature), targets_L)
 
 
 def head_of(model: PreTrainedModel, temperature: float = 1.0) -> Head:
@@ -127,23 +125,13 @@ def head_of(model: PreTrainedModel, temperature: float = 1.0) -> Head:
     )
 
 
-def backbone(model: PreTrainedModel, packed: Packed, places_N: Tensor) -> Tensor:
+def backbone(model: PreTrainedModel, packed: Packed, places: Places) -> Tensor:
     """Last hidden states at these places of the row [N, D], after the final norm."""
-    read_M = places_N.unique()
     whole = reads_everywhere(model)
-    plan = PackedLayout(packed.bounds, packed.prefixes, () if whole else _read_from(packed.bounds, read_M.tolist()))
-    everywhere = nullcontext() if whole else read_at(read_M, packed.num_tokens)
+    plan = PackedLayout(packed.bounds, packed.prefixes, () if whole else places.read_from)
+    everywhere = nullcontext() if whole else read_at(places.read_M, packed.num_tokens)
     with packed_as(plan), everywhere:
         output = model.base_model(
             input_ids=packed.tokens_T[None], position_ids=packed.positions_T[None], use_cache=False, plan=plan
         )
-    return cast(Tensor, output.last_hidden_state)[0, places_N]
-
-
-def _read_from(bounds: Sequence[int], places: Sequence[int]) -> tuple[int, ...]:
-    """The first of these positions in each sequence, or its end where there is none. Without any position every weight must
-    still have a gradient, of zeros, so nothing is left out."""
-    if not places:
-        return ()
-    found = (bisect_left(places, start) for start in bounds[:-1])
-    return tuple(min([stop, *places[i : i + 1]]) for i, stop in zip(found, bounds[1:], strict=True))
+    return cast(Tensor, output.last_hidden_state)[0, places.all_N]

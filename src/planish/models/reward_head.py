@@ -70,7 +70,7 @@ class Scorer(PackedModel):
 
     @staticmethod
     def run_packed(model: PreTrainedModel, packed: Packed) -> Tensor:
-        return backbone(model, packed, packed.last_S())
+        return backbone(model, packed, packed.ends)
 
 
 class Values(Scorer):
@@ -98,7 +98,7 @@ def values_unpacked(model: PreTrainedModel, packed: Packed) -> Tensor:
 
 
 def values_packed(model: PreTrainedModel, packed: Packed) -> Tensor:
-    return backbone(model, packed, packed.predictors_L)
+    return backbone(model, packed, packed.predictors)
 
 
 def load_scorer(config: ModelConfig, device: torch.device, seed: int = 0) -> PreTrainedModel:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from planish.base.transfer import numbers
 from planish.base.types import Choices, Packed
 from planish.data.chat.templates import Encoded
 
@@ -106,7 +106,7 @@ def pairs_of(packed: Packed) -> Pairs:
         rows += [(first + i, first + j, 1 / len(both), scores[i] - scores[j]) for i, j in both]
         first += len(ranks)
     device = packed.tokens_T.device
-    columns = torch.tensor(rows, dtype=torch.float64, device=device).reshape(-1, 4).T
+    columns = numbers(np.array(rows).reshape(-1, 4).T, device)
     return Pairs(columns[0].long(), columns[1].long(), columns[2], columns[3])
 
 

@@ -107,14 +107,14 @@ def _logits(policy: CausalLM, packed: Packed) -> Iterator[tuple[slice, Tensor]]:
     model: Any = policy.model
     if policy.why_not_packed:
         done = 0
-        for (start, stop), count in zip(pairwise(packed.bounds), packed.num_targets_S().tolist(), strict=True):
+        for (start, stop), count in zip(pairwise(packed.bounds), packed.num_targets_S.tolist(), strict=True):
             logits_TV = model(input_ids=packed.tokens_T[None, start:stop], use_cache=False).logits[0]
             logits_CV = logits_TV[-1 - count : -1]  # an answer is at the end of its row
             low = logits_CV.dtype in (torch.bfloat16, torch.float16)
             yield slice(done, done + count), logits_CV.float() if low else logits_CV
             done += count
         return
-    hidden_LD = backbone(policy.model, packed, packed.predictors_L)
+    hidden_LD = backbone(policy.model, packed, packed.predictors)
     head = head_of(policy.model)
     for start in range(0, packed.num_targets, CHUNK):
         part = slice(start, start + CHUNK)

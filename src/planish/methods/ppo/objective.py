@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from planish.base.metrics import Mean, Metrics
+from planish.base.transfer import numbers
 from planish.base.types import Experience, Packed
 from planish.maths.policy_gradient import clipped_policy_losses, clipped_value_losses, k3
 from planish.maths.reductions import Reduction, token_weights, total_weight
@@ -22,11 +23,12 @@ class PpoObjective:
         self.reduction: Reduction = config.reduction or config.advantage.reduction
 
     def weight(self, packed: Packed) -> float:
-        return total_weight(self.reduction, packed.num_targets_S())
+        return total_weight(self.reduction, packed.num_targets_S)
 
     def loss(self, packed: Packed) -> tuple[Tensor, Metrics]:
-        config, packed = self.config, packed.to(self.device)
-        weights_L = token_weights(self.reduction, packed.sequences_L, packed.num_targets_S())
+        config, total = self.config, self.weight(packed)
+        packed = packed.to(self.device)
+        weights_L = token_weights(self.reduction, packed.sequences_L, packed.num_targets_S)
         logprobs_L, values_L = self.actor(packed, config.sampling.temperature)
         logprobs_L, known = logprobs_L.double(), experience_tensors(packed)
         old_L, reference_L = known["old_logprobs"], known["reference_logprobs"]
@@ -46,7 +48,7 @@ class PpoObjective:
             loss = loss + config.kl.beta * (weights_L * k3(logprobs_L, reference_L)).sum()
 
         with torch.no_grad():
-            num, total, ratio_L = packed.num_targets, self.weight(packed), (logprobs_L - old_L).exp()
+            num, ratio_L = packed.num_targets, (logprobs_L - old_L).exp()
             return loss, {
                 "policy_loss": Mean(policy_loss.detach(), total),
                 "value_loss": Mean(value_loss.detach(), total if values_L is not None else 0),
@@ -63,7 +65,7 @@ def experience_tensors(packed: Packed) -> dict[str, Tensor]:
         name: [getattr(experience, name) for experience in experiences] for name in Experience.__dataclass_fields__
     }
     return {
-        name: torch.from_numpy(np.concatenate([np.empty(0), *parts])).to(packed.tokens_T.device)
+        name: numbers(np.concatenate([np.empty(0), *parts]), packed.tokens_T.device)
         for name, parts in columns.items()
         if not any(part is None for part in parts)
     }
