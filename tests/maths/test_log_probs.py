@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
-from planish.maths.log_probs import CHUNK, Head, token_logprobs, weighted_nll
+from planish.maths.log_probs import CHUNK, Head, chunk_length, kept_bytes, token_logprobs, weighted_nll
 
 D, V = 6, 11
 # An empty row, one position, a chunk less one, a chunk, one more, and two chunks and a bit.
@@ -198,3 +199,87 @@ def test_never_more_than_a_chunk_of_logits_is_held() -> None:
         token_logprobs(hidden_LD, head, targets_L).sum().backward()
         weighted_nll(hidden_LD, head, targets_L, torch.ones(4 * CHUNK))[0].backward()
     assert seen.numel == CHUNK * 512
+
+
+@pytest.mark.parametrize("positions", [1, 3, 64, 1000])
+def test_the_length_of_a_chunk_changes_no_number(positions: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden_LD, weight_VD, bias_V, targets_L, weights_L = tensors(100, bias=True)
+    dense_L = dense_logprobs(hidden_LD, weight_VD, bias_V, targets_L, 0.5, 1.5)
+    expected = grads(-(weights_L * dense_L).sum(), hidden_LD, weight_VD, bias_V)
+    monkeypatch.setattr("planish.maths.log_probs.CHUNK", positions)
+    for function in functions(targets_L, weights_L):
+        found = grads(function(hidden_LD, Head(weight_VD, bias_V, 0.5, 1.5)), hidden_LD, weight_VD, bias_V)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "vocabulary", "positions"),
+    [(141, 128256, 4185), (141, 49152, 10922), (24, 128256, 730), (8, 262144, CHUNK)],
+)
+def test_a_gpu_takes_chunks_by_their_bytes(
+    gigabytes: int, vocabulary: int, positions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = SimpleNamespace(total_memory=gigabytes * 10**9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gpu)
+    assert chunk_length(vocabulary, torch.device("cuda")) == positions
+    assert chunk_length(vocabulary, torch.device("cpu")) == CHUNK
+    assert kept_bytes(torch.device("cuda")) == gigabytes * 10**9 // 32
+
+
+def rounded(tensor: Tensor) -> Tensor:
+    return tensor.detach().bfloat16().double().requires_grad_()
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["token_logprobs", "weighted_nll"])
+@pytest.mark.parametrize(("bias", "scale", "cap"), SHAPES)
+def test_in_bfloat16_operands_are_rounded_and_sums_are_not(
+    which: int, bias: bool, scale: float, cap: float | None
+) -> None:
+    """Autocast's own product would round the logits to eight bits, and its backward pass would not round at all."""
+    hidden_LD, weight_VD, bias_V, targets_L, weights_L = tensors(600, bias, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        logprobs_L = token_logprobs(hidden_LD, Head(weight_VD, bias_V, scale, cap), targets_L)
+        loss = functions(targets_L, weights_L)[which](hidden_LD, Head(weight_VD, bias_V, scale, cap))
+    found = grads(loss, hidden_LD, weight_VD, bias_V)
+    wide_LD, wide_VD = rounded(hidden_LD), rounded(weight_VD)
+    wide_V = None if bias_V is None else bias_V.detach().double().requires_grad_()
+    dense_L = dense_logprobs(wide_LD, wide_VD, wide_V, targets_L, scale, cap)
+    torch.testing.assert_close(logprobs_L.double(), dense_L, rtol=0, atol=1e-5)  # of float32; bfloat16's would be 1e-2
+    expected = grads(-(weights_L * dense_L).sum(), wide_LD, wide_VD, wide_V)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == torch.float32
+        error = (one.double() - other).norm() / other.norm()
+        assert error < 4e-3  # that of the logits' gradient, whose numbers have eight bits each
+
+
+def test_chunks_of_a_bfloat16_weights_gradient_add_up_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """600 small terms, one after the other: in bfloat16 a sum would stop growing at 256 times a term."""
+    monkeypatch.setattr("planish.maths.log_probs.CHUNK", 1)
+    hidden_LD, weight_VD = torch.ones(600, 1, dtype=torch.bfloat16), torch.zeros(2, 1, dtype=torch.bfloat16)
+    weight_VD.requires_grad_()
+    nll, _ = weighted_nll(hidden_LD, Head(weight_VD), torch.zeros(600, dtype=torch.long), torch.ones(600))
+    assert grads(nll, weight_VD)[0].tolist() == [[-300.0], [300.0]]
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["token_logprobs", "weighted_nll"])
+def test_the_products_of_a_gpu_have_the_same_shapes_and_types(which: int) -> None:
+    """On `meta`, which like a GPU has products of bfloat16 that give float32, and unlike it no numbers."""
+    like = tensors(600, True, torch.bfloat16)
+    hidden_LD, weight_VD, bias_V = (each.detach().to("meta").requires_grad_() for each in like[:3] if each is not None)
+    targets_L, weights_L = like[3].to("meta"), like[4].to("meta")
+    products = list[tuple[str, torch.dtype]]()
+
+    class Products(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            found = function(*args, **(kwargs or {}))
+            if "mm" in str(function):
+                products.append((str(function), found.dtype))
+            return found
+
+    with Products():
+        loss = functions(targets_L, weights_L)[which](hidden_LD, Head(weight_VD, bias_V))
+        found = grads(loss, hidden_LD, weight_VD, bias_V)
+    assert [each.dtype for each in found] == [torch.bfloat16] * 3
+    assert [each.shape for each in found] == [hidden_LD.shape, weight_VD.shape, bias_V.shape]
+    assert {name for name, _ in products} == {"aten.mm.dtype", "aten.addmm.dtype_out"}
+    assert {dtype for _, dtype in products} == {torch.float32}

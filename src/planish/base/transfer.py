@@ -1,7 +1,7 @@
 """Numbers from the CPU to the device that computes, without a wait.
 
-A copy from pinned memory joins the GPU's queue. Any other copy, and any number that Python reads back, waits until all work in the
-queue is done, and so it runs dry.
+A copy from pinned memory joins the GPU's queue. Any other copy, and any number that Python reads back, waits until all work in
+the queue is done, and so it runs dry.
 """
 
 from __future__ import annotations
