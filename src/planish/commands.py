@@ -315,6 +315,14 @@ COMMANDS: dict[str, Command] = {
         flags=(out_file("jsonl file of comparisons to write; better answers go to FILE.demonstrations.jsonl"),),
         shown=("aspect", "kinds", "repeats", "gold", "adjudicated", "names"), stage="feedback", ending=".jsonl",
     ),
+    "feedback report": Command(
+        "how far comparisons can be trusted: agreement, each annotator, leans, noise, groups, judges",
+        "planish.feedback.report.command:feedback_report", "planish.feedback.report.config:FeedbackReportConfig",
+        "planish feedback report feedback.db --out feedback.html",
+        words=(Argument("DATABASE", "files", "databases of `planish annotate`, or files of comparisons", many=True),),
+        flags=(out_file("the HTML file; its numbers are beside it, as .json"), FORMAT_FLAG, COLUMNS_FLAG),
+        shown=("by", "gold", "judges", "scores", "traits", "names"),
+    ),
     "data inspect": Command(
         "counts, lengths, rows with what is learnt marked, rows left out",
         "planish.preview.inspect:inspect", "planish.preview.inspect:InspectConfig",

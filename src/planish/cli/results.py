@@ -250,6 +250,7 @@ RESULTS: dict[str, Callable[[Any, Any], None]] = {
     "annotate": _annotated,
     "judge": _judged_answers,
     "feedback export": _exported,
+    "feedback report": lambda config, done: print(f"{done.says}\npage:  {done.page}\ndata:  {done.numbers}"),
     "report": lambda config, path: print(path),
     "data teach": lambda config, found: print(f"{config.out}, and what was changed in {config.out}.json"),
     "data inspect": _inspected,

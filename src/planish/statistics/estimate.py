@@ -8,7 +8,7 @@ and the bootstrap draws whole clusters with replacement (percentiles; Cameron, G
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
@@ -134,23 +134,46 @@ class Bootstrap:
 
     def mean(self, values: np.ndarray, weight: np.ndarray, cluster: np.ndarray) -> Estimate:
         """The weighted mean of `values`; all three are [N]."""
+        parts = np.stack([weight * values, weight], axis=1)
+        found = self.statistic(lambda sums: sums[:, 0] / sums[:, 1], parts, cluster)
+        assert found is not None
+        return found
+
+    def ratio(self, parts: np.ndarray, cluster: np.ndarray) -> Estimate | None:
+        """The share that the first of two counts [N, 2] has in the second; None where that is 0."""
+        found = self.statistic(_ratio, parts, cluster)
+        return None if found is None else bounded_share(found)
+
+    def statistic(
+        self, of: Callable[[np.ndarray], np.ndarray], parts: np.ndarray, cluster: np.ndarray
+    ) -> Estimate | None:
+        """A function of sums: `parts` are [N, K], what each observation adds, and `of` takes sums [B, K] to values [B], NaN
+        where there is none. None if that is so of all observations together."""
         clusters, place = np.unique(cluster, return_inverse=True)
-        sums = np.stack([np.bincount(place, weight * values), np.bincount(place, weight)], axis=1)
-        total, whole = sums.sum(0)
-        drawn = np.concatenate([counts @ sums for counts in self.counts(len(clusters))])
-        return percentiles(total / whole, drawn[:, 0] / drawn[:, 1], len(clusters))
+        sums = np.zeros((len(clusters), parts.shape[1]))
+        np.add.at(sums, place, parts)
+        if not np.isfinite(value := of(sums.sum(0)[None])[0]):
+            return None
+        with np.errstate(invalid="ignore", divide="ignore"):
+            drawn = np.concatenate([of(counts @ sums) for counts in self.counts(len(clusters))])
+        return percentiles(float(value), drawn, len(clusters))
 
     def share(self, credit: np.ndarray, weight: np.ndarray, cluster: np.ndarray) -> Estimate:
-        """The weighted mean of values that are 1 for right and 0 for wrong.
+        """The weighted mean of values that are 1 for right and 0 for wrong."""
+        return bounded_share(self.mean(credit, weight, cluster))
 
-        Where all are right, or all wrong, every draw is the same; the bound is then that of Clopper and Pearson (1934) for
-        so many independent clusters.
-        """
-        found = self.mean(credit, weight, cluster)
-        if found.n < 2 or len(set(credit)) > 1 or credit[0] not in (0, 1):
-            return found
-        bound = ((1 - LEVEL) / 2) ** (1 / found.n)
-        return Estimate(1.0, bound, 1.0, found.n) if credit[0] else Estimate(0.0, 0.0, 1 - bound, found.n)
+
+def _ratio(sums: np.ndarray) -> np.ndarray:
+    return np.where(sums[:, 1] > 0, sums[:, 0], np.nan) / np.where(sums[:, 1] > 0, sums[:, 1], 1.0)
+
+
+def bounded_share(found: Estimate) -> Estimate:
+    """A share by the bootstrap. Where all are right, or all wrong, every draw is the same; the bound is then that of Clopper and
+    Pearson (1934) for so many independent clusters."""
+    if found.n < 2 or found.value not in (0, 1):
+        return found
+    bound = ((1 - LEVEL) / 2) ** (1 / found.n)
+    return Estimate(1.0, bound, 1.0, found.n) if found.value else Estimate(0.0, 0.0, 1 - bound, found.n)
 
 
 def percentiles(value: float, drawn: np.ndarray, n: int) -> Estimate:
