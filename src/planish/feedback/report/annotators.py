@@ -99,16 +99,22 @@ def _share(measuring: Measuring, rows: Sequence[PairRating], right: Sequence[boo
 
 def _with_outliers(measuring: Measuring, found: Sequence[RaterFound]) -> list[RaterFound]:
     """Agreement and repeats below those of the others by more than chance (one-sided, Holm over annotators); known answers below
-    what the study asks for; one side nearly always; a time far below the others'."""
+    what the study asks for, or those of the others; one side nearly always; a time far below the others'."""
     people = [one for one in found if one.kind == "person" and one.ratings >= FEWEST]
     reasons: dict[str, list[str]] = {one.name: [] for one in found}
-    for what, words in (("with_others", "agrees with the others in"), ("same", "repeats the same in")):
+    measures = {"with_others": "agrees with the others in", "same": "repeats the same in"}
+    asked = measuring.ratings.pass_share
+    if asked is None:
+        measures["gold"] = "is right on known answers in"
+    for what, words in measures.items():
         for one, mean in _below([(one, getattr(one, what)) for one in people]):
             reasons[one.name].append(f"{words} {estimate_text(getattr(one, what))}, the others in {percent(mean)}")
     pace = [one.seconds for one in people if one.seconds is not None]
     for one in found:
-        if one.gold is not None and one.gold.high is not None and one.gold.high < measuring.ratings.pass_share:
-            reasons[one.name].append(f"{estimate_text(one.gold)} of known answers right")
+        if asked is not None and one.gold is not None and one.gold.high is not None and one.gold.high < asked:
+            reasons[one.name].append(
+                f"is right on known answers in {estimate_text(one.gold)}, asked for are {percent(asked, 0)}"
+            )
         side = one.first_shown
         if side is not None and one.ratings >= FEWEST:
             for share, low, words in (

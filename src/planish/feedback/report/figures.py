@@ -82,7 +82,9 @@ def _raters(raters: Sequence[RaterFound]) -> Figure | None:
     measures = {
         Key("agrees with the others", BLUE, points=True): [one.with_others for one in shown],
         Key("known answers right", ORANGE, points=True): [one.gold for one in shown],
-        Key("repeats the same", GREEN, points=True): [one.same for one in shown],
+        Key("repeats the same", GREEN, points=True): [
+            one.same if one.same and one.same.half else None for one in shown
+        ],
     }
     series = {key: values for key, values in measures.items() if any(values)}
     if len(shown) < 2:

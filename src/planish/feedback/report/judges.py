@@ -6,6 +6,7 @@ mean of people's choice less the judge's over the pairs that both judged.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -48,8 +49,8 @@ class JudgedWins:
 @dataclass(frozen=True, slots=True)
 class JudgeFound:
     """`with_person`: the share of people's single ratings equal to the judge's, `person_with_person` that of two people, on the
-    same pairs. `with_majority` and `kappa` are with the value that most people gave; `person_with_majority` is one person's
-    with that of the others, on the same pairs, so that neither has a part in what it is compared with."""
+    same pairs. `with_majority` and `kappa` are with the value that most people gave, where there is one;
+    `person_with_majority` is one person's with that of the others, so that neither has a part in what it is compared with."""
 
     name: str
     pairs: int
@@ -81,25 +82,27 @@ def _judge(measuring: Measuring, name: str, rows: Sequence[PairRating], people: 
         some = prompts if places is None else prompts[list(places)]
         return _ratio(measuring, parts, some)
 
-    majority = np.array([_most(said) for said in values])
-    same = np.array([row.value for row in met])
+    most = [(place, value) for place, said in enumerate(values) if (value := _most(said)) is not None]
+    decided = [place for place, _ in most]
+    same, majority = np.array([met[place].value for place in decided]), np.array([value for _, value in most])
     return JudgeFound(
         name,
         len(rows),
         sum(map(len, values)),
         ratio([(sum(v == row.value for v in said), len(said)) for row, said in zip(met, values, strict=True)]),
         ratio([_equal_pairs(values[place]) for place in several], several),
-        ratio([(float(one == two), 1.0) for one, two in zip(same, majority, strict=True)]),
-        cohen_estimate(same, majority, prompts, measuring.bootstrap) if len(met) else None,
+        ratio([(float(one == two), 1.0) for one, two in zip(same, majority, strict=True)], decided),
+        cohen_estimate(same, majority, prompts[decided], measuring.bootstrap) if decided else None,
         ratio([_with_rest(values[place]) for place in several], several),
         _verdicts(measuring, met, values),
         _wins(measuring, rows, people),
     )
 
 
-def _most(values: Sequence[int]) -> int:
-    """The side that more ratings are for; 0 where as many are for either."""
-    return int(np.sign(sum(values)))
+def _most(values: Sequence[int]) -> int | None:
+    """The value that most ratings have; None where no single one has."""
+    first, *others = Counter(values).most_common(2)
+    return None if others and others[0][1] == first[1] else first[0]
 
 
 def _equal_pairs(values: Sequence[int]) -> tuple[float, float]:
@@ -108,8 +111,10 @@ def _equal_pairs(values: Sequence[int]) -> tuple[float, float]:
 
 
 def _with_rest(values: Sequence[int]) -> tuple[float, float]:
-    total = sum(values)
-    return float(sum(int(np.sign(total - value)) == value for value in values)), float(len(values))
+    """Ratings equal to what most of the others say, and ratings of whose others most say the same."""
+    rest = [(value, _most([*values[:place], *values[place + 1 :]])) for place, value in enumerate(values)]
+    decided = [(value, most) for value, most in rest if most is not None]
+    return float(sum(value == most for value, most in decided)), float(len(decided))
 
 
 def _ratio(measuring: Measuring, parts: Sequence[tuple[float, float]], prompts: np.ndarray) -> Estimate | None:

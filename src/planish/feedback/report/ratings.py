@@ -71,7 +71,7 @@ class Ratings:
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict[str, list[float]](list))
     dropped: list[str] = field(default_factory=list[str])
     sources: list[str] = field(default_factory=list[str])
-    pass_share: float = 0.8
+    pass_share: float | None = None  # of known answers, if a study asks for it
     said: int = 0  # judgements so far
     seen: set[tuple[str, str, str]] = field(
         default_factory=set[tuple[str, str, str]]

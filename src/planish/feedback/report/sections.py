@@ -120,7 +120,8 @@ def _annotators(found: FeedbackFound, drawn: dict[str, Figure]) -> FeedbackSecti
     how = (
         "Standing out: agreement with the others or repeats below theirs by more than chance (one-sided, Holm "
         "over annotators); known "
-        "answers below what the study asks for; one side in more than three quarters; less than a third of the others’ time."
+        "answers below what the study asks for, or in files below the others’; one side in more than three "
+        "quarters; less than a third of the others’ time."
     )
     return FeedbackSection("Annotators", says, [FeedbackTable("", [*kept], rows)], how, _only(drawn, "raters"))
 
@@ -135,25 +136,27 @@ def _seconds(one: RaterFound) -> str:
 def _leans(found: FeedbackFound, drawn: dict[str, Figure]) -> FeedbackSection | None:
     if not found.leans:
         return None
-    tables = [
-        FeedbackTable(
-            f"{pool.who}: {count_text(pool.choices, 'choice')} of {count_text(pool.raters, 'annotator')}",
-            ["Lean to", "log-odds", "odds times", "annotators differ by"],
-            [
-                [
-                    lean.feature,
-                    estimate_text(lean.pool, "+.2f"),
-                    _odds(lean.pool),
-                    f"± {lean.spread:.2f}" if pool.raters > 1 else "–",
-                ]
-                for lean in pool.leans
-            ],
-        )
+    rows = [
+        [
+            f"{pool.who}: {lean.feature}",
+            f"{pool.choices:,}",
+            f"{pool.raters}",
+            estimate_text(lean.pool, "+.2f"),
+            _odds(lean.pool),
+            f"± {lean.spread:.2f}" if pool.raters > 1 else "–",
+        ]
         for pool in found.leans
-        if pool.leans
+        for lean in pool.leans
     ]
+    columns = ["Lean of … to", "choices", "annotators", "log-odds", "odds times", "they differ by"]
+    tables = [FeedbackTable("", columns, rows)] if rows else []
     says = " ".join(filter(None, (_leans_text(pool) for pool in found.leans))) or "No lean is told from chance."
-    left = [f"{pool.who}: {reason}" for pool in found.leans for reason in pool.left_out]
+    reasons = {
+        reason: [pool.who for pool in found.leans if reason in pool.left_out]
+        for pool in found.leans
+        for reason in pool.left_out
+    }
+    left = [reason if len(who) == len(found.leans) else f"{reason} ({listed(who)})" for reason, who in reasons.items()]
     how = (
         f"Log-odds of a choice. {'; '.join(f'{name}: {text}' for name, text in MEANING.items())}. A lean is no "
         "fault by itself: "
