@@ -23,6 +23,7 @@ from planish.feedback.report.result import FeedbackFound
 from planish.feedback.schema import StudyItem
 from planish.statistics.estimate import Estimate
 from support.simulated import POOL, answer_rows, choice, judge_all, pool, simulated_study
+from support.studies import judge_next, study
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 A, B, TIE = [0, 1], [1, 0], [0, 0]
@@ -242,17 +243,21 @@ def test_a_whole_study_on_one_page(tmp_path: Path):
             judge_all(store, one, group="north" if place < 2 else "south")
         with store.writing() as session:
             bot = add_annotator(session, "bot", kind="model")
-            for item in session.query(StudyItem).filter(StudyItem.kind == "task").limit(30):
-                add_judgement(
-                    session, bot.id, item.id, StudyVerdict("ranked", (0, 1)), order=(0, 1), key=f"bot {item.id}"
-                )
+            said_a = [{"aspect": "overall", "shown": list(order), "said": "A"} for order in ((0, 1), (1, 0))]
+            for place, item in enumerate(session.query(StudyItem).filter(StudyItem.kind == "task").limit(30)):
+                follows = place < 6  # always A, whatever the order: a tie
+                asked = [said_a[0], said_a[1] if follows else {**said_a[1], "said": "B"}]
+                verdict = StudyVerdict("ranked", (0, 0) if follows else (0, 1), details={"asked": asked})
+                add_judgement(session, bot.id, item.id, verdict, order=(0, 1), key=f"bot {item.id}")
     found = reported(tmp_path, tmp_path / "f.db", names=True)
     assert (found.people, found.models) == (4, 1)
     assert {"p0", "p1", "p2", "p3", "bot"} == {*by_name(found)}
     assert all(by_name(found)[f"p{n}"].gold for n in range(4))
     assert any(by_name(found)[f"p{n}"].same for n in range(4))
     assert {part.by for part in found.agreement} == {"all", "group"}
-    assert [judge.name for judge in found.judges] == ["bot"]
+    (judge,) = found.judges
+    assert (judge.name, value(judge.by_order)) == ("bot", 6 / 30)
+    assert value(by_name(found)["bot"].first_shown) == (12 + 24) / 60
     page = (tmp_path / "report.html").read_text()
     for title in (
         "Agreement",
@@ -265,6 +270,16 @@ def test_a_whole_study_on_one_page(tmp_path: Path):
         assert f"<h2>{title}</h2>" in page
     written = json.loads((tmp_path / "report.json").read_text())
     assert written["agreement"][0]["found"]["alpha"]["value"] == value(found.agreement[0].found.alpha)
+
+
+def test_a_postgresql_database_is_read_as_well(place: str, tmp_path: Path):
+    """And so is SQLite's: three items, the same said of each by two people."""
+    with study(place, tmp_path, overlap=2, gold_rate=0) as store:
+        while judge_next(store, "anna") or judge_next(store, "ben"):
+            pass
+    found = reported(tmp_path, place)
+    assert (found.people, found.pairs, found.ratings) == (2, 3, 6)
+    assert value(found.agreement[0].found.raw) == 1
 
 
 def test_names_are_shown_on_demand_alone_and_nothing_is_taken_as_html(tmp_path: Path):

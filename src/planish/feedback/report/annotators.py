@@ -66,7 +66,8 @@ def _found(
     met = [(row, [value for name, value in by_pair.get(row.pair, {}).items() if name != rater.name]) for row in tasks]
     met = [(row, values) for row, values in met if values]
     times = ratings.seconds.get(rater.name, [])
-    sided = [row for row in tasks if row.side and row.value]
+    sided = [row.side == row.value for row in tasks if row.side and row.value]
+    sided += [place for places in ratings.both_orders.get(rater.name, []) for place in places if place is not None]
     return RaterFound(
         rater.name,
         rater.kind,
@@ -84,7 +85,7 @@ def _found(
         )
         if met
         else None,
-        wilson(sum(row.side == row.value for row in sided), len(sided)) if sided else None,
+        wilson(sum(sided), len(sided)) if sided else None,
     )
 
 

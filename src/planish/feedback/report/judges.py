@@ -14,7 +14,7 @@ import numpy as np
 
 from planish.feedback.report.ratings import Measuring, PairRating, grouped
 from planish.statistics.agreement import cohen_estimate
-from planish.statistics.estimate import Estimate
+from planish.statistics.estimate import Estimate, wilson
 
 MOST_PAIRS = 20  # pairs of systems with most of the judge's verdicts
 
@@ -48,13 +48,15 @@ class JudgedWins:
 
 @dataclass(frozen=True, slots=True)
 class JudgeFound:
-    """`with_person`: the share of people's single ratings equal to the judge's, `person_with_person` that of two people, on the
-    same pairs. `with_majority` and `kappa` are with the value that most people gave, where there is one;
-    `person_with_majority` is one person's with that of the others, so that neither has a part in what it is compared with."""
+    """`by_order`: the share of pairs asked in both orders on which the reply followed the order. `with_person`: the share of
+    people's single ratings equal to the judge's, `person_with_person` that of two people, on the same pairs. `with_majority`
+    and `kappa` are with the value that most people gave, where there is one; `person_with_majority` is one person's with that
+    of the others, so that neither has a part in what it is compared with."""
 
     name: str
     pairs: int
     ratings: int
+    by_order: Estimate | None
     with_person: Estimate | None
     person_with_person: Estimate | None
     with_majority: Estimate | None
@@ -75,6 +77,7 @@ def judges_found(measuring: Measuring) -> list[JudgeFound]:
 def _judge(measuring: Measuring, name: str, rows: Sequence[PairRating], people: dict[str, list[int]]) -> JudgeFound:
     met = [row for row in rows if row.pair in people]
     values = [people[row.pair] for row in met]
+    twice = measuring.ratings.both_orders.get(name, [])
     prompts = measuring.prompts_of(met)
     several = [place for place, said in enumerate(values) if len(said) > 1]
 
@@ -89,6 +92,7 @@ def _judge(measuring: Measuring, name: str, rows: Sequence[PairRating], people: 
         name,
         len(rows),
         sum(map(len, values)),
+        wilson(sum(one is not None and one == other for one, other in twice), len(twice)) if twice else None,
         ratio([(sum(v == row.value for v in said), len(said)) for row, said in zip(met, values, strict=True)]),
         ratio([_equal_pairs(values[place]) for place in several], several),
         ratio([(float(one == two), 1.0) for one, two in zip(same, majority, strict=True)], decided),

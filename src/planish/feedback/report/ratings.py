@@ -62,7 +62,8 @@ class PairRating:
 
 @dataclass(slots=True)
 class Ratings:
-    """All that was read. `unable` counts by rater the judgements without ranks, `seconds` are the times of the others."""
+    """All that was read. `unable` counts by rater the judgements without ranks, `seconds` are the times of the others;
+    `both_orders` say of models that were asked twice, for each pair and order, if the first place was chosen, None for a tie."""
 
     pairs: dict[str, RatedPair] = field(default_factory=dict[str, RatedPair])
     raters: dict[str, Rater] = field(default_factory=dict[str, Rater])
@@ -72,6 +73,9 @@ class Ratings:
     dropped: list[str] = field(default_factory=list[str])
     sources: list[str] = field(default_factory=list[str])
     pass_share: float | None = None  # of known answers, if a study asks for it
+    both_orders: dict[str, list[list[bool | None]]] = field(
+        default_factory=lambda: defaultdict[str, list[list[bool | None]]](list)
+    )
     said: int = 0  # judgements so far
     seen: set[tuple[str, str, str]] = field(
         default_factory=set[tuple[str, str, str]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -133,6 +133,7 @@ def _read_database(place: str, config: FeedbackReportConfig, ratings: Ratings) -
 
     check_extra()
     from planish.feedback.judgements import judgements
+    from planish.feedback.judging.combine import choices_by_order
     from planish.feedback.store import open_store, study_of
 
     store = open_store(place)
@@ -152,6 +153,7 @@ def _read_database(place: str, config: FeedbackReportConfig, ratings: Ratings) -
                 use = USES.get(row.item.kind, use) if use != "repeat" else use
                 if said.seconds > 0:
                     ratings.seconds[name].append(said.seconds)
+                ratings.both_orders[name] += _places(choices_by_order(row, OVERALL))
                 opinions: dict[str, Any] = {OVERALL: {"ranks": said.ranks, "strength": said.strength}, **said.aspects}
                 for aspect, opinion in opinions.items():
                     one = SaidOfAnswers(
@@ -161,7 +163,7 @@ def _read_database(place: str, config: FeedbackReportConfig, ratings: Ratings) -
                         [", ".join(names) for names in row.item.systems],
                         row.item.about,
                         rater,
-                        row.assignment.shown,
+                        None if row.judgement.details.get("asked") else row.assignment.shown,
                         aspect,
                         opinion.get("strength") or "",
                         use,
@@ -171,6 +173,14 @@ def _read_database(place: str, config: FeedbackReportConfig, ratings: Ratings) -
                     add(ratings, one)
     finally:
         store.close()
+
+
+def _places(choices: Iterable[tuple[tuple[int, int], int | None]]) -> list[list[bool | None]]:
+    """For each pair that was asked in both orders, if the first place was chosen in one and in the other."""
+    by_pair: dict[tuple[int, ...], list[bool | None]] = {}
+    for shown, chosen in choices:
+        by_pair.setdefault(tuple(sorted(shown)), []).append(None if chosen is None else chosen == shown[0])
+    return [places for places in by_pair.values() if len(places) == 2]
 
 
 def text_of(message: Mapping[str, Any]) -> str:

@@ -264,6 +264,7 @@ def _judges(found: FeedbackFound, drawn: dict[str, Figure]) -> FeedbackSection |
             estimate_text(judge.with_majority),
             estimate_text(judge.person_with_majority),
             estimate_text(judge.kappa, ".3f"),
+            estimate_text(judge.by_order),
         ]
         for judge in met
     ]
@@ -276,6 +277,7 @@ def _judges(found: FeedbackFound, drawn: dict[str, Figure]) -> FeedbackSection |
         "judge = majority",
         "person = others’ majority",
         "κ with majority",
+        "follows the order",
     ]
     tables = [FeedbackTable("", columns, rows)] if rows else []
     for judge in met:
