@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from planish.base.types import Example, pack
 from planish.inference.decode import Sampled, SampleRequest, TokenSampling, decode, why_not_decodable
 from planish.inference.generate import generating
+from planish.inference.kv_cache import Cache, Kept, Reading
+from planish.models.attention import PackedLayout, Scoring
 from planish.models.packed import CausalLM
 from support.models import KINDS, UNPACKABLE, random_model
 
@@ -138,3 +143,73 @@ def test_a_token_without_any_share_is_never_chosen(top_p: float) -> None:
     for uniform in (0.0, 0.5, 1 - 2**-53):
         token, _ = TokenSampling(1.0, top_p, 0)(logits, torch.tensor([uniform], dtype=torch.float64))
         assert token.item() in (0, 2)
+
+
+def test_exponentials_of_a_gpu_in_float32_choose_the_same_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = torch.Generator().manual_seed(0)
+    logits_RV = 3 * torch.randn(2000, 500, generator=chance)
+    uniform_R = torch.rand(2000, dtype=torch.float64, generator=chance)
+    for choosing in (GREEDY, PLAIN, TokenSampling(0.7, 0.9, 50)):
+        monkeypatch.setattr("planish.inference.decode.EXPONENTIALS", {})
+        tokens_R, logprobs_R = choosing(logits_RV, uniform_R)
+        monkeypatch.setattr("planish.inference.decode.EXPONENTIALS", {"cpu": torch.float32})
+        found_R, found_logprobs_R = choosing(logits_RV, uniform_R)
+        assert torch.equal(found_R, tokens_R)
+        torch.testing.assert_close(found_logprobs_R, logprobs_R, rtol=0, atol=2e-6)  # float64 both
+
+
+class Calls(TorchDispatchMode):
+    """Calls of one operator, by what it was given."""
+
+    def __init__(self, operator: Any, name: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.operator, self.name, self.count = operator, name, Counter[Any]()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is self.operator:
+            self.count[self.name(args[0])] += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["all weights", "frozen, as under LoRA"])
+def test_in_bfloat16_weights_are_cast_once_and_keys_are_kept_in_it(
+    frozen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = CausalLM(random_model("llama"), torch.bfloat16)
+    policy.requires_grad_(not frozen)
+    weights = {p.data_ptr(): name for name, p in policy.named_parameters() if p.ndim > 1}
+    kept, add = list[Kept](), Cache.add
+    monkeypatch.setattr(Cache, "add", lambda self, each: kept.append(each) or add(self, each))
+    with Calls(torch.ops.aten._to_copy.default, lambda tensor: weights.get(tensor.data_ptr())) as casts:
+        drawn = drawn_by(policy, requests(), most_tokens=30)
+    assert {name: casts.count[name] for name in weights.values() if "embed" not in name} == {
+        name: 1 for name in weights.values() if "embed" not in name
+    }
+    assert {tensor.dtype for each in kept for tensor in each.stacks.values()} == {torch.bfloat16}
+    assert all(p.requires_grad is not frozen for p in policy.parameters())
+    policy.requires_grad_(requires_grad=True)  # what was cast without a gradient must not be used for one
+    loss = policy(pack([Example(np.arange(9, dtype=np.int32), np.arange(9) > 3, "")])).sum()
+    assert all(each is not None and each.any() for each in torch.autograd.grad(loss, [*policy.parameters()]))
+    for request, one in zip(requests(), drawn, strict=True):
+        expected = training_logprobs(policy, PROMPTS[request.prompt], one)
+        torch.testing.assert_close(torch.tensor(one.logprobs, dtype=torch.float64), expected, rtol=0, atol=0.05)
+
+
+def test_a_row_begins_and_moves_in_one_copy_for_all_layers() -> None:
+    reading = Reading(PackedLayout((0, 3, 7)))
+    scoring = Scoring(None, None, None)
+    keys = {layer: torch.randn(1, 2, 7, 8) for layer in range(5)}
+    for layer, key in keys.items():
+        module = torch.nn.Module()
+        module.layer_idx = layer  # pyright: ignore[reportArgumentType]
+        reading.attend(module, torch.randn(1, 4, 7, 8), key, key + 1, scoring)
+    cache = Cache(2, 10)
+    prompts = reading.of(0, 3), reading.of(3, 7)
+    with Calls(torch.ops.aten.copy_.default, lambda tensor: tuple(tensor.shape)) as copies:
+        for prompt in prompts:
+            cache.add(prompt)
+        cache.remove(0)
+    assert copies.count == {(10, 2, 3, 8): 1, (10, 2, 4, 8): 2}
+    for layer, key in keys.items():
+        assert torch.equal(cache._layers[layer, 0][0, :, :4], key[0, :, 3:])
+        assert torch.equal(cache._layers[layer, 1][0, :, :4], key[0, :, 3:] + 1)

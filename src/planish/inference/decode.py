@@ -9,19 +9,21 @@ prompts are given, change it.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from planish.base.interrupt import give_up_if_asked
 from planish.base.random import numpy_generator
+from planish.base.transfer import numbers
 from planish.base.types import Example, pack
-from planish.inference.kv_cache import Cache, Layer, Reading
+from planish.inference.kv_cache import Cache, Kept, Reading
+from planish.maths.log_probs import LOW, Head
 from planish.models.attention import PackedLayout, packed_as
 from planish.models.packed import CausalLM, head_of
 from planish.models.trial import in_words
@@ -29,6 +31,9 @@ from planish.models.trial_conditions import small_limits
 
 READ_AT_ONCE = 2048  # tokens of prompts
 ROWS = 64  # completions that grow side by side: a CPU reaches half of its rate with 8
+EXPONENTIALS = {
+    "cuda": torch.float32
+}  # elsewhere float64, in which most GPUs are 32 or 64 times as slow; sums are float64
 PLACES, FEWEST_ROWS = 65536, 8  # tokens of all rows: 3 GB for SmolLM2-135M in float32
 
 
@@ -58,31 +63,31 @@ class TokenSampling:
 
     def __call__(self, logits_RV: Tensor, uniform_R: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [R] and their log-probabilities [R] before top-p and top-k, in float64."""
-        logits_RV = logits_RV.double()
+        logits_RV = logits_RV.to(EXPONENTIALS.get(logits_RV.device.type, torch.float64))
         if self.temperature == 0:
             chosen_R = logits_RV.argmax(1)
-            return chosen_R, torch.log_softmax(logits_RV, 1).gather(1, chosen_R[:, None]).squeeze(1)
+            return chosen_R, torch.log_softmax(logits_RV, 1).gather(1, chosen_R[:, None]).squeeze(1).double()
         if self.temperature != 1:
             logits_RV = logits_RV / self.temperature
         highest_R1 = logits_RV.amax(1, keepdim=True)
         # Shares of `mass`, not of 1: a softmax would go over the whole vocabulary twice more.
         order_RV, shares_RV = None, (logits_RV - highest_R1).exp_()
-        mass_R1 = shares_RV.sum(1, keepdim=True)
+        mass_R1 = shares_RV.sum(1, keepdim=True, dtype=torch.float64)
         if self.top_p < 1 or self.top_k:
             shares_RV, order_RV = shares_RV.sort(dim=1, descending=True, stable=True)
-            before_RV = shares_RV.cumsum(1) - shares_RV
+            before_RV = shares_RV.cumsum(1, dtype=torch.float64) - shares_RV
             kept_RV = before_RV < self.top_p * mass_R1
             if self.top_k:
                 kept_RV[:, self.top_k :] = False
             shares_RV = shares_RV * kept_RV
-        cumulated_RV = shares_RV.cumsum(1)
+        cumulated_RV = shares_RV.cumsum(1, dtype=torch.float64)
         # The first token at which the cumulated share is above u: never one whose own share is 0.
         total_R = cumulated_RV[:, -1]
         wanted_R = torch.minimum(uniform_R * total_R, total_R.nextafter(torch.zeros_like(total_R)))
         chosen_R = torch.searchsorted(cumulated_RV, wanted_R[:, None], right=True).squeeze(1)
         if order_RV is not None:
             chosen_R = order_RV.gather(1, chosen_R[:, None]).squeeze(1)
-        logprobs_R1 = logits_RV.gather(1, chosen_R[:, None]) - highest_R1 - mass_R1.log()
+        logprobs_R1 = logits_RV.gather(1, chosen_R[:, None]).double() - highest_R1.double() - mass_R1.log()
         return chosen_R, logprobs_R1.squeeze(1)
 
 
@@ -112,40 +117,59 @@ def decode(
     rows = min(rows or min(ROWS, max(PLACES // places, FEWEST_ROWS)), len(requests))
     # Longest prompts first: a step costs what its longest row costs, so neighbours should be alike.
     waiting = deque(sorted(range(len(requests)), key=lambda number: -len(prompts[requests[number].prompt])))
-    prompted = _Prompts(policy, prompts, requests, waiting)
     cache, growing = Cache(rows, places), list[_Row]()
-    logits = list[Tensor]()  # of the rows' next tokens, [.., V] each
-    while waiting or growing:
-        give_up_if_asked()
-        while waiting and len(growing) < rows:
-            number = waiting.popleft()
-            kept, first_V = prompted.take(number)
-            cache.add(kept)
-            logits.append(first_V[None])
-            growing.append(_Row(number, numpy_generator(*requests[number].key).random(most_tokens), [], []))
-        uniforms = [row.noise[len(row.tokens)] for row in growing]
-        uniform_R = torch.tensor(uniforms, dtype=torch.float64, device=policy.model.device)
-        tokens_R, logprobs_R = choosing(torch.cat(logits), uniform_R)
-        for row, token, logprob in zip(growing, tokens_R.tolist(), logprobs_R.tolist(), strict=True):
-            row.tokens.append(token)
-            row.logprobs.append(logprob)
-        for place, row in reversed(list(enumerate(growing))):
-            if row.tokens[-1] in stops or len(row.tokens) == most_tokens:
-                found[row.number] = Sampled(tuple(row.tokens), tuple(row.logprobs))
-                growing[place] = growing[-1]
-                growing.pop()
-                cache.remove(place)
-        logits = [_step(policy, cache, [row.tokens[-1] for row in growing])] if growing else []
+    with _weights_cast_once(policy) as head:
+        prompted = _Prompts(policy, head, prompts, requests, waiting)
+        logits = list[Tensor]()  # of the rows' next tokens, [.., V] each
+        while waiting or growing:
+            give_up_if_asked()
+            while waiting and len(growing) < rows:
+                number = waiting.popleft()
+                kept, first_V = prompted.take(number)
+                cache.add(kept)
+                logits.append(first_V[None])
+                growing.append(_Row(number, numpy_generator(*requests[number].key).random(most_tokens), [], []))
+            uniforms = [row.noise[len(row.tokens)] for row in growing]
+            uniform_R = numbers(uniforms, policy.model.device)
+            tokens_R, logprobs_R = choosing(torch.cat(logits), uniform_R)
+            for row, token, logprob in zip(growing, tokens_R.tolist(), logprobs_R.tolist(), strict=True):
+                row.tokens.append(token)
+                row.logprobs.append(logprob)
+            for place, row in reversed(list(enumerate(growing))):
+                if row.tokens[-1] in stops or len(row.tokens) == most_tokens:
+                    found[row.number] = Sampled(tuple(row.tokens), tuple(row.logprobs))
+                    growing[place] = growing[-1]
+                    growing.pop()
+                    cache.remove(place)
+            logits = [_step(policy, head, cache, [row.tokens[-1] for row in growing])] if growing else []
     return [found[number] for number in range(len(requests))]
 
 
-def _step(policy: CausalLM, cache: Cache, tokens: Sequence[int]) -> Tensor:
+@contextmanager
+def _weights_cast_once(policy: CausalLM) -> Generator[Head]:
+    """The precision of the policy with each weight cast once for all steps within, and its head. Autocast keeps what it has cast
+    until it ends, but only of weights that take a gradient."""
+    dtype, frozen = policy.compute_dtype, list[nn.Parameter]()
+    if dtype is not None:
+        frozen = [p for p in policy.model.parameters() if p.is_floating_point() and not p.requires_grad]
+    head, low = head_of(policy.model), dtype or policy.model.dtype
+    try:
+        for parameter in frozen:
+            parameter.requires_grad_()
+        with policy.precision():
+            yield head.rounded(low) if low in LOW and policy.model.dtype != torch.float64 else head
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad = False
+
+
+def _step(policy: CausalLM, head: Head, cache: Cache, tokens: Sequence[int]) -> Tensor:
     """Logits [R, V] after one more token in every row."""
     device = policy.model.device
-    tokens_R1, positions_R1 = torch.tensor(tokens, device=device)[:, None], cache.begin_step(device)
-    with packed_as(cache), policy.precision():
+    tokens_R1, positions_R1 = numbers(tokens, device, torch.int64)[:, None], cache.begin_step(device)
+    with packed_as(cache):
         output = policy.model.base_model(input_ids=tokens_R1, position_ids=positions_R1, use_cache=False, plan=cache)
-        return head_of(policy.model).logits(output.last_hidden_state[:, 0])
+        return head.logits(output.last_hidden_state[:, 0])
 
 
 class _Prompts:
@@ -154,16 +178,17 @@ class _Prompts:
     def __init__(
         self,
         policy: CausalLM,
+        head: Head,
         prompts: Sequence[Sequence[int]],
         requests: Sequence[SampleRequest],
         order: Iterable[int],
     ) -> None:
-        self.policy, self.prompts, self.requests = policy, prompts, requests
+        self.policy, self.head, self.prompts, self.requests = policy, head, prompts, requests
         self.uses = Counter(request.prompt for request in requests)
         self.unread = deque(dict.fromkeys(requests[number].prompt for number in order))
-        self.read: dict[int, tuple[dict[int, Layer], Tensor]] = {}
+        self.read: dict[int, tuple[Kept, Tensor]] = {}
 
-    def take(self, number: int) -> tuple[dict[int, Layer], Tensor]:
+    def take(self, number: int) -> tuple[Kept, Tensor]:
         """Keys and values of a request's prompt, and the logits behind its last token [V]."""
         prompt = self.requests[number].prompt
         if prompt not in self.read:
@@ -179,14 +204,15 @@ class _Prompts:
             some.append(self.unread.popleft())
         device = self.policy.model.device
         bounds = (0, *np.cumsum([len(self.prompts[i]) for i in some]).tolist())
-        tokens_T = torch.tensor([token for i in some for token in self.prompts[i]], device=device)
+        tokens_T = numbers([token for i in some for token in self.prompts[i]], device, torch.int64)
         positions_T = torch.cat([torch.arange(len(self.prompts[i]), device=device) for i in some])
         reading = Reading(PackedLayout(bounds))
-        with packed_as(reading), self.policy.precision():
+        with packed_as(reading):
             output = self.policy.model.base_model(
                 input_ids=tokens_T[None], position_ids=positions_T[None], use_cache=False, plan=reading
             )
-            logits_SV = head_of(self.policy.model).logits(output.last_hidden_state[0, torch.tensor(bounds[1:]) - 1])
+            ends_S = numbers(bounds[1:], device, torch.int64) - 1
+            logits_SV = self.head.logits(output.last_hidden_state[0, ends_S])
         for i, start, stop, logits_V in zip(some, bounds, bounds[1:], logits_SV, strict=False):
             self.read[i] = reading.of(start, stop), logits_V
 

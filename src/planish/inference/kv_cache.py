@@ -10,14 +10,24 @@ Letters: R rows, N places of a row, H heads of keys, W their width.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from planish.base.transfer import numbers
 from planish.models.attention import PackedLayout, Scoring, attend, attend_packed
 
-Layer = tuple[Tensor, Tensor]  # keys and values, [1, H, T, W] each
+Alike = tuple[int, int, torch.dtype]  # heads, width and type
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Keys and values of a prompt, all that are alike in one tensor, so that one copy serves every layer."""
+
+    layers: Mapping[Alike, Sequence[tuple[int, int]]]  # number of the layer, and 0 for its keys, 1 for its values
+    stacks: Mapping[Alike, Tensor]  # [.., H, T, W]
 
 
 @dataclass(slots=True)
@@ -25,7 +35,9 @@ class Reading:
     """Plan of a packed row of prompts, whose keys and values are kept, by layer."""
 
     plan: PackedLayout
-    layers: dict[int, Layer] = field(default_factory=dict[int, Layer])
+    layers: dict[Alike, list[tuple[int, int]]] = field(default_factory=dict[Alike, list[tuple[int, int]]])
+    found: dict[Alike, list[Tensor]] = field(default_factory=dict[Alike, list[Tensor]])
+    stacks: dict[Alike, Tensor] = field(default_factory=dict[Alike, Tensor])
 
     def attend(
         self,
@@ -35,12 +47,18 @@ class Reading:
         value: Tensor,
         scoring: Scoring,
     ) -> Tensor:
-        self.layers[number_of(module)] = key, value
+        for which, each in enumerate((key, value)):
+            alike = each.shape[1], each.shape[3], each.dtype
+            self.layers.setdefault(alike, []).append((number_of(module), which))
+            self.found.setdefault(alike, []).append(each[0])
         return attend_packed(self.plan, query, key, value, scoring)
 
-    def of(self, start: int, stop: int) -> dict[int, Layer]:
+    def of(self, start: int, stop: int) -> Kept:
         """Keys and values of one prompt, at positions `start` to `stop` of the row."""
-        return {i: (key[:, :, start:stop], value[:, :, start:stop]) for i, (key, value) in self.layers.items()}
+        while self.found:  # at the first prompt
+            alike, layers = self.found.popitem()
+            self.stacks[alike] = torch.stack(layers)
+        return Kept(self.layers, {alike: stack[:, :, start:stop] for alike, stack in self.stacks.items()})
 
 
 class Cache:
@@ -50,35 +68,36 @@ class Cache:
     def __init__(self, most_rows: int, places: int) -> None:
         self.most_rows, self.places = most_rows, places
         self._lengths: list[int] = []  # of the rows in use
-        self._layers: dict[int, Layer] = {}
+        self._stores: dict[Alike, Tensor] = {}  # [.., R, H, N, W]
+        self._layers: dict[tuple[int, int], Tensor] = {}  # their parts [R, H, N, W], by number and kind
         # of the step that is under way
         self._ends_R = torch.zeros(0, dtype=torch.int64)
         self._masks: dict[int | None, Tensor] = {}
 
-    def add(self, kept: dict[int, Layer]) -> None:
+    def add(self, kept: Kept) -> None:
         """A further row, which begins with a prompt."""
         row, length = len(self._lengths), 0
-        for i, (key, value) in kept.items():
-            if i not in self._layers:  # zeros: a masked place must still hold a number
-                shape = (self.most_rows, key.shape[1], self.places, key.shape[3])
-                self._layers[i] = key.new_zeros(shape), value.new_zeros((*shape[:3], value.shape[3]))
-            keys, values = self._layers[i]
-            length = key.shape[2]
-            keys[row, :, :length], values[row, :, :length] = key[0], value[0]
+        for alike, stack in kept.stacks.items():
+            if alike not in self._stores:  # zeros: a masked place must still hold a number
+                count, heads, _, width = stack.shape
+                self._stores[alike] = stack.new_zeros(count, self.most_rows, heads, self.places, width)
+                self._layers |= dict(zip(kept.layers[alike], self._stores[alike], strict=True))
+            length = stack.shape[2]
+            self._stores[alike][:, row, :, :length] = stack
         self._lengths.append(length)
 
     def remove(self, row: int) -> None:
         """The last row takes the number of this one."""
         last, length = len(self._lengths) - 1, self._lengths[-1]
         if row != last:
-            for keys, values in self._layers.values():
-                keys[row, :, :length], values[row, :, :length] = keys[last, :, :length], values[last, :, :length]
+            for store in self._stores.values():
+                store[:, row, :, :length] = store[:, last, :, :length]
             self._lengths[row] = length
         self._lengths.pop()
 
     def begin_step(self, device: torch.device) -> Tensor:
         """Makes room for one token in every row; returns the tokens' positions [R, 1]."""
-        self._ends_R = torch.tensor(self._lengths, device=device)
+        self._ends_R = numbers(self._lengths, device, torch.int64)
         self._lengths = [length + 1 for length in self._lengths]
         self._masks.clear()
         return self._ends_R[:, None]
@@ -91,7 +110,7 @@ class Cache:
         value: Tensor,
         scoring: Scoring,
     ) -> Tensor:
-        keys, values = self._layers[number_of(module)]
+        keys, values = (self._layers[number_of(module), which] for which in (0, 1))
         rows, most = len(self._lengths), max(self._lengths)
         row_R = torch.arange(rows, device=key.device)
         keys[row_R, :, self._ends_R], values[row_R, :, self._ends_R] = key[:, :, 0], value[:, :, 0]

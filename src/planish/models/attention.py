@@ -112,6 +112,7 @@ def attention(
     _refuse_what_we_do_not_know(module, kwargs)
     scoring = Scoring(scaling, _window(module, sliding_window), softcap)
     plan = plan or _plan.get()
+    query, key, value = _in_one_type(query, key, value)
     if plan is not None and attention_mask is not None:
         raise NotImplementedError("its layers mask keys by themselves, which packing would lose")
     if plan is None:
@@ -193,6 +194,16 @@ def _softcapped(
     scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
     wide = torch.float32 if scores.dtype in (torch.bfloat16, torch.float16) else scores.dtype
     return scores.softmax(-1, dtype=wide).to(value.dtype) @ value
+
+
+def _in_one_type(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """All three in autocast's type, as the products will have them: rotary angles make queries and keys float32, and a cache
+    would keep keys of twice the size, and cast them in every step."""
+    device = tensors[0].device.type
+    if device == "meta" or not torch.is_autocast_enabled(device):
+        return tensors
+    dtype = torch.get_autocast_dtype(device)
+    return tuple(each if each.dtype == torch.float64 else each.to(dtype) for each in tensors)
 
 
 def _is_last(module: nn.Module) -> bool:
