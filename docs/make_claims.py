@@ -15,6 +15,7 @@ from planish.experiments import page
 from planish.experiments.claim import CLAIMS, claim_names, load_claim
 from planish.experiments.command import ClaimState, state_of
 from planish.experiments.ledger import SHIPPED, check_ledger, opened, read_ledger, write_ledger
+from planish.experiments.matrix import matrix_file
 from planish.experiments.measures import KINDS
 
 ROOT = Path(__file__).parents[1]
@@ -118,8 +119,9 @@ def take(path: Path) -> None:
     if ledger is None or not (CLAIMS / f"{ledger.claim}.yaml").exists():
         raise SystemExit(f"{path}: is not the ledger of a claim that comes with planish")
     check_ledger(ledger, load_claim(ledger.claim))
-    for file in (path, path.with_name(f"{path.stem}.cost.json")):
-        shutil.copy(file, SHIPPED / file.name)
+    for file in (path, path.with_name(f"{path.stem}.cost.json"), matrix_file(path.parent, path.stem)):
+        if file.exists():
+            shutil.copy(file, SHIPPED / file.name)
 
 
 def fix() -> None:

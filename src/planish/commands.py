@@ -364,6 +364,19 @@ COMMANDS: dict[str, Command] = {
             Argument("--list", "", "name every row that is left out, cut, or also measured on", switch=True),
         ),
     ),
+    "data advise": Command(
+        "look for better weights of a recipe's mixture by short runs, and check them by real ones",
+        "planish.experiments.advise:advise", "planish.experiments.advise:AdviseConfig",
+        "planish data advise recipes/smollm2_sft.yaml --runs 24 --steps 10 --out runs/advice",
+        words=(Argument("RECIPE", "recipe", "a recipe with two sources or more, of one command or of stages"),),
+        flags=(
+            Argument("--runs", "runs", "mixtures to draw and run", "NUMBER"),
+            Argument("--steps", "steps", "steps of these runs; absent is the recipe's own length", "NUMBER"),
+            Argument("--goal", "goal", "mean (the default), worst, or an ability: a source whose held-out loss counts", "NAME"),
+            Argument("--out", "out", "folder of the runs; the same command carries on from what is in it", "FOLDER"),
+        ),
+        shown=("goal", "budgets", "measures.*.of", "seeds", "spread", "changes", "keep", "seed"), recipe=False,
+    ),
     "data teach": Command(
         "fit demonstrations to what a model knows: drop what it does not, or teach it to say so",
         "planish.evaluate.probe.teach:teach", "planish.evaluate.probe.teach:TeachConfig",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from planish.data.inspect.convert import Converted
     from planish.data.inspect.result import Inspection
+    from planish.experiments.advise import AdviseConfig, Advised
     from planish.experiments.command import Again, ClaimsConfig, ClaimState
     from planish.feedback.command import Prepared
     from planish.feedback.export import FeedbackExport
@@ -188,6 +189,21 @@ def _claims(config: ClaimsConfig, found: Sequence[ClaimState | Again]) -> None:
         check_again(again, config.claim or "", config.seed)
 
 
+def _advised(config: AdviseConfig, found: Advised) -> None:
+    """What was found, the weights, the gains, and the proposal as settings."""
+    from planish.base.terminal import print_table
+    from planish.experiments import advice_page
+    from planish.experiments.advise import settings_of
+
+    print(advice_page.advice_text(found, config.seeds))
+    print_table(advice_page.WEIGHT_COLUMNS, advice_page.weight_rows(found))
+    if found.advice.checked:
+        print_table(advice_page.GAIN_COLUMNS, advice_page.gain_rows(found))
+    if found.advice.outcome == "better":
+        print(f"as settings: {' '.join(settings_of(found))}")
+    print(f"page:  {found.page}")
+
+
 def _would_train(plan: DryRun) -> None:
     """The model, the rows and the steps of a run, where it would start and what it would save."""
     from planish.reports.read.mixture import show_mixture, show_sources
@@ -252,6 +268,7 @@ RESULTS: dict[str, Callable[[Any, Any], None]] = {
     "feedback export": _exported,
     "feedback report": lambda config, done: print(f"{done.says}\npage:  {done.page}\ndata:  {done.numbers}"),
     "report": lambda config, path: print(path),
+    "data advise": _advised,
     "data teach": lambda config, found: print(f"{config.out}, and what was changed in {config.out}.json"),
     "data inspect": _inspected,
     "data convert": _converted,

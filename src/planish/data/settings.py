@@ -53,6 +53,12 @@ class SourceConfig(Config):
     tokens: int | None = Field(default=None, ge=1, description="number of tokens to learn, in place of a weight")
     repeats: float | None = Field(default=None, gt=0, description="limit of passes over the rows; more stop the run")
     limit: int | None = Field(default=None, ge=1, description="number of rows to use, drawn by the seed")
+    training_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of its training rows to learn from, drawn by the seed; those held out stay the same",
+    )
 
     @property
     def handling(self) -> Handling:
@@ -65,12 +71,19 @@ class StageConfig(Config):
     weights: dict[str, float] | None = Field(
         default=None, description="weight of each source, 0 for those not named; absent is the sources' own weights"
     )
+    only: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="sources to learn from, with their own weights; the others are measured, not learnt",
+    )
     tokens: dict[str, int] | None = Field(
         default=None, description="number of tokens of each source, in place of a share"
     )
 
     @model_validator(mode="after")
     def _check(self) -> StageConfig:
+        if self.only is not None and (self.weights is not None or self.tokens is not None):
+            raise ValueError("a stage has either only, whose sources keep their own weights, or weights, or tokens")
         if self.tokens is not None and (self.share is not None or self.weights is not None):
             raise ValueError("a stage has either tokens or a share with weights, not both")
         if self.tokens is None and self.share is None:

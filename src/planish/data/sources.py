@@ -259,6 +259,8 @@ def _split(
             f"{source.config.path}: {len(used)} rows {few} that differ: source '{source.name}' needs one to train on and one to "
             f"hold out{dropped}"
         )
+    training = used[parts[used] == TRAINING]
+    parts[training[math.ceil(source.config.training_share * len(training)) :]] = UNUSED
     return parts
 
 

@@ -22,16 +22,19 @@ import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 from pydantic import model_validator
 
 from planish.base.config import Config, Field, Tree, load_config
 from planish.base.errors import ConfigError
+from planish.experiments.mixtures import make_mixtures, mixed_stage, sources_in, words_of
+from planish.experiments.stages import changed_stages
 
 CLAIMS = Path(__file__).with_name("claims")
+LOSSES = ("loss", "row_loss", "log_loss", "kl")  # of which less is better
+MEAN, WORST = OVERALL = ("mean of all", "worst of all")  # over a mixture's measures, turned so that more is better
 NAME = re.compile(r"\w[\w.+=,'-]*( [\w.+=,'-]+)*")
-LEAVE_OUT = "leave_out"
 PROSE = {"sentence", "source", "tested", "not_shown", "if_reproduced", "if_not"}  # may be reworded after the runs
 
 
@@ -39,12 +42,28 @@ class MeasureConfig(Config):
     """A number of an arm and a seed, or one for each prompt."""
 
     of: str = Field(
-        description="wins, score, tokens, kl, loss, loss_kept, metric, late_change, bend, best_of, refusals, outcome, "
-        "references, field, log_loss, accuracy, or a function module:function of yours"
+        description="wins, score, tokens, kl, loss, loss_kept, row_loss, metric, late_change, bend, best_of, refusals, outcome, "
+        "references, field, term, log_loss, accuracy, or a function module:function of yours"
     )
     stage: str | None = Field(default=None, description="the stage that is measured; absent is the last")
     system: str | None = Field(default=None, description="the system of a comparison")
     field: str | None = Field(default=None, description="the field of metrics.jsonl, or of the lines of a jsonl file")
+    where: dict[str, tuple[str, ...]] = Field(
+        default={},
+        description="values of fields of a jsonl file's lines, {kind: [steps]}; lines with others do not count",
+    )
+    better: Literal["higher", "lower"] | None = Field(
+        default=None, description="which values are better; absent, lower ones of losses, and higher ones of all else"
+    )
+    unit: float = Field(
+        default=1.0, gt=0, description="how much of it weighs as much as 1 of another, in means over several measures"
+    )
+
+    @property
+    def sign(self) -> int:
+        """-1 if lower values are better."""
+        lower = self.better == "lower" or (self.better is None and self.of in LOSSES)
+        return -1 if lower else 1
 
 
 class Criterion(Config):
@@ -54,6 +73,9 @@ class Criterion(Config):
     measure: str = Field(description="the measure")
     arm: str = Field(default="*", description="the arm; with a *, every arm whose name fits")
     minus: str | None = Field(default=None, description="an arm whose values are subtracted")
+    over: dict[str, float] = Field(
+        default={}, description="arms with a number each; it is about the slope of their values over these numbers"
+    )
     above: float | None = Field(default=None, description="true if the mean is above this")
     below: float | None = Field(default=None, description="true if the mean is below this")
     within: float | None = Field(default=None, gt=0, description="true if the mean is nearer to 0 than this")
@@ -62,6 +84,10 @@ class Criterion(Config):
     def _one_bound(self) -> Self:
         if sum(bound is not None for bound in (self.above, self.below, self.within)) != 1:
             raise ValueError(f"'{self.says}' needs one bound: above, below or within")
+        if self.over and (self.minus is not None or self.arm != "*" or len({*self.over.values()}) < 2):
+            raise ValueError(
+                f"'{self.says}': over needs two arms or more with different numbers, and no arm or minus beside it"
+            )
         return self
 
 
@@ -86,20 +112,44 @@ class ClaimConfig(Config):
     models: tuple[str, ...] = Field(default=(), description="models to get before: wind-tunnel, smollm2")
     changes: Tree = Field(default={}, description="changes of the recipe in all arms")
     arms: Tree = Field(
-        default={}, description="changes by the arm's name, or values for a setting: {optim.lr: [1e-4, 1e-3]}"
+        default={},
+        description="changes by the arm's name; or values for a setting: {optim.lr: [1e-4, 1e-3]}; or a list of mixtures of the "
+        "sources: none, all, each source alone, leave one out, pairs, sizes, sizes alone",
+    )
+    mixed: str | None = Field(
+        default=None, description="stage whose sources are mixed; absent is the first that has several"
+    )
+    mixtures: dict[str, tuple[str, ...]] = Field(default={}, description="sources of each arm; made from arms in words")
+    sizes: dict[str, tuple[str, float]] = Field(
+        default={}, description="source and share of its rows of each arm that has fewer; made from arms in words"
+    )
+    worth: float = Field(
+        default=0.01,
+        gt=0,
+        description="what a doubling of a source's rows must gain to pay, in the unit of each measure",
     )
     seeds: int = Field(default=5, ge=1, description="seeds, from 0 on")
     measures: dict[str, MeasureConfig] = Field(default={}, description="measures by name")
-    criteria: tuple[Criterion, ...] = Field(min_length=1, description="statements that make the claim, one family")
+    criteria: tuple[Criterion, ...] = Field(
+        default=(), description="statements that make the claim, one family; mixtures need none"
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, given: Any) -> Any:
-        return {**given, "arms": expanded(given.get("arms") or {})} if isinstance(given, dict) else given
+        if not isinstance(given, dict):
+            return given
+        tree = cast(Tree, given)
+        words = words_of(tree.get("arms"))
+        return in_words(tree, words) if words else {**tree, "arms": expanded(tree.get("arms") or {})}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         by_recipe = [arm for arm in self.arms if self.function_of(arm) is None]
+        if not self.criteria and not self.mixtures and not self.sizes:
+            raise ValueError(
+                "'criteria' is needed and absent: at least one statement; arms that are mixtures need none"
+            )
         if self.recipe is not None and self.function is not None:
             raise ValueError("a claim has either a recipe or a function; an arm may have a function of its own")
         if by_recipe and self.recipe is None and self.run is None:
@@ -110,13 +160,16 @@ class ClaimConfig(Config):
 
     def _check_criterion(self, criterion: Criterion, by_recipe: Sequence[str]) -> None:
         arms = matching(criterion.arm, self.arms)
+        if strange := [arm for arm in criterion.over if arm not in self.arms]:
+            raise ValueError(f"'{criterion.says}': there is no arm {_near(strange[0], self.arms)}")
         for arm, found in ((criterion.arm, arms), (criterion.minus, matching(criterion.minus or "*", self.arms))):
             if not found:
                 raise ValueError(f"'{criterion.says}': there is no arm {_near(arm or '', self.arms)}")
         if criterion.minus is not None and criterion.minus not in self.arms:
             raise ValueError(f"'{criterion.says}': minus is {criterion.minus}, and takes one arm")
-        if {*arms} & {*by_recipe} and criterion.measure not in self.measures:
-            raise ValueError(f"'{criterion.says}': there is no measure {_near(criterion.measure, self.measures)}")
+        measures = [*self.measures, *(OVERALL if self.mixtures else ())]
+        if {*arms} & {*by_recipe} and criterion.measure not in measures:
+            raise ValueError(f"'{criterion.says}': there is no measure {_near(criterion.measure, measures)}")
 
     def function_of(self, arm: str) -> str | None:
         return self.arms[arm].get("function", self.function)
@@ -131,6 +184,35 @@ class ClaimConfig(Config):
         """A hash of what differs from the defaults, so that a setting that is added later changes no claim."""
         given = self.model_dump(mode="json", exclude=PROSE, exclude_defaults=True)
         return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
+
+
+def in_words(tree: Tree, words: Sequence[str]) -> Tree:
+    """A claim whose arms are mixtures of its recipe's sources: with the arms, and where it has no measures, the held-out loss of
+    each source."""
+    recipe, run, changes = tree.get("recipe"), tree.get("run"), tree.get("changes")
+    if tree.get("function") or not (recipe or run):
+        raise ConfigError("arms: mixtures are of a recipe's sources: set recipe, or run (a command) with its sources")
+    stages = changed_stages(recipe, run, changes if isinstance(changes, dict) else {})
+    stage = mixed_stage(stages, tree.get("mixed"))
+    sources = [*sources_in(stages[stage])]
+    made = make_mixtures(words, sources, stage)
+    for arm in made.arms:
+        _arm(arm, {})
+    return {
+        **tree,
+        "mixed": stage,
+        "arms": made.arms,
+        "mixtures": made.members,
+        "sizes": made.sizes,
+        "measures": tree.get("measures") or losses_of(sources, stage, stages[stage]["run"]),
+    }
+
+
+def losses_of(sources: Sequence[str], stage: str, command: str) -> Tree:
+    """The held-out loss of each source as measures: by row where the command writes it."""
+    if command in ("sft", "pretrain"):
+        return {name: {"of": "row_loss", "stage": stage, "field": name} for name in sources}
+    return {name: {"of": "metric", "stage": stage, "field": f"held_out/{name}", "better": "lower"} for name in sources}
 
 
 def expanded(arms: Any) -> Tree:

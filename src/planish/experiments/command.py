@@ -17,6 +17,7 @@ from planish.base.config import Config, Field, Tree
 from planish.base.errors import ConfigError, RunError
 from planish.experiments.claim import ClaimConfig, claim_names, load_claim, name_of
 from planish.experiments.ledger import SHIPPED, Cost, Ledger, check_ledger, opened, read_cost, read_ledger
+from planish.experiments.matrix import Matrix, read_matrix
 from planish.experiments.run import Work, check_work, run_arm, run_claim
 from planish.statistics.estimate import Estimate, student
 from planish.statistics.paired import mean_effect
@@ -69,6 +70,7 @@ class ClaimState:
     claim: ClaimConfig
     ledger: Ledger
     cost: Cost | None
+    matrix: Matrix | None = None  # of mixtures
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ def claims(config: ClaimsConfig) -> Sequence[ClaimState | Again]:
 def _run(given: str, config: ClaimsConfig) -> ClaimState:
     work = work_of(given, config)
     ledger = run_claim(work, config.jobs)
-    return ClaimState(work.name, given, work.claim, ledger, read_cost(work.out, ledger.claim))
+    cost, matrix = read_cost(work.out, ledger.claim), read_matrix(work.out, ledger.claim)
+    return ClaimState(work.name, given, work.claim, ledger, cost, matrix)
 
 
 def work_of(name: str, config: ClaimsConfig) -> Work:
@@ -132,7 +135,7 @@ def state_of(given: str, out: Path) -> ClaimState:
         ledger = read_ledger(folder, name)
         if ledger is not None and (ledger.version or folder == SHIPPED):
             check_ledger(ledger, claim)
-            return ClaimState(name, given, claim, ledger, read_cost(folder, name))
+            return ClaimState(name, given, claim, ledger, read_cost(folder, name), read_matrix(folder, name))
     return ClaimState(name, given, claim, opened(name, claim), None)
 
 

@@ -27,6 +27,7 @@ from planish.statistics.refusal_result import COMPLIES
 
 WHOLE = ""  # the prompt of a number that is of a whole run
 FEW, MANY = 16, 256
+MOST_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ def check_measure(name: str, measure: MeasureConfig, stages: Mapping[str, Tree])
             f"measures.{name}: {measure.of} is read from the output of {', '.join(kind.stages)}, and the stage {stage} is "
             f"{command}: set measures.{name}.stage"
         )
+    if measure.where and measure.of not in ("field", "term"):
+        raise ConfigError(f"measures.{name}: where chooses lines for field and term, and not for {measure.of}")
     for need in kind.needs:
         if getattr(measure, need) is None:
             raise ConfigError(f"measures.{name}: {measure.of} needs {need}: set measures.{name}.{need}")
@@ -190,16 +193,44 @@ def _refusals(path: Path, measure: MeasureConfig) -> Values:
     return {WHOLE: found.value}
 
 
+def _row_loss(path: Path, measure: MeasureConfig) -> Values:
+    """By held-out row of the source `field`, of the run's own last evaluation."""
+    return {
+        line["row"]: float(line["loss"])
+        for line in json_lines_in(read_text(path / "held_out.jsonl"))
+        if line["source"] == measure.field
+    }
+
+
 def _field(path: Path, measure: MeasureConfig) -> Values:
     """The mean of a field, such as utility or about.score, of the lines of each prompt."""
-    assert measure.field is not None
-    found: list[tuple[str, float]] = []
-    for line in json_lines_in(read_text(path)):
-        value: Any = line
-        for word in measure.field.split("."):
-            value = value[word]
-        found.append((json_line(line["prompt"] if "prompt" in line else line.get("messages", line)), float(value)))
-    return _means(found)
+    return _means((_prompt_of(line), float(_value(line, measure.field or ""))) for line in _chosen(path, measure))
+
+
+def _term(path: Path, measure: MeasureConfig) -> Values:
+    """A term of gold's utility; a verdict names those alone that are not 0."""
+    return _means((_prompt_of(line), float(line["terms"].get(measure.field, 0.0))) for line in _chosen(path, measure))
+
+
+def _chosen(path: Path, measure: MeasureConfig) -> list[Any]:
+    """The lines that `where` leaves. An error where it leaves none of those that there are."""
+    lines = json_lines_in(read_text(path))
+    wanted = measure.where.items()
+    chosen = [line for line in lines if all(str(_value(line, name)) in values for name, values in wanted)]
+    if lines and not chosen:
+        there = {name: sorted({str(_value(line, name)) for line in lines})[:MOST_LISTED] for name in measure.where}
+        raise RunError(f"{path}: no line has {dict(wanted)}; there are {there}")
+    return chosen
+
+
+def _value(line: Any, field: str) -> Any:
+    for word in field.split("."):
+        line = line[word]
+    return line
+
+
+def _prompt_of(line: Any) -> str:
+    return json_line(line["prompt"] if "prompt" in line else line.get("messages", line))
 
 
 def _outcome(path: Path, measure: MeasureConfig) -> Values:
@@ -258,6 +289,9 @@ KINDS = {
     "loss_kept": MeasureKind(
         _loss_kept, COMPARE, SYSTEM, "1 less (loss − base's) / (baseline's − base's): 0 has forgotten what the baseline has"
     ),
+    "row_loss": MeasureKind(
+        _row_loss, ("sft", "pretrain"), FIELD, "nats a token of each held-out row of the source `field`, after the last step"
+    ),
     "metric": MeasureKind(_metric, METHODS, FIELD, "the last value of a field of metrics.jsonl"),
     "late_change": MeasureKind(_late_change, METHODS, FIELD, "its mean in the last quarter less that in the second quarter"),
     "bend": MeasureKind(_bend, ("ppo",), FIELD, "beta of Gao's d (alpha − beta ln d), d = √KL, fitted to a field's change"),
@@ -274,6 +308,7 @@ KINDS = {
         _references, ("citations",), FIELD, "1 where the answer has a reference of the outcome `field`, or any"
     ),
     "field": MeasureKind(_field, LINES, FIELD, "a field of a jsonl file, such as utility or about.score"),
+    "term": MeasureKind(_term, ("judge",), FIELD, "a term of gold's utility in the world's verdict on the answer"),
     "log_loss": MeasureKind(
         _pairs(lambda margin: float(np.logaddexp(0.0, -margin))), ("score",), (), "−ln P of the order that people gave, by pair"
     ),

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from planish import __version__
 from planish.base.files import write_text
 from planish.base.text import count_text, number_text
+from planish.experiments.matrix import Matrix
+from planish.experiments.matrix_page import (
+    curve_figures,
+    curve_rows,
+    difference_table,
+    matrix_table,
+    matrix_text,
+    worth_table,
+)
 from planish.experiments.verdict import Decision
 from planish.reports.figures.base import BLUE, CLOSEST, Figure, Key, Panel, axis, interval_bars, reach, trace, upright
 from planish.reports.pages.template import packed_plotly, template
@@ -22,12 +31,16 @@ DIGITS = ".4g"
 
 
 def write_page(state: ClaimState, path: Path) -> Path:
-    figures = {f"figure-{i}": figure for i, figure in enumerate(figures_of(state.ledger.decisions))}
+    matrix = state.matrix
+    drawn = [*figures_of(state.ledger.decisions), *(curve_figures(matrix) if matrix else [])]
+    figures = {f"figure-{i}": figure for i, figure in enumerate(drawn)}
     page = template("claim.html", {}).render(
         title=f"{state.ledger.claim}: {state.claim.sentence}",
         claim=state.claim,
         ledger=state.ledger,
         verdict=verdict_text(state),
+        matrix=matrix,
+        **(matrix_parts(matrix) if matrix else {}),
         means=meaning(state),
         commands=commands(state),
         columns=COLUMNS,
@@ -42,6 +55,16 @@ def write_page(state: ClaimState, path: Path) -> Path:
     return path
 
 
+def matrix_parts(matrix: Matrix) -> dict[str, Any]:
+    """What the template shows of an ability matrix."""
+    return {
+        "matrix_table": matrix_table(matrix),
+        "difference_table": difference_table(matrix),
+        "worth_table": worth_table(matrix),
+        "curve_rows": curve_rows(matrix),
+    }
+
+
 # Sentences and cells
 
 
@@ -50,13 +73,17 @@ def verdict_text(state: ClaimState) -> str:
     ledger = state.ledger
     if not ledger.version:
         return "Open: it has not been run."
+    about = f"{matrix_text(state.matrix)} " if state.matrix is not None and state.matrix.cells else ""
+    if not state.claim.criteria:
+        return f"{about}In {count_text(len(ledger.seeds), 'seed')}, without criteria.".strip()
     holds = sum(decision.answer == "holds" for decision in ledger.decisions)
     against = sum(decision.answer == "opposite" for decision in ledger.decisions)
     count = len(ledger.decisions)
     said = f"{holds} of {count_text(count, 'criterion holds', 'criteria hold')}"
     turned = f", {against} the other way round" if against else ""
     trial = " A trial, not the claim: fewer arms or seeds, or other settings." if ledger.claim != state.name else ""
-    return f"{ledger.verdict[0].upper()}{ledger.verdict[1:]}: {said}{turned}, in {count_text(len(ledger.seeds), 'seed')}.{trial}"
+    verdict = f"{ledger.verdict[0].upper()}{ledger.verdict[1:]}"
+    return f"{about}{verdict}: {said}{turned}, in {count_text(len(ledger.seeds), 'seed')}.{trial}"
 
 
 def meaning(state: ClaimState) -> str:

@@ -2,6 +2,7 @@
 
     OUT/seed-0/           the pipeline's folder: stages under their keys, none done twice
     OUT/E1.json           the ledger, with E1.cost.json; of a trial (other arms, seeds or settings) E1.trial.json
+    OUT/E5.matrix.json    of mixtures: the ability matrix (`matrix.make_matrix`)
 
 Seeds may run in processes of their own. After a stop, the same call carries on.
 """
@@ -29,6 +30,7 @@ from planish.base.plugins import find_function
 from planish.base.text import duration_text
 from planish.experiments.claim import ClaimConfig
 from planish.experiments.ledger import Cost, Ledger, check_ledger, opened, read_ledger, write_ledger
+from planish.experiments.matrix import make_matrix, with_overall, write_matrix
 from planish.experiments.measures import check_measure, checked, measured
 from planish.experiments.recipe import WORLD, pipeline_of
 from planish.experiments.verdict import decide
@@ -75,6 +77,7 @@ class Done:
     worlds: list[str]
     seconds: dict[str, float]  # by the key of each stage
     anew: bool
+    rows: int = 0  # of an arm with fewer rows of a source, its training rows
 
 
 def run_claim(work: Work, jobs: int = 1) -> Ledger:
@@ -86,7 +89,8 @@ def run_claim(work: Work, jobs: int = 1) -> Ledger:
         write_ledger(work.out, opened(work.name, work.claim))  # the criteria are fixed before the first run
     check_work(work)
     done = sorted(_shown(work, jobs), key=lambda one: (work.seeds.index(one.seed), work.arms.index(one.arm)))
-    found = {arm: _by_measure([one.values for one in done if one.arm == arm]) for arm in work.arms}
+    measured_ones = {arm: _by_measure([one.values for one in done if one.arm == arm]) for arm in work.arms}
+    found = with_overall(work.claim, measured_ones)
     verdict, decisions = decide(work.claim, found)
     ledger = replace(
         opened(work.ledger_name, work.claim),
@@ -104,6 +108,9 @@ def run_claim(work: Work, jobs: int = 1) -> Ledger:
     )
     seconds = {key: value for one in done for key, value in one.seconds.items()}
     write_ledger(work.out, ledger, Cost(datetime.now(UTC).date().isoformat(), round(sum(seconds.values()) / 60, 1)))
+    if work.claim.mixtures or work.claim.sizes:
+        matrix = make_matrix(work.claim, measured_ones, {one.arm: one.rows for one in done})
+        write_matrix(work.out, ledger.claim, matrix)
     return ledger
 
 
@@ -201,8 +208,23 @@ def run_arm(work: Work, arm: str, seed: int) -> Done:
     outputs = {stage.name: stage.path for stage in stages}
     values = {name: measured(outputs, measure) for name, measure in work.claim.measures.items()}
     return Done(
-        arm, seed, values, stages[-1].key, _inputs(stages), _worlds(stages), _seconds(Path(config.out), stages), anew
+        arm,
+        seed,
+        values,
+        stages[-1].key,
+        _inputs(stages),
+        _worlds(stages),
+        _seconds(Path(config.out), stages),
+        anew,
+        _rows(work.claim, arm, outputs),
     )
+
+
+def _rows(claim: ClaimConfig, arm: str, outputs: Mapping[str, Path]) -> int:
+    if arm not in claim.sizes:
+        return 0
+    account = read_json(outputs[claim.mixed or ""] / "data.json")
+    return int(account["sources"][claim.sizes[arm][0]]["training"]["examples"])
 
 
 def _call(work: Work, name: str, arm: str, seed: int) -> Done:

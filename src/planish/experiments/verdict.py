@@ -11,6 +11,7 @@ from planish.experiments.claim import ClaimConfig, Criterion, matching
 from planish.statistics.estimate import LEVEL, Estimate
 from planish.statistics.paired import MeanEffect, Values, differences, holm, mean_effect
 
+SLOPE = "slope over arms"
 Answer = Literal["holds", "not shown", "opposite"]
 Outcome = Literal["reproduced", "not reproduced", "opposite", "open"]
 Found = Mapping[str, Mapping[str, Sequence[Values]]]  # by arm and measure, a mapping for each seed
@@ -45,8 +46,9 @@ def decide(claim: ClaimConfig, found: Found) -> tuple[Outcome, list[Decision]]:
     asked = [
         (criterion, arm, mean_effect(_values(criterion, arm, found)))
         for criterion in claim.criteria
-        for arm in matching(criterion.arm, list(found))
-        if criterion.minus is None or (criterion.minus in found and criterion.minus != arm)
+        for arm in ([SLOPE] if criterion.over else matching(criterion.arm, list(found)))
+        if (criterion.minus is None or (criterion.minus in found and criterion.minus != arm))
+        and all(one in found for one in criterion.over)
     ]
     corrected = holm([_p(criterion, effect) for criterion, _, effect in asked])
     decisions = [_decision(*one, p) for one, p in zip(asked, corrected, strict=True)]
@@ -63,6 +65,8 @@ def outcome(answers: Sequence[Answer]) -> Outcome:
 
 
 def _values(criterion: Criterion, arm: str, found: Found) -> Sequence[Values]:
+    if criterion.over:
+        return _slopes(criterion, found)
     if criterion.measure not in found[arm]:
         raise RunError(
             f"'{criterion.says}': there is no measure {criterion.measure}; there are {', '.join(found[arm])}"
@@ -76,6 +80,21 @@ def _values(criterion: Criterion, arm: str, found: Found) -> Sequence[Values]:
             f"'{criterion.says}': {arm} and {criterion.minus} have no prompt in common, so none can be paired"
         )
     return less
+
+
+def _slopes(criterion: Criterion, found: Found) -> list[Values]:
+    """For each seed and prompt, the least-squares slope of its values over the arms' numbers."""
+    middle = sum(criterion.over.values()) / len(criterion.over)
+    squares = sum((number - middle) ** 2 for number in criterion.over.values())
+    weights = {arm: (number - middle) / squares for arm, number in criterion.over.items()}
+    seeds = zip(*(found[arm][criterion.measure] for arm in weights), strict=True)
+    slopes: list[Values] = []
+    for values in seeds:
+        shared = [prompt for prompt in values[0] if all(prompt in one for one in values)]
+        if not shared:
+            raise RunError(f"'{criterion.says}': its arms have no prompt in common")
+        slopes.append({p: sum(w * one[p] for w, one in zip(weights.values(), values, strict=True)) for p in shared})
+    return slopes
 
 
 def _p(criterion: Criterion, effect: MeanEffect) -> float:

@@ -8,10 +8,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from planish.base.distributed import is_main
+from planish.base.files import write_lines
 from planish.base.metrics import Mean, Metrics
 from planish.base.transfer import numbers
 from planish.base.types import Packed
-from planish.evaluate.held_out_loss import held_out_losses
+from planish.evaluate.held_out_loss import RowLosses, held_out_losses
 from planish.maths.reductions import Reduction, token_weights, total_weight
 from planish.methods.base import Method, RunContext, mixture_feed, policy_as
 from planish.methods.callbacks import SamplingCallback, SamplingRunConfig, note_unmoved
@@ -62,9 +64,14 @@ class SupervisedMethod(Method[C]):
         held_out = {source.name: source.held_out for source in run.sources}
 
         def evaluate(step: int) -> None:
-            losses = held_out_losses(policy_as(CausalLM, run), held_out, run.micro_tokens, run.device)
+            rows = RowLosses() if step == trainer.steps else None
+            losses = held_out_losses(policy_as(CausalLM, run), held_out, run.micro_tokens, run.device, rows)
             if losses:
                 record.note(step, {f"held_out/{name}": loss for name, loss in losses.items()})
+            if losses and rows is not None:
+                records = list(rows.records())
+                if is_main():
+                    write_lines(run.folder.held_out, records)
             note_unmoved(run, step, trainer.steps, record)
             record.pause()
 

@@ -7,6 +7,7 @@ digests.json     digests of the files that it reads
 run.log          what the command said, with the time
 metrics.jsonl    one line a step, and one for each evaluation
 samples.jsonl    completions sampled on the way
+held_out.jsonl   of pretraining and SFT: the loss of each held-out row after the last step
 ranking.json     of comparisons: how well scores put held-out rows in order (statistics/ranking.py)
 reference.safetensors   of DPO: the reference's log-probabilities (inference/reference_log_probs.py)
 confidence.safetensors  of a reward model that reads one: a frozen model's features (methods/confidence.py)
@@ -51,6 +52,10 @@ class RunFolder:
     @property
     def samples(self) -> Path:
         return self.path / "samples.jsonl"
+
+    @property
+    def held_out(self) -> Path:
+        return self.path / "held_out.jsonl"
 
     @property
     def checkpoints(self) -> Path:

@@ -205,7 +205,8 @@ def normalized_weights(
     cap: int | None = None,
     temperature: float = 1.0,
 ) -> tuple[float, ...]:
-    """Weights by source number, summing to 1. If all are absent, they are min(rows, cap)^(1/temperature).
+    """Weights by source number, summing to 1; 0 for sources not named. If all are absent, they are
+    min(rows, cap)^(1/temperature).
 
     FLAN's examples-proportional mixing (Raffel et al. 2020, section 3.5.2; Wei et al. 2022) has a cap of 3,000.
     """
@@ -218,8 +219,9 @@ def normalized_weights(
     below = [name for name in names if (weights.get(name) or 0.0) < 0]
     if below:
         raise ConfigError(f"{where}: source '{below[0]}' has a weight below 0")
-    rates = [min(size, cap or size) ** (1 / temperature) for size in sizes]
-    values = np.array(rates if absent else [weights.get(name) or 0.0 for name in names], np.float64)
+    rates = {name: min(size, cap or size) ** (1 / temperature) for name, size in zip(names, sizes, strict=True)}
+    given = {name: rates[name] if absent else weights[name] for name in weights}
+    values = np.array([given.get(name) or 0.0 for name in names], np.float64)
     if values.sum() <= 0:
         raise ConfigError(f"{where}: the weights add up to 0")
     empty = [name for name, size, value in zip(names, sizes, values, strict=True) if value > 0 and size == 0]

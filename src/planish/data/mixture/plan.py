@@ -72,6 +72,8 @@ def stage_targets(config: DataConfig, names: Sequence[str], examples: Sequence[E
     for i, stage in enumerate(stages):
         where = f"data.stages.{i}" if config.stages else "data.sources"
         weights = own if stage.weights is None else dict(stage.weights)
+        if stage.only is not None:
+            weights = {name: own.get(name) for name in stage.only}
         shares = normalized_weights(names, sizes, stage.tokens or weights, where, config.cap, config.temperature)
         budget = tuple(stage.tokens.get(name, 0) for name in names) if stage.tokens else None
         per_example = shares if config.shares_of == "examples" and not budget else _per_example(shares, means)
