@@ -91,11 +91,11 @@ def test_the_matrix_knows_the_best_and_the_worst_and_what_a_source_is_worth(tmp_
     config = config_of(WORDS, tmp_path, measures=ABILITIES)
     matrix = make_matrix(config, found_of(config), {})
     rows = dict(matrix_table(matrix).rows)
-    assert [arm for arm, cells in rows.items() if cells[0].mark == "best"] == ["without c"]  # 2.5, all have 2.3
-    assert [arm for arm, cells in rows.items() if cells[0].mark == "worst"] == ["only c"]  # none, with 1, is aside
-    assert [arm for arm, cells in rows.items() if cells[1].mark == "best"] == ["only b"]
+    assert [arm for arm, cells in rows.items() if cells[2].mark == "best"] == ["without c"]  # 2.5, all have 2.3
+    assert [arm for arm, cells in rows.items() if cells[2].mark == "worst"] == ["only c"]  # none, with 1, is aside
+    assert [arm for arm, cells in rows.items() if cells[3].mark == "best"] == ["only b"]
     assert {name: worth["x"].value for name, worth in matrix.worth.items()} == pytest.approx(OWN, abs=0.02)
-    sure = {name: cells[0].mark for name, cells in worth_table(matrix).rows}
+    sure = {name: cells[1].mark for name, cells in worth_table(matrix).rows}
     assert sure == {"a": "sure", "b": "sure", "c": "sure"}
     without_a = dict(difference_table(matrix).rows)["without a"][0]
     assert (without_a.value[:2], without_a.mark) == ("−1", "sure") or without_a.value.startswith("−0.9")
@@ -119,7 +119,7 @@ def test_losses_are_turned_so_that_more_is_better(tmp_path: Path) -> None:
     found = {arm: {"a": own["x"], "b": own["y"], "c": own["y"]} for arm, own in found.items()}
     matrix = make_matrix(config, found, {})
     assert matrix.worth["a"]["a"].value == pytest.approx(-1, abs=0.02)  # it raises the loss
-    best = [arm for arm, cells in matrix_table(matrix).rows if cells[0].mark == "best"]
+    best = [arm for arm, cells in matrix_table(matrix).rows if cells[2].mark == "best"]
     assert best == ["only c"]
     assert matrix.worst["all"] == ("a", matrix.worst["all"][1])
 

@@ -32,7 +32,7 @@ class RowLosses:
     def add(self, source: str, packed: Packed, nll_L: Tensor) -> None:
         nats_S = torch.zeros(packed.num_sequences, dtype=torch.float64, device=nll_L.device)
         nats_S.index_add_(0, packed.sequences_L, nll_L)
-        for name, nats, tokens in zip(packed.names, nats_S.tolist(), packed.num_targets_S().tolist(), strict=True):
+        for name, nats, tokens in zip(packed.names, nats_S.tolist(), packed.num_targets_S.tolist(), strict=True):
             if tokens:  # a rank without work has a row of none
                 self.nats[source][name] += nats
                 self.tokens[source][name] += tokens

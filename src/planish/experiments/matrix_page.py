@@ -38,17 +38,17 @@ class MarkedTable:
 def matrix_table(matrix: Matrix) -> MarkedTable:
     """Mixtures by abilities; the best and the worst mixture of each column are marked, the untrained model aside."""
     trained = [arm for arm in matrix.cells if arm != NONE]
-    columns: list[dict[str, Cell]] = []
+    worst = {arm: estimate for arm, (_, estimate) in matrix.worst.items()}
+    named = {
+        arm: Cell(cell.value, matrix.worst[arm][0], cell.mark) for arm, cell in _column(worst, trained, float).items()
+    }
+    columns: list[dict[str, Cell]] = [_column(matrix.mean, trained, float), named]
     for name, measure in matrix.measures.items():
         own = {arm: matrix.cells[arm][name] for arm in matrix.cells}
         columns.append(_column(own, trained, lambda value, measure=measure: good(measure, value)))
-    columns.append(_column(matrix.mean, trained, float))
-    worst = {arm: estimate for arm, (_, estimate) in matrix.worst.items()}
-    last = _column(worst, trained, float)
-    columns.append({arm: Cell(cell.value, matrix.worst[arm][0], cell.mark) for arm, cell in last.items()})
     heads = [f"{name} {'↓' if measure.sign < 0 else '↑'}" for name, measure in matrix.measures.items()]
     rows = [(arm, [column[arm] for column in columns]) for arm in matrix.cells]
-    return MarkedTable([*heads, f"{MEAN} ↑", f"{WORST} ↑"], rows)
+    return MarkedTable([f"{MEAN} ↑", f"{WORST} ↑", *heads], rows)
 
 
 def _column(own: Mapping[str, Estimate], trained: Sequence[str], turned: Callable[[float], float]) -> dict[str, Cell]:
@@ -73,8 +73,9 @@ def difference_table(matrix: Matrix) -> MarkedTable:
 
 def worth_table(matrix: Matrix) -> MarkedTable:
     """What each source is worth; more is better in every column."""
-    rows = [(source, [_signed(one) for one in cells.values()]) for source, cells in matrix.worth.items()]
-    return MarkedTable([*matrix.measures, MEAN], rows)
+    order = [MEAN, *matrix.measures]
+    rows = [(source, [_signed(cells[name]) for name in order]) for source, cells in matrix.worth.items()]
+    return MarkedTable(order, rows)
 
 
 def _signed(one: Estimate) -> Cell:
