@@ -34,10 +34,12 @@ from planish.inference.sampler import LocalSampler, Sampler
 from planish.inference.vllm import VllmConfig, VllmSampler, save_untied
 from planish.judges.config import LlmConfig
 from planish.judges.llm import LlmClient
+from planish.methods.ppo.config import PpoConfig
 from planish.models.load import LoraConfig, save_model
 from planish.models.lora import add_lora, merge
 from planish.models.packed import CausalLM
 from support.models import UNPACKABLE, VOCAB_SIZE, random_model, write_model
+from support.processes import finish
 from support.tokenizers import tiny_tokenizer
 
 GREEDY, PLAIN = TokenSampling(0.0, 1.0, 0), TokenSampling(1.0, 1.0, 0)
@@ -227,6 +229,37 @@ def test_new_weights_go_over_as_a_folder_while_the_server_is_paused(tmp_path: Pa
     for name, expected in policy.model.state_dict().items():
         assert torch.equal(written.state_dict()[name], expected), name
     assert policy(packed()).isfinite().all()  # it still takes packed rows
+
+
+@pytest.mark.slow
+def test_two_ranks_sample_at_a_server_without_gathering_the_policy(
+    tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path
+) -> None:
+    """In float64 the numbers of one rank: completions, and the log-probabilities of a policy and a reference in halves."""
+    lines = list[list[dict[str, Any]]]()
+    for ranks in (1, 2):
+        out, size = tmp_path / f"{ranks}", AutoModelForCausalLM.from_pretrained(tiny_model).config.vocab_size
+        with listening(StandIn(vocab_size=size)) as url:
+            values = {
+                "model": {"path": str(tiny_model), "dtype": "float64"},
+                "rewards": {"letters": {"name": "function", "function": "tests.support.rewards:letters"}},
+                "advantage": {"name": "rloo"},
+                "prompts": {"first": tiny_data["first"]},
+                "held_out": 0,
+                "iterations": 2,
+                "batch": {"prompts": 4, "completions": 2},
+                "sampling": {"max_completion_tokens": 5},
+                "server": {"base_url": url, "model": "policy", "weights_folder": str(tmp_path / "new")},
+                "num_samples": 0,
+                "out": str(out),
+            }
+            finish("ppo", load_config(PpoConfig, values=values), ranks)
+        lines.append([json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()])
+    compared = ("loss", "grad_norm", "kl", "entropy", "sampler_mismatch", "policy_loss")
+    one, two = ([{name: line[name] for name in compared if name in line} for line in each] for each in lines)
+    assert {name for numbers in one for name in numbers} == set(compared)
+    for some, others in zip(one, two, strict=True):
+        assert some == pytest.approx(others, rel=1e-10, abs=1e-12)
 
 
 def test_a_server_that_keeps_old_weights_is_found_out(tmp_path: Path) -> None:

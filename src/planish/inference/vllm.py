@@ -25,7 +25,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from planish.base.config import Field
-from planish.base.distributed import all_sum, is_main
+from planish.base.distributed import all_sum_list, is_main
 from planish.base.errors import ConfigError, PlanishError, RunError
 from planish.base.files import new_folder
 from planish.base.http import HttpClient, HttpReply, NoAnswerError, ServerConfig
@@ -118,18 +118,21 @@ class VllmSampler:
         """Writes the weights, lets running completions end, and has the server read the weights and forget its cache. All ranks
         call it; the main one acts."""
         weights = whole_weights(policy)
-        failure: Exception | None = None
+        failure, token, logprob = None, 0, 0.0
         if is_main():
             try:
-                self._hand_over(policy, weights)
+                token, logprob = self._hand_over(policy, weights)
             except PlanishError as error:
                 failure = error
             except OSError as error:
                 failure = RunError(f"weights_folder={self.config.weights_folder}: cannot be written: {error}")
-        if all_sum(float(failure is not None)):  # the other ranks learn of it
+        failed, drawn, logprob = all_sum_list([float(failure is not None), float(token), logprob])
+        if failed:  # the other ranks learn of it
             raise failure or RunError(f"{self.client.root}: the main rank could not hand over the weights")
+        self._check_weights(policy, int(drawn), logprob)
 
-    def _hand_over(self, policy: CausalLM, weights: dict[str, Tensor]) -> None:
+    def _hand_over(self, policy: CausalLM, weights: dict[str, Tensor]) -> tuple[int, float]:
+        """Gives the server the weights; returns a token that it draws with them, and its log-probability."""
         self._room()
         self._check_vocabulary(policy.config.get_text_config().vocab_size)
         folder = Path(self.config.weights_folder).resolve()
@@ -142,15 +145,13 @@ class VllmSampler:
         self._call("/pause?mode=wait", {})
         self._call("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}})
         self._call("/resume", {})
-        self._check_weights(policy)
+        drawn = self._complete(self._body(_few_tokens(policy), 1.0, 1, 0))
+        return drawn.tokens[0], drawn.logprobs[0]
 
-    def _check_weights(self, policy: CausalLM) -> None:
-        """That the server answers with the weights it was given: how likely a token is that it draws after a few others."""
-        vocab_size = policy.config.get_text_config().vocab_size
-        prompt = [(7 * i + 3) % vocab_size for i in range(8)]
-        (token,), (found,) = (lambda drawn: (drawn.tokens, drawn.logprobs))(
-            self._complete(self._body(prompt, 1.0, 1, 0))
-        )
+    def _check_weights(self, policy: CausalLM, token: int, found: float) -> None:
+        """That the server answers with the weights it was given: how likely a token is that it draws after a few others. All
+        ranks compute it, as a sharded policy needs."""
+        prompt = _few_tokens(policy)
         row = Example(np.array([*prompt, token], np.int32), np.arange(len(prompt) + 1) == len(prompt), "")
         with torch.no_grad():
             expected = policy(pack([row]).to(policy.model.device)).item()
@@ -241,6 +242,11 @@ class VllmSampler:
         except NoAnswerError as error:
             hint = "" if error.late else f". Start it: {START}"
             raise RunError(f"{self.client.root}{path}: {error}{hint}") from None
+
+
+def _few_tokens(policy: CausalLM) -> list[int]:
+    vocab_size = policy.config.get_text_config().vocab_size
+    return [(7 * i + 3) % vocab_size for i in range(8)]
 
 
 def _message(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -77,8 +77,8 @@ class PpoModels:
         choosing = TokenSampling(sampling.temperature, sampling.top_p, sampling.top_k)
         tokens, stops = [prompt.tokens for prompt in prompts], template.stop_token_ids
         self.sampler.update(self.actor.policy)
-        with gathered(self.actor.policy):
-            # Each rank samples for some of the prompts, the main one for all where a server samples.
+        with nullcontext() if config.server else gathered(self.actor.policy):
+            # Each rank samples for some of the prompts, the main one for all where a server samples: it has the weights by now.
             owners = [0 if config.server else request.prompt % world_size() for request in requests]
             mine = [i for i, owner in enumerate(owners) if owner == rank()]
             own = [requests[i] for i in mine]
@@ -152,7 +152,7 @@ def build_models(run: RunContext[PpoConfig], prompts: PromptDataset) -> PpoModel
     reference = None
     if run.loaded.adapted is None:
         start = load_model(config.model, run.device).requires_grad_(requires_grad=False)
-        reference = CausalLM(start, run.loaded.compute_dtype)
+        reference = shard(CausalLM(start, run.loaded.compute_dtype), run.device)
     rewards = open_rewards(config.rewards, run.loaded.template, run.device, config.batch.micro_tokens, run.folder.path)
     rows = [encoded.prompt for encoded in (*prompts.training, *prompts.held_out)]
     for name, source in config.rewards.items():
