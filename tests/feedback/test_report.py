@@ -78,10 +78,12 @@ def test_a_ranking_of_three_is_three_pairs_and_no_order_of_answers_matters(tmp_p
         {"prompt": "Q", "completions": ["a", "b", "c"], "ranks": [0, 1, 1], "annotator": "anna"},
         {"prompt": "Q", "completions": ["c", "a", "b"], "ranks": [1, 0, 1], "annotator": "ben"},
         {"prompt": "Q", "completions": ["b", "a"], "ranks": [0, 1], "annotator": "cleo"},
+        {"prompt": "Q", "completions": ["a", "a"], "ranks": [0, 0], "annotator": "cleo"},
     ]
     found = reported(tmp_path, ratings_in(tmp_path, rows))
     (every,) = found.agreement
-    assert (found.pairs, every.found.units) == (3, 3)
+    assert (found.pairs, every.found.units, found.identical) == (3, 3, 1)
+    assert "1 pair of one answer twice" in " ".join(methods(found))
     # anna and ben equal in 3 pairs; cleo differs from both in one of them: (6 + 2) of (2 + 2 + 6) ordered
     assert value(every.found.raw) == pytest.approx(6 / 10)
 

@@ -32,6 +32,7 @@ def _data(found: FeedbackFound) -> str:
         f"{count_text(found.unable, 'judgement')} without a choice" if found.unable else "",
         f"{count_text(found.practice, 'rating')} of training and test items" if found.practice else "",
         f"{count_text(found.adjudicated, 'rating')} of adjudicators" if found.adjudicated else "",
+        f"{count_text(found.identical, 'pair')} of one answer twice" if found.identical else "",
         f"{count_text(len(found.dropped), 'record')} that no comparison could be made of" if found.dropped else "",
     ]
     out = f" Left out: {listed([text for text in left if text])}." if any(left) else ""

@@ -76,6 +76,7 @@ class Ratings:
     both_orders: dict[str, list[list[bool | None]]] = field(
         default_factory=lambda: defaultdict[str, list[list[bool | None]]](list)
     )
+    identical: int = 0  # pairs of one answer twice, which cannot be compared
     said: int = 0  # judgements so far
     seen: set[tuple[str, str, str]] = field(
         default_factory=set[tuple[str, str, str]]

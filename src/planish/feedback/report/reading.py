@@ -73,7 +73,8 @@ def add(ratings: Ratings, said: SaidOfAnswers) -> None:
     asked, digests = digest_of(said.prompt), [digest_of(text) for text in said.texts]
     for i, j in combinations(range(len(said.texts)), 2):
         if digests[i] == digests[j]:
-            continue  # one answer twice
+            ratings.identical += 1
+            continue
         if digest_of([asked, digests[i]]) > digest_of([asked, digests[j]]):
             i, j = j, i
         pair = RatedPair(

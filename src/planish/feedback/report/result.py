@@ -24,8 +24,9 @@ from planish.statistics.estimate import Bootstrap
 
 @dataclass(frozen=True, slots=True)
 class FeedbackFound:
-    """`ratings` are of pairs of answers, `prompts` what the bootstrap draws. `dropped` are records that were left out, `practice`
-    ratings of training and test items, `adjudicated` those of adjudicators: these are in no measure."""
+    """`ratings` are of pairs of answers, `prompts` what the bootstrap draws. `dropped` are records that were left out,
+    `identical` pairs of one answer twice, `practice` ratings of training and test items, `adjudicated` those of
+    adjudicators: these are in no measure."""
 
     sources: list[str]
     prompts: int
@@ -36,6 +37,7 @@ class FeedbackFound:
     unable: int
     practice: int
     adjudicated: int
+    identical: int
     dropped: list[str]
     aspects: list[str]
     agreement: list[AgreementPart]
@@ -64,6 +66,7 @@ def measure(ratings: Ratings, config: FeedbackReportConfig) -> FeedbackFound:
         unable=sum(ratings.unable.values()),
         practice=uses.count("practice"),
         adjudicated=uses.count("adjudication"),
+        identical=ratings.identical,
         dropped=ratings.dropped,
         aspects=ratings.aspects,
         agreement=parts,
