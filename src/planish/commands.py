@@ -307,6 +307,22 @@ COMMANDS: dict[str, Command] = {
             "judge.input_price", "judge.output_price", "judge.average",
         ),
     ),
+    "critique": Command(
+        "let a model criticise answers by principles and write them anew",
+        "planish.feedback.command:critique", "planish.feedback.judging.config:CritiqueConfig",
+        "planish critique answers.jsonl --server http://127.0.0.1:8000 --model qwen --out revised.jsonl",
+        words=(Argument("ANSWERS", "answers", "files of answers, one a row", many=True),),
+        flags=(
+            Argument("--principles", "principles", "a text file of principles; absent is planish's own", "FILE"),
+            Argument("--server", "writer.base_url", "an OpenAI-compatible server", "URL"),
+            Argument("--model", "writer.model", "the name under which it serves the writer", "NAME"),
+            Argument("--local", "writer.path", f"in place of a server: {FOLDER}", "MODEL"),
+            FORMAT_FLAG,
+            COLUMNS_FLAG,
+            out_file("jsonl file of demonstrations to write; the pairs go to FILE.pairs.jsonl"),
+        ),
+        shown=("rounds", "limit", "writer.max_tokens", "seed"), stage="critique", ending=".jsonl",
+    ),
     "feedback export": Command(
         "write what was said as comparisons for `planish reward` and `planish dpo`",
         "planish.feedback.command:export", "planish.feedback.config:FeedbackExportConfig",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from planish.experiments.command import Again, ClaimsConfig, ClaimState
     from planish.feedback.command import Prepared
     from planish.feedback.export import FeedbackExport
+    from planish.feedback.judging.critique import CritiqueResult
     from planish.feedback.judging.summary import JudgeSummary
     from planish.inference.best_of_n import BestOfNResult
     from planish.pipeline.run import Pipeline
@@ -146,6 +147,13 @@ def _judged_answers(config: Any, found: Sequence[JudgeSummary]) -> None:
     print(f"next:  {export_command(config.out)}")
 
 
+def _criticised(config: Any, done: CritiqueResult) -> None:
+    print(f"{count_text(done.demonstrations, 'demonstration')} in {config.out}, {done.revised} of them revised")
+    print(f"{count_text(done.pairs, 'pair')}, revised ≻ original, in {done.pairs_file}")
+    if done.left_out:
+        print(f"{count_text(done.left_out, 'answer')} left out", file=sys.stderr)
+
+
 def _ran(config: Any, done: Pipeline) -> None:
     from rich.console import Console
 
@@ -265,6 +273,7 @@ RESULTS: dict[str, Callable[[Any, Any], None]] = {
     ),
     "annotate": _annotated,
     "judge": _judged_answers,
+    "critique": _criticised,
     "feedback export": _exported,
     "feedback report": lambda config, done: print(f"{done.says}\npage:  {done.page}\ndata:  {done.numbers}"),
     "report": lambda config, path: print(path),

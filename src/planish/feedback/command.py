@@ -18,7 +18,8 @@ from planish.feedback.guard import OWN_HOSTS
 
 if TYPE_CHECKING:
     from planish.feedback.export import FeedbackExport
-    from planish.feedback.judging.config import JudgeAnswersConfig
+    from planish.feedback.judging.config import CritiqueConfig, JudgeAnswersConfig
+    from planish.feedback.judging.critique import CritiqueResult
     from planish.feedback.judging.summary import JudgeSummary
     from planish.feedback.store import Store
 
@@ -83,6 +84,14 @@ def judge(config: JudgeAnswersConfig) -> list[JudgeSummary]:
         return judge_study(store, config)
     finally:
         store.close()
+
+
+def critique(config: CritiqueConfig) -> CritiqueResult:
+    """Lets a model criticise and revise answers, and writes demonstrations and pairs."""
+    check_extra()
+    from planish.feedback.judging import critique as critiques
+
+    return critiques.critique(config)
 
 
 def check_extra() -> None:

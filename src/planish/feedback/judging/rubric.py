@@ -129,9 +129,14 @@ def questions_of(item: StudyItem, rubric: Rubric, gold: Sequence[StudyItem], see
 
 
 def prompt_text(item: StudyItem) -> str:
-    turns = [f"{message['role']}: {message_text(message)}" for message in item.prompt]
-    tools = [f"tools: {json.dumps(item.tools, ensure_ascii=False)}"] if item.tools else []
-    return "\n\n".join([*tools, *turns])
+    return text_of_turns(item.prompt, item.tools)
+
+
+def text_of_turns(messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] | None) -> str:
+    """A conversation as it is shown, with the tools that could be called."""
+    turns = [f"{message['role']}: {message_text(message)}" for message in messages]
+    offered = [f"tools: {json.dumps(list(tools), ensure_ascii=False)}"] if tools else []
+    return "\n\n".join([*offered, *turns])
 
 
 def message_text(message: Mapping[str, Any]) -> str:
