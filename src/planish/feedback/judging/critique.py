@@ -61,7 +61,9 @@ class ServedWriter:
         self.tokens += reply.tokens_in + reply.tokens_out
         self.cost += self.config.cost(reply.tokens_in, reply.tokens_out)
         cost = f", cost {self.cost:,.4f}" if self.cost else ""
-        self.bar.advance(self.replies if self.replies <= self.total else self.total - 1, f"{self.tokens:,} tokens{cost}")
+        self.bar.advance(
+            self.replies if self.replies <= self.total else self.total - 1, f"{self.tokens:,} tokens{cost}"
+        )
 
 
 @dataclass(slots=True)

@@ -100,7 +100,9 @@ class Meter:
             self.tokens += reply.tokens_in + reply.tokens_out
             self.spent += member.cost(reply.tokens_in, reply.tokens_out)
             cost = f", cost {self.spent:,.4f}" if self.spent else ""
-            self.bar.advance(self.replies if self.replies <= self.total else self.total - 1, f"{self.tokens:,} tokens{cost}")
+            self.bar.advance(
+                self.replies if self.replies <= self.total else self.total - 1, f"{self.tokens:,} tokens{cost}"
+            )
             if self.budget is not None and self.spent > self.budget:
                 raise RunError(
                     f"budget={self.budget:g}: {self.spent:,.4f} is spent, after {self.replies} of {self.total} replies, which "
