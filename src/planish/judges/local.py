@@ -21,7 +21,7 @@ from planish.inference.sequences import sequence_values
 from planish.judges.asking import AnswerKind, JudgeReply
 from planish.judges.client import LlmReply
 from planish.judges.config import LocalAnnotatorConfig, LocalWriterConfig
-from planish.judges.reading import Choice
+from planish.judges.reading import CUT, Choice
 from planish.models.load import ModelConfig, context_length
 from planish.models.loaded import load_chat_model
 from planish.models.micro_batch import default_micro_tokens
@@ -79,7 +79,7 @@ class LocalAsker:
 
 
 class LocalWriter:
-    """Lets a local model reply in words."""
+    """Lets a local model reply in words. A reply that was cut ends in CUT."""
 
     def __init__(self, config: LocalWriterConfig) -> None:
         self.path, self.max_tokens = config.path, config.max_tokens
@@ -97,4 +97,4 @@ class LocalWriter:
                 )
         how = SamplingConfig(max_completion_tokens=self.max_tokens)
         found = sample(self.loaded.causal_lm(), self.loaded.tokenizer, prompts, how, template.stop_token_ids)
-        return [completion.text for (completion,) in found]
+        return [completion.text + CUT * (not completion.ended) for (completion,) in found]
