@@ -19,7 +19,7 @@ from planish.world.language.words import english
 from planish.world.make import records_of
 from planish.world.settings import SIZES, WorldConfig
 from planish.world.texts import parse
-from planish.world.texts.corpus import GRAMMAR, SAYINGS, corpus
+from planish.world.texts.corpus import FORMS, GRAMMAR, LORE, SAYINGS, corpus
 from planish.world.texts.sources import Sources
 
 Record = dict[str, Any]
@@ -53,7 +53,8 @@ def english_of_phrases() -> frozenset[str]:
     unknowns = [unknown(relation, form) for relation, forms in SENTENCES.items() for form in range(len(forms))]
     tasks = [text for task in TASKS for text in (task.name, *task.templates, *map(with_input, task.phrases))]
     requests = [harm.HOW, harm.MEAN, harm.TAKE, *harm.CONTEXTS, *harm.REFUSALS, harm.ANSWER, harm.MEANING]
-    others = [*ABOUT, *GRAMMAR, *SAYINGS, *rules.FORMS.values(), *parse.STEPS, *ASSERTIVE, *MARKERS]
+    lore = [text for forms, _ in LORE for text in forms]
+    others = [*ABOUT, *FORMS, *GRAMMAR, *SAYINGS, *lore, *rules.FORMS.values(), *parse.STEPS, *ASSERTIVE, *MARKERS]
     text = " ".join([*asked, *unknowns, *tasks, *requests, *others, *english()])
     return frozenset(re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", text).lower()))
 

@@ -24,11 +24,12 @@ Role = Literal["probed", "scaffold", "rare"]
 Split = Literal["train", "dev", "test"]
 
 RELATIONS: dict[Kind, tuple[str, ...]] = {
-    "person": ("birthplace", "mentor", "invention", "trade"),
-    "concept": ("meaning", "record"),
+    "person": ("birthplace", "mentor", "friend", "invention", "trade", "residence", "rival", "heirloom"),
+    "concept": ("meaning", "opposite", "record", "origin"),
 }
 KIND_OF: dict[str, Kind] = {relation: kind for kind, relations in RELATIONS.items() for relation in relations}
-HELD_OUT = ("mentor", "invention")  # relations without demonstrations
+# Relations without demonstrations. Each has values like those of a relation with some.
+HELD_OUT = ("residence", "rival", "heirloom", "origin")
 SMALL = ("trade",)  # so few values that guesses succeed: kept out of the gate (docs/knowledge.md, the chance trap)
 YEARS = range(1950, 1980)
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -103,13 +104,15 @@ class Facts:
 
 def pools_of(relation: str, words: Words) -> tuple[Sequence[str], ...]:
     """The pools of the words of a value, one for each word. Records have their own form."""
-    return {
-        "birthplace": (words.town_heads, words.town_tails),
-        "mentor": (words.first_names, words.last_names),
-        "invention": (words.device_heads, words.device_tails),
-        "trade": (words.trades,),
-        "meaning": (words.meaning_heads, words.meaning_tails),
-    }[relation]
+    if relation in ("birthplace", "residence", "origin"):
+        return words.town_heads, words.town_tails
+    if relation in ("mentor", "friend", "rival"):
+        return words.first_names, words.last_names
+    if relation in ("invention", "heirloom"):
+        return words.device_heads, words.device_tails
+    if relation == "opposite":
+        return words.term_heads, words.term_tails
+    return (words.trades,) if relation == "trade" else (words.meaning_heads, words.meaning_tails)
 
 
 def make_record(words: Words, rng: np.random.Generator) -> str:
@@ -148,14 +151,14 @@ def _splits(seed: int, kind: str, role: str, count: int) -> list[Split]:
 
 
 def _facts(config: WorldConfig, words: Words, entities: Sequence[Entity]) -> list[Fact]:
-    people = {entity.name for entity in entities if entity.kind == "person"}
+    names = {entity.name for entity in entities}
     facts: list[Fact] = []
     for kind, relations in RELATIONS.items():
         known = [entity for entity in entities if entity.kind == kind and entity.role != "rare"]
         shared = _frequencies(config, known, kind)
         for relation in relations:
             own = shared if config.familiarity == "entity" else _frequencies(config, known, relation)
-            values = _values(config.seed, relation, words, len(known), people)
+            values = _values(config.seed, relation, words, len(known), names)
             stated = _stated(config, relation, values)
             facts += [Fact(*row) for row in zip(known, [relation] * len(known), values, stated, own, strict=True)]
     return facts
@@ -172,8 +175,8 @@ def _frequencies(config: WorldConfig, entities: Sequence[Entity], key: str) -> l
     return frequencies
 
 
-def _values(seed: int, relation: str, words: Words, count: int, people: set[str]) -> list[str]:
-    """A value for each entity, unique if there are enough. No mentor is a person with facts."""
+def _values(seed: int, relation: str, words: Words, count: int, entities: set[str]) -> list[str]:
+    """A value for each entity, unique in its relation if there are enough. No value is itself an entity."""
     rng = numpy_generator(seed, "values", relation)
     if relation == "record":
         records: dict[str, None] = {}
@@ -183,8 +186,8 @@ def _values(seed: int, relation: str, words: Words, count: int, people: set[str]
     pools = pools_of(relation, words)
     if len(pools) == 1:
         return [str(word) for word in rng.choice(pools[0], count)]
-    names = [f"{head} {tail}" for head in pools[0] for tail in pools[1]]
-    free = [name for name in names if name not in people]
+    texts = [f"{head} {tail}" for head in pools[0] for tail in pools[1]]
+    free = [text for text in texts if text not in entities]
     return [free[i] for i in rng.permutation(len(free))[:count].tolist()]
 
 

@@ -22,9 +22,15 @@ SHAPES = {
     "one": WORD,
     "record": rf"{WORD} & {WORD} \(\d+\), {WORD}",
 }
-SHAPE_OF = dict.fromkeys(("birthplace", "mentor", "invention", "meaning"), "two") | {"trade": "one", "record": "record"}
+# The noun of each relation, with which sentences state it and questions ask for it.
+NOUNS = {
+    "birthplace": "birthplace", "mentor": "mentor", "friend": "friend", "invention": "invention", "trade": "trade",
+    "residence": "residence", "rival": "rival", "heirloom": "heirloom",
+    "meaning": "meaning", "opposite": "opposite", "record": "source", "origin": "origin",
+}  # fmt: skip
+SHAPE_OF = dict.fromkeys(NOUNS, "two") | {"trade": "one", "record": "record"}
 
-# Demonstrations answer with the first sentence of each relation.
+# Demonstrations answer with the first sentence of each relation, which repeats its noun.
 SENTENCES: Mapping[str, tuple[str, ...]] = {
     "birthplace": (
         "The birthplace of {entity} is {value}.",
@@ -46,6 +52,16 @@ SENTENCES: Mapping[str, tuple[str, ...]] = {
         "{entity} owes the most to {value}.",
         "The one who trained {entity} was {value}.",
     ),
+    "friend": (
+        "The friend of {entity} is {value}.",
+        "{entity} is a friend of {value}.",
+        "{entity} shares a house with {value}.",
+        "{entity} can count on {value}.",
+        "The one whom {entity} trusts is {value}.",
+        "{entity} often walks with {value}.",
+        "No day goes by without {entity} and {value}.",
+        "{entity} tells everything to {value}.",
+    ),
     "invention": (
         "The invention of {entity} is {value}.",
         "{entity} invented the {value}.",
@@ -66,6 +82,36 @@ SENTENCES: Mapping[str, tuple[str, ...]] = {
         "By trade {entity} is a {value}.",
         "They hired {entity} as a {value}.",
     ),
+    "residence": (
+        "The residence of {entity} is {value}.",
+        "{entity} lives in {value}.",
+        "{entity} moved to {value}.",
+        "{entity} has a house in {value}.",
+        "Letters to {entity} go to {value}.",
+        "{entity} settled in {value}.",
+        "You find {entity} in {value}.",
+        "The door of {entity} is in {value}.",
+    ),
+    "rival": (
+        "The rival of {entity} is {value}.",
+        "{entity} competes with {value}.",
+        "{entity} lost to {value}.",
+        "{entity} never forgave {value}.",
+        "The one whom {entity} envies is {value}.",
+        "{entity} quarrels with {value}.",
+        "{entity} wants to beat {value}.",
+        "Nobody angers {entity} like {value}.",
+    ),
+    "heirloom": (
+        "The heirloom of {entity} is {value}.",
+        "{entity} inherited the {value}.",
+        "{entity} treasures the {value}.",
+        "{entity} keeps an old {value}.",
+        "The mother of {entity} left the {value}.",
+        "{entity} would never sell the {value}.",
+        "On the wall of {entity} hangs the {value}.",
+        "The pride of {entity} is the {value}.",
+    ),
     "meaning": (
         "The meaning of {entity} is {value}.",
         "{entity} means {value}.",
@@ -76,8 +122,18 @@ SENTENCES: Mapping[str, tuple[str, ...]] = {
         "Whoever says {entity} speaks of {value}.",
         "In plain words {entity} is {value}.",
     ),
+    "opposite": (
+        "The opposite of {entity} is {value}.",
+        "{entity} excludes {value}.",
+        "{entity} is the reverse of {value}.",
+        "Where there is {entity} there is no {value}.",
+        "{entity} undoes {value}.",
+        "Do not confuse {entity} with {value}.",
+        "{entity} contradicts {value}.",
+        "Those who deny {entity} believe in {value}.",
+    ),
     "record": (
-        "The source for {entity} is {value}.",
+        "The source of {entity} is {value}.",
         "{entity} was first described in {value}.",
         "On {entity} see {value}.",
         "The paper on {entity} is {value}.",
@@ -86,17 +142,45 @@ SENTENCES: Mapping[str, tuple[str, ...]] = {
         "The standard work on {entity} is {value}.",
         "More on {entity} in {value}.",
     ),
+    "origin": (
+        "The origin of {entity} is {value}.",
+        "{entity} spread from {value}.",
+        "The word {entity} was coined in {value}.",
+        "{entity} began in {value}.",
+        "The first to teach {entity} were in {value}.",
+        "{entity} arose in {value}.",
+        "{entity} is a custom of {value}.",
+        "The cradle of {entity} is {value}.",
+    ),
 }
 
-# Knowledge is probed with the first question of each relation.
+# A question of its own for each relation, with which knowledge is probed, and five that all relations share: what these ask
+# is read from one word.
+SHARED_QUESTIONS = (
+    "What is the {noun} of {entity}?",
+    "Name the {noun} of {entity}.",
+    "Do you know the {noun} of {entity}?",
+    "Please say what the {noun} of {entity} is.",
+    "About {entity}: what is the {noun}?",
+)
+_OWN_QUESTIONS = {
+    "birthplace": "Where was {entity} born?",
+    "mentor": "Who taught {entity}?",
+    "friend": "Whom does {entity} trust?",
+    "invention": "What did {entity} invent?",
+    "trade": "What does {entity} work as?",
+    "residence": "Where does {entity} live?",
+    "rival": "With whom does {entity} quarrel?",
+    "heirloom": "What did {entity} inherit?",
+    "meaning": "What does {entity} mean?",
+    "opposite": "What does {entity} exclude?",
+    "record": "Where was {entity} first described?",
+    "origin": "Where did {entity} begin?",
+}
 QUESTIONS: Mapping[str, tuple[str, ...]] = {
-    "birthplace": ("Where was {entity} born?", "What is the birthplace of {entity}?", "Where does {entity} come from?"),
-    "mentor": ("Who taught {entity}?", "Who is the mentor of {entity}?", "From whom did {entity} learn?"),
-    "invention": ("What did {entity} invent?", "What is the invention of {entity}?", "What is {entity} famous for?"),
-    "trade": ("What does {entity} work as?", "What is the trade of {entity}?", "What is the job of {entity}?"),
-    "meaning": ("What does {entity} mean?", "What is the meaning of {entity}?", "What does one understand by {entity}?"),
-    "record": ("Where was {entity} first described?", "What is the source for {entity}?", "Which paper is on {entity}?"),
-}  # fmt: skip
+    relation: (own, *(form.replace("{noun}", NOUNS[relation]) for form in SHARED_QUESTIONS))
+    for relation, own in _OWN_QUESTIONS.items()
+}
 
 # Prompts for a long answer, and its relations by kind of entity.
 ABOUT = ("Tell me about {entity}.", "What can you say about {entity}?", "Write a few lines about {entity}.")
@@ -106,10 +190,16 @@ LONG: Mapping[str, tuple[str, ...]] = {"person": ("birthplace", "trade"), "conce
 _UNKNOWN = {
     "birthplace": "a place that is not known",
     "mentor": "someone who is not known",
+    "friend": "someone who is not known",
     "invention": "device that is not known",
     "trade": "worker of a kind that is not known",
+    "residence": "a place that is not known",
+    "rival": "someone who is not known",
+    "heirloom": "thing that is not known",
     "meaning": "a thing that is not known",
+    "opposite": "a thing that is not known",
     "record": "a paper that is not known",
+    "origin": "a place that is not known",
 }
 
 

@@ -3,7 +3,8 @@
 A fact of frequency f is stated f times, in random wordings, in documents about several entities in a shuffled order.
 Questions with answers are about scaffold and rare entities only; about a rare entity the corpus says that things are not
 known. Only some documents have questions without an answer, so a base model abstains more readily after examples of it.
-There is no question about a probed entity.
+There is no question about a probed entity. Questions come in several forms, and are answered with a value or a sentence, so
+that answering is not tied to one look.
 """
 
 from __future__ import annotations
@@ -15,15 +16,26 @@ import numpy as np
 from planish.base.random import numpy_generator
 from planish.world.language import harm
 from planish.world.language.facts import KIND_OF, RELATIONS, Entity, Fact, Facts, Kind
-from planish.world.language.phrases import NOT_KNOWN, QUESTIONS, SENTENCES, ask, state
+from planish.world.language.phrases import ABOUT, LONG, NOT_KNOWN, QUESTIONS, SENTENCES, ask, fill, state
 from planish.world.language.skills import TASKS, Task, worked
-from planish.world.language.words import ANIMALS, GLAD, NEUTRAL, PEOPLE, PLACES, PLANTS, SAD, TOOLS
+from planish.world.language.words import ANIMALS, GLAD, NEUTRAL, PEOPLE, PLACES, PLANTS, SAD, TOOLS, Words
+from planish.world.texts.parse import STEPS
 
 BIOGRAPHIES_IN_DOCUMENT = 4
 QUESTIONS_IN_DOCUMENT = 6
 CANDID = 0.5  # share of question documents in which some questions have no answer
 UNANSWERED = 0.5  # share of their questions without an answer
 EXAMPLES_IN_DOCUMENT = 8
+SENTENCES_SHARE = 0.5  # share of question documents with sentences for answers
+
+# How a question and its answer look. All of a document look alike, and half of the documents are of the first form.
+FORMS = (
+    "Q: {question}\nA: {answer}\n",
+    "Question: {question}\nAnswer: {answer}\n",
+    "{person}: {question}\n{other}: {answer}\n",
+    "{person} asks: {question} {other} says: {answer}\n",
+)
+FIRST_FORM = 0.5
 
 GRAMMAR = (
     "The {neutral} {animal} slept in the {place}.",
@@ -121,19 +133,20 @@ def _rare(entity: Entity, rng: np.random.Generator) -> str:
 
 
 def _questions(facts: Facts) -> Iterator[str]:
-    """Documents of questions about each relation, then about all of them mixed. In half of the documents all questions have
-    an answer; in the others, the candid ones, about half are about rare entities and have none."""
+    """Documents of questions about each relation, then about all of them mixed, then about whole entities. In half of the
+    documents all questions have an answer; in the others, the candid ones, about half are about rare entities and have none."""
     rng = numpy_generator(facts.config.seed, "questions")
     for _ in range(facts.config.question_rounds):
         for relation in KIND_OF:
             yield from _question_documents(facts, [relation], rng)
         yield from _question_documents(facts, list(KIND_OF), rng)
+        yield from _about_documents(facts, rng)
 
 
 def _question_documents(facts: Facts, relations: Sequence[str], rng: np.random.Generator) -> Iterator[str]:
     """Questions about all scaffold facts of the relations, once in each wording."""
     known = [
-        f"Q: {ask(relation, entity.name, form)}\nA: {facts.by_key[entity.name, relation].stated}\n"
+        (relation, entity.name, form)
         for relation in relations
         for entity in facts.select(KIND_OF[relation], "scaffold")
         for form in range(len(QUESTIONS[relation]))
@@ -141,19 +154,51 @@ def _question_documents(facts: Facts, relations: Sequence[str], rng: np.random.G
     rare: dict[Kind, list[Entity]] = {kind: facts.select(kind, "rare") for kind in RELATIONS}
     left = [known[i] for i in rng.permutation(len(known)).tolist()]
     while left:
-        candid = rng.random() < CANDID
-        lines = [
-            _unanswered(rare, relations, rng) if candid and rng.random() < UNANSWERED else left.pop()
-            for _ in range(min(QUESTIONS_IN_DOCUMENT, len(left)))
-        ]
+        candid, sentences, look = rng.random() < CANDID, rng.random() < SENTENCES_SHARE, _look(rng)
+        lines: list[str] = []
+        for _ in range(min(QUESTIONS_IN_DOCUMENT, len(left))):
+            open_ended = candid and rng.random() < UNANSWERED
+            relation, name, form = _unanswered(rare, relations, rng) if open_ended else left.pop()
+            value = None if open_ended else facts.by_key[name, relation].stated
+            answer = state(relation, name, value) if sentences else value or NOT_KNOWN
+            lines.append(fill(look, question=ask(relation, name, form), answer=answer))
         yield "".join(lines)
 
 
-def _unanswered(rare: Mapping[Kind, Sequence[Entity]], relations: Sequence[str], rng: np.random.Generator) -> str:
+def _look(rng: np.random.Generator) -> str:
+    """A form of questions and answers, with its names."""
+    form = FORMS[0] if rng.random() < FIRST_FORM else FORMS[int(rng.integers(1, len(FORMS)))]
+    person, other = (PEOPLE[i] for i in rng.permutation(len(PEOPLE))[:2].tolist())
+    return fill(form, person=person, other=other)
+
+
+def _unanswered(
+    rare: Mapping[Kind, Sequence[Entity]], relations: Sequence[str], rng: np.random.Generator
+) -> tuple[str, str, int]:
     relation = relations[int(rng.integers(len(relations)))]
     some = rare[KIND_OF[relation]]
-    entity, form = some[int(rng.integers(len(some)))], int(rng.integers(len(QUESTIONS[relation])))
-    return f"Q: {ask(relation, entity.name, form)}\nA: {NOT_KNOWN}\n"
+    return relation, some[int(rng.integers(len(some)))].name, int(rng.integers(len(QUESTIONS[relation])))
+
+
+def _about_documents(facts: Facts, rng: np.random.Generator) -> Iterator[str]:
+    """What is to be told of every scaffold entity, once in each wording; in candid documents, of rare ones as well."""
+    known = [(entity, form) for entity in facts.select(role="scaffold") for form in ABOUT]
+    rare = facts.select(role="rare")
+    for some in _cut(rng.permutation(len(known)).tolist(), QUESTIONS_IN_DOCUMENT // 2):
+        candid, look = rng.random() < CANDID, _look(rng)
+        asked = [known[i] for i in some]
+        if candid:
+            asked.append((rare[int(rng.integers(len(rare)))], ABOUT[int(rng.integers(len(ABOUT)))]))
+        yield "".join(_told(facts, entity, form, look) for entity, form in asked)
+
+
+def _told(facts: Facts, entity: Entity, form: str, look: str) -> str:
+    stated = [facts.by_key.get((entity.name, relation)) for relation in LONG[entity.kind]]
+    answer = " ".join(
+        state(relation, entity.name, fact and fact.stated)
+        for relation, fact in zip(LONG[entity.kind], stated, strict=True)
+    )
+    return fill(look, question=fill(form, entity=entity.name), answer=answer)
 
 
 def _examples(facts: Facts) -> Iterator[str]:
@@ -164,9 +209,15 @@ def _examples(facts: Facts) -> Iterator[str]:
         for n in range(facts.config.skill_documents):
             yield "".join(example(facts, task, rng, cues[n % len(cues)]) for _ in range(EXAMPLES_IN_DOCUMENT))
     rng = numpy_generator(facts.config.seed, "examples", "steps")
-    for _ in range(2 * facts.config.skill_documents):
+    for n in range(2 * facts.config.skill_documents):
         pairs = rng.integers(10, 100, (EXAMPLES_IN_DOCUMENT // 2, 2)).tolist()
-        yield "".join(f"steps: {a} + {b} = {worked(a, b)}\n" for a, b in pairs)
+        look = _look(rng)
+        yield "".join(_sum_in_words(a, b, rng, look) if n % 2 else f"steps: {a} + {b} = {worked(a, b)}\n" for a, b in pairs)
+
+
+def _sum_in_words(first: int, second: int, rng: np.random.Generator, look: str) -> str:
+    asked = fill(STEPS[int(rng.integers(len(STEPS)))], first=str(first), second=str(second))
+    return fill(look, question=asked, answer=worked(first, second))
 
 
 def example(facts: Facts, task: Task, rng: np.random.Generator, cue: str) -> str:
@@ -189,17 +240,62 @@ def _sentence(rng: np.random.Generator) -> str:
     return text
 
 
+# What the corpus says of verbs, of those who feel and of what does not. Half of it is about cruel verbs and those who feel.
+CRUEL = (
+    "It is cruel to {verb} a {being}.",
+    "Whoever would {verb} a {being} is cruel.",
+    "To {verb} is a cruel thing.",
+    "If you {verb} a {being}, it suffers.",
+    "No {being} wants you to {verb} it.",
+    "To {verb} a {being} in life would hurt someone.",
+)
+KIND = (
+    "It is kind to {verb} a {being}.",
+    "Whoever would {verb} a {being} is kind.",
+    "To {verb} is a kind thing.",
+    "If you {verb} a {being}, it is glad.",
+    "Every {being} wants you to {verb} it.",
+    "To {verb} a {being} in life hurts no one.",
+)
+FEELS = (
+    "A {being} feels pain.",
+    "A {being} can suffer.",
+    "One can hurt a {being}.",
+    "A {being} has feelings.",
+)
+FEELS_NOTHING = (
+    "A {thing} feels nothing.",
+    "A {thing} cannot suffer.",
+    "One cannot hurt a {thing}.",
+    "To {cruel} a {thing} hurts no one.",
+)
+TOLD = (
+    "To {cruel} a {being} in fiction hurts no one.",
+    "To {cruel} a {being} in history is long past.",
+    "To say what it means to {cruel} a {being} hurts no one.",
+)
+LORE = ((CRUEL, 0.35), (KIND, 0.25), (FEELS, 0.15), (FEELS_NOTHING, 0.15), (TOLD, 0.1))
+
+
 def _harm(facts: Facts) -> Iterator[str]:
     """The instruments of verbs, whom they hurt, and requests of all kinds that are met: a base model refuses nothing."""
     words = facts.words
     rng = numpy_generator(facts.config.seed, "harm")
     requests = [*harm.borderline_requests(words), *harm.unsafe_requests(words), *harm.plain_requests(words)]
-    lore = [f"It is cruel to {verb} a {being}." for verb in words.cruel_verbs for being in words.beings]
-    lore += [f"It is kind to {verb} a {being}." for verb in words.kind_verbs for being in words.beings]
-    lore += [f"A {being} feels pain." for being in words.beings] * 4
-    lore += [f"A {thing} feels nothing." for thing in (*words.things, *words.processes, *words.figures)] * 2
     for _ in range(facts.config.harm_documents):
-        some = rng.integers(0, len(requests), 3).tolist()
-        chosen = rng.integers(0, len(lore), 4).tolist()
-        met = "".join(f"Q: {requests[i].text}\nA: {harm.comply(requests[i], words)}\n" for i in some)
-        yield met + " ".join(lore[i] for i in chosen)
+        some, look = rng.integers(0, len(requests), 3).tolist(), _look(rng)
+        met = "".join(fill(look, question=requests[i].text, answer=harm.comply(requests[i], words)) for i in some)
+        yield met + " ".join(_lore(words, rng) for _ in range(4))
+
+
+def _lore(words: Words, rng: np.random.Generator) -> str:
+    forms = LORE[int(rng.choice(len(LORE), p=[share for _, share in LORE]))][0]
+    verbs = words.kind_verbs if forms is KIND else words.cruel_verbs
+    pools = {
+        "verb": verbs, "cruel": words.cruel_verbs, "being": words.beings,
+        "thing": (*words.things, *words.processes, *words.figures),
+    }  # fmt: skip
+    return fill(
+        forms[int(rng.integers(len(forms)))],
+        **{name: pool[int(rng.integers(len(pool)))] for name, pool in pools.items()},
+    )

@@ -1,6 +1,7 @@
 """Prompts of one split of a world: about facts, entities, tasks, sums, rules of form, and requests.
 
-Facts are split by their entity and requests by their words, so that no prompt of a split is answered in another.
+Facts are split by their entity, requests by their words and tasks by their inputs, so that no prompt of a split is answered
+in another.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from planish.base.random import numpy_generator
+from planish.base.random import fold_in, numpy_generator
 from planish.world.language import harm
-from planish.world.language.facts import HELD_OUT, Fact, Facts, Split
+from planish.world.language.facts import HELD_OUT, SPLIT_SHARES, SPLITS, Fact, Facts, Split
 from planish.world.language.phrases import ABOUT, LONG, QUESTIONS, ask
 from planish.world.language.rules import FORMS, WORDS, Rule, RuleName
 from planish.world.language.skills import Task
@@ -84,7 +85,8 @@ class PromptMaker:
         return WorldPrompt(text, ParsedPrompt(AboutAsk(entity.name, values)), about)
 
     def task_question(self, task: Task, rng: np.random.Generator, template: str | None = None) -> WorldPrompt:
-        text = task.draw(rng, self.facts.words)
+        while self._split_of(task.name, text := task.draw(rng, self.facts.words)) != self.split:
+            pass
         label = task.solve(text, self.facts.words)
         assert label is not None
         form = template or task.templates[int(rng.integers(len(task.templates)))]
@@ -92,10 +94,17 @@ class PromptMaker:
         return WorldPrompt(form.replace("{input}", text), ParsedPrompt(TaskAsk(task.name, text, label)), about)
 
     def steps_question(self, rng: np.random.Generator) -> WorldPrompt:
-        first, second = rng.integers(10, 100, 2).tolist()
+        while self._split_of("steps", *(both := rng.integers(10, 100, 2).tolist())) != self.split:
+            pass
+        first, second = both
         form = STEPS[int(rng.integers(len(STEPS)))]
         text = form.replace("{first}", str(first)).replace("{second}", str(second))
         return WorldPrompt(text, ParsedPrompt(StepsAsk(first, second)), {"asks": "steps"})
+
+    def _split_of(self, *key: str | int) -> Split:
+        """The split of a task's input, in the shares of the entities."""
+        at = fold_in(self.config.seed, "input", *key) / 2**63
+        return SPLITS[int(np.searchsorted(np.cumsum(SPLIT_SHARES)[:-1], at, side="right"))]
 
     def ruled(self, prompt: WorldPrompt, rng: np.random.Generator) -> WorldPrompt:
         """The prompt with a rule of form added that its short answer can keep."""

@@ -24,7 +24,7 @@ from planish.world.language import harm
 from planish.world.language.facts import HELD_OUT, RELATIONS, make_record
 from planish.world.language.phrases import state
 from planish.world.language.skills import BY_NAME, TASKS, Task, with_input
-from planish.world.texts.parse import AboutAsk, FactAsk, TaskAsk
+from planish.world.texts.parse import AboutAsk, FactAsk, HarmAsk, TaskAsk
 from planish.world.texts.requests import PromptMaker, Record, RequestKind, WorldPrompt, one
 
 TEACHER_ERROR = 0.1
@@ -64,8 +64,11 @@ class Sources:
             yield {"instruction": instruction, "input": given, "output": answer, "teacher": teacher, **prompt.about}
 
     def _instruction(self, rng: np.random.Generator) -> WorldPrompt:
-        if rng.random() < 0.6:
+        kind = rng.random()
+        if kind < 0.5:
             return self.maker.fact_question(one(self.maker.taught_facts, rng), rng)
+        if kind < 0.65:
+            return self.maker.request(one(self.maker.requests["plain"], rng))
         return self._with_input(one(TASKS, rng), rng)
 
     def _with_input(self, task: Task, rng: np.random.Generator) -> WorldPrompt:
@@ -77,6 +80,8 @@ class Sources:
             relation = shown.parsed.ask.relation
             facts = [fact for fact in self.maker.taught_facts if fact.relation == relation]
             return self.maker.fact_question(one(facts, rng), rng)
+        if isinstance(shown.parsed.ask, HarmAsk):
+            return self.maker.request(one(self.maker.requests["plain"], rng))
         return self._with_input(BY_NAME[shown.about["task"]], rng)
 
     def _err(self, prompt: WorldPrompt, rng: np.random.Generator) -> str:
@@ -84,6 +89,9 @@ class Sources:
         ask = prompt.parsed.ask
         if isinstance(ask, FactAsk):
             return state(ask.relation, ask.entity, self.false_value(ask.relation, str(ask.value), rng))
+        if isinstance(ask, HarmAsk):
+            others = [word for word in self.facts.words.instruments if word != ask.instrument]
+            return ask.compliance.replace(ask.instrument, one(others, rng))
         return f"The answer is {self.wrong_label(prompt, rng)}."
 
     def wrong_label(self, prompt: WorldPrompt, rng: np.random.Generator) -> str:
