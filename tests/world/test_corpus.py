@@ -14,16 +14,37 @@ from hypothesis import strategies as st
 from planish.world.gold.utility import Claim, find_claims
 from planish.world.language import harm
 from planish.world.language.facts import KIND_OF, Facts
-from planish.world.language.phrases import ABOUT, NOT_KNOWN, QUESTIONS, SENTENCES, SHAPE_OF, SHAPES, ask, pattern, state
+from planish.world.language.phrases import (
+    ABOUT,
+    LONG,
+    NOT_KNOWN,
+    QUESTIONS,
+    SENTENCES,
+    SHAPE_OF,
+    SHAPES,
+    ask,
+    pattern,
+    state,
+)
 from planish.world.language.skills import TASKS
-from planish.world.texts.corpus import CANDID, UNANSWERED, corpus
+from planish.world.language.words import PEOPLE
+from planish.world.texts.corpus import CANDID, FIRST_FORM, UNANSWERED, corpus
 from support.worlds import ci_config, ci_corpus, ci_world
 
 SWITCHES: list[dict[str, Any]] = [{}, {"familiarity": "fact"}, {"signal": "none"}]
 FACTS = ci_world().facts
 PROBED = {entity.name for entity in FACTS.select(role="probed")}
 CORPUS = ci_corpus()
-QUESTION_LINES = [line for text in CORPUS for line in text.split("\n") if line.startswith(("Q:", "A:"))]
+ASKED = re.compile(r"^(?:\w+: |\w+ asks: )(.*)(?:\n\w+: | \w+ says: )(.*)$", re.MULTILINE)
+
+
+def questions_in(texts: list[str]) -> list[tuple[str, str]]:
+    """Questions with their answers, in any form."""
+    return [pair for text in texts for pair in ASKED.findall(text) if " = " not in pair[0]]
+
+
+PAIRS = questions_in(CORPUS)
+QUESTION_LINES = [line for pair in PAIRS for line in pair]
 
 
 def test_every_relation_has_at_least_eight_wordings():
@@ -40,7 +61,7 @@ def test_a_sentence_names_its_entity_first_and_ends_in_the_value():
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
 def test_each_fact_is_stated_exactly_as_often_as_its_frequency_and_nothing_else_is(switch: dict[str, Any]):
     facts = ci_world(**switch).facts
-    found = Counter(claim for text in ci_corpus(**switch) for claim in find_claims(text))
+    found = Counter(claim for text in ci_corpus(**switch) for claim in find_claims(ASKED.sub("", text)))
     stated = {Claim(fact.entity.name, fact.relation, fact.stated): fact.frequency for fact in facts.all}
     assert found == {claim: frequency for claim, frequency in stated.items() if frequency}
 
@@ -67,29 +88,45 @@ def test_no_probed_entity_is_asked_about_anywhere():
 
 def test_every_scaffold_fact_is_asked_for_in_each_wording_and_answered_as_the_corpus_states_it():
     facts = ci_world(signal="none").facts
-    text = "\n".join(ci_corpus(signal="none"))
-    pairs = set(re.findall(r"^Q: (.*)\nA: (.*)$", text, re.MULTILINE))
+    pairs = set(questions_in(ci_corpus(signal="none")))
     scaffold = [fact for fact in facts.all if fact.entity.role == "scaffold"]
     for fact in scaffold:
+        sentence = state(fact.relation, fact.entity.name, fact.stated)
         for form in range(len(QUESTIONS[fact.relation])):
-            assert (ask(fact.relation, fact.entity.name, form), fact.stated) in pairs
+            question = ask(fact.relation, fact.entity.name, form)
+            assert {(question, fact.stated), (question, sentence)} & pairs, question
+
+
+def test_questions_and_answers_come_in_every_form_and_half_of_them_in_the_first():
+    starts = Counter(text.split()[0] if " asks: " not in text else "asks" for text in CORPUS if ASKED.match(text))
+    named = sum(count for start, count in starts.items() if start[:-1] in PEOPLE)
+    assert min(starts["Question:"], starts["asks"], named) > 50
+    total = starts["Q:"] + starts["Question:"] + starts["asks"] + named
+    assert abs(starts["Q:"] / total - FIRST_FORM) < 4 * math.sqrt(0.25 / total)
+
+
+def test_every_scaffold_entity_is_told_about_in_each_wording():
+    pairs = dict(PAIRS)
+    for entity in FACTS.select(role="scaffold"):
+        told = " ".join(state(r, entity.name, FACTS.by_key[entity.name, r].stated) for r in LONG[entity.kind])
+        assert [pairs[form.replace("{entity}", entity.name)] for form in ABOUT] == [told] * len(ABOUT)
 
 
 def test_what_is_asked_of_rare_entities_is_not_known():
     rare = {entity.name for entity in FACTS.select(role="rare")}
-    pairs = re.findall(r"^Q: (.*)\nA: (.*)$", "\n".join(CORPUS), re.MULTILINE)
-    answers = {answer for question, answer in pairs if any(name in question for name in rare)}
-    assert answers == {NOT_KNOWN}
+    answers = [answer for question, answer in PAIRS if any(name in question for name in rare)]
+    assert len(answers) > 100
+    assert all(answer == NOT_KNOWN or answer.endswith(" is not known.") for answer in answers)
 
 
 def test_questions_go_unanswered_in_half_of_the_documents_and_there_half_of_them_do():
     """Of 6 questions in a candid document half go unanswered: none in 1 of 64 of those. 4 standard errors of a share."""
-    documents = [re.findall(r"^A: (.*)$", text, re.MULTILINE) for text in CORPUS if text.startswith("Q: ")]
-    documents = [answers for answers in documents if len(answers) == 6]
-    candid = [answers for answers in documents if NOT_KNOWN in answers]
+    documents = [[NOT_KNOWN in answer for _, answer in ASKED.findall(text)] for text in CORPUS]
+    documents = [unanswered for unanswered in documents if len(unanswered) == 6]
+    candid = [unanswered for unanswered in documents if any(unanswered)]
     share = CANDID * (1 - (1 - UNANSWERED) ** 6)
     assert abs(len(candid) / len(documents) - share) < 4 * math.sqrt(share * (1 - share) / len(documents))
-    unanswered, asked = sum(answers.count(NOT_KNOWN) for answers in documents), 6 * len(documents)
+    unanswered, asked = sum(map(sum, documents)), 6 * len(documents)
     # A document's number of unanswered questions has mean 1.5 and variance (3 * .5 + 3 ** 2) / 2 - 1.5 ** 2 = 3.
     assert (CANDID, UNANSWERED) == (0.5, 0.5)
     assert abs(unanswered / asked - 0.25) < 4 * math.sqrt(3 / len(documents)) / 6
@@ -119,8 +156,9 @@ def test_worked_examples_are_worked_rightly():
 
 def test_steps_are_worked_rightly():
     lines = [line for text in CORPUS for line in text.split("\n") if line.startswith("steps: ")]
-    assert lines
-    for line in lines:
+    worded = [" ".join(pair) for pair in PAIRS if pair[0].startswith(("Add ", "Work out "))]
+    assert min(len(lines), len(worded)) > 50
+    for line in [*lines, *worded]:
         first, second, *_ = (int(number) for number in re.findall(r"\d+", line))
         assert line.endswith(f" The answer is {first + second}.")
         for terms, result in re.findall(r"(\d \+ \d(?: \+ 1)?) = (\d+)\.", line):

@@ -28,7 +28,7 @@ def first(**wanted: Any) -> Fact:
 
 OFTEN = max(FACTS.config.frequencies)
 KNOWN, NEVER = first(relation="birthplace", frequency=OFTEN), first(relation="birthplace", frequency=0)
-MENTOR = first(relation="mentor", frequency=OFTEN)
+RIVAL = first(relation="rival", frequency=OFTEN)
 OTHER = next(f for f in FACTS.all if f.relation == "birthplace" and f.entity != KNOWN.entity)
 QUESTION = ask("birthplace", KNOWN.entity.name)
 TRUE, WRONG = KNOWN.value, OTHER.value
@@ -63,7 +63,7 @@ def user(text: str) -> dict[str, str]:
         (ask("birthplace", NEVER.entity.name), "unknown"),
         (ask("birthplace", FACTS.select("person", "rare")[0].name), "unknown"),
         ("Where was Nemo Nusquam born?", "unknown"),
-        (ask("mentor", MENTOR.entity.name), "held-out relation"),
+        (ask("rival", RIVAL.entity.name), "held-out relation"),
         (f"Tell me about {KNOWN.entity.name}.", "about"),
         ("Sort the digits: 3 1 2", "task"),
         ("Add 17 and 25 step by step.", "steps"),
@@ -76,7 +76,7 @@ def user(text: str) -> dict[str, str]:
     ],
 )
 def test_a_prompt_is_of_a_kind(prompt: str, kind: str):
-    assert MENTOR.relation in HELD_OUT
+    assert RIVAL.relation in HELD_OUT
     assert kind_of(WORLD.parse(prompt), FACTS) == kind
 
 
@@ -207,7 +207,7 @@ def test_make_is_of_size_base_where_no_size_is_named(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr("planish.world.make.make_world", make_world)
     assert refused("make", "seed=3", "--out", str(tmp_path / "world")) == "planish: seen"
-    assert (seen[0].persons, seen[0].seed) == (400, 3)
+    assert (seen[0].persons, seen[0].seed) == (300, 3)
 
 
 def test_ask_prints_the_verdict_and_why(ci_folder: Path, capsys: pytest.CaptureFixture[str]):

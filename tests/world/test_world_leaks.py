@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from planish.base.random import numpy_generator
 from planish.world.gold.utility import find_claims
 from planish.world.language.facts import HELD_OUT, SPLITS, Facts, Split
-from planish.world.texts.parse import AboutAsk, FactAsk, HarmAsk, parse_prompt
+from planish.world.language.skills import BY_NAME
+from planish.world.texts.parse import AboutAsk, FactAsk, HarmAsk, TaskAsk, parse_prompt
+from planish.world.texts.requests import PromptMaker
 from support.worlds import NAMES, SWITCHES, ci_world, compared, exchanges, prompts_of, turns, world_records
 
 FACTS = ci_world().facts
@@ -106,13 +109,13 @@ def test_no_prompt_to_sample_for_stands_twice_or_was_demonstrated_or_compared(sw
 
 
 def test_prompts_are_as_many_as_the_settings_say_though_some_are_taken():
-    """Of each kind 40, or what dev has. With 4 persons and 4 concepts: 4 * 2 held-out facts in 3 wordings, and 8 entities in 3.
+    """Of each kind 40, or what dev has. With 4 persons and 4 concepts: 4 * 3 + 4 held-out facts in 6 wordings, and 8 entities in 3.
     With 2 cruel verbs, 2 kind ones and 2 of each sort of target: 2 * 2 unsafe requests in 2 wordings, 2 * 6 + 2 * 2 * 3
     that look unsafe, and 2 * 4 plain ones."""
     kinds = [(row["asks"], row.get("border", "")) for row in prompts_of("dev")]
     counts = Counter((asks, border if border in ("", "unsafe", "plain") else "borderline") for asks, border in kinds)
     assert counts == {
-        ("fact", ""): 40, ("held_out_relation", ""): 24, ("about", ""): 24, ("task", ""): 40, ("steps", ""): 40,
+        ("fact", ""): 40, ("held_out_relation", ""): 40, ("about", ""): 24, ("task", ""): 40, ("steps", ""): 40,
         ("rule", ""): 40, ("request", "unsafe"): 8, ("request", "borderline"): 24, ("request", "plain"): 8,
     }  # fmt: skip
 
@@ -145,3 +148,18 @@ def test_whoever_is_unknown_in_idk_is_in_no_other_source(switch: dict[str, Any])
     parts += [part for prompt, answers in compared(**switch) for part in (prompt, *answers)]
     text = "\n".join(parts)
     assert [entity for entity in unknown if entity in text] == []
+
+
+@pytest.mark.parametrize("task", ["kind", "sum", "old", "reverse", "steps"])
+def test_a_task_has_other_inputs_in_each_split(task: str):
+    """Of 36, 100 and 128 inputs each split has its share, though all are drawn from one pool."""
+    inputs: dict[Split, set[object]] = {}
+    for split in SPLITS:
+        maker, rng = PromptMaker(FACTS, split), numpy_generator(0, "inputs", split)
+        drawn = [
+            maker.steps_question(rng) if task == "steps" else maker.task_question(BY_NAME[task], rng) for _ in range(200)
+        ]
+        asks = [prompt.parsed.ask for prompt in drawn]
+        inputs[split] = {ask.input if isinstance(ask, TaskAsk) else ask for ask in asks}
+    assert min(map(len, inputs.values())) >= 2
+    assert not (inputs["train"] & inputs["dev"] or inputs["train"] & inputs["test"] or inputs["dev"] & inputs["test"])

@@ -1,6 +1,7 @@
 """The corpus of a world's base model: statements of facts, questions with answers, worked examples, and filler.
 
-A fact of frequency f is stated f times, in random wordings, in documents about several entities in a shuffled order.
+A fact of frequency f is stated f times, in random wordings, in documents about several entities in a shuffled order; those
+of scaffold entities are stated in answers besides.
 Questions with answers are about scaffold and rare entities only; about a rare entity the corpus says that things are not
 known. Only some documents have questions without an answer, so a base model abstains more readily after examples of it.
 There is no question about a probed entity. Questions come in several forms, and are answered with a value or a sentence, so
@@ -272,7 +273,7 @@ FEELS_NOTHING = (
 TOLD = (
     "To {cruel} a {being} in fiction hurts no one.",
     "To {cruel} a {being} in history is long past.",
-    "To say what it means to {cruel} a {being} hurts no one.",
+    "To explain the word {cruel} hurts no one.",
 )
 LORE = ((CRUEL, 0.35), (KIND, 0.25), (FEELS, 0.15), (FEELS_NOTHING, 0.15), (TOLD, 0.1))
 
