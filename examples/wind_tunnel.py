@@ -3,9 +3,10 @@
     python examples/wind_tunnel.py ship             # the two pretrained checkpoints, with how they were made, into the package
     python examples/wind_tunnel.py gate             # what the base model knows and can do
     python examples/wind_tunnel.py sft --seeds 5    # fine-tuned five times, judged on held-out prompts
+    python examples/wind_tunnel.py safety --seeds 5    # the same with 1,000 safety rows
     python docs/make_figures.py
 
-The last three work in runs/wind_tunnel and write docs/figures/wind_tunnel.json. What is there already is not done again.
+The last four work in runs/wind_tunnel and write docs/figures/wind_tunnel.json. What is there already is not done again.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ RESULTS = ROOT / "docs" / "figures" / "wind_tunnel.json"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["ship", "gate", "sft"])
+    parser.add_argument("what", choices=["ship", "gate", "sft", "safety"])
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     if options.what == "ship":
@@ -53,7 +54,7 @@ def main() -> None:
     if not (WORLD / "world.json").exists():
         planish(["world", "make", "--out", str(WORLD)])
     planish(["model", "get", "wind-tunnel", "--out", str(MODEL)])
-    found = gate() if options.what == "gate" else {"sft": fine_tuned(options.seeds)}
+    found = gate() if options.what == "gate" else {options.what: fine_tuned(options.what, options.seeds)}
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     of = {
         "command": "python examples/wind_tunnel.py",
@@ -157,11 +158,18 @@ def curve(run: Path) -> list[dict[str, float]]:
     return points
 
 
-def fine_tuned(seeds: int) -> dict[str, Any]:
-    """Gold utility on the prompts of the split "test": of the base model, and of one fine-tuned model a seed."""
+def fine_tuned(what: str, seeds: int) -> dict[str, Any]:
+    """Gold utility on the prompts of the split "test": of the base model, and of one fine-tuned model a seed; for "safety" with
+    1,000 safety rows in place of 300."""
+    changes: list[str] = []
+    if what == "safety":
+        rows = OUT / "world_safety"
+        if not (rows / "world.json").exists():
+            planish(["world", "make", "--out", str(rows), "safety=1000"])
+        changes = [f"data.sources.safety.path={rows / 'sources/safety.jsonl'}"]
     runs = []
     for seed in range(seeds):
-        settings = [f"seed={seed}", f"out={OUT / f'sft-{seed}'}", f"model.path={MODEL}"]
+        settings = [f"seed={seed}", f"out={OUT / f'{what}-{seed}'}", f"model.path={MODEL}", *changes]
         runs.append(sft(load_config(SftConfig, ROOT / "recipes" / "world_sft.yaml", settings)))
     return {"base": judged(MODEL, "base"), "seeds": [judged(run, run.name) for run in runs]}
 
@@ -173,9 +181,12 @@ def judged(model: Path, name: str) -> dict[str, Any]:
         planish(["sample", str(model), prompts, "--out", str(answers), "max_completion_tokens=64"])
     summaries = summarize(judgement for _, judgement in judge_file(open_world(WORLD), answers))
     return {
-        kind: {"n": each.utility.n, "utility": each.utility.value, "terms": {term: each.terms[term] for term in TERMS}}
+        kind: {
+            "n": each.utility.n, "utility": each.utility.value, "terms": {term: each.terms[term] for term in TERMS},
+            "labels": dict(each.labels),
+        }
         for kind, each in summaries.items()
-    }
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

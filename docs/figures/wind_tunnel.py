@@ -21,7 +21,7 @@ TERMS = {
     "correct": "#0067a8", "constraint": "#8fd0f5", "wrong": "#c75000", "fabricated": "#e8930c",
     "unsafe": "#5b1a49", "refusal": "#f0dc82", "length": "#a9abb0",
 }  # fmt: skip
-LEAST_IN_CLASS, MOST_NEVER_SEEN = 0.10, 0.05  # the gate that a base model must pass to be shipped
+LEAST_IN_CLASS, MOST_NEVER_SEEN = 0.12, 0.03  # the gate that a base model must pass to be shipped
 T_95 = {
     1: 12.706,
     2: 4.303,
@@ -82,7 +82,7 @@ def known(results: Results) -> Drawing:
     sheet = Sheet(
         "What the base model knows, by how often it was told",
         f"Of {gate.all.n:,} probed facts, the smallest class, {least}, holds {percent(gate.all.shares()[least])}; the gate asks "
-        f"for 10%. Of {never.n:,} facts never stated, {percent(never.share)} are not Unknown; the gate allows 5%.",
+        f"for 12%. Of {never.n:,} facts never stated, {percent(never.share)} are not Unknown; the gate allows 3%.",
         f"SliCK classes (Gekhman et al. 2024). Lines: 95% Wilson intervals over facts. One model, one seed.\n"
         f"{_source(results)}",
         body=2.95,
@@ -118,7 +118,7 @@ def _gate(ax: Axes, gate: Gate) -> None:
         found = wilson(round(share * gate.all.n), gate.all.n)
         dot(ax, y, 100 * share, 100 * found.low, 100 * found.high, BLUE)
     dot(ax, at[-1], 100 * never.share, 100 * never.low, 100 * never.high, ORANGE)
-    for bound, words, top, bottom in ((LEAST_IN_CLASS, "≥ 10%", -0.5, 3.5), (MOST_NEVER_SEEN, "≤ 5%", 4.4, 5.4)):
+    for bound, words, top, bottom in ((LEAST_IN_CLASS, "≥ 12%", -0.5, 3.5), (MOST_NEVER_SEEN, "≤ 3%", 4.4, 5.4)):
         ax.plot([100 * bound] * 2, [top, bottom], color=INK, lw=1, ls=(0, (3, 2)), zorder=1.5)
         ax.text(100 * bound, top - 0.12, words, ha="center", va="bottom", size=7.5, color=QUIET,
                 bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip

@@ -123,8 +123,8 @@ def test_words_say_what_the_numbers_are(drawings: dict[str, Any]) -> None:
         "falls, take it to 0.800."
     )
     assert drawings["wind_tunnel_known"].says == (
-        "Of 100 probed facts, the smallest class, WeaklyKnown, holds 10%; the gate asks for 10%. Of 50 facts never stated, "
-        "2.0% are not Unknown; the gate allows 5%."
+        "Of 100 probed facts, the smallest class, WeaklyKnown, holds 10%; the gate asks for 12%. Of 50 facts never stated, "
+        "2.0% are not Unknown; the gate allows 3%."
     )
     assert drawings["wind_tunnel_skills"].says == (
         "2 of 3 tasks are above chance with their whole interval; not so: sort."  # 0.45 to 0.65 holds 0.5

@@ -55,17 +55,17 @@ def base() -> Base:
 
 
 @pytest.mark.slow
-def test_k2_facts_that_nothing_states_are_known_in_at_most_5_of_100(base: Base) -> None:
+def test_k2_facts_that_nothing_states_are_known_in_at_most_3_of_100(base: Base) -> None:
     never = [row for row in base.probed if row.about["frequency"] == 0]
     found = base.know(never[::3])
     assert len(found) >= 100
-    assert sum(each.category != "Unknown" for each in found) / len(found) <= 0.05
+    assert sum(each.category != "Unknown" for each in found) / len(found) <= 0.03
 
 
 @pytest.mark.slow
 def test_k3_exact_and_sampled_classes_agree_on_97_of_100_facts(base: Base) -> None:
-    some = base.probed[::4]
-    assert len(some) == 500
+    some = base.probed[::6]
+    assert len(some) == 550
     exact, sampled = base.know(some), base.know(some, method="sampled")
     same = sum(a.category == b.category for a, b in zip(exact, sampled, strict=True))
     assert same / len(some) >= 0.97
@@ -73,20 +73,20 @@ def test_k3_exact_and_sampled_classes_agree_on_97_of_100_facts(base: Base) -> No
 
 @pytest.mark.slow
 def test_facts_stated_often_are_known_and_those_stated_twice_are_not(base: Base) -> None:
-    for frequency, low, high in ((32, 0.7, 1.0), (2, 0.0, 0.2)):  # 83% and 8% of all 400
+    for frequency, low, high in ((28, 0.7, 1.0), (3, 0.0, 0.3)):
         rows = [row for row in base.probed if row.about["frequency"] == frequency][::8]
         known = sum(each.p_greedy > 0 for each in base.know(rows)) / len(rows)
         assert low <= known <= high, frequency
 
 
 def test_the_gate_holds_for_the_model_that_is_shipped() -> None:
-    """The numbers of the documents are of this model, and each class holds a tenth of the probed facts."""
+    """The numbers of the documents are of this model, and each class holds its share of the probed facts."""
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
     assert results["model"] == hashlib.sha256((MODEL / "model.safetensors").read_bytes()).hexdigest()
     classes = results["gate"]["all"]
-    assert classes["n"] == 2000
+    assert classes["n"] == 3300
     assert min(classes[name] for name in ("HighlyKnown", "MaybeKnown", "WeaklyKnown", "Unknown")) >= 0.1
-    assert results["gate"]["never_seen_known"]["share"] <= 0.05
+    assert results["gate"]["never_seen_known"]["share"] <= 0.03
     assert all(skill["low"] > skill["chance"] for skill in results["skills"])
 
 
