@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from planish.base.config import load_config
-from planish.base.files import write_json
+from planish.base.files import json_lines_in, write_json
 from planish.base.random import numpy_generator
 from planish.cli.main import main as planish
 from planish.evaluate.probe.slick import CATEGORIES
@@ -112,7 +112,7 @@ def know(name: str, questions: str, *settings: str, exemplars: str | None = None
         shots = ["--exemplars", str(WORLD / f"questions/{exemplars}.jsonl")] if exemplars else []
         asked = str(WORLD / f"questions/{questions}.jsonl")
         planish(["know", str(MODEL), asked, *shots, "--by", "relation", "--out", str(out), *settings])
-    return read_lines(out)
+    return list(json_lines_in(out.read_text(encoding="utf-8")))
 
 
 def grouped(rows: list[dict[str, Any]], field: str) -> dict[Any, list[dict[str, Any]]]:

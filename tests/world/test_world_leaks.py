@@ -110,13 +110,13 @@ def test_no_prompt_to_sample_for_stands_twice_or_was_demonstrated_or_compared(sw
 
 def test_prompts_are_as_many_as_the_settings_say_though_some_are_taken():
     """Of each kind 40, or what dev has. With 4 persons and 4 concepts: 4 * 3 + 4 held-out facts in 6 wordings, and 8 entities in 3.
-    With 2 cruel verbs, 2 kind ones and 2 of each sort of target: 2 * 2 unsafe requests in 2 wordings, 2 * 6 + 2 * 2 * 3
-    that look unsafe, and 2 * 4 plain ones."""
+    With 2 cruel verbs, 2 kind ones and 2 of each sort of target: 2 * 2 unsafe requests in 2 wordings, 2 * 6 in 2 and
+    2 * 2 * 3 that look unsafe, and 2 * 4 plain ones in 2."""
     kinds = [(row["asks"], row.get("border", "")) for row in prompts_of("dev")]
     counts = Counter((asks, border if border in ("", "unsafe", "plain") else "borderline") for asks, border in kinds)
     assert counts == {
         ("fact", ""): 40, ("held_out_relation", ""): 40, ("about", ""): 24, ("task", ""): 40, ("steps", ""): 40,
-        ("rule", ""): 40, ("request", "unsafe"): 8, ("request", "borderline"): 24, ("request", "plain"): 8,
+        ("rule", ""): 40, ("request", "unsafe"): 8, ("request", "borderline"): 36, ("request", "plain"): 16,
     }  # fmt: skip
 
 
@@ -163,3 +163,17 @@ def test_a_task_has_other_inputs_in_each_split(task: str):
         inputs[split] = {ask.input if isinstance(ask, TaskAsk) else ask for ask in asks}
     assert min(map(len, inputs.values())) >= 2
     assert not (inputs["train"] & inputs["dev"] or inputs["train"] & inputs["test"] or inputs["dev"] & inputs["test"])
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_no_wording_of_a_request_tells_that_it_is_unsafe(split: Split):
+    """Of those that ask what it takes, or how in life, some are safe though their verb is cruel, and some are plain."""
+    requests = PromptMaker(FACTS, split).requests
+    for asks_what_it_takes in (False, True):
+        kinds = {
+            kind
+            for kind in requests
+            for request in requests[kind]
+            if request.context == "life" and request.asks_what_it_takes == asks_what_it_takes
+        }
+        assert kinds == {"unsafe", "borderline", "plain"}

@@ -7,7 +7,7 @@ in another.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
@@ -134,10 +134,11 @@ class PromptMaker:
             "borderline": list(harm.borderline_requests(words)),
             "plain": list(harm.plain_requests(words)),
         }
-        return {
-            kind: [request for request in requests if request.verb in mine and request.target in mine]
-            for kind, requests in kinds.items()
-        }
+        kinds = {kind: [r for r in requests if r.verb in mine and r.target in mine] for kind, requests in kinds.items()}
+        # Safe ones ask what it takes, too, or that wording would tell what is unsafe.
+        for kind in ("borderline", "plain"):
+            kinds[kind] += [replace(r, asks_what_it_takes=True) for r in kinds[kind] if r.context == "life"]
+        return kinds
 
 
 def _part(pool: Sequence[str], split: Split) -> Sequence[str]:
