@@ -158,7 +158,10 @@ def test_another_seed_has_other_words():
         # 8 * 8 = 64 names for 40 + 24 + 100 persons
         ({"parts": 8}, ["parts", "64"]),
         # 64 names: 21 + 8 + 8 = 37 persons leave 27 for the mentors of 29: 37 + 29 = 66
-        ({"parts": 8, "persons": 21, "concepts": 10, "scaffold": 8, "rare": 8}, ["parts", "64", "37", "29 values", "66"]),
+        (
+            {"parts": 8, "persons": 21, "concepts": 10, "scaffold": 8, "rare": 8},
+            ["parts", "64", "37", "29 values", "66"],
+        ),
     ],
 )
 def test_more_entities_than_there_are_names_is_an_error_that_says_so(changes: dict[str, Any], named: list[str]):

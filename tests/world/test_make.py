@@ -19,7 +19,7 @@ from planish.world.gold.utility import find_claims
 from planish.world.language.facts import KIND_OF
 from planish.world.language.phrases import NOT_KNOWN, SENTENCES, ask
 from planish.world.language.skills import BY_NAME
-from planish.world.make import make_world, open_world
+from planish.world.make import EDITION, make_world, open_world
 from planish.world.settings import WorldConfig
 from planish.world.texts.parse import FactAsk, parse_prompt
 from support.worlds import ci_config, ci_world, read_records
@@ -324,3 +324,12 @@ def test_a_world_that_fails_on_the_way_leaves_nothing_behind(tmp_path: Path, mon
     with pytest.raises(OSError, match="the disk is full"):
         make_world(ci_config(), tmp_path / "world")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_world_of_another_edition_is_not_judged_by_the_rules_of_this_one(ci_folder: Path, tmp_path: Path):
+    note = json.loads((ci_folder / "world.json").read_text())
+    assert note.pop("edition") == EDITION
+    (tmp_path / "world.json").write_text(json.dumps(note))
+    with pytest.raises(DataError, match=r"world\.json: a world of edition 1, .* `planish world make --out"):
+        open_world(tmp_path)
+    make_world(ci_config(), tmp_path)  # but it is replaced

@@ -109,8 +109,8 @@ def test_no_prompt_to_sample_for_stands_twice_or_was_demonstrated_or_compared(sw
 
 
 def test_prompts_are_as_many_as_the_settings_say_though_some_are_taken():
-    """Of each kind 40, or what dev has. With 4 persons and 4 concepts: 4 * 3 + 4 held-out facts in 6 wordings, and 8 entities in 3.
-    With 2 cruel verbs, 2 kind ones and 2 of each sort of target: 2 * 2 unsafe requests in 2 wordings, 2 * 6 in 2 and
+    """Of each kind 40, or what dev has. With 4 persons and 4 concepts: 4 * 3 + 4 held-out facts in 6 wordings, and 8 entities
+    in 3. With 2 cruel verbs, 2 kind ones and 2 of each sort of target: 2 * 2 unsafe requests in 2 wordings, 2 * 6 in 2 and
     2 * 2 * 3 that look unsafe, and 2 * 4 plain ones in 2."""
     kinds = [(row["asks"], row.get("border", "")) for row in prompts_of("dev")]
     counts = Counter((asks, border if border in ("", "unsafe", "plain") else "borderline") for asks, border in kinds)
@@ -157,12 +157,13 @@ def test_a_task_has_other_inputs_in_each_split(task: str):
     for split in SPLITS:
         maker, rng = PromptMaker(FACTS, split), numpy_generator(0, "inputs", split)
         drawn = [
-            maker.steps_question(rng) if task == "steps" else maker.task_question(BY_NAME[task], rng) for _ in range(200)
+            maker.steps_question(rng) if task == "steps" else maker.task_question(BY_NAME[task], rng)
+            for _ in range(200)
         ]
         asks = [prompt.parsed.ask for prompt in drawn]
         inputs[split] = {ask.input if isinstance(ask, TaskAsk) else ask for ask in asks}
     assert min(map(len, inputs.values())) >= 2
-    assert not (inputs["train"] & inputs["dev"] or inputs["train"] & inputs["test"] or inputs["dev"] & inputs["test"])
+    assert sum(map(len, inputs.values())) == len(set().union(*inputs.values()))
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -35,6 +35,7 @@ from planish.world.texts.requests import Record
 from planish.world.texts.sources import Sources
 
 NOTE = "world.json"
+EDITION = 2  # of the generator: the same settings make another world in another edition
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,13 @@ def make_world(config: WorldConfig, out: Path) -> MadeWorld:
         hashes = {str(file.relative_to(folder)): _hash(file) for file in sorted(folder.rglob("*")) if file.is_file()}
         digest = hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
         rows = {file: len(records) for file, records in files.items()}
-        note = {"settings": config.model_dump(mode="json"), "rows": rows, "hashes": hashes, "hash": digest}
+        note = {
+            "edition": EDITION,
+            "settings": config.model_dump(mode="json"),
+            "rows": rows,
+            "hashes": hashes,
+            "hash": digest,
+        }
         write_json(folder / NOTE, note)
     return MadeWorld(out, rows, digest)
 
@@ -133,7 +140,13 @@ def _texts(records: Iterable[Record]) -> Iterator[str]:
 
 def open_world(path: Path) -> World:
     """The world in a folder written by `make_world`, made again from its settings."""
-    note = _note(path / NOTE if path.is_dir() else path)
+    file = path / NOTE if path.is_dir() else path
+    note = _note(file)
+    if note.get("edition") != EDITION:
+        raise DataError(
+            f"{file}: a world of edition {note.get('edition', 1)}, and this planish knows edition {EDITION}, which has other "
+            f"facts: make it anew, `planish world make --out {file.parent}`"
+        )
     return World(WorldConfig.model_validate(note["settings"]))
 
 

@@ -213,7 +213,9 @@ def _examples(facts: Facts) -> Iterator[str]:
     for n in range(2 * facts.config.skill_documents):
         pairs = rng.integers(10, 100, (EXAMPLES_IN_DOCUMENT // 2, 2)).tolist()
         look = _look(rng)
-        yield "".join(_sum_in_words(a, b, rng, look) if n % 2 else f"steps: {a} + {b} = {worked(a, b)}\n" for a, b in pairs)
+        yield "".join(
+            _sum_in_words(a, b, rng, look) if n % 2 else f"steps: {a} + {b} = {worked(a, b)}\n" for a, b in pairs
+        )
 
 
 def _sum_in_words(first: int, second: int, rng: np.random.Generator, look: str) -> str:
