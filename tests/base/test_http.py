@@ -47,8 +47,10 @@ def server() -> Iterator[tuple[str, list[Any]]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         http.daemon_threads = True
         threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}", ports
-        http.shutdown()
+        try:
+            yield f"http://127.0.0.1:{http.server_port}", ports
+        finally:
+            http.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -66,5 +66,7 @@ def llm_server(reply: Callable[[dict[str, Any], int], Sent]) -> Generator[LlmSer
         http.daemon_threads = True
         http.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that went away is what some tests are about
         threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
-        yield LlmServer(f"http://127.0.0.1:{http.server_port}/v1", bodies, asked)
-        http.shutdown()
+        try:
+            yield LlmServer(f"http://127.0.0.1:{http.server_port}/v1", bodies, asked)
+        finally:  # a server whose socket is closed and that goes on would keep a processor busy
+            http.shutdown()
