@@ -418,6 +418,20 @@ COMMANDS: dict[str, Command] = {
         shown=("limit", "unsafe", "label", "wordings", "look_alikes.base_url", "look_alikes.model", "seed"),
         stage="refuse", ending=".jsonl",
     ),
+    "plan": Command(
+        "whether a recipe fits on so many GPUs, what would make it fit, how long it takes",
+        "planish.cli.plan:plan_command", example="planish plan recipes/smollm2_sft.yaml --gpus 1 --gpu 24",
+        flags=(
+            Argument("--gpus", "", "number of GPUs; absent is 1", "N"),
+            Argument("--gpu", "", "a card by name (h100, rtx4090, …), or its memory in GB; cpu is this machine", "NAME|GB"),
+            MODEL_FLAG,
+            DATA_FLAG,
+            DATA_COLUMNS_FLAG,
+            Argument("--mfu", "", "share of the card's bfloat16 products that the run reaches; absent is 0.4", "SHARE"),
+            Argument("--disk", "", "GB a second that the disk writes and reads; absent is 1", "GB/s"),
+            Argument("--for", "", "the command, where settings and files do not tell", choices=METHODS),
+        ),
+    ),
     "world make": Command(
         "write a world: corpus, tokenizer, instruction sources, prompts, questions",
         "planish.world.make:make", "planish.world.make:MakeConfig",

@@ -84,7 +84,7 @@ def _give_text(data: DataConfig) -> bool:
 def mix(recipe: MixRecipe) -> dict[str, Any]:
     """The account that a run of this recipe would write to data.json, but for what it measures on beside its sources."""
     config = recipe.config
-    tokenizer, own = _tokenizer(config.model, config.data)
+    tokenizer, own = tokenizer_of(config.model, config.data)
     named = config.model.path if isinstance(config.model, ModelConfig) else None
     template = open_template(named, tokenizer, config.data.chat)
     limit, kinds = longest(config.data, own), METHODS[recipe.command][1].kinds
@@ -93,7 +93,7 @@ def mix(recipe: MixRecipe) -> dict[str, Any]:
     return mixture_account(sources, feed, plan)
 
 
-def _tokenizer(model: ModelConfig | NewModel, data: DataConfig) -> tuple[PreTrainedTokenizerBase, int | None]:
+def tokenizer_of(model: ModelConfig | NewModel, data: DataConfig) -> tuple[PreTrainedTokenizerBase, int | None]:
     """The tokenizer, and the longest row that the model is made for."""
     if isinstance(model, ModelConfig):
         own = context_length(load_settings(model.path, model.trust_remote_code))
