@@ -205,9 +205,7 @@ def test_ppo_holds_four_models_and_a_cache(folder: str) -> None:
     assert found.phases["learning"]["frozen models"] == pytest.approx(4 * (2 * WEIGHTS_OF_SMALL - head), rel=0.01)
     assert found.phases["learning"]["average of the weights"] == pytest.approx(4 * WEIGHTS_OF_SMALL, rel=0.01)
     assert found.rows == 16
-    assert (
-        found.cache == 16 * 2 * 4 * 2 * 16 * 50 * 4
-    )  # rows x keys and values x layers x heads x width x places x bytes
+    assert found.cache == 16 * 2 * 4 * 2 * 16 * 50 * 2  # rows, keys and values, layers, heads, width, places, bytes
 
 
 def plan_of(config: Callable[[tuple[str, ...]], Any], card: Card, work: Work = STEP, ranks: int = 1) -> Plan:
@@ -228,6 +226,7 @@ def changed(folder: str, settings: tuple[str, ...]) -> Any:
     return config_of(SftConfig, folder, **tree)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_told_the_smallest_change(folder: str) -> None:
     def config(settings: tuple[str, ...]) -> Any:
         return changed(folder, settings)
@@ -253,6 +252,7 @@ def test_alternatives_leave_out_what_is_set(folder: str) -> None:
     assert alternatives(config) == [(), ("model.gradient_checkpointing=true",)]
 
 
+@pytest.mark.slow
 def test_a_recipe_is_planned_without_reading_weights(
     tiny_model: Path, tiny_data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -290,6 +290,7 @@ def test_a_recipe_is_planned_without_reading_weights(
     assert "time         not known: name a card" in shown
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_an_exit_status(
     tiny_model: Path, tiny_data: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -322,7 +323,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("words", "said"), BAD)
-def test_bad_input_is_one_clear_error(words: list[str], said: str, folder: str, tiny_model: Path, tmp_path: Path) -> None:
+def test_bad_input_is_one_clear_error(
+    words: list[str], said: str, folder: str, tiny_model: Path, tmp_path: Path
+) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n")
     strange = tmp_path / "strange"

@@ -1,7 +1,8 @@
 """Memory, products and traffic of code that runs on fake tensors: tensors with a shape, a type and an owner, and no numbers.
 
-The code that is counted is that of a run, so a plan follows it without being told. A tensor's memory is counted from the operation
-that makes it to the moment when nobody refers to it any more, as PyTorch's allocator does, by the part of the run that it is.
+The code that is counted is that of a run, so a plan follows it without being told. A tensor's memory is counted from the
+operation that makes it to the moment when nobody refers to it any more, as PyTorch's allocator does, by the part of the run
+that it is.
 """
 
 from __future__ import annotations

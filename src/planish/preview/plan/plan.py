@@ -21,6 +21,7 @@ from planish.models.micro_batch import MOST, STEP
 from planish.pipeline.config import PipelineConfig
 from planish.preview.mix import AnyConfig, read_recipe
 from planish.preview.plan.cards import Card
+from planish.preview.plan.ledger import MOMENTS, WEIGHTS
 from planish.preview.plan.rehearse import Rehearsal, Setting, rehearse
 from planish.preview.plan.work import Volume, Work, read_work
 
@@ -90,8 +91,8 @@ class Plan:
 
     @property
     def host(self) -> tuple[int, int]:
-        """Bytes of a machine's memory that its ranks take: where they load the model, each all of it, and where the main rank puts
-        it together, makes it anew and reads back what it saved."""
+        """Bytes of a machine's memory that its ranks take: where they load the model, each all of it, and where the main rank
+        puts it together, makes it anew and reads back what it saved."""
         whole, ranks = self.found.weight_bytes, self.hardware.ranks
         return whole * min(ranks, PER_NODE), (2 * whole if ranks > 1 else 0) + self.export
 
@@ -150,8 +151,8 @@ class Planner:
     def most_tokens(
         self, changes: tuple[str, ...], ranks: int, known: Rehearsal, most: int | None = None
     ) -> int | None:
-        """The largest `micro_tokens` that fits, up to `most`: memory grows with the tokens of a pass, so two passes tell of others;
-        the result is rehearsed as well."""
+        """The largest `micro_tokens` that fits, up to `most`: memory grows with the tokens of a pass, so two passes tell of
+        others; the result is rehearsed as well."""
         card = self.hardware.card
         most = most or MOST["cpu" if card.name == "cpu" else "cuda"]
         least = max(STEP, min(self.volume.longest, known.micro_tokens))
@@ -177,10 +178,17 @@ class Planner:
 
     def _by_cards(self) -> Change | None:
         for settings in alternatives(self.config)[:2]:
+            states = self._states(settings)
             for ranks in RANKS:
-                if ranks > self.hardware.ranks and (found := self._with(settings, ranks)):
+                enough = ranks > self.hardware.ranks and states / ranks <= self.hardware.card.room
+                if enough and (found := self._with(settings, ranks)):
                     return found
         return None
+
+    def _states(self, settings: tuple[str, ...]) -> float:
+        """Bytes that all ranks share, whatever a pass has: if a rank's part is too large, nothing has to be tried."""
+        learning = self.rehearse(settings).phases["learning"]
+        return self.hardware.ranks * sum(learning.get(part, 0) for part in (WEIGHTS, MOMENTS))
 
     def _with(self, settings: tuple[str, ...], ranks: int) -> Change | None:
         try:

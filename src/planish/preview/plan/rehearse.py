@@ -1,8 +1,8 @@
 """A rehearsal: a run's models, passes, optimizer and sampling on fake tensors, counted as they go.
 
-What happens is what `run_method` and `train` do, in their order: the model is loaded whole, then sharded; moments are made; two of
-the largest micro-batches of a step go forward and backward, for gradients are there in the second; PPO samples and scores. On
-several ranks it is the first of them, in FSDP's own code.
+What happens is what `run_method` and `train` do, in their order: the model is loaded whole, then sharded; moments are made; two
+of the largest micro-batches of a step go forward and backward, for gradients are there in the second; PPO samples and scores.
+On several ranks it is the first of them, in FSDP's own code.
 """
 
 from __future__ import annotations
