@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from planish.base.errors import ConfigError
+from planish.base.config import load_config
+from planish.base.errors import ConfigError, PlanishError
 from planish.cli.arguments import Request
 
 
@@ -24,6 +25,8 @@ def plan_command(request: Request) -> None:
 
     hardware = Hardware(find_card(options.gpu, ranks), ranks, mfu, disk * 1e9)
     command = getattr(options, "for")
+    if request.recipe is not None and command is None:
+        _refuse_pipeline(request.recipe)
     made = Planner(
         lambda changes: read_any(request.recipe, [*request.settings, *changes], command, request.values), hardware
     ).plan()
@@ -41,3 +44,16 @@ def _number(flag: str, text: str, least: float, most: float, *, whole: bool = Fa
         kind = "a whole number" if whole else "a number"
         raise ConfigError(f"{flag} {text}: expected {kind} from {least:g} to {most:,g}")
     return number
+
+
+def _refuse_pipeline(path: str) -> None:
+    from planish.pipeline.config import PipelineConfig
+
+    try:
+        load_config(PipelineConfig, path)
+    except PlanishError:
+        return
+    raise ConfigError(
+        f"{path}: is a pipeline, and a plan is of one stage: write the settings of the stage as a recipe, with a model that is "
+        "there where it names another stage"
+    )

@@ -85,7 +85,7 @@ def _fill(model: nn.Module, fake: FakeTensorMode) -> None:
             module.register_parameter(name, made[p])
         for name, tensor in [*module.named_buffers(recurse=False)]:
             with fake:
-                module._buffers[name] = torch.empty_like(tensor, device="cpu")  # keeps whether it is saved
+                module._buffers[name] = torch.empty_like(tensor, device="cpu")  # pyright: ignore[reportPrivateUsage]
 
 
 @contextmanager

@@ -70,7 +70,7 @@ class Ledger(TorchDispatchMode):
     def mark(self, tensors: Iterable[Tensor], part: str) -> None:
         """These tensors are that part."""
         for tensor in map(_local, tensors):
-            key = tensor.untyped_storage()._cdata
+            key = tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]
             if key in self._of:
                 was, size, reference = self._of[key]
                 self.live[was] -= size
@@ -82,7 +82,7 @@ class Ledger(TorchDispatchMode):
         ledger, resize = self, self._resize
 
         def resized(storage: Any, size: int) -> Any:  # FSDP frees its buffers so, and fills them again
-            ledger._change(storage._cdata, size)
+            ledger._change(storage._cdata, size)  # pyright: ignore[reportPrivateUsage]
             return resize(storage, size)
 
         torch.UntypedStorage.resize_ = resized  # pyright: ignore[reportAttributeAccessIssue]
@@ -109,7 +109,7 @@ class Ledger(TorchDispatchMode):
 
     def _add(self, tensor: Tensor, func: Any, args: tuple[Any, ...]) -> None:
         storage = tensor.untyped_storage()
-        key = storage._cdata
+        key = storage._cdata  # pyright: ignore[reportPrivateUsage]
         if key in self._of or tensor.device.type == "meta":
             return
         part, size = self._part or self._part_of(tensor, func, args), storage.nbytes()
@@ -122,7 +122,7 @@ class Ledger(TorchDispatchMode):
         if func in _EMPTY and torch.distributed.is_initialized():
             return GATHERED
         if func is _aten._to_copy.default and isinstance(args[0], Tensor):
-            was = self._of.get(_local(args[0]).untyped_storage()._cdata)
+            was = self._of.get(_local(args[0]).untyped_storage()._cdata)  # pyright: ignore[reportPrivateUsage]
             if was is not None and was[0] in (WEIGHTS, GATHERED, FROZEN):
                 return CASTS
         if tensor.ndim and tensor.shape[-1] == self.vocabulary:

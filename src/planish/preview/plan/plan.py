@@ -9,7 +9,7 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 
 from planish.base.config import load_config
-from planish.base.errors import ConfigError, ModelError, PlanishError, first_line
+from planish.base.errors import ConfigError, ModelError, first_line
 from planish.base.model_folder import check_models
 from planish.methods.dpo import DpoConfig
 from planish.methods.kto import KtoConfig
@@ -18,7 +18,6 @@ from planish.methods.ppo.rewards import ModelSource
 from planish.methods.pretrain import NewModel
 from planish.models.load import ModelConfig, load_settings
 from planish.models.micro_batch import MOST, STEP
-from planish.pipeline.config import PipelineConfig
 from planish.preview.mix import AnyConfig, read_recipe
 from planish.preview.plan.cards import Card
 from planish.preview.plan.ledger import MOMENTS, WEIGHTS
@@ -232,8 +231,6 @@ def read_any(
     path: str | None, settings: Sequence[str], command: str | None = None, values: Mapping[str, Any] | None = None
 ) -> tuple[str, Recipe]:
     """The recipe of any method, and its command: the one named, or one that knows all of the settings."""
-    if path is not None and command is None:
-        _refuse_pipeline(path)
     known = {**(values or {}), "out": "nothing is written"}
     try:
         if command in (None, "ppo"):
@@ -249,14 +246,3 @@ def read_any(
         return recipe.command, recipe.config
     recipe = read_recipe(path, settings, command, values)
     return recipe.command, recipe.config
-
-
-def _refuse_pipeline(path: str) -> None:
-    try:
-        load_config(PipelineConfig, path)
-    except PlanishError:
-        return
-    raise ConfigError(
-        f"{path}: is a pipeline, and a plan is of one stage: write the settings of the stage as a recipe, with a model that is "
-        "there where it names another stage"
-    )

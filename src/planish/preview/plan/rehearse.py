@@ -185,7 +185,7 @@ class _Stage:
         if isinstance(self.config, DpoConfig | KtoConfig) and self.config.reference is not None:
             other = self._load(CausalLM, _plain(self.config.model, self.config.reference), FROZEN)
             with torch.no_grad():
-                completion_logprobs(other, self._rows(self.work.steps)[0])
+                completion_logprobs(other, self._rows(self.work.steps)[0])  # pyright: ignore[reportArgumentType]
             self._end_phase("reference")
             del other
 
