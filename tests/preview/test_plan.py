@@ -27,10 +27,10 @@ from planish.models.packed import CausalLM
 from planish.models.sharding import shard
 from planish.preview.plan.cards import CARDS, Card
 from planish.preview.plan.fakes import fake_mode, fake_model, faked, pretended_ranks, untried
-from planish.preview.plan.ledger import GRADIENTS, MOMENTS, WEIGHTS, Ledger
+from planish.preview.plan.ledger import GRADIENTS, MOMENTS, WEIGHTS, TensorLedger
 from planish.preview.plan.plan import Hardware, Plan, Planner, alternatives
-from planish.preview.plan.rehearse import Rehearsal, Setting, rehearse
-from planish.preview.plan.work import Volume, Work, ppo_work
+from planish.preview.plan.rehearse import Rehearsal, RunPlace, rehearse
+from planish.preview.plan.work import Volume, Workload, ppo_work
 from support.models import random_model
 from support.refusals import refused
 
@@ -88,7 +88,7 @@ class RealPeak(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.ledger = Ledger(fake_mode())
+        self.ledger = TensorLedger(fake_mode())
         self.peak = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -105,12 +105,14 @@ def test_the_peak_of_fake_tensors_is_that_of_real_ones() -> None:
         with counted:
             loss, _ = NextTokenLoss(policy, "token_mean", CPU).loss(row)
             loss.backward()
-        return sum(counted.peak.values()) if isinstance(counted, Ledger) else counted.peak
+        return sum(counted.peak.values()) if isinstance(counted, TensorLedger) else counted.peak
 
     real, fake = CausalLM(random_model("llama")), fake_mode()
     with untried(), fake:
         policy = CausalLM(fake_model(real.model.config, ModelConfig(path="none"), fake))
-    assert peak(policy, faked([ROW], fake)[0], Ledger(fake)) == pytest.approx(peak(real, ROW, RealPeak()), rel=1e-3)
+    assert peak(policy, faked([ROW], fake)[0], TensorLedger(fake)) == pytest.approx(
+        peak(real, ROW, RealPeak()), rel=1e-3
+    )
 
 
 SMALL = {
@@ -135,11 +137,11 @@ def config_of(kind: type[Any], folder: str, **changes: Any) -> Any:
     return kind.model_validate({"out": "none", "model": model, **data, **changes})
 
 
-STEP = Work([[document(100, 40) for _ in range(32)]])
+STEP = Workload([[document(100, 40) for _ in range(32)]])
 
 
-def perform(config: Any, work: Work = STEP, ranks: int = 1, tokens: int = 400) -> Rehearsal:
-    return rehearse(config, lambda model: load_settings(model.path), work, Setting(ranks, CARD, tokens))
+def perform(config: Any, work: Workload = STEP, ranks: int = 1, tokens: int = 400) -> Rehearsal:
+    return rehearse(config, lambda model: load_settings(model.path), work, RunPlace(ranks, CARD, tokens))
 
 
 def test_states_are_the_bytes_that_they_are(folder: str) -> None:
@@ -188,7 +190,7 @@ def test_dpo_with_another_reference_holds_it_before_it_begins(folder: str) -> No
     pair = Example(
         np.zeros(60, np.int32), np.arange(60) >= 20, "", choices=Choices(20, (40, 60), (0, 1), (), (0.0, 0.0))
     )
-    found = perform(config_of(DpoConfig, folder, reference=folder), Work([[pair] * 8]))
+    found = perform(config_of(DpoConfig, folder, reference=folder), Workload([[pair] * 8]))
     assert list(found.phases) == ["loading", "reference", "learning"]
     assert found.phases["reference"]["frozen models"] == pytest.approx(4 * WEIGHTS_OF_SMALL, rel=0.01)
     assert "frozen models" not in found.phases["learning"]
@@ -208,7 +210,7 @@ def test_ppo_holds_four_models_and_a_cache(folder: str) -> None:
     assert found.cache == 16 * 2 * 4 * 2 * 16 * 50 * 2  # rows, keys and values, layers, heads, width, places, bytes
 
 
-def plan_of(config: Callable[[tuple[str, ...]], Any], card: Card, work: Work = STEP, ranks: int = 1) -> Plan:
+def plan_of(config: Callable[[tuple[str, ...]], Any], card: Card, work: Workload = STEP, ranks: int = 1) -> Plan:
     volume = Volume(10, 32_000, 320, 32_000, 100)
     planner = Planner(lambda changes: ("sft", config(tuple(changes))), Hardware(card, ranks))
     return planner.plan(work, volume)
@@ -349,7 +351,7 @@ def test_cards_state_what_their_makers_do() -> None:
 
 def test_pretended_ranks_run_the_code_of_sharding(folder: str) -> None:
     fake = fake_mode()
-    with pretended_ranks(4), untried(), Ledger(fake) as ledger:
+    with pretended_ranks(4), untried(), TensorLedger(fake) as ledger:
         with fake:
             policy: nn.Module = CausalLM(fake_model(load_settings(folder), ModelConfig(path=folder), fake))
         whole = ledger.total

@@ -36,7 +36,7 @@ _ATTENTION = {
 }
 
 
-class Ledger(TorchDispatchMode):
+class TensorLedger(TorchDispatchMode):
     """Within it all tensors that are made are counted: `live` bytes by part, and what they were at the `peak`."""
 
     def __init__(self, fake: FakeTensorMode) -> None:
@@ -77,7 +77,7 @@ class Ledger(TorchDispatchMode):
                 self.live[part] += size
                 self._of[key] = part, size, reference
 
-    def __enter__(self) -> Ledger:
+    def __enter__(self) -> TensorLedger:
         self._resize = torch.UntypedStorage.resize_
         ledger, resize = self, self._resize
 

@@ -21,8 +21,8 @@ from planish.models.micro_batch import MOST, STEP
 from planish.preview.mix import AnyConfig, read_recipe
 from planish.preview.plan.cards import Card
 from planish.preview.plan.ledger import MOMENTS, WEIGHTS
-from planish.preview.plan.rehearse import Rehearsal, Setting, rehearse
-from planish.preview.plan.work import Volume, Work, read_work
+from planish.preview.plan.rehearse import Rehearsal, RunPlace, rehearse
+from planish.preview.plan.work import Volume, Workload, read_work
 
 Recipe = AnyConfig | PpoConfig
 RANKS = (2, 4, 8, 16, 32, 64)  # that are tried where a run does not fit
@@ -39,7 +39,7 @@ class Hardware:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Remedy:
     """Settings that make a run fit, and what it then needs."""
 
     settings: tuple[str, ...]
@@ -55,7 +55,7 @@ class Plan:
     volume: Volume
     found: Rehearsal
     most_tokens: int | None  # the largest pass that fits, if any does
-    changes: tuple[Change, ...]  # the smallest by settings, the smallest by cards; none where the run fits
+    changes: tuple[Remedy, ...]  # the smallest by settings, the smallest by cards; none where the run fits
 
     @property
     def fits(self) -> bool:
@@ -124,7 +124,7 @@ class Planner:
         self._known: dict[str, PreTrainedConfig] = {}
         self._found: dict[tuple[tuple[str, ...], int, int | None], Rehearsal] = {}
 
-    def plan(self, work: Work | None = None, volume: Volume | None = None) -> Plan:
+    def plan(self, work: Workload | None = None, volume: Volume | None = None) -> Plan:
         """Without `work` and `volume` the recipe's data are read."""
         if work is None or volume is None:
             check_models(self.config)
@@ -143,7 +143,7 @@ class Planner:
         key = changes, ranks, tokens
         if key not in self._found:
             _, config = self.read(changes)
-            where = Setting(ranks, self.hardware.card, tokens or config.batch.micro_tokens)
+            where = RunPlace(ranks, self.hardware.card, tokens or config.batch.micro_tokens)
             self._found[key] = rehearse(config, self._settings, self.work, where)
         return self._found[key]
 
@@ -168,14 +168,14 @@ class Planner:
             tokens = max(least, int(tokens * 0.9) // STEP * STEP)
         return tokens
 
-    def _by_settings(self) -> Change | None:
+    def _by_settings(self) -> Remedy | None:
         """The first of these that fits, with as many tokens a pass as then do; what changes no number of the run comes first."""
         for settings in alternatives(self.config):
             if found := self._with(settings, self.hardware.ranks):
                 return found
         return None
 
-    def _by_cards(self) -> Change | None:
+    def _by_cards(self) -> Remedy | None:
         for settings in alternatives(self.config)[:2]:
             states = self._states(settings)
             for ranks in RANKS:
@@ -189,17 +189,17 @@ class Planner:
         learning = self.rehearse(settings).phases["learning"]
         return self.hardware.ranks * sum(learning.get(part, 0) for part in (WEIGHTS, MOMENTS))
 
-    def _with(self, settings: tuple[str, ...], ranks: int) -> Change | None:
+    def _with(self, settings: tuple[str, ...], ranks: int) -> Remedy | None:
         try:
             found = self.rehearse(settings, ranks)
         except ConfigError:  # the recipe has a setting that this does not go with
             return None
         if fits(found, self.hardware.card):
-            return Change(settings, ranks, found) if settings or ranks != self.hardware.ranks else None
+            return Remedy(settings, ranks, found) if settings or ranks != self.hardware.ranks else None
         tokens = self.most_tokens(settings, ranks, found, found.micro_tokens)
         if tokens is None:
             return None
-        return Change((*settings, f"batch.micro_tokens={tokens}"), ranks, self.rehearse(settings, ranks, tokens))
+        return Remedy((*settings, f"batch.micro_tokens={tokens}"), ranks, self.rehearse(settings, ranks, tokens))
 
     def _settings(self, model: ModelConfig | NewModel) -> PreTrainedConfig:
         if isinstance(model, ModelConfig):

@@ -39,8 +39,8 @@ from planish.models.reward_head import Scorer, Values
 from planish.models.sharding import gathered, shard
 from planish.preview.plan.cards import Card
 from planish.preview.plan.fakes import fake_mode, fake_model, faked, pretended_ranks, untried
-from planish.preview.plan.ledger import ACTIVATIONS, AVERAGE, CACHE, FROZEN, GRADIENTS, MOMENTS, WEIGHTS, Ledger
-from planish.preview.plan.work import Work
+from planish.preview.plan.ledger import ACTIVATIONS, AVERAGE, CACHE, FROZEN, GRADIENTS, MOMENTS, WEIGHTS, TensorLedger
+from planish.preview.plan.work import Workload
 from planish.train.loop import Objective
 from planish.train.optimizer import Trainer
 
@@ -48,7 +48,7 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class RunPlace:
     """Where a run is rehearsed."""
 
     ranks: int
@@ -86,7 +86,10 @@ class Rehearsal:
 
 
 def rehearse(
-    config: CommonConfig, settings: Callable[[ModelConfig | NewModel], PreTrainedConfig], work: Work, where: Setting
+    config: CommonConfig,
+    settings: Callable[[ModelConfig | NewModel], PreTrainedConfig],
+    work: Workload,
+    where: RunPlace,
 ) -> Rehearsal:
     """`settings` gives the config.json of a model that the recipe names."""
     with pretended_ranks(where.ranks), untried():
@@ -94,10 +97,10 @@ def rehearse(
 
 
 class _Stage:
-    def __init__(self, config: Any, settings: Any, work: Work, where: Setting) -> None:
+    def __init__(self, config: Any, settings: Any, work: Workload, where: RunPlace) -> None:
         self.config, self.settings, self.work, self.where = config, settings, work, where
         self.fake = fake_mode()
-        self.ledger, self.found = Ledger(self.fake), Rehearsal()
+        self.ledger, self.found = TensorLedger(self.fake), Rehearsal()
 
     def perform(self) -> Rehearsal:
         with self.ledger:

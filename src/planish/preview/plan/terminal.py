@@ -8,7 +8,7 @@ from rich.table import Table
 from planish.base.terminal import terminal
 from planish.base.text import count_text, duration_text, listed
 from planish.preview.plan.ledger import PARTS
-from planish.preview.plan.plan import PER_NODE, Change, Hardware, Plan
+from planish.preview.plan.plan import PER_NODE, Hardware, Plan, Remedy
 
 
 def gigabytes(size: float) -> str:
@@ -113,7 +113,7 @@ def verdict(plan: Plan) -> list[str]:
     return lines
 
 
-def _change(plan: Plan, change: Change) -> str:
+def _change(plan: Plan, change: Remedy) -> str:
     more = [] if change.ranks == plan.hardware.ranks else [hardware_text(plan.hardware, change.ranks)]
     settings = [" ".join(change.settings)] if change.settings else []
     return f"{listed([*more, *settings])}: {gigabytes(change.found.peak(change.found.worst))}."

@@ -24,7 +24,7 @@ SHOWN = 24  # steps that are looked at
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Workload:
     """Examples of some steps of a run, and of its pretraining documents; prompts of one iteration of PPO."""
 
     steps: Sequence[Sequence[Example]]
@@ -44,7 +44,7 @@ class Volume:
     document_tokens: int = 0  # PPO's, of all steps
 
 
-def read_work(config: AnyConfig | PpoConfig, vocabulary: list[int]) -> tuple[Work, Volume]:
+def read_work(config: AnyConfig | PpoConfig, vocabulary: list[int]) -> tuple[Workload, Volume]:
     """Reads the data as the run would. The number of tokens of a tokenizer that is trained is left in `vocabulary`."""
     if isinstance(config, PpoConfig):
         return _work_of_ppo(config)
@@ -63,7 +63,7 @@ def read_work(config: AnyConfig | PpoConfig, vocabulary: list[int]) -> tuple[Wor
         sum(int(source.training.num_tokens.sum()) for source in sources),
         most,
     )
-    return Work([*_some(feed), *([[row]] if row else [])]), volume
+    return Workload([*_some(feed), *([[row]] if row else [])]), volume
 
 
 def _some(feed: MixtureFeed) -> list[list[Example]]:
@@ -81,7 +81,7 @@ def _longest(sources: Sequence[Source]) -> tuple[int, Example | None]:
     return len(found) if found else 0, found
 
 
-def _work_of_ppo(config: PpoConfig) -> tuple[Work, Volume]:
+def _work_of_ppo(config: PpoConfig) -> tuple[Workload, Volume]:
     tokenizer = load_tokenizer(config.model.path, config.model.trust_remote_code)
     chat = config.pretraining.chat if config.pretraining else AS_IT_IS
     template = open_template(config.model.path, tokenizer, chat)
@@ -117,12 +117,12 @@ def _work_of_ppo(config: PpoConfig) -> tuple[Work, Volume]:
     )
 
 
-def ppo_work(config: PpoConfig, prompts: Sequence[Sequence[int]], longest: Sequence[int] = ()) -> Work:
+def ppo_work(config: PpoConfig, prompts: Sequence[Sequence[int]], longest: Sequence[int] = ()) -> Workload:
     """The steps of one iteration, if no completion ends before it is cut."""
     rows = [_answered(prompt, config) for prompt in prompts]
     parts = np.array_split(np.arange(len(rows)), config.batch.minibatches)
     steps = [[rows[i] for i in part.tolist()] for part in parts if len(part)]
-    return Work([*steps, *([[_answered(longest, config)]] if longest else [])], prompts=prompts)
+    return Workload([*steps, *([[_answered(longest, config)]] if longest else [])], prompts=prompts)
 
 
 def _answered(prompt: Sequence[int], config: PpoConfig) -> Example:
