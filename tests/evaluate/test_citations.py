@@ -225,7 +225,7 @@ def test_records_of_the_wind_tunnel_are_exact_or_fabricated_as_the_world_has_the
     expected = [["exact" if record in true else "fabricated" for record in dict.fromkeys(own)] for own in written]
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [[one["outcome"] for one in line["references"]] for line in lines] == expected
-    assert sum(own.count("exact") for own in expected) > 20
+    assert sum(own.count("exact") for own in expected) > 10
     assert sum(own.count("fabricated") for own in expected) > 5
     assert json.loads((tmp_path / "cited.jsonl.json").read_text())["works"] == len(true)
 
