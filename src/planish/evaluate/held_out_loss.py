@@ -30,10 +30,12 @@ class RowLosses:
         self.nats[source], self.tokens[source] = dict.fromkeys(examples.names, 0.0), dict.fromkeys(examples.names, 0.0)
 
     def add(self, source: str, packed: Packed, nll_L: Tensor) -> None:
+        if not packed.num_targets:  # a rank without work, or a source that holds nothing out
+            return
         nats_S = torch.zeros(packed.num_sequences, dtype=torch.float64, device=nll_L.device)
         nats_S.index_add_(0, packed.sequences_L, nll_L)
         for name, nats, tokens in zip(packed.names, nats_S.tolist(), packed.num_targets_S.tolist(), strict=True):
-            if tokens:  # a rank without work has a row of none
+            if tokens:
                 self.nats[source][name] += nats
                 self.tokens[source][name] += tokens
 
