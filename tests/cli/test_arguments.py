@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from planish.base.command import load
 from planish.base.errors import ConfigError
 from planish.cli.arguments import build_parser, kind_of, read_request
 from planish.cli.main import main
 from planish.cli.results import RESULTS
-from planish.commands import COMMANDS, load
+from planish.commands import COMMANDS
 from support.refusals import refused
 
 

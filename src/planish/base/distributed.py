@@ -125,7 +125,7 @@ def barrier() -> None:
 
 
 def _collective_device() -> torch.device:
-    """Of numbers that Python adds up: the CPU, so that no GPU has to be waited for, unless the group has NCCL alone."""
+    """The device for numbers that Python adds up: the CPU, which waits for no GPU, unless the group has NCCL alone."""
     if "gloo" in dist.get_backend_config():
         return torch.device("cpu")
     return torch.device("cuda", torch.cuda.current_device())

@@ -14,12 +14,13 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from planish import __version__
+from planish.base.command import Argument, Command
 from planish.base.errors import ConfigError
 from planish.base.model_folder import names_of_models
 from planish.base.text import source_names
 from planish.cli.completion import complete_word
 from planish.cli.settings import columns, settings_of_commands, shown_settings
-from planish.commands import COMMANDS, GROUPS, Argument, Command
+from planish.commands import COMMANDS, GROUPS
 
 SETTING = re.compile(r"[^\W\d][\w.+-]*=.*", re.DOTALL)  # "3 + 4 = 7" is an answer, "runs/lr=1" a folder
 

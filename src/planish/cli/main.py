@@ -11,13 +11,14 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from planish.base.command import load
 from planish.base.errors import ConfigError, PlanishError
 from planish.base.interrupt import Stopped, ending_on_signals
 from planish.base.model_folder import check_model_folder
 from planish.base.notices import NORMAL, QUIET, VERBOSE, set_verbosity, working
 from planish.cli.arguments import Request, build_parser, read_request, unknown_command, unknown_flag
 from planish.cli.completion import complete
-from planish.commands import VERIFIERS, load
+from planish.commands import VERIFIERS
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

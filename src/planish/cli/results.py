@@ -198,7 +198,7 @@ def _claims(config: ClaimsConfig, found: Sequence[ClaimState | Again]) -> None:
 
 
 def _advised(config: AdviseConfig, found: Advised) -> None:
-    """What was found, the weights, the gains, and the proposal as settings."""
+    """Prints the outcome, the weights, the gains, and the proposal as settings."""
     from planish.base.terminal import print_table
     from planish.experiments import advice_page
     from planish.experiments.advise import settings_of

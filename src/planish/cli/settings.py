@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from planish.base.command import Command
 from planish.base.errors import ConfigError
-from planish.commands import COMMANDS, Command
+from planish.commands import COMMANDS
 
 if TYPE_CHECKING:
     from planish.cli.arguments import Request

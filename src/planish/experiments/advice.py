@@ -40,7 +40,7 @@ DECIMALS = 3  # of proposed weights
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is looked for. `budgets` are what an ability may lose at most, in its own unit."""
+    """How to search, and for which goal. `budgets` say how much an ability may lose at most, in its own unit."""
 
     runs: int = 24
     goal: str = MEAN  # mean, worst, or an ability
@@ -71,7 +71,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What was found. Gains are over the given weights, more is better, each in its ability's unit; `goal` stands among them."""
+    """The result of a search. Gains are over the given weights, of each ability in its unit and of `goal`; more is better."""
 
     outcome: Outcome
     given: Weights
@@ -165,7 +165,7 @@ def goal_of(values_xA: np.ndarray, names: Sequence[str], goal: str) -> np.ndarra
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """What the surfaces say together. Abilities' errors are taken as independent."""
+    """The fitted surfaces of all abilities, whose errors are taken as independent."""
 
     surfaces: Sequence[Surface]
     names: Sequence[str]

@@ -1,4 +1,4 @@
-"""What `planish data advise` found: sentences and tables for terminal and page, and the page."""
+"""The result of `planish data advise`: sentences and tables for the terminal, and a page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GAIN_COLUMNS = ("ability", "predicted gain", "gain in the check", "explained")
 
 
 def advice_text(found: Advised, seeds: int) -> str:
-    """What came out, in one or two sentences."""
+    """The outcome in one or two sentences."""
     advice, goal = found.advice, GOALS.get(found.goal, found.goal)
     tried = count_text(len(advice.draws) - 1, "other mixture")
     if advice.outcome == "nothing promising":

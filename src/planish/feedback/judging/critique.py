@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from planish.base.command import load
 from planish.base.errors import ConfigError, DataError, RunError
 from planish.base.files import write_lines
 from planish.base.notices import say, warn
 from planish.base.progress import Progress
 from planish.base.random import numpy_generator, subsample
 from planish.base.text import count_text
-from planish.commands import load
 from planish.data.chat.tool_calls import as_dicts
 from planish.data.formats.registry import stream_rows
 from planish.data.rows import Comparison, Demonstration, Dropped, Judged

@@ -14,12 +14,12 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from planish.base.command import load
 from planish.base.config import validate
 from planish.base.errors import ConfigError, RunError
 from planish.base.notices import say
 from planish.base.progress import Progress
 from planish.base.text import count_text, duration_text
-from planish.commands import load
 from planish.feedback.assignment import order_of
 from planish.feedback.command import prepare
 from planish.feedback.config import AnnotateConfig, StudyConfig, without_password
