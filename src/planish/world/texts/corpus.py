@@ -158,9 +158,9 @@ def _question_documents(facts: Facts, relations: Sequence[str], rng: np.random.G
         candid, sentences, look = rng.random() < CANDID, rng.random() < SENTENCES_SHARE, _look(rng)
         lines: list[str] = []
         for _ in range(min(QUESTIONS_IN_DOCUMENT, len(left))):
-            open_ended = candid and rng.random() < UNANSWERED
-            relation, name, form = _unanswered(rare, relations, rng) if open_ended else left.pop()
-            value = None if open_ended else facts.by_key[name, relation].stated
+            unanswered = candid and rng.random() < UNANSWERED
+            relation, name, form = _unanswered(rare, relations, rng) if unanswered else left.pop()
+            value = None if unanswered else facts.by_key[name, relation].stated
             answer = state(relation, name, value) if sentences else value or NOT_KNOWN
             lines.append(fill(look, question=ask(relation, name, form), answer=answer))
         yield "".join(lines)
